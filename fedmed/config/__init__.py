@@ -1,0 +1,1 @@
+"""Configuration: frozen, bounded, every fault reported at once with its line."""

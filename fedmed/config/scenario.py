@@ -1,0 +1,187 @@
+"""The scenario file as frozen models: what a federation trains, on what, with whom and under which rules.
+
+Every field states its unit and its bounds; unknown keys are refused. The file itself is read by `fedmed.config.loading`,
+which reports every fault with its line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Options = dict[str, Any]
+
+
+class Part(BaseModel):
+    """Base of every section: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Partition(Part):
+    """How the cases of one set become the cases of several sites."""
+
+    by: Literal["natural", "iid", "dirichlet", "shards"] = "natural"
+    """`natural`: the set's own site column or folders; the others split one set, seeded."""
+    sites: int = Field(4, ge=2, le=100_000)
+    """Number of sites to make; unused by `natural`, which has its own."""
+    alpha: float = Field(0.5, gt=0, le=1e6)
+    """Dirichlet concentration per class: small is skewed, large is even."""
+    shards_per_site: int = Field(2, ge=1, le=1000)
+    """Label shards dealt to each site (McMahan et al. 2017, section 3)."""
+    seed: int | None = Field(None, ge=0)
+    """Seed of the partition alone; the run's seed when absent."""
+
+
+class Split(Part):
+    """Shares of a site's patients held back where the set has no split of its own; one patient is never separated."""
+
+    test: float = Field(0.2, ge=0, lt=1)
+    validation: float = Field(0.1, ge=0, lt=1)
+    seed: int | None = Field(None, ge=0)
+    """Seed of the split alone; the run's seed when absent."""
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Split:
+        if self.test + self.validation >= 1:
+            raise ValueError(f"test + validation is {self.test + self.validation:g}; it must stay below 1")
+        return self
+
+
+class Data(Part):
+    """Where the cases come from."""
+
+    reader: Name
+    """A reader by name: built in (`fedmed scenarios --readers`) or from the entry-point group `fedmed.readers`."""
+    folder: str = ""
+    """Folder (or file) below `--data`; empty for a set that the reader makes itself."""
+    options: Options = {}
+    """Settings of the reader; each reader checks its own."""
+    partition: Partition = Partition()
+    split: Split = Split()
+    normalise: Literal["none", "site", "federated"] = "none"
+    """`site`: each site by its own mean and standard deviation; `federated`: by those of all sites together, from sums."""
+
+
+class Task(Part):
+    """What is learned: one row of the task table, with what the scenario changes in it."""
+
+    name: Name
+    """A task by name: built in or from the entry-point group `fedmed.tasks`."""
+    model: Name | None = None
+    """Another model than the task's own."""
+    model_options: Options = {}
+    """Keyword arguments of the model, such as `hidden: 256`."""
+    class_weights: Literal["none", "balanced", "sqrt"] | None = None
+    """Weights of the classes in the loss, from the federation's counts: 1, N/n or (N/n)^0.5; the task's own when absent."""
+    augment: Name | None = None
+    """Another augmentation than the task's own; `none` switches it off."""
+    init: str | None = None
+    """A safetensors file to start from instead of random weights."""
+
+
+class Training(Part):
+    """One site's work in one round."""
+
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = Field(0.01, gt=0, le=100)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """SGD only."""
+    weight_decay: float = Field(0.0, ge=0)
+    l2: float = Field(0.0, ge=0)
+    """Added to the loss as l2 * |w|^2 over weights, biases left out."""
+    proximal_mu: float = Field(0.0, ge=0)
+    """FedProx: adds mu/2 * |w - w_global|^2 (Li et al. 2020, algorithm 2)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate over the rounds, from `learning_rate` towards 0."""
+    batch_size: int = Field(32, ge=1, le=65_536)
+    epochs: int | None = Field(None, ge=1, le=1000)
+    """Passes over the site's cases a round; give this or `steps`."""
+    steps: int | None = Field(None, ge=1, le=1_000_000)
+    """Optimiser steps a round; give this or `epochs`."""
+    precision: Literal["auto", "float32"] = "auto"
+    """`auto`: mixed precision on CUDA, float32 elsewhere."""
+    average_last: int = Field(1, ge=1, le=10_000)
+    """The final model is the mean of the global models of this many last rounds."""
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> Training:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+
+class Strategy(Part):
+    """The server's rule: a Flower strategy by name, with that strategy's own arguments."""
+
+    name: str = Field("fedavg", min_length=1, max_length=200)
+    """A name of the table (`fedavg`, `fedavgm`, `fedadam`, `fedyogi`, `fedadagrad`, `fedmedian`, ...), an entry point of
+    the group `fedmed.strategies`, or `module:Class` of your own Flower Strategy."""
+    options: Options = {}
+    """Keyword arguments of the strategy's constructor."""
+
+
+class Quorum(Part):
+    """What must answer before a round may close; every missing site is named in the result."""
+
+    sites: float = Field(0.5, gt=0, le=1)
+    """Share of the round's cohort, counted by site."""
+    data_weight: float = Field(0.5, gt=0, le=1)
+    """Share of the cohort's training cases: a large slow site cannot be left behind unseen."""
+    required: tuple[str, ...] = ()
+    """Sites without which no round closes."""
+
+
+class Rounds(Part):
+    """The rules of a round."""
+
+    deadline_s: float = Field(600.0, gt=0, le=30 * 86_400)
+    """Seconds a site has to answer."""
+    quorum: Quorum = Quorum()
+    attempts: int = Field(2, ge=1, le=100)
+    """How often a round that misses its quorum is tried before the run stops (its last commit stays)."""
+    max_update_norm: float | None = Field(None, gt=0)
+    """Refuse an update whose L2 distance to the global model is larger; off when absent."""
+
+
+class Evaluation(Part):
+    """What is measured."""
+
+    every: int = Field(1, ge=1)
+    """Validate the global model at the sites every so many rounds (and after the last)."""
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """Decision threshold of binary tasks."""
+    pooled_test_normalisation: Literal["site", "pooled"] = "site"
+    """Under `data.normalise: site`, how the pooled test set is scaled: by its sites, or (as published for heart) pooled."""
+    baselines: bool = True
+    """Train each site's own model and the pooled model to compare with."""
+
+
+class Engine(Part):
+    """Where the sites run."""
+
+    name: Literal["inprocess", "ray"] = "inprocess"
+    workers: int | None = Field(None, ge=0, le=1024)
+    """Site processes, one thread each; 0 runs the sites in the caller (no deadline then); all cores when absent."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Scenario(Part):
+    """One federation, whole."""
+
+    name: Name
+    title: str = Field(max_length=200)
+    description: str = Field("", max_length=4000)
+    source: str = Field("", max_length=2000)
+    """Where the data set is published and what its folder must hold; shown when the data is missing."""
+    seed: int = Field(42, ge=0, le=2**63 - 1)
+    rounds: int = Field(ge=1, le=100_000)
+    data: Data
+    task: Task
+    training: Training
+    strategy: Strategy = Strategy()
+    federation: Rounds = Rounds()
+    evaluation: Evaluation = Evaluation()
+    engine: Engine = Engine()

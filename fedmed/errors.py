@@ -1,0 +1,64 @@
+"""Every error fedmed raises on purpose, drawn as a tree.
+
+    FedmedError                exit code
+    ├── ConfigError                 2     the scenario, an option or a command line is wrong
+    ├── DataError                   3     a site's data is missing, empty or unreadable
+    ├── FederationError             4     the federation could not go on
+    │   ├── QuorumError             4     too few sites, or too little data weight, answered a round
+    │   └── UpdateRefused           4     one site's update cannot be used (the round goes on without it)
+    ├── StoreError                  5     a commit could not be written or none could be read
+    │   └── ResumeRefused           5     what is resumed is not what was started
+    └── MissingPart                 6     a program or package that this command needs is not installed
+
+A message says what was got, what is allowed and what to do. Ctrl-C ends with 130, as in any shell.
+"""
+
+from __future__ import annotations
+
+
+class FedmedError(Exception):
+    """Base of every error fedmed raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(FedmedError):
+    """The scenario, an option or a command line is wrong; lists every fault found."""
+
+    exit_code = 2
+
+
+class DataError(FedmedError):
+    """A site's data is missing, empty or unreadable."""
+
+    exit_code = 3
+
+
+class FederationError(FedmedError):
+    """The federation could not go on."""
+
+    exit_code = 4
+
+
+class QuorumError(FederationError):
+    """Too few sites, or too little data weight, answered a round."""
+
+
+class UpdateRefused(FederationError):
+    """One site's update cannot be used; the round goes on without it."""
+
+
+class StoreError(FedmedError):
+    """A commit could not be written, or none could be read."""
+
+    exit_code = 5
+
+
+class ResumeRefused(StoreError):
+    """What is resumed is not what was started."""
+
+
+class MissingPart(FedmedError):
+    """A program or package that this command needs is not installed."""
+
+    exit_code = 6
