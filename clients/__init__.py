@@ -1,1 +1,1 @@
-"""role"""
+"""The clinic's role: a Flower ClientApp over the library."""

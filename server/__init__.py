@@ -1,1 +1,1 @@
-"""role"""
+"""The center's role: a Flower ServerApp over the library."""

@@ -1,0 +1,1 @@
+"""DICOM: the only room that knows pydicom."""

@@ -1,0 +1,1 @@
+"""The round: who is asked, who answered, when it closes, what is committed."""

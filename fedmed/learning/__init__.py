@@ -1,0 +1,1 @@
+"""Tasks, models, local training, metrics and the models to compare with."""

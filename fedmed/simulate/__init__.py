@@ -1,0 +1,1 @@
+"""A whole federation on one machine: prepare sites, run an engine, compare, report."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedmed.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -55,3 +58,61 @@ class Site:
     train: Cases
     validation: Cases
     test: Cases
+
+
+def pool(parts: Sequence[Cases]) -> Cases:
+    """The rows of all `parts`, in order; a column that one part lacks is dropped.
+
+    Raises DataError where the parts differ in classes, features or the shape of a case.
+    """
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.classes, part.features, part.x.shape[1:]) != (first.classes, first.features, first.x.shape[1:]):
+            raise DataError(
+                f"cases of shape {part.x.shape[1:]} with classes {part.classes} cannot be pooled with "
+                f"shape {first.x.shape[1:]} and classes {first.classes}; all sites need the same columns and classes"
+            )
+
+    def join(name: str) -> NDArray[np.str_] | None:
+        columns = [getattr(part, name) for part in parts]
+        return None if any(column is None for column in columns) else np.concatenate(columns)
+
+    return replace(
+        first,
+        x=np.concatenate([part.x for part in parts]),
+        y=np.concatenate([part.y for part in parts]),
+        patient=join("patient"),
+        site=join("site"),
+        split=join("split"),
+    )
+
+
+def patient_rows(cases: Cases) -> list[NDArray[np.int64]]:
+    """Rows of each patient, patients in order of first appearance."""
+    if cases.patient is None:
+        return [np.array([row], dtype=np.int64) for row in range(len(cases))]
+    _, first, inverse = np.unique(cases.patient, return_index=True, return_inverse=True)
+    rows = np.argsort(inverse, kind="stable")
+    groups = np.split(rows, np.cumsum(np.bincount(inverse))[:-1])
+    return [groups[index] for index in np.argsort(first)]
+
+
+def check(cases: Cases, who: str) -> None:
+    """Raises DataError with every fault of `cases`: lengths, class indices, split names, values that are not finite."""
+    faults = [
+        f"column {name!r} has {len(column)} rows, the labels {len(cases)}"
+        for name in ("x", "patient", "site", "split")
+        if (column := getattr(cases, name)) is not None and len(column) != len(cases)
+    ]
+    if len(cases) == 0:
+        faults.append("there are no cases")
+    elif cases.y.min() < 0 or cases.y.max() >= len(cases.classes):
+        faults.append(
+            f"labels span {cases.y.min()} to {cases.y.max()} for {len(cases.classes)} classes {cases.classes}"
+        )
+    if cases.split is not None and (unknown := set(np.unique(cases.split).tolist()) - set(SPLITS)):
+        faults.append(f"splits {sorted(unknown)} are unknown; a case is in one of {', '.join(SPLITS)}")
+    if cases.x.dtype.kind == "f" and not np.isfinite(cases.x).all():
+        faults.append("inputs hold NaN or infinity; fill or drop them before")
+    if faults:
+        raise DataError(f"{who}: " + "; ".join(faults))

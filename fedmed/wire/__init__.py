@@ -1,0 +1,1 @@
+"""What travels and what is stored: tensors in the safetensors format, digests, canonical JSON."""

@@ -1,0 +1,49 @@
+"""The clinic's Flower ClientApp: the three things that a center may ask of a clinic, and no more.
+
+It holds no data and no decision of its own; the installed library does the work (`fedmed.learning.clinic`).
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fedmed.flower.client import answer, answer_text, order_in, tensors_in
+from fedmed.learning.clinic import Clinic
+from fedmed.learning.order import parse
+from fedmed.sites.prepared import open_site
+
+app = ClientApp()
+
+
+@lru_cache(maxsize=64)
+def clinic_at(folder: str, index: int) -> Clinic:
+    """The clinic whose cases are the `index`-th of a folder of prepared sites."""
+    return Clinic(open_site(Path(folder), index))
+
+
+def clinic(context: Context) -> Clinic:
+    """The clinic that this node is."""
+    folder = str(context.node_config.get("sites-folder") or os.environ["FEDMED_SITES"])
+    return clinic_at(folder, int(context.node_config["partition-id"]))
+
+
+@app.query("describe")
+def describe(message: Message, context: Context) -> Message:
+    """Name, counts and sums; never a case."""
+    return answer_text(message, clinic(context).describe)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train the model of the message on the clinic's training cases."""
+    tensors, metrics = clinic(context).train(parse(order_in(message)), tensors_in(message))
+    return answer(message, metrics, tensors)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Validate the model of the message on the clinic's validation cases."""
+    return answer(message, clinic(context).validate(parse(order_in(message)), tensors_in(message)))

@@ -1,0 +1,93 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from fedmed import __version__
+
+app = typer.Typer(
+    help="Hospitals train medical-imaging AI together; no image ever leaves its hospital.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"fedmed {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Hospitals train medical-imaging AI together; no image ever leaves its hospital."""
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str | None, typer.Argument(help="A built-in scenario (see: fedmed scenarios) or a file; demo when absent.")] = None,
+    data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Another number of rounds.")] = None,
+    engine: Annotated[str | None, typer.Option(help="inprocess or ray.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model, the report and the commits.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last commit in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole federation on this machine."""
+    from fedmed.cli.simulate import Options, run
+
+    given = {"rounds": rounds, "engine.name": engine, "seed": seed}
+    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    run(Options(scenario, data, (*overrides, *(settings or ())), out, resume, as_json))
+
+
+@app.command()
+def scenarios(as_json: Json = False) -> None:
+    """List the built-in scenarios."""
+    from fedmed.cli.listing import scenario_rows, show
+
+    show(scenario_rows(), as_json)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")], as_json: Json = False) -> None:
+    """Write report.html of a run anew, and say where it is."""
+    from fedmed.report import write_report
+
+    _say({"report": str(write_report(folder).resolve())}, as_json)
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of a scenario file, for editors."""
+    from fedmed.config.loading import schema as schema_of
+
+    sys.stdout.write(json.dumps(schema_of(), indent=None if as_json else 2) + "\n")
+
+
+def _say(facts: dict[str, Any], as_json: bool) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n" if as_json else "\n".join(str(value) for value in facts.values()) + "\n")
+
+
+def call(arguments: list[str] | None = None) -> int:
+    """Run the command line; usage errors are click's own, printed as click prints them."""
+    try:
+        result = app(arguments, prog_name="fedmed", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,36 @@
+"""Tables on a terminal, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+
+def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
+    """Print rows of equal keys."""
+    if as_json:
+        sys.stdout.write(json.dumps(list(rows), ensure_ascii=False) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for key in rows[0]:
+        table.add_column(key, no_wrap=key == "name", overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+def scenario_rows() -> list[dict[str, str]]:
+    """The built-in scenarios: name, title, and what data they need."""
+    from fedmed.config.catalogue import builtin_scenarios
+    from fedmed.config.loading import load
+
+    rows = []
+    for name, path in sorted(builtin_scenarios().items()):
+        scenario = load(path)
+        needs = f"--data DIR with {scenario.data.folder}/" if scenario.data.folder else "nothing (embedded)"
+        rows.append({"name": name, "title": scenario.title, "data": needs})
+    return rows

@@ -1,0 +1,164 @@
+"""Live progress on standard error, read from the run's journal: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fedmed.federation.journal import NAME
+
+POLL_S = 0.1
+
+
+class Watcher:
+    """Follows a run's journal in a thread until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._seen = self._path.stat().st_size if self._path.exists() else 0
+        self._stop = threading.Event()
+        console = Console(stderr=True)
+        self._show: Bar | Lines = Bar(console) if console.is_terminal else Lines()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Show what is left to show and stop."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
+            self._show.close()
+
+    def _follow(self) -> None:
+        while True:
+            ending = self._stop.is_set()
+            for event in self._news():
+                self._show.event(event)
+            if ending:
+                return
+            self._stop.wait(POLL_S)
+
+    def _news(self) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._seen)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._seen += len(line)
+                yield json.loads(line)
+
+
+class Lines:
+    """One line an event that matters."""
+
+    def __init__(self) -> None:
+        self._rounds, self._first, self._began = 0, 0, 0.0
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Print what happened, if a person would want to know."""
+        text = describe(event)
+        if event["event"] == "start":
+            self._rounds, self._first, self._began = event["rounds"], event["round"], time.monotonic()
+        if event["event"] == "committed":
+            done = event["round"] - self._first
+            left = (time.monotonic() - self._began) / max(1, done) * (self._rounds - event["round"])
+            text = f"round {event['round']}/{self._rounds}: {_loss(event)}, about {left:.0f} s of rounds left"
+        if text:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class Bar:
+    """A progress bar for the rounds, a second one for the models to compare with; what goes wrong stays above."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._progress.start()
+        self._tasks: dict[str, Any] = {}
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Move the bars, or print what happened above them."""
+        match event["event"]:
+            case "start":
+                self._add("rounds", event["rounds"], event["round"])
+            case "answered" if "rounds" in self._tasks and event["kind"] == "train":
+                self._progress.update(self._tasks["rounds"], note=f"{event['site']} answered")
+            case "committed":
+                self._progress.update(self._tasks["rounds"], completed=event["round"], note=_loss(event))
+            case "comparing":
+                self._add("models to compare with", event["models"], 0)
+            case "compared":
+                self._progress.update(self._tasks["models to compare with"], advance=1, note=event["name"])
+            case _:
+                if text := describe(event):
+                    self._progress.console.print(text, highlight=False, markup=False)
+
+    def _add(self, name: str, total: int, completed: int) -> None:
+        self._tasks[name] = self._progress.add_task(name, total=total, completed=completed, note="")
+
+    def close(self) -> None:
+        """Leave the last state of the bars on the screen."""
+        self._progress.stop()
+
+
+def describe(event: dict[str, Any]) -> str:
+    """An event in words; empty where it needs none."""
+    match event["event"]:
+        case "preparing":
+            return f"preparing {event['scenario']}: reading, partitioning and splitting the sites' cases"
+        case "met":
+            return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
+        case "resumed":
+            return f"going on after round {event['round']}"
+        case "damaged":
+            return f"passed over: {event['fault']}"
+        case "holds":
+            return f"{event['strategy']} needs every update at once: about {event['bytes'] / 1e6:.0f} MB at the peak"
+        case "failed" | "refused":
+            return f"round {event['round']}: {event['site']} {event['event']}: {event['reason']}"
+        case "late":
+            return f"{event['site']} answered too late; its update was not used"
+        case "short":
+            return f"round {event['round']}, attempt {event['attempt']}: {'; '.join(event['lacks'])}"
+        case "comparing":
+            return f"training {event['models']} models to compare with"
+        case "compared":
+            return f"compared: {event['name']}"
+    return ""
+
+
+def _loss(event: dict[str, Any]) -> str:
+    parts = []
+    for name, numbers in (("train loss", event["train"]), ("validation AUC", event["validation"] or {})):
+        value = numbers.get("loss" if "loss" in name else "auc")
+        if value is not None:
+            parts.append(f"{name} {value:.3f}")
+    return ", ".join(parts)

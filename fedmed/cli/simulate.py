@@ -1,0 +1,88 @@
+"""`fedmed simulate`: options in, a run with live progress, a short summary or JSON out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedmed.cli.progress import Watcher
+from fedmed.config.catalogue import find
+from fedmed.config.loading import load
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError
+from fedmed.simulate.folder import RunFolder, free_folder
+
+DEFAULT = "demo"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    scenario: str | None
+    data: Path | None
+    overrides: tuple[str, ...]
+    out: Path | None
+    resume: bool
+    as_json: bool
+
+
+def run(options: Options) -> None:
+    """Run a simulation; Ctrl-C says how to go on and passes through."""
+    scenario = _scenario(options)
+    out = options.out or free_folder(scenario.name)
+    from fedmed.simulate.run import Request, simulate  # torch and Flower: only once the scenario is sound
+
+    with Watcher(out) as watcher:
+        try:
+            report = simulate(Request(scenario, options.data, out, options.resume))
+        except KeyboardInterrupt:
+            watcher.close()
+            done = max(RunFolder(out).commits.rounds(), default=0)
+            sys.stderr.write(f"fedmed: stopped; {done} of {scenario.rounds} rounds are committed in {out}. ")
+            sys.stderr.write("Go on with the same command, --out and --resume\n")
+            raise
+    if options.as_json:
+        sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(summary(report, out))
+
+
+def _scenario(options: Options) -> Scenario:
+    if options.resume and options.out is None:
+        raise ConfigError("--resume needs --out: the folder of the run to go on with")
+    if options.resume and options.out is not None and not RunFolder(options.out).has_run:
+        raise ConfigError(f"--resume: {options.out} holds no run; leave --resume out to start one there")
+    if options.resume and options.out is not None and options.scenario is None and not options.overrides:
+        return RunFolder(options.out).scenario()
+    return load(find(options.scenario or DEFAULT), options.overrides)
+
+
+def summary(report: dict[str, Any], out: Path) -> str:
+    """The result in a few lines: who took part, how good, where to look."""
+    lines = [f"{report['scenario']['title']}: {report['status']}"]
+    lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
+    metrics = report["overall"]["metrics"]
+    shown = [f"{name.replace('_', ' ')} {_figure(metrics[name])}" for name in ("auc", "accuracy") if name in metrics]
+    lines.append(f"  pooled test ({report['overall']['test_examples']} cases): {', '.join(shown)}")
+    lines += [_site_line(name, site) for name, site in report["sites"].items()][:20]
+    lines.append(f"  {report['seconds']['total']:.0f} s. Report: {(out / 'report.html').resolve()}")
+    return "\n".join(lines) + "\n"
+
+
+def _site_line(name: str, site: dict[str, Any]) -> str:
+    def area(model: str) -> str:
+        figure = (site[model] or {}).get("auc") or {"value": None}
+        return "–" if figure["value"] is None else f"{figure['value']:.3f}"
+
+    alone = "" if site["local"] is None else f" (its own model alone {area('local')})"
+    return f"  {name}: AUC {area('federated')}{alone}, {site['rounds_joined']} rounds joined"
+
+
+def _figure(figure: dict[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"

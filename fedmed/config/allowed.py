@@ -1,0 +1,112 @@
+"""What a scenario key allows, in words, from the JSON Schema of the models: text and check cannot differ."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from typing import Any
+
+from fedmed.config.document import Path
+from fedmed.config.scenario import Scenario
+
+_KINDS = {"boolean": "true or false", "array": "a list", "object": "a section of keys", "null": "null"}
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the scenario file, with the description of every key, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Scenario.model_json_schema()
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return schema()
+
+
+def node(path: Path) -> dict[str, Any] | None:
+    """Schema node of a key; None where the key is unknown or lies inside free options."""
+    found: Any = _schema()
+    for part in path:
+        if isinstance(part, int):
+            found = found.get("items")
+        else:
+            found = found.get("properties", {}).get(part)
+        if found is None:
+            return None
+        found = _resolve(found)
+    return found if isinstance(found, dict) else None
+
+
+def _resolve(found: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in found:
+        target: dict[str, Any] = _schema()["$defs"][found["$ref"].rsplit("/", 1)[1]]
+        return target
+    return found
+
+
+def keys(path: Path) -> list[str]:
+    """The keys a section allows."""
+    return list((node(path) or {}).get("properties", {}))
+
+
+def choices(path: Path) -> list[str]:
+    """The words a key allows; empty where it is no choice of words."""
+    found = node(path) or {}
+    return [word for option in found.get("anyOf", [found]) for word in option.get("enum", [])]
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """` (did you mean X?)` or nothing."""
+    close = difflib.get_close_matches(word[:100], known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def allowed(path: Path) -> str:
+    """Type and bounds of a key in words, such as `a whole number from 1 to 1000, or null`."""
+    return describe(node(path) or {})
+
+
+def describe(found: dict[str, Any]) -> str:
+    """A schema node in words."""
+    if "anyOf" in found:
+        return ", or ".join(describe(_resolve(option)) for option in found["anyOf"])
+    if "enum" in found:
+        return "one of " + ", ".join(found["enum"])
+    kind = found.get("type", "")
+    if kind in ("integer", "number"):
+        return ("a whole number" if kind == "integer" else "a number") + _bounds(found)
+    if kind == "string":
+        return "text" + _text_bounds(found)
+    if kind == "object" and "properties" in found:
+        return "a section with the keys " + ", ".join(found["properties"])
+    if kind == "array" and "items" in found:
+        return "a list of " + describe(_resolve(found["items"]))
+    return _KINDS.get(kind, "another value")
+
+
+def _bounds(found: dict[str, Any]) -> str:
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "greater than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
+    parts = [f"{word} {found[bound]}" for bound, word in words.items() if bound in found]
+    return " " + " and ".join(parts) if parts else ""
+
+
+def _text_bounds(found: dict[str, Any]) -> str:
+    if "pattern" in found:
+        return f" like {found['pattern']}"
+    low, high = found.get("minLength", 0), found.get("maxLength")
+    if high is None:
+        return ""
+    return f" of {low} to {high} characters" if low else f" of at most {high} characters"
+
+
+def shown(value: Any) -> str:
+    """A value found, short enough for a message, with its kind where the text alone could mislead."""
+    if isinstance(value, dict):
+        return "a section of keys"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,100 @@
+"""Reads a scenario file and reports every fault at once: place, key, value found, values allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedmed.config.allowed import allowed, choices, keys, nearest, shown
+from fedmed.config.document import MAX_BYTES, Document, Fault, Path, read_document
+from fedmed.config.overrides import apply_overrides
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError
+
+_MOST_FAULTS = 200
+
+
+def load(path: FilePath, overrides: Sequence[str] = ()) -> Scenario:
+    """Read the scenario file `path` (UTF-8 YAML, at most 256 KiB), with `--set` overrides.
+
+    Raises ConfigError, which lists every fault of the file and of the overrides.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 4)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}; give a scenario file (YAML)") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(content) <= MAX_BYTES:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise ConfigError(f"{path}:{line}: not UTF-8 text: byte 0x{content[error.start]:02x}") from error
+        text = content.decode("utf-8-sig", "replace")  # cut within a character: refused for its size below
+    return parse(text, str(path), overrides)
+
+
+def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Scenario:
+    """As `load`, from text; `source` is the name that faults are reported under."""
+    document = read_document(text, source)
+    if document.value is None and not document.faults and not overrides:
+        document.faults.append(Fault(f"{source}:1", (), f"got nothing, allowed: {allowed(())}"))
+    if document.value is not None or not document.faults:
+        apply_overrides(document, overrides)
+    faults = list(document.faults)
+    scenario = _validate(document, faults) if document.value is not None else None
+    if scenario is None or faults:
+        raise ConfigError(_report(faults))
+    return scenario
+
+
+def _validate(document: Document, faults: list[Fault]) -> Scenario | None:
+    """The scenario, or None with a fault added for each thing that pydantic finds.
+
+    Validated as JSON: there, strict mode takes whole numbers for floats and lists for tuples, which is all YAML has.
+    """
+    try:
+        return Scenario.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        known = [fault.path for fault in faults if fault.path]
+        for found in error.errors(include_url=False):
+            path = tuple(found["loc"])
+            if not any(path[: len(fault)] == fault for fault in known):
+                faults.append(Fault(document.place(path), path, _explain(path, dict(found))))
+        if not faults:  # a fault that was read as null and is nothing else
+            faults.append(Fault(document.place(()), (), "cannot be read"))
+        return None
+
+
+def _explain(path: Path, found: dict[str, Any]) -> str:
+    kind = found["type"]
+    if kind == "missing":
+        return f"missing, allowed: {allowed(path)}"
+    if kind == "extra_forbidden":
+        known = keys(path[:-1])
+        return f"unknown key{nearest(str(path[-1]), known)}, allowed here: {', '.join(known)}"
+    if kind == "value_error":
+        return str(found["ctx"]["error"])
+    text = f"got {shown(found['input'])}, allowed: {allowed(path)}"
+    if kind == "literal_error" and isinstance(found["input"], str):
+        return text + nearest(found["input"], choices(path))
+    return text
+
+
+def _report(faults: list[Fault]) -> str:
+    lines = list(dict.fromkeys(str(fault) for fault in sorted(faults, key=_by_place)))
+    rest = len(lines) - _MOST_FAULTS
+    more = [f"... and {rest} more"] if rest > 0 else []
+    head = "the scenario has 1 fault:" if len(lines) == 1 else f"the scenario has {len(lines)} faults:"
+    return "\n  ".join([head, *lines[:_MOST_FAULTS], *more])
+
+
+def _by_place(fault: Fault) -> tuple[bool, int]:
+    """Lines of the file first, in order, then the overrides in theirs."""
+    override = fault.place.startswith("--set ")
+    number = fault.place.rpartition(" " if override else ":")[2]
+    return override, int(number) if number.isdigit() else 0

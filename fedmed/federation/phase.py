@@ -1,0 +1,85 @@
+"""One phase of a round on a Grid: send, take answers as they come, close by the rules of `round.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedmed.clock import Clock
+from fedmed.config.scenario import Quorum
+from fedmed.errors import UpdateRefused
+from fedmed.federation.journal import Journal
+from fedmed.federation.round import Answered, Event, Failed, Instruction, Refused, Round, Ticked, step
+from fedmed.flower.transport import Reply, Transport
+
+
+@dataclass(frozen=True)
+class Member:
+    """A site of the federation: its name, its node, and the training cases it declared."""
+
+    name: str
+    node: int
+    examples: int
+
+
+@dataclass
+class Phase:
+    """Sends messages to a cohort and drives one `Round` until it is closed."""
+
+    transport: Transport
+    members: Mapping[int, Member]
+    """Members by node."""
+    deadline_s: float
+    quorum: Quorum
+    clock: Clock
+    journal: Journal
+    late: list[str] = field(default_factory=list)
+    """Sites whose answer to an earlier phase came since the last look."""
+    _overdue: dict[str, int] = field(default_factory=dict)
+
+    def run(self, kind: str, number: int, messages: Sequence[Any], take: Callable[[Member, Reply], None]) -> Round:
+        """Send `messages` and close the round; `take` is called for every answer and raises UpdateRefused to refuse it."""
+        cohort = {self.members[message.metadata.dst_node_id].name: 0.0 for message in messages}
+        cohort = {m.name: float(m.examples) for m in self.members.values() if m.name in cohort}
+        state = Round(number, cohort, self.clock.now() + self.deadline_s, self.deadline_s, self.quorum)
+        pending = self.transport.send(messages)
+        while not state.is_closed:
+            for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
+                if pending.pop(reply.message_id, None) is None:
+                    self._note_late(reply)
+                else:
+                    state = self._advance(kind, state, self._judge(state, reply, take))
+            state = self._advance(kind, state, Ticked(self.clock.now()))
+        self.transport.cancel(pending)
+        self._overdue |= pending
+        return state
+
+    def _judge(self, state: Round, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
+        member = self.members[reply.node]
+        if reply.error is not None:
+            return Failed(member.name, reply.error)
+        if Instruction.DROP in step(state, Answered(member.name))[1]:
+            return Answered(member.name)  # a second answer: the round drops it, the sum never sees it
+        try:
+            take(member, reply)
+        except UpdateRefused as error:
+            return Refused(member.name, str(error))
+        return Answered(member.name)
+
+    def _advance(self, kind: str, state: Round, event: Event) -> Round:
+        after, instructions = step(state, event)
+        match event:
+            case Answered(site) if Instruction.TAKE in instructions:
+                self.journal.say("answered", round=state.number, kind=kind, site=site)
+            case Failed(site, reason):
+                self.journal.say("failed", round=state.number, kind=kind, site=site, reason=reason)
+            case Refused(site, reason):
+                self.journal.say("refused", round=state.number, kind=kind, site=site, reason=reason)
+        return after
+
+    def _note_late(self, reply: Reply) -> None:
+        if self._overdue.pop(reply.message_id, None) is not None:
+            name = self.members[reply.node].name
+            self.late.append(name)
+            self.journal.say("late", site=name)

@@ -1,0 +1,135 @@
+"""One round as a pure state machine: events in, new state and instructions out, no clock, no network.
+
+The rules it keeps, each against a way in which a federation has gone wrong:
+- an answer counts once, from a site of the cohort, while the round is open (a replayed or late answer counts never);
+- a round closes when every site is accounted for or the deadline has passed, never earlier and never silently:
+  whoever is missing is named, with the reason;
+- quorum counts sites and their cases, so that a slow large site cannot be dropped unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from fedmed.config.scenario import Quorum
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A site's update arrived and was found usable."""
+
+    site: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A site reported an error, or its process ended."""
+
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A site's update arrived and cannot be used."""
+
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """Time has passed; `now` is on the scale of `Round.deadline`."""
+
+    now: float
+
+
+Event = Answered | Failed | Refused | Ticked
+
+
+class Instruction(Enum):
+    """What the shell has to do after an event."""
+
+    TAKE = "take the update into the sum"
+    DROP = "drop the update"
+    CLOSE = "stop waiting: the round is closed"
+
+
+class Verdict(Enum):
+    """How a round stands."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    QUORUM = "closed by quorum"
+    SHORT = "short of quorum"
+
+
+@dataclass(frozen=True)
+class Round:
+    """The state of one attempt at one round."""
+
+    number: int
+    cohort: Mapping[str, float]
+    """Data weight (training cases) of every site asked."""
+    deadline: float
+    """When waiting ends, on the clock's scale; `deadline_s` seconds after the start."""
+    deadline_s: float
+    quorum: Quorum = Quorum()
+    joined: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    is_closed: bool = False
+
+    def waiting(self) -> list[str]:
+        """Sites of the cohort that are not accounted for."""
+        return [site for site in self.cohort if site not in {*self.joined, *self.failed, *self.refused}]
+
+    def missing(self) -> dict[str, str]:
+        """Every site that did not answer and why."""
+        late = f"no answer by the deadline of {self.deadline_s:g} s"
+        return {**self.failed, **{site: late for site in self.waiting()}}
+
+    def verdict(self) -> Verdict:
+        """How the round stands; decided once it is closed."""
+        if not self.is_closed:
+            return Verdict.OPEN
+        if len(self.joined) == len(self.cohort):
+            return Verdict.COMPLETE
+        return Verdict.SHORT if self.shortfalls() else Verdict.QUORUM
+
+    def shortfalls(self) -> list[str]:
+        """What the quorum lacks, in words; empty where it is met."""
+        lacks = []
+        share = len(self.joined) / max(1, len(self.cohort))
+        total = sum(self.cohort.values())
+        weight = sum(self.cohort[site] for site in self.joined) / total if total > 0 else 0.0
+        if not self.joined or share < self.quorum.sites:
+            lacks.append(f"{len(self.joined)} of {len(self.cohort)} sites joined, {self.quorum.sites:.0%} are needed")
+        if weight < self.quorum.data_weight:
+            lacks.append(f"{weight:.0%} of the data weight joined, {self.quorum.data_weight:.0%} is needed")
+        absent = [site for site in self.quorum.required if site in self.cohort and site not in self.joined]
+        if absent:
+            lacks.append(f"required and absent: {', '.join(absent)}")
+        return lacks
+
+
+def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
+    """The round after `event`, and what is to be done about it."""
+    if isinstance(event, Ticked):
+        if state.is_closed or event.now < state.deadline:
+            return state, []
+        return replace(state, is_closed=True), [Instruction.CLOSE]
+    if state.is_closed or event.site not in state.waiting():
+        return state, [Instruction.DROP]
+    match event:
+        case Answered(site):
+            state, said = replace(state, joined=(*state.joined, site)), [Instruction.TAKE]
+        case Failed(site, reason):
+            state, said = replace(state, failed={**state.failed, site: reason}), []
+        case Refused(site, reason):
+            state, said = replace(state, refused={**state.refused, site: reason}), [Instruction.DROP]
+    if not state.waiting():
+        return replace(state, is_closed=True), [*said, Instruction.CLOSE]
+    return state, said

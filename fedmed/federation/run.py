@@ -1,0 +1,132 @@
+"""A whole run at the center: meet the sites, plan, round after round with a commit each, resume where a run stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fedmed.clock import Clock
+from fedmed.config.scenario import Scenario
+from fedmed.errors import DataError, FederationError
+from fedmed.federation.average import Average
+from fedmed.federation.journal import Journal
+from fedmed.federation.phase import Member
+from fedmed.federation.rounds import Record, RoundLoop
+from fedmed.flower.keys import CONFIG_KEY
+from fedmed.flower.rule import Rule
+from fedmed.flower.strategies import build
+from fedmed.flower.transport import Transport
+from fedmed.learning import plan as planning
+from fedmed.learning.plan import Described, Plan
+from fedmed.store.commits import Commit, Commits
+from fedmed.wire.canonical import digest
+from fedmed.wire.tensors import Tensors
+
+MODEL, AVERAGE, STRATEGY = "model/", "average/", "strategy/"
+
+
+@dataclass
+class State:
+    """What the next round starts from."""
+
+    round: int
+    model: Tensors
+    average: Average
+    history: list[Record]
+
+
+def run(transport: Transport, scenario: Scenario, commits: Commits, clock: Clock, journal: Journal) -> None:
+    """Train until the last round is committed. Raises FederationError (QuorumError) or StoreError; commits stay."""
+    members, described = meet(transport, scenario, clock, journal)
+    plan = planning.make(scenario, described)
+    rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
+    state = start(plan, rule, commits, journal)
+    _say_what_is_held(rule, state.model, len(members), journal)
+    loop = RoundLoop(transport, rule, members, scenario.federation, clock, journal)
+    journal.say("start", rounds=scenario.rounds, round=state.round, sites=[member.name for member in members])
+    while state.round < scenario.rounds:
+        state = one_round(loop, plan, state, clock)
+        _commit(commits, rule, plan, state, clock)
+        journal.say("committed", **{key: state.history[-1][key] for key in ("round", "train", "validation", "seconds")})
+    journal.say("end", round=state.round)
+
+
+def meet(
+    transport: Transport, scenario: Scenario, clock: Clock, journal: Journal
+) -> tuple[list[Member], list[Described]]:
+    """Every site's name and description; a site that cannot describe itself is named and refused."""
+    nodes = transport.nodes()
+    request = planning.first_preparation(scenario).model_dump_json()
+    answers = transport.ask("query.describe", nodes, request, scenario.federation.deadline_s)
+    found: dict[str, tuple[Member, Described]] = {}
+    for node in nodes:
+        reply = answers.get(node)
+        if reply is None or reply.error is not None:
+            reason = "no answer" if reply is None else reply.error
+            raise FederationError(f"site at node {node} could not describe its cases: {reason}")
+        site = Described.parse(str(reply.config.get(CONFIG_KEY)))
+        if site.examples.get("train", 0) <= 0:
+            raise DataError(f"site {site.name} has no training cases; remove the site or give it data")
+        if site.name.casefold() in found:
+            raise DataError(f"two sites are named {site.name!r}; every site needs a name of its own")
+        found[site.name.casefold()] = Member(site.name, node, site.examples["train"]), site
+    journal.say("met", sites={member.name: member.examples for member, _ in found.values()})
+    pairs = [found[name] for name in sorted(found)]
+    return [member for member, _ in pairs], [site for _, site in pairs]
+
+
+def start(plan: Plan, rule: Rule, commits: Commits, journal: Journal) -> State:
+    """The state of the newest whole commit, or that of round 0."""
+    commit, faults = commits.latest()
+    for fault in faults:
+        journal.say("damaged", fault=fault)
+    if commit is None:
+        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [])
+    rule.restore(_part(commit.tensors, STRATEGY), commit.state["strategy"])
+    average = Average(plan.scenario.training.average_last, plan.scenario.rounds, _part(commit.tensors, AVERAGE))
+    journal.say("resumed", round=commit.round)
+    history = [*commit.state["history"]]
+    return State(commit.round, _part(commit.tensors, MODEL), average, history)
+
+
+def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
+    """Train, then validate where the scenario says so."""
+    number, scenario = state.round + 1, plan.scenario
+    began, order = clock.now(), plan.order(state.round + 1).model_dump_json()
+    model, record = loop.train(number, state.model, order)
+    trained = clock.now()
+    due = number % scenario.evaluation.every == 0 or number == scenario.rounds
+    record["validation"] = loop.validate(number, model, order) if due else None
+    record["phases"]["validate"] = clock.now() - trained
+    record["seconds"] = clock.now() - began
+    state.average.add(number, model)
+    return State(number, model, state.average, [*state.history, record])
+
+
+def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
+    began = clock.now()
+    learned, remembered = rule.state()
+    tensors = {
+        **{MODEL + name: value for name, value in state.model.items()},
+        **{AVERAGE + name: value for name, value in state.average.sums.items()},
+        **{STRATEGY + name: value for name, value in learned.items()},
+    }
+    described: dict[str, Any] = {
+        "scenario": plan.scenario.model_dump(mode="json"),
+        "scenario_sha256": digest(plan.scenario.model_dump(mode="json")),
+        "spec": plan.spec.model_dump(mode="json"),
+        "preparation": plan.preparation.model_dump(mode="json"),
+        "strategy": remembered,
+        "history": state.history,
+    }
+    commits.write(Commit(state.round, tensors, described))
+    state.history[-1]["phases"]["commit"] = clock.now() - began
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _say_what_is_held(rule: Rule, model: Tensors, sites: int, journal: Journal) -> None:
+    if peak := rule.peak_bytes(model, sites):
+        journal.say("holds", strategy=rule.name, bytes=peak, sites=sites)

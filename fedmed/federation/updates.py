@@ -1,0 +1,68 @@
+"""What an update must be before it may touch the global model; anything else is refused, the site named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.errors import UpdateRefused
+from fedmed.wire.tensors import Tensors
+
+WEIGHT_KEY = "num-examples"
+NAMES_SHOWN = 3
+
+
+def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared: float, max_norm: float | None) -> None:
+    """Raise UpdateRefused unless the update has the model's tensors, finite values, a true weight and a bounded size.
+
+    `declared` is the site's number of training cases as it stated them; a larger weight would let it outvote the others.
+    """
+    _check_layout(update, model)
+    weight = metrics.get(WEIGHT_KEY)
+    if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= declared:
+        raise UpdateRefused(f"{WEIGHT_KEY} is {weight!r}; allowed: above 0 and at most the {declared:g} cases declared")
+    for name, value in update.items():
+        if not is_finite(value):
+            count = int(np.size(value) - np.isfinite(value).sum())
+            raise UpdateRefused(f"{count} of {value.size} values of tensor {name!r} are not finite (NaN or infinite)")
+    if max_norm is not None and (norm := distance(update, model)) > max_norm:
+        raise UpdateRefused(f"the update's L2 norm is {norm:.4g}; allowed: at most {max_norm:g}")
+
+
+def check_metrics(metrics: Mapping[str, Any], like: Mapping[str, Any] | None) -> None:
+    """Raise UpdateRefused where a site's numbers do not have the names that the round's first answer has."""
+    if like is not None and set(metrics) != set(like):
+        raise UpdateRefused(f"metrics are named {sorted(metrics)}; the other sites' are {sorted(like)}")
+
+
+def is_finite(value: NDArray[np.generic]) -> bool:
+    """Whether every number is finite; one pass without a temporary array in the usual case."""
+    if not np.issubdtype(value.dtype, np.floating):
+        return True
+    flat = value.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.dot(flat, flat)
+    return bool(np.isfinite(square)) or bool(np.isfinite(flat).all())
+
+
+def distance(update: Tensors, model: Tensors) -> float:
+    """L2 distance between two models, in float64."""
+    return math.sqrt(sum(float(np.sum(np.square(np.subtract(update[k], v, dtype=np.float64)))) for k, v in model.items()))
+
+
+def _check_layout(update: Tensors, model: Tensors) -> None:
+    lacking, extra = sorted(set(model) - set(update)), sorted(set(update) - set(model))
+    if lacking or extra:
+        shown = [f"lacks {', '.join(lacking[:NAMES_SHOWN])}"] * bool(lacking)
+        shown += [f"has unknown {', '.join(extra[:NAMES_SHOWN])}"] * bool(extra)
+        raise UpdateRefused(f"the update's tensors are not the model's: it {' and '.join(shown)}")
+    for name, value in model.items():
+        got = update[name]
+        if got.shape != value.shape or got.dtype != value.dtype:
+            raise UpdateRefused(
+                f"tensor {name!r} is {got.dtype} {list(got.shape)}; allowed: {value.dtype} {list(value.shape)}"
+            )

@@ -1,0 +1,75 @@
+"""NumPy arrays as Flower arrays, without the copies that Flower's own conversions make."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from fedmed.wire.tensors import Tensors, raw
+
+NUMPY = "numpy.ndarray"
+
+
+def npy_bytes(value: NDArray[np.generic]) -> bytes:
+    """`value` in the .npy format that Flower sends, in one copy."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(np.ascontiguousarray(value)))
+    return b"".join((header.getvalue(), raw(value)))
+
+
+class BorrowedArray(Array):
+    """A Flower array over memory that it does not own; its bytes are made only where someone asks for them."""
+
+    def __init__(self, value: NDArray[np.generic]) -> None:
+        self.__dict__.update(
+            dtype=str(value.dtype), shape=tuple(value.shape), stype=NUMPY, _value=value, _is_dirty=True
+        )
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The array in the .npy format."""
+        return npy_bytes(self.__dict__["_value"])
+
+    def numpy(self) -> NDArray[np.generic]:
+        """The borrowed memory itself."""
+        return self.__dict__["_value"]  # type: ignore[no-any-return]
+
+
+def view_of(array: Array) -> NDArray[np.generic]:
+    """A read-only view of the numbers in `array`, without a copy. Raises ValueError for bytes that are not .npy."""
+    if isinstance(array, BorrowedArray):
+        return array.numpy()
+    stream = io.BytesIO(array.data)
+    version = npy.read_magic(stream)
+    shape, fortran, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+    if dtype.hasobject:
+        raise ValueError("arrays of Python objects are not allowed")
+    count = int(np.prod(shape, dtype=np.int64))
+    value = np.frombuffer(array.data, dtype, count, stream.tell())
+    return value.reshape(shape, order="F" if fortran else "C")
+
+
+def borrow(tensors: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
+    """A record over `tensors`; valid as long as their memory is."""
+    record = ArrayRecord()
+    for name, value in tensors.items():
+        record[name] = BorrowedArray(value)
+    return record
+
+
+def own(tensors: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
+    """A record with its own copy of `tensors`, as any Flower code expects it."""
+    record = ArrayRecord()
+    for name, value in tensors.items():
+        record[name] = Array(str(value.dtype), tuple(value.shape), NUMPY, npy_bytes(value))
+    return record
+
+
+def views(record: Mapping[str, Array]) -> Tensors:
+    """Views of all arrays of a record, in its order."""
+    return {name: view_of(array) for name, array in record.items()}

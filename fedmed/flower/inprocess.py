@@ -1,0 +1,172 @@
+"""A Flower Grid on one machine without sockets: the ClientApp runs in persistent one-thread processes or in the caller."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import wait
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedmed.clock import Clock, SystemClock
+from fedmed.flower import arrays, identity
+from fedmed.flower.apps import AppRef
+from fedmed.flower.lanes import Lane, assign, memory_folder, server_context
+from fedmed.flower.worker import Sites
+
+FIRST_NODE = 2  # Flower keeps 1 for the server
+
+
+class InProcessGrid(Grid):
+    """Sites of one machine behind Flower's Grid interface.
+
+    A node belongs to one process for the whole run, so that Flower's client state stays with it and the answers of one
+    process come in one order; `lane_of` names that process. `workers=0` calls the app in the caller: nothing can be
+    cancelled then.
+    """
+
+    def __init__(
+        self,
+        ref: AppRef,
+        nodes: Sequence[dict[str, Any]],
+        loads: Sequence[float],
+        workers: int,
+        run_config: dict[str, Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Start the processes. `nodes` are Flower node configs, `loads` their relative work, in the same order."""
+        self._clock = clock or SystemClock()
+        identity.assume(identity.SERVER_NODE)
+        self._configs = {FIRST_NODE + i: config for i, config in enumerate(nodes)}
+        self._count = 0
+        self._queue: dict[str, Message] = {}  # only without processes: called one by one, when answers are asked for
+        self._lanes: list[Lane] = []
+        self._folder = None
+        self._sites: Sites | None = None
+        groups = assign(zip(self._configs, loads, strict=True), max(1, min(workers, len(nodes))))
+        self._lane_of = {node: lane for lane, group in enumerate(groups) for node in group}
+        if workers == 0:
+            self._sites = Sites(ref, self._configs, run_config or {})
+            identity.assume(identity.SERVER_NODE)
+            return
+        self._folder = memory_folder()
+        context = server_context(ref)
+        for index, group in enumerate(groups):
+            members = {node: self._configs[node] for node in group}
+            self._lanes.append(Lane(index, self._folder, ref, members, run_config or {}, context))
+
+    def get_node_ids(self) -> Iterable[int]:
+        """All nodes; they are always online."""
+        return list(self._configs)
+
+    def lane_of(self, node: int) -> int:
+        """The process that a node belongs to."""
+        return self._lane_of[node]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Queue messages with their nodes' processes; returns their ids."""
+        ids = []
+        for lane in self._lanes:
+            lane.forget_what_was_sent()
+        for message in messages:
+            self._count += 1
+            message_id = f"m{self._count}"
+            identity.set_message_id(message, message_id)
+            ids.append(message_id)
+            if self._sites is not None:
+                self._queue[message_id] = message
+            else:
+                self._lanes[self._lane_of[message.metadata.dst_node_id]].queue.append(message)
+        for lane in self._lanes:
+            lane.dispatch()
+        return ids
+
+    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        """Answers that are ready, one by one; an answer's arrays are valid until the next one is asked for."""
+        ids = frozenset(message_ids)
+        for message_id in [known for known in self._queue if known in ids]:
+            yield self._call_here(self._queue.pop(message_id))
+        for lane in self._lanes:
+            lane.collect()
+            if (reply := lane.reply_for(ids)) is not None:
+                yield reply
+                lane.release()
+
+    def _call_here(self, message: Message) -> Message:
+        assert self._sites is not None
+        reply = self._sites.call(message)
+        identity.assume(identity.SERVER_NODE)
+        return reply
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Answers that are ready, with arrays of their own, as Flower code expects them."""
+        replies = []
+        for reply in self.borrow_messages(message_ids):
+            if reply.has_content():
+                reply.content = _owned(reply.content)
+            replies.append(reply)
+        return replies
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until a process has something to say, at most `timeout_s` seconds."""
+        if self._lanes:
+            wait([lane.connection for lane in self._lanes], timeout_s)
+
+    def cancel(self, message_ids: Iterable[str]) -> None:
+        """Give up on these messages; processes that work on them are replaced."""
+        ids = frozenset(message_ids)
+        for message_id in ids & set(self._queue):
+            del self._queue[message_id]
+        for lane in self._lanes:
+            lane.cancel(ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Push, then wait for all answers, or for those that come within `timeout` seconds."""
+        pending = set(self.push_messages(messages))
+        replies: list[Message] = []
+        end = None if timeout is None else self._clock.now() + timeout
+        while pending and (end is None or self._clock.now() < end):
+            found = list(self.pull_messages(pending))
+            replies.extend(found)
+            pending -= {reply.metadata.reply_to_message_id for reply in found}
+            if pending and not found:
+                self.wait(1.0 if end is None else max(0.0, end - self._clock.now()))
+        self.cancel(pending)
+        return replies
+
+    def close(self) -> None:
+        """End all processes and free the shared memory."""
+        for lane in self._lanes:
+            lane.close()
+        self._lanes = []
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> InProcessGrid:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_run(self, run: Any) -> None:
+        """Nothing to set: one grid, one run."""
+
+    @property
+    def run(self) -> Any:
+        """Nothing that an app may use."""
+        return None
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """A message from the server (Flower's deprecated way to make one)."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+
+def _owned(content: RecordDict) -> RecordDict:
+    copy = RecordDict()
+    for key, record in content.items():
+        copy[key] = arrays.own(arrays.views(record)) if key in content.array_records else record
+    return copy

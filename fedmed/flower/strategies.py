@@ -1,0 +1,89 @@
+"""Flower's strategies by name, and how one is built from a scenario."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from importlib.metadata import entry_points
+from typing import Any
+
+from flwr.serverapp import strategy as flower
+from flwr.serverapp.strategy import FedAdam, Strategy
+
+from fedmed.errors import ConfigError
+
+GROUP = "fedmed.strategies"
+
+TABLE: dict[str, type[Strategy]] = {
+    "fedavg": flower.FedAvg,
+    "fedavgm": flower.FedAvgM,
+    "fedprox": flower.FedProx,
+    "fedadam": FedAdam,
+    "fedyogi": flower.FedYogi,
+    "fedadagrad": flower.FedAdagrad,
+    "fedmedian": flower.FedMedian,
+    "fedtrimmedavg": flower.FedTrimmedAvg,
+    "qfedavg": flower.QFedAvg,
+    "krum": flower.Krum,
+    "multikrum": flower.MultiKrum,
+    "bulyan": flower.Bulyan,
+}
+
+AVAILABILITY = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
+
+
+def find(name: str) -> type[Strategy]:
+    """The strategy class of a table name, an entry point or `module:Class`. Raises ConfigError for any other."""
+    if name in TABLE:
+        return TABLE[name]
+    found = entry_points(group=GROUP, name=name)
+    if found:
+        return next(iter(found)).load()  # type: ignore[no-any-return]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
+        raise ConfigError(f"strategy.name: got {name!r}, allowed: {known}, or module:Class of your own Flower Strategy")
+    try:
+        loaded = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"strategy.name: {name!r} cannot be imported: {error}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Strategy)):
+        raise ConfigError(f"strategy.name: {name!r} is {loaded!r}, not a flwr.serverapp.strategy.Strategy class")
+    return loaded
+
+
+def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
+    """The strategy, told how many sites there are where it has no wish of its own.
+
+    Flower waits for ever for nodes that never come; asking for more than there are is refused here.
+    """
+    chosen = find(name)
+    allowed = arguments(chosen)
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ConfigError(f"strategy.options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed)}")
+    settings = {key: min(2, sites) for key in AVAILABILITY if key in allowed} | options
+    for key in AVAILABILITY:
+        if settings.get(key, 0) > sites:
+            raise ConfigError(f"strategy.options.{key}: got {settings[key]}, but there are {sites} sites")
+    try:
+        return chosen(**settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"strategy.options: {name} refuses {options}: {error}") from error
+
+
+def arguments(chosen: type[Strategy]) -> list[str]:
+    """Keyword arguments that a strategy class takes, those of its bases included."""
+    names: dict[str, None] = {}
+    for base in chosen.__mro__:
+        for parameter in inspect.signature(base.__init__).parameters.values():
+            if parameter.name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                names[parameter.name] = None
+        if "__init__" in vars(base) and not _forwards(base):
+            break
+    return list(names)
+
+
+def _forwards(base: type) -> bool:
+    parameters = inspect.signature(base.__init__).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

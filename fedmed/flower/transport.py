@@ -1,0 +1,113 @@
+"""What the round loop needs of a Grid, in plain values: send, receive in any order, give up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedmed.clock import Clock
+from fedmed.flower.arrays import views
+from fedmed.flower.inprocess import InProcessGrid
+from fedmed.flower.keys import CONFIG_KEY
+from fedmed.wire.tensors import Tensors
+
+POLL_S = 0.05  # between two looks at a grid that cannot wait
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A node's answer. The tensors of an in-process answer are valid until the next one is received."""
+
+    node: int
+    message_id: str
+    error: str | None = None
+    tensors: Tensors = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    message: Message | None = None
+    lane: int = 0
+
+
+class Transport:
+    """Messages over any Flower Grid; the in-process one can also wait, cancel and lend memory."""
+
+    def __init__(self, grid: Grid, clock: Clock) -> None:
+        self.grid = grid
+        self._clock = clock
+        self._own = grid if isinstance(grid, InProcessGrid) else None
+        self.bytes_down = 0
+        self.bytes_up = 0
+
+    def nodes(self) -> list[int]:
+        """Nodes that are online."""
+        return sorted(self.grid.get_node_ids())
+
+    def send(self, messages: Iterable[Message]) -> dict[str, int]:
+        """Send; returns the node of each message id."""
+        messages = list(messages)
+        self.bytes_down += sum(size_of(message.content) for message in messages)
+        ids = list(self.grid.push_messages(messages))
+        return {message_id: message.metadata.dst_node_id for message_id, message in zip(ids, messages, strict=True)}
+
+    def receive(self, ids: Iterable[str], wait_s: float) -> Iterator[Reply]:
+        """Answers that are there; when there are none, waits up to `wait_s` seconds for the first."""
+        ids = list(ids)
+        found = False
+        for message in self._own.borrow_messages(ids) if self._own else self.grid.pull_messages(ids):
+            found = True
+            yield self._plain(message)
+        if found or not ids:
+            return
+        if self._own:
+            self._own.wait(wait_s)
+        else:
+            self._clock.sleep(min(wait_s, POLL_S))
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Stop waiting for these; an in-process site that still works on one is stopped."""
+        if self._own:
+            self._own.cancel(ids)
+
+    def ask(self, kind: str, nodes: Iterable[int], text: str, timeout_s: float) -> dict[int, Reply]:
+        """Send one query to each node and collect the answers that come in time."""
+        content = RecordDict({"config": ConfigRecord({CONFIG_KEY: text})})
+        pending = self.send(Message(content, node, kind) for node in nodes)
+        answers: dict[int, Reply] = {}
+        end = self._clock.now() + timeout_s
+        while pending and self._clock.now() < end:
+            for reply in self.receive(pending, end - self._clock.now()):
+                answers[reply.node] = reply
+                pending.pop(reply.message_id, None)
+        self.cancel(pending)
+        return answers
+
+    def _plain(self, message: Message) -> Reply:
+        node, message_id = message.metadata.src_node_id, message.metadata.reply_to_message_id
+        lane = self._own.lane_of(node) if self._own else 0
+        if message.has_error():
+            return Reply(node, message_id, error=message.error.reason or "unknown error", message=message, lane=lane)
+        content = message.content
+        self.bytes_up += size_of(content)
+        return Reply(
+            node,
+            message_id,
+            tensors={k: v for record in content.array_records.values() for k, v in views(record).items()},
+            metrics={k: v for record in content.metric_records.values() for k, v in record.items()},
+            config={k: v for record in content.config_records.values() for k, v in record.items()},
+            message=message,
+            lane=lane,
+        )
+
+
+def size_of(content: RecordDict) -> int:
+    """Bytes of the tensors in `content`; records of numbers and settings are small beside them."""
+    return sum(record_bytes(record) for record in content.array_records.values())
+
+
+def record_bytes(record: ArrayRecord) -> int:
+    """Bytes of the tensors of one record."""
+    return sum(value.nbytes for value in views(record).values())

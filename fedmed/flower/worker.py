@@ -1,0 +1,93 @@
+"""A site process: takes one message at a time, calls the ClientApp, answers. It never reads the keyboard's Ctrl-C.
+
+The main process owns it: when the pipe closes, the process removes the shared memory and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Error, Message, RecordDict
+
+from fedmed.flower import apps, identity
+from fedmed.flower.packing import Slot, encode_reply, flatten, restore
+
+RAISED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+MAX_REASON = 2000  # characters of an exception that travel
+READY = b"ready"
+
+
+class Sites:
+    """Calls the ClientApp for the sites of one process, keeping one Flower context a site."""
+
+    def __init__(self, ref: apps.AppRef, nodes: dict[int, dict[str, Any]], run_config: dict[str, Any]) -> None:
+        self.app = apps.load(ref)
+        self.contexts = {
+            node: Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config=run_config)
+            for node, config in nodes.items()
+        }
+
+    def call(self, message: Message) -> Message:
+        """The app's answer, or an error reply that names what it raised."""
+        node = message.metadata.dst_node_id
+        identity.assume(node)
+        try:
+            reply = self.app(message=message, context=self.contexts[node])
+        except Exception as error:  # noqa: BLE001 - the boundary to foreign code: logged, and sent to the center
+            logging.getLogger(__name__).debug("the ClientApp raised", exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
+            return Message(Error(RAISED, reason[:MAX_REASON]), reply_to=message)
+        return reply  # type: ignore[no-any-return]
+
+
+def serve(
+    connection: Connection,
+    folder: Path,
+    lane: int,
+    ref: apps.AppRef,
+    nodes: dict[int, dict[str, Any]],
+    run_config: dict[str, Any],
+) -> None:
+    """Answer messages until the pipe closes; one torch thread, since the processes share the cores."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    down, up = slots(folder, lane)
+    sites = Sites(ref, nodes, run_config)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    connection.send_bytes(READY)
+    while True:
+        try:
+            head = json.loads(connection.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        reply = sites.call(_message(head, down))
+        if reply.has_content() and reply.content.array_records:
+            up.put(flatten(reply.content))
+        connection.send_bytes(encode_reply(reply))
+
+
+def slots(folder: Path, lane: int) -> tuple[Slot, Slot]:
+    """The shared memory down to a site process and up from it."""
+    return Slot(folder / f"{lane}.down"), Slot(folder / f"{lane}.up")
+
+
+def _message(head: dict[str, Any], down: Slot) -> Message:
+    identity.assume(identity.SERVER_NODE)
+    tensors = down.view() if head["content"]["arrays"] else {}
+    message = Message(
+        restore(head["content"], tensors),
+        dst_node_id=head["node"],
+        message_type=head["type"],
+        ttl=head["ttl"],
+        group_id=head["group"],
+    )
+    identity.set_message_id(message, head["id"])
+    return message

@@ -1,0 +1,73 @@
+"""What a clinic does for a center: describe its cases in sums, train, validate. No case leaves these functions."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from fedmed.errors import DataError
+from fedmed.learning import inputs, weights
+from fedmed.learning.metrics import binary_auc, figures
+from fedmed.learning.order import Order, Preparation
+from fedmed.learning.training import device_of, loss_of, predict, train
+from fedmed.sites.cases import Site
+from fedmed.wire.tensors import Tensors
+
+Metrics = dict[str, float | int]
+
+
+class Clinic:
+    """One site's cases and the three things that a center may ask of them."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.inputs = lru_cache(maxsize=2)(self._prepare)
+
+    def _prepare(self, preparation: Preparation) -> inputs.Inputs:
+        return inputs.prepare(self.site, preparation)
+
+    def describe(self, request: str) -> str:
+        """Name, counts and, where the task standardises over the federation, sums of the features: JSON."""
+        preparation = Preparation.model_validate_json(request)
+        train_cases = self.site.train
+        sample = inputs.featurise(train_cases.take(torch.arange(min(1, len(train_cases))).numpy()), preparation)
+        told: dict[str, Any] = {
+            "name": self.site.name,
+            "classes": list(train_cases.classes),
+            "inputs": list(sample.shape[1:]),
+            "examples": {part: len(getattr(self.site, part)) for part in ("train", "validation", "test")},
+            "class_counts": torch.bincount(torch.from_numpy(train_cases.y), minlength=len(train_cases.classes)).tolist(),
+        }
+        if preparation.normalise == "federated":
+            total = inputs.moments_of(train_cases, preparation)
+            told["moments"] = [total.n, total.sum.ravel().tolist(), total.sumsq.ravel().tolist()]
+        return json.dumps(told)
+
+    def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:
+        """The model after this round's training, and the mean loss."""
+        data = self.inputs(order.preparation).train
+        if len(data[1]) == 0:
+            raise DataError(f"site {self.site.name} has no training cases")
+        model = weights.loaded(order.model, tensors)
+        loss = train(model, data, order, self.site.name)
+        return weights.read(model), {"num-examples": len(data[1]), "loss": loss}
+
+    def validate(self, order: Order, tensors: Tensors) -> Metrics:
+        """Loss and AUC of the given model on the validation cases; NaN where undefined."""
+        x, y = self.inputs(order.preparation).validation
+        if len(y) == 0:
+            return {"num-examples": 0, "loss": math.nan, "auc": math.nan}
+        model = weights.loaded(order.model, tensors)
+        probabilities = predict(model, x, device_of(order.device))
+        scores = torch.log(probabilities.clamp_min(1e-7))
+        logits = (scores[:, 1:] - scores[:, :1]) if probabilities.shape[1] == 2 else scores
+        loss = float(loss_of(logits, y, torch.tensor(order.class_weights)))
+        if probabilities.shape[1] == 2:
+            area = binary_auc(probabilities[:, 1], y)
+        else:
+            area = figures(probabilities, y, 0.5)["auc"]["value"]
+        return {"num-examples": len(y), "loss": loss, "auc": math.nan if area is None else area}

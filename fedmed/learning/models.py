@@ -1,0 +1,133 @@
+"""The models by name. Normalisation is GroupNorm (Wu & He 2018): BatchNorm breaks averaging and differential privacy."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedmed.errors import ConfigError
+
+GROUP = "fedmed.models"
+Factory = Callable[..., nn.Module]
+
+
+def logistic_regression(inputs: Sequence[int], outputs: int) -> nn.Module:
+    """One linear layer over the flattened input: `(N, *inputs)` -> logits `(N, outputs)`."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(_size(inputs), outputs))
+
+
+def mlp(inputs: Sequence[int], outputs: int, hidden: int = 256, layers: int = 2, dropout: float = 0.4) -> nn.Module:
+    """`layers` hidden layers of `hidden` units with dropout: `(N, *inputs)` -> logits `(N, outputs)`."""
+    parts: list[nn.Module] = [nn.Flatten()]
+    width = _size(inputs)
+    for _ in range(layers):
+        parts += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        width = hidden
+    return nn.Sequential(*parts, nn.Linear(width, outputs))
+
+
+class SmallCnn(nn.Module):
+    """Convolution blocks (3x3, GroupNorm, max-pool, ReLU), global average, dropout: `(N, C, H, W)` -> `(N, outputs)`.
+
+    ReLU stands after the pooling: the same function, a quarter of the work.
+    """
+
+    def __init__(
+        self, inputs: Sequence[int], outputs: int, widths: Sequence[int] = (32, 64, 128), dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels = inputs[0]
+        for width in widths:
+            blocks += [nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(8, width), nn.MaxPool2d(2), nn.ReLU()]
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch."""
+        return self.head(self.blocks(x).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al. 2016, figure 2), GroupNorm for BatchNorm."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, 1, bias=False),
+            nn.GroupNorm(8, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.GroupNorm(8, width),
+        )
+        same = stride == 1 and channels == width
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels, width, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output, of `width` channels."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 for small images (3x3 stem without pooling): `(N, C, H, W)` -> `(N, outputs)`."""
+
+    def __init__(self, inputs: Sequence[int], outputs: int, width: int = 64) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(inputs[0], width, 3, 1, 1, bias=False), nn.GroupNorm(8, width), nn.ReLU())
+        blocks, channels = [], width
+        for stage in range(4):
+            for block in range(2):
+                blocks.append(Residual(channels, width << stage, 2 if stage and not block else 1))
+                channels = width << stage
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch."""
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+TABLE: dict[str, Factory] = {
+    "logistic-regression": logistic_regression,
+    "mlp": mlp,
+    "small-cnn": SmallCnn,
+    "resnet18": ResNet18,
+}
+
+
+def build(name: str, inputs: Sequence[int], outputs: int, options: dict[str, Any]) -> nn.Module:
+    """The model `name` for inputs of shape `inputs` (without the batch). Raises ConfigError where it cannot be made."""
+    factory = find(name)
+    allowed = [key for key in inspect.signature(factory).parameters if key not in ("inputs", "outputs")]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ConfigError(
+            f"task.model_options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed) or 'none'}"
+        )
+    try:
+        return factory(list(inputs), outputs, **options)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ConfigError(f"model {name} cannot be built for inputs of shape {list(inputs)}: {error}") from error
+
+
+def find(name: str) -> Factory:
+    """The factory of a model: built in, or an entry point of the group `fedmed.models`."""
+    if name in TABLE:
+        return TABLE[name]
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()  # type: ignore[no-any-return]
+    known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
+    raise ConfigError(f"task.model: got {name!r}, allowed: {known} (or your own, entry point {GROUP})")
+
+
+def _size(inputs: Sequence[int]) -> int:
+    size = 1
+    for length in inputs:
+        size *= length
+    return size

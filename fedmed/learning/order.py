@@ -1,0 +1,66 @@
+"""The order that travels from the center to the sites as JSON: all that a site needs to know of a round."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedmed.config.scenario import Training
+
+MAX_ORDER_BYTES = 4_000_000
+Sizes = Annotated[tuple[int, ...], Field(min_length=1, max_length=4)]
+
+
+class ModelSpec(BaseModel):
+    """Which model, for which inputs; equal specs make interchangeable models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = {}
+    inputs: Sizes
+    """Shape of one case, without the batch."""
+    classes: int = Field(ge=2, le=10_000)
+
+    @property
+    def outputs(self) -> int:
+        """Logits of the model: one for two classes, else one a class."""
+        return 1 if self.classes == 2 else self.classes
+
+
+class Preparation(BaseModel):
+    """How raw cases become inputs: features, then standardisation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: str = "plain"
+    normalise: str = "none"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    """Of the federation, under `normalise: federated`."""
+    clip: float | None = None
+
+
+class Order(BaseModel):
+    """One round's work: what to train or evaluate, on what, how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    round: int
+    seed: int
+    model: ModelSpec
+    preparation: Preparation
+    training: Training
+    learning_rate: float
+    """Of this round, after the schedule."""
+    augment: str = "none"
+    class_weights: tuple[float, ...]
+    device: str = "auto"
+
+
+def parse(text: str) -> Order:
+    """The order in a message. Raises ValueError where it is too large or not one."""
+    if len(text) > MAX_ORDER_BYTES:
+        raise ValueError(f"the order has {len(text)} characters; allowed are {MAX_ORDER_BYTES}")
+    return Order.model_validate_json(text)

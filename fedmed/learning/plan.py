@@ -1,0 +1,131 @@
+"""From the sites' descriptions to a plan: which model, which scale, which class weights, which first weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedmed.config.scenario import Scenario
+from fedmed.errors import DataError
+from fedmed.learning import tasks, weights
+from fedmed.learning.inputs import scale_of
+from fedmed.learning.order import ModelSpec, Order, Preparation
+from fedmed.preprocess.moments import Moments
+from fedmed.wire.tensors import Tensors, load
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a site says of itself before the first round."""
+
+    name: str
+    classes: tuple[str, ...]
+    inputs: tuple[int, ...]
+    examples: dict[str, int]
+    class_counts: tuple[int, ...]
+    moments: Moments | None
+
+    @classmethod
+    def parse(cls, text: str) -> Described:
+        """Read a description. Raises DataError where it is malformed."""
+        try:
+            told: dict[str, Any] = json.loads(text)
+            sums = told.get("moments")
+            return cls(
+                name=str(told["name"]),
+                classes=tuple(told["classes"]),
+                inputs=tuple(int(n) for n in told["inputs"]),
+                examples={str(k): int(v) for k, v in told["examples"].items()},
+                class_counts=tuple(int(n) for n in told["class_counts"]),
+                moments=None if sums is None else Moments(int(sums[0]), np.array(sums[1]), np.array(sums[2])),
+            )
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(f"a site's description cannot be read: {error!r}") from error
+
+
+def first_preparation(scenario: Scenario) -> Preparation:
+    """How sites prepare their cases, before the federation's scale is known."""
+    task = tasks.resolve(scenario.task)
+    return Preparation(features=task.features, normalise=scenario.data.normalise, clip=task.clip)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is fixed for a run once the sites are known."""
+
+    scenario: Scenario
+    spec: ModelSpec
+    preparation: Preparation
+    class_weights: tuple[float, ...]
+    augment: str
+
+    def first_weights(self) -> Tensors:
+        """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
+        if self.scenario.task.init is None:
+            return weights.fresh(self.spec, self.scenario.seed)
+        given = {name: np.array(value) for name, value in load(Path(self.scenario.task.init)).items()}
+        weights.fit_spec(self.spec, given)
+        return given
+
+    def order(self, number: int) -> Order:
+        """The order of a round."""
+        return Order(
+            round=number,
+            seed=self.scenario.seed,
+            model=self.spec,
+            preparation=self.preparation,
+            training=self.scenario.training,
+            learning_rate=learning_rate(self.scenario, number),
+            augment=self.augment,
+            class_weights=self.class_weights,
+            device=self.scenario.engine.device,
+        )
+
+
+def learning_rate(scenario: Scenario, number: int) -> float:
+    """Rate of round `number` (from 1): constant, or down to 0 after the last round, linearly or as a half cosine."""
+    training, done = scenario.training, (number - 1) / scenario.rounds
+    match training.schedule:
+        case "linear":
+            return training.learning_rate * (1 - done)
+        case "cosine":
+            return training.learning_rate * (1 + math.cos(math.pi * done)) / 2
+    return training.learning_rate
+
+
+def make(scenario: Scenario, sites: list[Described]) -> Plan:
+    """The plan for these sites. Raises DataError where they do not agree on classes or shapes."""
+    task = tasks.resolve(scenario.task)
+    first = sites[0]
+    for site in sites[1:]:
+        for what in ("classes", "inputs"):
+            if getattr(site, what) != getattr(first, what):
+                raise DataError(
+                    f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
+                )
+    counts = np.sum([site.class_counts for site in sites], axis=0)
+    spec = ModelSpec(name=task.model, options=scenario.task.model_options, inputs=first.inputs, classes=len(counts))
+    return Plan(scenario, spec, preparation(scenario, sites), class_weights(task.class_weights, counts), task.augment)
+
+
+def preparation(scenario: Scenario, sites: list[Described]) -> Preparation:
+    """The preparation with the federation's scale in it, where the scenario asks for one."""
+    plain = first_preparation(scenario)
+    sums = [site.moments for site in sites if site.moments is not None]
+    if scenario.data.normalise != "federated" or not sums:
+        return plain
+    scale = scale_of(sum(sums[1:], sums[0]))
+    return plain.model_copy(update={"mean": tuple(map(float, scale.mean)), "std": tuple(map(float, scale.std))})
+
+
+def class_weights(kind: str, counts: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    """Weights of the classes in the loss: 1, N/(K n) or its square root; a class nobody has weighs nothing."""
+    if kind == "none":
+        return (1.0,) * len(counts)
+    share = np.where(counts > 0, counts.sum() / (len(counts) * np.maximum(counts, 1)), 0.0)
+    return tuple(float(w) for w in (share if kind == "balanced" else np.sqrt(share)))

@@ -1,0 +1,64 @@
+"""The task table: model + loss + features + augmentation + class weighting, one row a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Literal
+
+from fedmed.config.scenario import Task as TaskSection
+from fedmed.errors import ConfigError
+
+GROUP = "fedmed.tasks"
+Weighting = Literal["none", "balanced", "sqrt"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a scenario's `task:` names. Two classes are learned as one logit, more as one logit each."""
+
+    model: str
+    features: str = "plain"
+    augment: str = "none"
+    class_weights: Weighting = "none"
+    clip: float | None = None
+    """Standardised tabular values are clipped to this many standard deviations."""
+
+
+TABLE: dict[str, Task] = {
+    "tabular": Task("logistic-regression"),
+    "tabular-mlp": Task("mlp", clip=5.0, class_weights="sqrt"),
+    "image": Task("small-cnn", features="image"),
+    "scan": Task("small-cnn", features="standardised-image", class_weights="balanced"),
+    "radiograph": Task("small-cnn", features="image", augment="xray", class_weights="balanced"),
+    "lesion": Task("mlp", features="invariants", clip=5.0, class_weights="sqrt"),
+}
+
+
+def find(name: str) -> Task:
+    """The task's row: built in, or an entry point of the group `fedmed.tasks` that names a `Task`."""
+    if name in TABLE:
+        return TABLE[name]
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()  # type: ignore[no-any-return]
+    known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
+    raise ConfigError(f"task.name: got {name!r}, allowed: {known} (or your own, entry point {GROUP})")
+
+
+def resolve(section: TaskSection) -> Task:
+    """The task with what the scenario changes in it. Raises ConfigError for names that no table knows."""
+    from fedmed.learning import augment, features, models  # torch is loaded only where a task is used
+
+    chosen = find(section.name)
+    chosen = replace(
+        chosen,
+        model=section.model or chosen.model,
+        augment=section.augment or chosen.augment,
+        class_weights=section.class_weights or chosen.class_weights,
+    )
+    models.find(chosen.model)
+    if chosen.augment not in augment.TABLE:
+        raise ConfigError(f"task.augment: got {chosen.augment!r}, allowed: {', '.join(augment.TABLE)}")
+    if chosen.features not in features.TABLE:
+        raise ConfigError(f"task {section.name}: features {chosen.features!r}, allowed: {', '.join(features.TABLE)}")
+    return chosen

@@ -1,0 +1,76 @@
+"""Between a PyTorch model and named tensors; one resident model a spec and process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedmed.clock import derive_seed
+from fedmed.errors import ConfigError
+from fedmed.learning import models
+from fedmed.learning.order import ModelSpec
+from fedmed.wire.tensors import Tensors
+
+NAMES_SHOWN = 3
+
+
+def fresh(spec: ModelSpec, seed: int) -> Tensors:
+    """Initial weights of a run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "init"))
+        return {name: value.copy() for name, value in read(_build(spec)).items()}
+
+
+@lru_cache(maxsize=4)
+def _resident(text: str) -> nn.Module:
+    model = _build(ModelSpec.model_validate_json(text))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _build(spec: ModelSpec) -> nn.Module:
+    return models.build(spec.name, spec.inputs, spec.outputs, spec.options)
+
+
+def loaded(spec: ModelSpec, tensors: Mapping[str, NDArray[np.generic]]) -> nn.Module:
+    """The process's own model of this spec, filled with `tensors`. Raises ConfigError where they do not fit it."""
+    model = _resident(spec.model_dump_json()).cpu()
+    check_fit(model, tensors)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(torch.from_numpy(_writable(tensors[name])))
+    return model
+
+
+def check_fit(model: nn.Module, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ConfigError unless `tensors` have the names and shapes of the model's state."""
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    got = {name: tuple(value.shape) for name, value in tensors.items()}
+    if wanted == got:
+        return
+    differ = [f"{n}: got {got.get(n)}, allowed {wanted.get(n)}" for n in sorted({*wanted, *got}) if got.get(n) != wanted.get(n)]
+    more = f" and {len(differ) - NAMES_SHOWN} more" if len(differ) > NAMES_SHOWN else ""
+    raise ConfigError(f"these weights are not the model's: {'; '.join(differ[:NAMES_SHOWN])}{more}")
+
+
+def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ConfigError unless `tensors` fit a model of this spec."""
+    check_fit(_build(spec), tensors)
+
+
+def read(model: nn.Module) -> Tensors:
+    """Views of the model's state on the CPU, C-contiguous; valid until the model changes."""
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
+
+
+def _writable(value: NDArray[Any]) -> NDArray[Any]:
+    # torch warns of read-only memory, which it only reads here
+    view = value.view()
+    if not view.flags.writeable:
+        view = np.array(view)
+    return view

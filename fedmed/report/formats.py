@@ -1,0 +1,66 @@
+"""Numbers and lists as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+DASH = "–"
+
+
+def score(value: float | None) -> str:
+    """A measure in 0..1, three decimals; a dash where it is undefined."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`0.851–0.940`, or nothing."""
+    return "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def signed(value: float) -> str:
+    """`+0.041` or `−0.012`, with a true minus."""
+    text = f"{abs(value):.3f}"
+    return f"{'−' if value < 0 and float(text) else '+'}{text}"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.82 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds is None:
+        return DASH
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def data_size(size: float) -> str:
+    """Decimal units: `640 B`, `12.5 kB`, `3.2 MB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}" if size < 1000 * scale else f"{size / scale:,.0f} {unit}"
+    return f"{size:.0f} B"
+
+
+def listed(words: Sequence[str], most: int = 6) -> str:
+    """`a, b and c`; beyond `most`, `a, b and 12 more`."""
+    if len(words) > most:
+        return f"{', '.join(words[: most - 1])} and {len(words) - most + 1} more"
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`3, 7–9` for 3, 7, 8, 9."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 round`, `15 rounds`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

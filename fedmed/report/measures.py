@@ -1,0 +1,62 @@
+"""Names of measures and models, the order they stand in, and the cells that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fedmed.report import formats
+from fedmed.report.markup import Markup, tag
+from fedmed.report.record import Metric, Metrics, Report, SiteResult
+
+_NAMES = {
+    "auc": "AUC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+}
+MODELS = {
+    "federated": ("Federation", "fed"),
+    "mixture": ("Mixture", "mix"),
+    "local": ("Own data only", "local"),
+    "pooled": ("Pooled data", "pooled"),
+}
+"""Key of the record -> name on the page and style."""
+
+
+def name(report: Report, measure: str) -> str:
+    """Name of a measure; with more than two classes it is the mean over the classes."""
+    shown = _NAMES.get(measure, measure.replace("_", " ").capitalize())
+    several = max((len(site.classes) for site in report.sites.values()), default=2) > 2
+    return f"{shown} (macro)" if several and measure in ("auc", "sensitivity", "specificity") else shown
+
+
+def measures(found: Iterable[Metrics | None]) -> list[str]:
+    """Every measure there is, the known ones first."""
+    there = dict.fromkeys(measure for metrics in found for measure in metrics or {})
+    return [measure for measure in _NAMES if measure in there] + [measure for measure in there if measure not in _NAMES]
+
+
+def models_of(site: SiteResult) -> dict[str, Metrics]:
+    """Metrics of each model that was measured at the site."""
+    found = {model: getattr(site, model) for model in MODELS}
+    return {model: metrics for model, metrics in found.items() if metrics is not None}
+
+
+def cell(metric: Metric, why: str = "") -> Markup:
+    """Value over interval; a dash that says why where it is undefined."""
+    if metric.value is None:
+        return tag("td", formats.DASH, class_="none", title=metric.why or why or "undefined")
+    between = formats.interval(metric.low, metric.high)
+    return tag("td", formats.score(metric.value), tag("small", between) if between else None)
+
+
+def undefined(site: SiteResult) -> str:
+    """Why a measure has no value at the site."""
+    tests = site.examples.get("test")
+    if tests == 0:
+        return "the site has no test cases"
+    held = [label for label, number in site.classes.items() if number]
+    if len(held) == 1 and len(site.classes) > 1:
+        return f"all cases are of one class ({held[0]})"
+    return "undefined on these test cases, for instance because a class is absent"

@@ -1,0 +1,86 @@
+"""Who took part, and when: the matrix, and every absence in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from fedmed.report import formats
+from fedmed.report.markup import Markup, tag
+from fedmed.report.matrix import matrix
+from fedmed.report.record import Report
+from fedmed.report.verdict import absences
+
+MANY = 12
+_KEY = (
+    ("joined", "joined"),
+    ("late", "late"),
+    ("missing", "missing"),
+    ("refused", "update refused"),
+    ("unasked", "not asked"),
+)
+
+
+def section(report: Report) -> Markup:
+    """The matrix with its key, and the list of absences with their reasons."""
+    if not report.rounds:
+        return Markup("")
+    found = report.presence()
+    gone = absences(report)
+    if len(found) > MANY:
+        found = {site: found[site] for site in [*gone, *(site for site in found if site not in gone)]}
+    order = " Sites with the most absences stand first." if gone and len(found) > MANY else ""
+    note = f"One row a site, one column a round; at the right, rounds joined of rounds asked.{order}"
+    key = [tag("li", _swatch(state), text) for state, text in _KEY if _occurs(report, state)]
+    return tag(
+        "section",
+        tag("h2", "Who took part, and when?"),
+        tag("p", note, class_="lead"),
+        tag("ul", *key, class_="key"),
+        tag("div", matrix(found, [each.round for each in report.rounds]), class_="tall" if len(found) > 40 else None),
+        _reasons(report),
+        _attempts(report),
+    )
+
+
+def _occurs(report: Report, state: str) -> bool:
+    rounds = report.presence().values()
+    if state == "unasked":
+        return any(len(found) < len(report.rounds) for found in rounds)
+    return any(here == state for found in rounds for here, _ in found.values())
+
+
+def _swatch(state: str) -> Markup:
+    return tag("svg", tag("rect", width=14, height=14, rx=2, class_=f"cell {state}"), aria_hidden="true")
+
+
+def _reasons(report: Report) -> Markup:
+    """Every absence, by site, state and reason."""
+    grouped: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    presence = report.presence()
+    for site in absences(report):
+        for number, (state, reason) in presence[site].items():
+            if state != "joined":
+                grouped[site, state, reason].append(number)
+    if not grouped:
+        return tag("p", "No site was missing, late or refused in any round.", class_="note")
+    rows = [_reason(*key, rounds) for key, rounds in grouped.items()]
+    head = tag("tr", *(tag("th", text, scope="col") for text in ("Site", "State", "Rounds", "Reason")))
+    table = tag(
+        "div", tag("table", tag("thead", head), tag("tbody", *rows), class_="words"), class_="scroll", tabindex=0
+    )
+    summary = tag("summary", f"Every absence and its reason ({len(rows)})")
+    return tag("details", summary, table, open="" if len(rows) <= MANY else None)
+
+
+def _reason(site: str, state: str, reason: str, rounds: list[int]) -> Markup:
+    shown = {"refused": "update refused"}.get(state, state)
+    cells = (tag("td", shown), tag("td", formats.ranges(rounds)), tag("td", reason))
+    return tag("tr", tag("th", site, scope="row"), *cells)
+
+
+def _attempts(report: Report) -> Markup | None:
+    again = [each.round for each in report.rounds if each.attempt > 1]
+    if not again:
+        return None
+    rounds = f"Round{'s' if len(again) > 1 else ''} {formats.ranges(again)}"
+    return tag("p", f"{rounds} needed more than one attempt to reach the quorum.", class_="note")

@@ -1,0 +1,193 @@
+"""`report.json` as frozen models: what a run wrote down, read leniently, with every undefined number as None.
+
+Who took part is worked out from the cohorts of the rounds, never from a status somebody wrote: a site that was asked
+and is in no list counts as missing.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from fedmed.errors import StoreError
+
+State = Literal["joined", "late", "missing", "refused"]
+_UNRECORDED: tuple[State, str] = ("missing", "asked, and in no list of the round")
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+Number = Annotated["float | None", AfterValidator(_finite)]
+
+
+class Record(BaseModel):
+    """Base of every part: immutable; keys of a later version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Metric(Record):
+    """A measure in 0..1 with its 95 % interval; `why` says why there is no value."""
+
+    value: Number = None
+    low: Number = None
+    high: Number = None
+    why: str = ""
+
+
+def _metric(found: Any) -> Any:
+    """A bare number is a metric without an interval; null one without a value."""
+    return found if isinstance(found, dict | Metric) else {"value": found}
+
+
+Metrics = dict[str, Annotated[Metric, BeforeValidator(_metric)]]
+
+
+class Bytes(Record):
+    """Bytes sent to the sites and back."""
+
+    down: float = Field(0, ge=0)
+    up: float = Field(0, ge=0)
+
+
+class SiteScore(Record):
+    """One site's part in a score."""
+
+    loss: Number = None
+    auc: Number = None
+    examples: int | None = None
+
+
+class Score(Record):
+    """Loss and AUC of a round, over all sites and by site."""
+
+    loss: Number = None
+    auc: Number = None
+    sites: dict[str, SiteScore] = {}
+
+
+class Round(Record):
+    """One round: who was asked, who answered, what it cost."""
+
+    round: int = Field(ge=0)
+    seconds: Number = None
+    phases: dict[str, Number] = {}
+    cohort: list[str] = []
+    joined: list[str] = []
+    missing: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    late: list[str] = []
+    attempt: int = 1
+    bytes: Bytes = Bytes()
+    train: Score | None = None
+    validation: Score | None = None
+
+    def states(self) -> dict[str, tuple[State, str]]:
+        """State and reason of every site that was asked."""
+        found: dict[str, tuple[State, str]] = dict.fromkeys(
+            self.cohort, ("missing", "asked, and in no list of the round")
+        )
+        found |= dict.fromkeys(self.joined, ("joined", ""))
+        found |= {site: ("missing", reason) for site, reason in self.missing.items()}
+        found |= {site: ("late", self.missing.get(site) or "answered after the deadline") for site in self.late}
+        found |= {site: ("refused", reason) for site, reason in self.refused.items()}
+        return found
+
+
+class Overall(Record):
+    """Metrics on the test cases of all sites together."""
+
+    test_examples: int | None = None
+    metrics: Metrics = {}
+
+
+class SiteResult(Record):
+    """One site: its cases and the metrics of each model on its test cases."""
+
+    examples: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    rounds_joined: int | None = None
+    federated: Metrics | None = None
+    local: Metrics | None = None
+    pooled: Metrics | None = None
+    mixture: Metrics | None = None
+
+
+class Baselines(Record):
+    """Metrics on the pooled test cases of the pooled model and of each site's own."""
+
+    pooled: Metrics | None = None
+    local: dict[str, Metrics] | None = None
+
+
+class Curve(Record):
+    """`roc`: (false, true positive rate); `calibration`: (mean predicted, observed share, cases)."""
+
+    roc: list[tuple[float, float]] | None = None
+    calibration: list[tuple[float, float, float]] | None = None
+
+
+class Seconds(Record):
+    """Seconds of the run, whole and by phase."""
+
+    total: Number = None
+    phases: dict[str, Number] = {}
+
+
+class Report(Record):
+    """One run."""
+
+    fedmed: str = ""
+    status: str = ""
+    resumed: list[int] = []
+    scenario: dict[str, Any] = {}
+    seed: int | None = None
+    engine: str = ""
+    rounds: list[Round] = []
+    overall: Overall = Overall()
+    sites: dict[str, SiteResult] = {}
+    baselines: Baselines | None = None
+    curves: dict[str, Curve | None] | None = None
+    sites_missing: dict[str, list[str]] = {}
+    bytes: Bytes = Bytes()
+    seconds: Seconds = Seconds()
+    model_sha256: str | None = None
+    data_sha256: str | None = None
+    versions: dict[str, str | None] = {}
+    machine: dict[str, Any] = {}
+
+    def site_names(self) -> list[str]:
+        """Every site that the record names anywhere, in order of appearance."""
+        asked = [site for found in self.rounds for site in found.states()]
+        listed = [site for names in self.sites_missing.values() for site in names]
+        return list(dict.fromkeys([*self.sites, *asked, *listed]))
+
+    def presence(self) -> dict[str, dict[int, tuple[State, str]]]:
+        """Site -> round -> state and reason; rounds in which a site was not asked are left out."""
+        found: dict[str, dict[int, tuple[State, str]]] = {site: {} for site in self.site_names()}
+        for each in self.rounds:
+            for site, state in each.states().items():
+                found[site][each.round] = state
+        for number, names in self.sites_missing.items():
+            for site in names:
+                if found[site].get(int(number), ("joined", ""))[0] == "joined":
+                    found[site][int(number)] = ("missing", "listed as missing")
+        return found
+
+
+def read_report(path: Path) -> Report:
+    """Read `report.json`; StoreError where it is not there or is no report."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}; give the folder of a finished run") from error
+    try:
+        return Report.model_validate_json(content)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]]
+        raise StoreError(f"{path}: is no report of fedmed: {'; '.join(faults)}") from error

@@ -1,0 +1,74 @@
+"""How did training go? Losses and AUC over the rounds, all sites together and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fedmed.report.axes import figure
+from fedmed.report.lines import Line, Spread, over_rounds
+from fedmed.report.markup import Markup, tag
+from fedmed.report.record import Report, Round, Score, SiteScore
+
+_Value = Callable[["Score | SiteScore"], "float | None"]
+
+LABELLED = 6
+DRAWN = 20
+
+
+def section(report: Report) -> Markup:
+    """Three charts; those without a single value are left out."""
+    charts = [
+        _chart(report, "Training loss", "lower is better", lambda r: r.train, lambda s: s.loss),
+        _chart(report, "Validation loss", "lower is better", lambda r: r.validation, lambda s: s.loss),
+        _chart(report, "Validation AUC", "higher is better", lambda r: r.validation, lambda s: s.auc, unit_range=True),
+    ]
+    drawn = [chart for chart in charts if chart]
+    if not drawn:
+        return Markup("")
+    return tag("section", tag("h2", "How did training go?"), tag("div", *drawn, class_="charts"))
+
+
+def _chart(
+    report: Report,
+    title: str,
+    note: str,
+    part: Callable[[Round], Score | None],
+    value: _Value,
+    *,
+    unit_range: bool = False,
+) -> Markup:
+    scores = [(each.round, score) for each in report.rounds if (score := part(each)) is not None]
+    whole = [(float(number), value(score)) for number, score in scores]
+    sites = _site_lines(report, scores, value)
+    if all(y is None for line in (whole, *(line.points for line in sites)) for _, y in line):
+        return Markup("")
+    many = len(sites) > DRAWN
+    band = _band(sites) if many else []
+    lines = [] if many else sites
+    label = "all sites" if sites else ""
+    all_sites = Line(whole, "fed strong", label, f"{title}, all sites together")
+    legend = "; band: the middle 80 % of sites" if many else "; thin: each site" if sites else ""
+    drawing = over_rounds(f"{title} by round", [*lines, all_sites], band, unit_range=unit_range)
+    return figure(title, note + legend, drawing)
+
+
+def _site_lines(report: Report, scores: Sequence[tuple[int, Score]], value: _Value) -> list[Line]:
+    lines = []
+    for site in report.site_names():
+        points = [(float(number), value(score.sites.get(site, SiteScore()))) for number, score in scores]
+        if any(y is not None for _, y in points):
+            lines.append(Line(points, "thin", site, site))
+    if len(lines) > LABELLED:
+        return [Line(line.points, line.style, "", line.hint) for line in lines]
+    return lines
+
+
+def _band(lines: Sequence[Line]) -> list[Spread]:
+    """10th and 90th percentile over the sites, round by round."""
+    band = []
+    for at in range(len(lines[0].points)):
+        values = sorted(y for line in lines if (y := line.points[at][1]) is not None)
+        if values:
+            cut = len(values) // 10
+            band.append((lines[0].points[at][0], values[cut], values[-1 - cut]))
+    return band

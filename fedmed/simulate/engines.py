@@ -1,0 +1,35 @@
+"""The two engines: the same ServerApp and ClientApp, in processes of this machine or on Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedmed.config.catalogue import shipped
+from fedmed.config.scenario import Engine
+from fedmed.flower import apps, ray
+from fedmed.flower.apps import AppRef
+from fedmed.flower.inprocess import InProcessGrid
+from fedmed.flower.server import call
+
+SERVER = AppRef(shipped("server").parent, "server.app:app")
+CLIENT = AppRef(shipped("clients").parent, "clients.app:app")
+
+
+def run(engine: Engine, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:
+    """Run the apps on the scenario in `folder` until the last round is committed."""
+    run_config = {"run-folder": str(folder)}
+    if engine.name == "ray":
+        os.environ["FEDMED_SITES"] = str(sites_folder)  # Flower tells a simulated node its number and nothing else
+        ray.run_on_ray(SERVER, CLIENT, len(loads), run_config, max(1, workers))
+        return
+    nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
+    with InProcessGrid(CLIENT, nodes, loads, workers, run_config) as grid:
+        call(apps.load(SERVER), grid, run_config)
+
+
+def workers_for(engine: Engine, sites: int) -> int:
+    """Site processes: as many as the scenario says, else one a core and never more than sites."""
+    wished = engine.workers if engine.workers is not None else os.cpu_count() or 1
+    return min(wished, sites)

@@ -1,0 +1,109 @@
+"""A run's folder: what it holds, and whether a command may start or resume in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedmed.config.differences import differences
+from fedmed.config.loading import load
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError, ResumeRefused
+from fedmed.store.commits import Commits
+
+SCENARIO, RUN = "scenario.yaml", "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def sites(self) -> Path:
+        """Where the sites are laid out while the run goes on."""
+        return self.path / "sites"
+
+    @property
+    def commits(self) -> Commits:
+        """The run's commits."""
+        return Commits(self.path)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / SCENARIO).exists()
+
+    def scenario(self) -> Scenario:
+        """The scenario that the run was started with."""
+        return load(self.path / SCENARIO)
+
+    def claim(self, scenario: Scenario, resume: bool) -> Scenario:
+        """Make the folder this run's own; returns the scenario to run, with the worker count that the run began with.
+
+        Raises ConfigError where another run lives here, ResumeRefused where the scenario is not the one it began with.
+        """
+        if not self.has_run:
+            if self.path.exists() and any(self.path.iterdir()):
+                raise ConfigError(f"--out {self.path} is not empty and holds no run; give an empty or a new folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_text(self.path / SCENARIO, yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
+            return scenario
+        if not resume:
+            raise ConfigError(f"--out {self.path} holds a run already; add --resume to go on with it, or give another folder")
+        before = self.scenario()
+        if scenario.engine.workers is None:
+            scenario = _with_workers(scenario, before.engine.workers)
+        if changed := differences(before, scenario):
+            raise ResumeRefused(
+                f"{self.path} was started with another scenario; resuming would mix two. Changed:\n  "
+                + "\n  ".join(changed)
+                + "\nRepeat the first command with --resume, or start anew in another folder"
+            )
+        return before
+
+    def remember(self, **facts: Any) -> dict[str, Any]:
+        """Facts fixed at the first start; a resumed run must find the same ones. Raises ResumeRefused where it does not."""
+        path = self.path / RUN
+        if not path.exists():
+            replace_text(path, json.dumps(facts, indent=1))
+            return facts
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        changed = [f"{name}: {known.get(name)} -> {value}" for name, value in facts.items() if known.get(name) != value]
+        if changed:
+            raise ResumeRefused(f"what {self.path} was started with has changed:\n  " + "\n  ".join(changed))
+        return known
+
+    def clear_sites(self) -> None:
+        """Remove the laid-out sites once they are no longer needed."""
+        shutil.rmtree(self.sites, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def free_folder(name: str) -> Path:
+    """`runs/NAME`, or the first `runs/NAME-2`, `-3` ... that no run lives in."""
+    base = Path("runs")
+    number = 1
+    while (candidate := base / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return candidate
+
+
+def _with_workers(scenario: Scenario, workers: int | None) -> Scenario:
+    return scenario.model_copy(update={"engine": scenario.engine.model_copy(update={"workers": workers})})

@@ -1,0 +1,131 @@
+"""`fedmed simulate`: from a scenario to a folder with the model, the report and the commits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedmed.clock import Clock, SystemClock
+from fedmed.config.scenario import Scenario
+from fedmed.errors import StoreError
+from fedmed.federation.average import Average
+from fedmed.federation.journal import Journal
+from fedmed.learning.order import ModelSpec, Preparation
+from fedmed.learning.plan import Described, Plan, make
+from fedmed.report import write_report
+from fedmed.simulate import baselines, engines
+from fedmed.simulate.evaluation import Bench, Models
+from fedmed.simulate.folder import RunFolder, replace_text
+from fedmed.simulate.summary import summarise
+from fedmed.sites import prepared
+from fedmed.sites.cases import Site
+from fedmed.sites.prepare import sites_of
+from fedmed.store.commits import Commit
+from fedmed.wire import tensors as wire
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run: what, on which data, where."""
+
+    scenario: Scenario
+    data: Path | None
+    out: Path
+    resume: bool = False
+
+
+def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
+    """Run, or go on with a run; returns the report (also in `out/report.json` and `out/report.html`).
+
+    Raises ConfigError, DataError, FederationError, StoreError or ResumeRefused; whatever is committed stays.
+    """
+    clock = clock or SystemClock()
+    folder = RunFolder(request.out)
+    scenario = folder.claim(request.scenario, request.resume)
+    journal = Journal(folder.path, clock)
+    try:
+        began = clock.now()
+        journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
+        sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source)
+        fingerprint = prepared.lay_out(sites, folder.sites)
+        workers = engines.workers_for(scenario.engine, len(sites))
+        facts = folder.remember(data_sha256=fingerprint, workers=workers)
+        prepared_at = clock.now()
+        loads = [float(len(site.train)) for site in sites]
+        engines.run(scenario.engine, facts["workers"], folder.path, folder.sites, loads)
+        trained_at = clock.now()
+        report = _finish(folder, scenario, sites, facts, journal)
+        seconds = {"prepare": prepared_at - began, "federate": trained_at - prepared_at, "compare": clock.now() - trained_at}
+        report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
+        replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
+        write_report(folder.path)
+        folder.clear_sites()
+        journal.say("done", status=report["status"])
+        return report
+    finally:
+        journal.close()
+
+
+def _finish(
+    folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal
+) -> dict[str, Any]:
+    commit, _ = folder.commits.latest()
+    if commit is None:
+        raise StoreError(f"no commit in {folder.path} can be read; the run has to be started anew")
+    plan = plan_of(scenario, commit, sites)
+    average = Average(scenario.training.average_last, scenario.rounds, _part(commit.tensors, "average/"))
+    federated = average.final(_part(commit.tensors, "model/"), scenario.rounds)
+    models = Models(federated)
+    if scenario.evaluation.baselines:
+        models = _compare(plan, folder, [site.name for site in sites], federated, facts["workers"], journal)
+    sha256 = wire.save({**federated, **_scale_tensors(plan.preparation)}, folder.path / MODEL)
+    journal.say("evaluating")
+    return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+
+
+def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
+    """The run's plan, with the model and the scale that the commit was made with."""
+    spec = ModelSpec.model_validate(commit.state["spec"])
+    preparation = Preparation.model_validate(commit.state["preparation"])
+    described = [_described(site, spec) for site in sites]
+    anew = make(scenario, described)
+    return Plan(scenario, spec, preparation, anew.class_weights, anew.augment)
+
+
+def _described(site: Site, spec: ModelSpec) -> Described:
+    counts = [int((site.train.y == k).sum()) for k in range(spec.classes)]
+    return Described(site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, tuple(counts), None)
+
+
+def _compare(
+    plan: Plan, folder: RunFolder, names: list[str], federated: wire.Tensors, workers: int, journal: Journal
+) -> Models:
+    target = folder.path / "baselines"
+    target.mkdir(exist_ok=True)
+    jobs = baselines.jobs_for(plan, folder.sites, names, target)
+    journal.say("comparing", models=len(jobs))
+    baselines.train_all(jobs, workers, lambda name: journal.say("compared", name=name))
+    own = tuple(wire.load(job.target) for job in jobs[:-1])
+    models = Models(federated, wire.load(jobs[-1].target), own)
+    shutil.rmtree(target)
+    return models
+
+
+def _scale_tensors(preparation: Preparation) -> wire.Tensors:
+    import numpy as np
+
+    if preparation.mean is None or preparation.std is None:
+        return {}
+    return {
+        "preparation.mean": np.asarray(preparation.mean, np.float32),
+        "preparation.std": np.asarray(preparation.std, np.float32),
+    }
+
+
+def _part(tensors: wire.Tensors, prefix: str) -> wire.Tensors:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,33 @@
+"""Four synthetic hospitals, written as DICOM and read back as any hospital's folder would be."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from fedmed.clock import derive_seed
+from fedmed.sites.cases import Cases
+from fedmed.sites.readers.folder import FolderOptions, read_folder
+from fedmed.sites.readers.reader import Reader
+
+
+class PhantomOptions(FolderOptions):
+    """As for any folder of DICOM images, and how many patients there are."""
+
+    field_of_view_mm: float | None = Field(320.0, gt=0, le=5000)
+    share: float = Field(1.0, gt=0, le=20)
+    """Of each hospital's number of patients."""
+
+
+def read_phantom(folder: Path | None, options: PhantomOptions, seed: int) -> Cases:
+    """Synthetic chest radiographs `(N, size, size)` float32 of four hospitals; no file stays behind."""
+    from fedmed.dicom.phantom import write_hospitals
+
+    with tempfile.TemporaryDirectory(prefix="fedmed-phantom-") as scratch:
+        write_hospitals(Path(scratch), derive_seed(seed, "phantom"), share=options.share)
+        return read_folder(Path(scratch), options, seed)
+
+
+PHANTOM = Reader(read_phantom, PhantomOptions, needs_folder=False)

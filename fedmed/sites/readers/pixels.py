@@ -1,0 +1,99 @@
+"""One image file, PNG, JPEG or DICOM told apart by its first bytes, on the network's grid."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.errors import DataError, MissingPart
+from fedmed.preprocess.image import resample, standardise
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MAX_PIXELS = 64 * 1024 * 1024
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "picture", b"\xff\xd8\xff": "picture"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What every image of a site becomes."""
+
+    size: int
+    """Pixels on a side."""
+    field_of_view_mm: float | None
+    """Side of the square in the patient, DICOM only; the whole image when absent."""
+    colour: bool
+    standardise: bool
+
+
+def read_pixels(path: Path, grid: Grid) -> NDArray[np.float32]:
+    """The image at `path`, `(size, size)` or in colour `(3, size, size)`, float32; raises DataError naming the file."""
+    kind = _kind(path)
+    if kind == "dicom":
+        channels, spacing, field = _dicom(path, grid)
+    else:
+        channels, spacing, field = _picture(path, grid.colour), (1.0, 1.0), None
+    resampled = np.stack([resample(channel, spacing, grid.size, field) for channel in channels])
+    result = standardise(resampled) if grid.standardise else resampled
+    return result if grid.colour else result[0]
+
+
+def _kind(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(132)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if start[128:] == b"DICM":
+        return "dicom"
+    for signature, kind in SIGNATURES.items():
+        if start.startswith(signature):
+            return kind
+    raise DataError(f"{path}: is neither PNG, JPEG nor DICOM by its first bytes")
+
+
+def _dicom(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, float], float | None]:
+    from fedmed.dicom.single_frame import read_image
+
+    if grid.colour:
+        raise DataError(f"{path}: is a grey DICOM image, but data.options.colour is true")
+    image = read_image(path)
+    if image.spacing_mm is None and grid.field_of_view_mm is not None:
+        raise DataError(f"{path}: states no pixel spacing; leave data.options.field_of_view_mm out to use whole images")
+    return image.pixels[None], image.spacing_mm or (1.0, 1.0), grid.field_of_view_mm
+
+
+def _picture(path: Path, colour: bool) -> NDArray[np.float32]:
+    """Channels `(1 or 3, H, W)` float32 in 0 to 1."""
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingPart("PNG and JPEG need Pillow; install it with: pip install 'fedmed[fl]'") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path}: has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read"
+                    )
+                return _channels(ImageOps.exif_transpose(picture), colour)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: has too many pixels ({error})") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error})") from error
+
+
+def _channels(picture: Picture, colour: bool) -> NDArray[np.float32]:
+    if colour:
+        return np.moveaxis(np.asarray(picture.convert("RGB"), dtype=np.float32), -1, 0) / np.float32(255)
+    if picture.mode.startswith("I"):
+        # 16-bit grey PNG; Pillow's own conversion to 8 bits clips instead of scaling.
+        return np.asarray(picture, dtype=np.float32)[None] / np.float32(65535)
+    return np.asarray(picture.convert("L"), dtype=np.float32)[None] / np.float32(255)

@@ -1,0 +1,118 @@
+"""A commit after each round: all of it or nothing, and proof that it is all of it.
+
+A commit is a folder `commits/round-000012` with `tensors.safetensors` and `commit.json`. It is written beside its place,
+synced to the disk, and renamed, which POSIX makes atomic: a crash or a full disk leaves the commit before it as the last.
+`commit.json` carries the SHA-256 of the tensors and of itself; what does not match is passed over, with a reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedmed.errors import DataError, StoreError
+from fedmed.wire import tensors as wire
+from fedmed.wire.canonical import canonical, digest
+
+KEEP = 3  # commits kept: the last, and two to fall back to
+TENSORS, STATE = "tensors.safetensors", "commit.json"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A round's end: its number, the tensors and the state that the next round starts from."""
+
+    round: int
+    tensors: wire.Tensors
+    state: dict[str, Any]
+
+
+class Commits:
+    """The commits of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "commits"
+
+    def write(self, commit: Commit) -> Path:
+        """Commit a round. Raises StoreError where the disk refuses; the commits before it are untouched then."""
+        target = self.folder / f"round-{commit.round:06d}"
+        temporary = self.folder / f".writing-{os.getpid()}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            self._fill(temporary, commit)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
+            _sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            last = max(self.rounds(), default=0)
+            raise StoreError(
+                f"round {commit.round} could not be committed in {self.folder}: {error.strerror or error}; the last valid "
+                f"commit is round {last}. Make room or mend the disk, then run the same command with --resume"
+            ) from error
+        for old in self.rounds()[:-KEEP]:
+            shutil.rmtree(self.folder / f"round-{old:06d}", ignore_errors=True)
+        return target
+
+    def rounds(self) -> list[int]:
+        """Numbers of the rounds that have a commit, whole or damaged, in ascending order."""
+        return sorted(int(path.name[6:]) for path in self.folder.glob("round-[0-9]*") if path.name[6:].isdigit())
+
+    def read(self, number: int) -> Commit:
+        """The commit of a round. Raises StoreError where a byte of it is not what was written."""
+        folder = self.folder / f"round-{number:06d}"
+        try:
+            sealed = json.loads((folder / STATE).read_bytes())
+            data = (folder / TENSORS).read_bytes()
+        except (OSError, ValueError) as error:
+            raise StoreError(f"commit of round {number} cannot be read: {error}") from error
+        body = sealed.get("commit") if isinstance(sealed, dict) else None
+        if not isinstance(body, dict) or sealed.get("sha256") != digest(body):
+            raise StoreError(f"commit of round {number}: {STATE} does not have the digest it was written with")
+        if wire.sha256(data) != body["tensors_sha256"]:
+            raise StoreError(f"commit of round {number}: {TENSORS} does not have the digest it was written with")
+        try:
+            return Commit(number, wire.view(data, str(folder / TENSORS)), body["state"])
+        except DataError as error:
+            raise StoreError(str(error)) from error
+
+    def latest(self) -> tuple[Commit | None, list[str]]:
+        """The newest commit that is whole, and what was wrong with the newer ones passed over."""
+        faults: list[str] = []
+        for commit in self._newest_first(faults):
+            return commit, faults
+        return None, faults
+
+    def _newest_first(self, faults: list[str]) -> Iterator[Commit]:
+        for number in reversed(self.rounds()):
+            try:
+                yield self.read(number)
+            except StoreError as error:
+                faults.append(str(error))
+
+    def _fill(self, folder: Path, commit: Commit) -> None:
+        with (folder / TENSORS).open("wb") as file:
+            tensors_sha256 = wire.write(commit.tensors, file)
+            file.flush()
+            os.fsync(file.fileno())
+        body = {"round": commit.round, "tensors_sha256": tensors_sha256, "state": commit.state}
+        with (folder / STATE).open("wb") as file:
+            file.write(canonical({"commit": body, "sha256": digest(body)}))
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

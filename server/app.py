@@ -1,0 +1,27 @@
+"""The center's Flower ServerApp. All of it that matters is in the installed library: `fedmed.federation.run`."""
+
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedmed.clock import SystemClock
+from fedmed.config.loading import load
+from fedmed.federation.journal import Journal
+from fedmed.federation.run import run
+from fedmed.flower.transport import Transport
+from fedmed.store.commits import Commits
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the scenario of the run folder, from its last commit or from the start."""
+    folder = Path(str(context.run_config["run-folder"]))
+    clock = SystemClock()
+    journal = Journal(folder, clock)
+    try:
+        run(Transport(grid, clock), load(folder / "scenario.yaml"), Commits(folder), clock, journal)
+    finally:
+        journal.close()
