@@ -217,7 +217,13 @@ class Servers:
 
 def make_row(name: str, value: float, unit: str, bar: str = "", holds: bool | None = None) -> Row:
     """One line of the report; `holds` is None where nothing is demanded."""
-    return {"name": name, "value": round(float(value), 4), "unit": unit, "bar": bar, "holds": holds}
+    return {
+        "name": name,
+        "value": value if isinstance(value, int) else round(float(value), 4),
+        "unit": unit,
+        "bar": bar,
+        "holds": holds,
+    }
 
 
 def show(bench: str, rows: list[Row], as_json: bool) -> None:

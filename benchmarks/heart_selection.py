@@ -169,9 +169,7 @@ def train(clinics: list[Hospital], runs: list[Run], methods: tuple[Method, ...],
     return models
 
 
-def local_epoch(
-    x: Tensor, y: Tensor, batches: Tensor, start: Tensor, methods: tuple[Method, ...], rate: Tensor
-) -> Tensor:
+def local_epoch(x: Tensor, y: Tensor, batches: Tensor, start: Tensor, methods: tuple[Method, ...], rate: Tensor) -> Tensor:
     """Plain SGD at `rate (m, 1)` from `start (r, m, d)` with x `(r, n, d)`, y `(n,)`, batches `(r, steps, batch)`."""
     penalty = 2 * column([m.l2 for m in methods]) * torch.ones(start.shape[2])
     penalty[:, -1] = 0  # the bias is not held small
@@ -193,9 +191,7 @@ def out_of_fold(clinics: list[Hospital], runs: list[Run], models: Tensor) -> tup
     for repeat in range(len(runs) // FOLDS):
         p = np.full((models.shape[1], len(y)), np.nan)
         for r in range(repeat * FOLDS, (repeat + 1) * FOLDS):
-            held = np.concatenate(
-                [~np.isin(np.arange(len(c.y)), t) for c, t in zip(clinics, runs[r].train, strict=True)]
-            )
+            held = np.concatenate([~np.isin(np.arange(len(c.y)), t) for c, t in zip(clinics, runs[r].train, strict=True)])
             x = torch.cat([x[r] for x in inputs])[torch.from_numpy(held)]
             p[:, held] = torch.sigmoid(models[r] @ x.T).double().numpy()
         scores.append([(log_loss(y, q), roc_auc_score(y, q)) for q in p])
@@ -231,12 +227,14 @@ def test_probabilities(sites: list[Site], recipe: Recipe) -> np.ndarray:
 def wins(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Share of seeds in which a sick patient stands above a healthy one `(sick, healthy)`; its mean is the mean AUC."""
     sick, healthy = p[:, y == 1][:, :, None], p[:, y == 0][:, None, :]
-    return np.mean((sick > healthy) + 0.5 * (sick == healthy), axis=0)
+    share: np.ndarray = ((sick > healthy) + 0.5 * (sick == healthy)).mean(axis=0)
+    return share
 
 
 def right(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Whether each prediction at .5 is right `(seeds, n)`."""
-    return np.equal(p > 0.5, y == 1)
+    hits: np.ndarray = (p > 0.5) == (y == 1)
+    return hits
 
 
 def bootstrap(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

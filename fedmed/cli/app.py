@@ -30,19 +30,25 @@ def _say_version(asked: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Hospitals train medical-imaging AI together; no image ever leaves its hospital."""
 
 
 @app.command()
 def simulate(
-    scenario: Annotated[str | None, typer.Argument(help="A built-in scenario (see: fedmed scenarios) or a file; demo when absent.")] = None,
+    scenario: Annotated[
+        str | None, typer.Argument(help="A built-in scenario (see: fedmed scenarios) or a file; demo when absent.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Another number of rounds.")] = None,
     engine: Annotated[str | None, typer.Option(help="inprocess or ray.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model, the report and the commits.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last commit in --out.")] = False,
     as_json: Json = False,

@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+)
 
 from fedmed.clock import generator
 from fedmed.dicom.thorax import Beam, radiograph
@@ -99,9 +104,7 @@ def _write_hospital(folder: Path, hospital: Hospital, seed: int, share: float) -
     return folder
 
 
-def _write_study(
-    path: Path, scanner: Scanner, patient: str, opacity: bool, rng: np.random.Generator, identity: str
-) -> None:
+def _write_study(path: Path, scanner: Scanner, patient: str, opacity: bool, rng: np.random.Generator, identity: str) -> None:
     image = radiograph(scanner.rows, scanner.columns, scanner.spacing_mm, scanner.beam, opacity, rng)
     storage = DigitalXRayImageStorageForPresentation if scanner.digital else ComputedRadiographyImageStorage
     dataset = Dataset()

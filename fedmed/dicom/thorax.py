@@ -108,7 +108,7 @@ def _add_vessels(
         for _ in range(7):
             place = down + rng.uniform(-75, 75), across + rng.uniform(-32, 32)
             size = rng.uniform(2.5, 5), rng.uniform(2.5, 5)
-            image += np.float32(rng.uniform(0.03, 0.10)) * _blob(grid, *place, *size) * air
+            image += np.float32(rng.uniform(0.03, 0.08)) * _blob(grid, *place, *size) * air
 
 
 def _add_opacity(
@@ -117,19 +117,18 @@ def _add_opacity(
     lung: tuple[NDArray[np.float32], float, float],
     rng: np.random.Generator,
 ) -> None:
-    """One to three overlapping soft shadows, faint to plain, somewhere in the lung."""
+    """A soft shadow with brighter patches in it, faint to plain, somewhere in the lung."""
     air, down, across = lung
-    place = down + rng.uniform(-65, 65), across + rng.uniform(-22, 22)
-    contrast = rng.uniform(0.07, 0.20)
-    for _ in range(int(rng.integers(1, 4))):
-        size = rng.uniform(9, 20), rng.uniform(9, 20)
-        offset = rng.normal(0, 9), rng.normal(0, 9)
-        image += np.float32(contrast) * _blob(grid, place[0] + offset[0], place[1] + offset[1], *size) * air
+    down, across = down + rng.uniform(-60, 60), across + rng.uniform(-18, 18)
+    strength = rng.uniform(0.6, 1.6)
+    shadow = np.float32(0.09) * _blob(grid, down, across, rng.uniform(16, 28), rng.uniform(14, 22))
+    for _ in range(int(rng.integers(8, 18))):
+        place = down + rng.normal(0, 17), across + rng.normal(0, 13)
+        shadow += np.float32(0.07) * _blob(grid, *place, rng.uniform(4, 8), rng.uniform(4, 8))
+    image += np.float32(strength) * shadow * air
 
 
-def _expose(
-    image: NDArray[np.float32], spacing_mm: float, beam: Beam, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _expose(image: NDArray[np.float32], spacing_mm: float, beam: Beam, rng: np.random.Generator) -> NDArray[np.float32]:
     """The machine's own curve, sharpness and noise."""
     exposed = np.clip(image * np.float32(beam.gain) + np.float32(rng.normal(0.05, 0.02)), 0, 1) ** np.float32(beam.gamma)
     for axis in (0, 1):

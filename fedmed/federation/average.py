@@ -20,11 +20,11 @@ class Average:
         if self._last == 1 or number < self._first:
             return
         for name, value in model.items():
-            self.sums[name] = self.sums.get(name, 0) + value.astype(np.float64)  # type: ignore[operator]
+            self.sums[name] = self.sums.get(name, 0) + value.astype(np.float64)
 
     def final(self, model: Tensors, rounds: int) -> Tensors:
         """The final model: the mean, or `model` itself where nothing was summed."""
         if not self.sums:
             return model
         count = min(self._last, rounds)
-        return {name: (self.sums[name] / count).astype(value.dtype) for name, value in model.items()}  # type: ignore[operator]
+        return {name: (self.sums[name] / count).astype(value.dtype) for name, value in model.items()}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedmed.wire.tensors import Tensors
 
+Sums = NDArray[np.float32] | NDArray[np.float64]
 BLOCK = 65_536  # numbers handled at once: 256 KiB of float32 stay in the second-level cache
 
 
@@ -22,7 +23,7 @@ class WeightedMean:
     def __init__(self, like: Tensors) -> None:
         """`like` gives names, shapes and dtypes; integers are summed as float64 and rounded back."""
         self._like = like
-        self._lanes: dict[int, Tensors] = {}
+        self._lanes: dict[int, dict[str, Sums]] = {}
         self._weights: dict[int, float] = {}
 
     def add(self, lane: int, update: Mapping[str, NDArray[np.generic]], weight: float) -> None:
@@ -44,17 +45,17 @@ class WeightedMean:
         for name, like in self._like.items():
             first, *others = [self._lanes[lane].pop(name) for lane in sorted(self._lanes)]
             for other in others:
-                first += other
-            first /= total_weight
+                np.add(first, other, out=first)
+            np.divide(first, total_weight, out=first)
             mean[name] = _back(first, like)
         return mean
 
 
-def _wide(value: NDArray[np.generic]) -> np.dtype[np.floating]:
-    return np.dtype(value.dtype if value.dtype in (np.float32, np.float64) else np.float64)
+def _wide(value: NDArray[np.generic]) -> type[np.float32] | type[np.float64]:
+    return np.float32 if value.dtype == np.float32 else np.float64
 
 
-def _add_scaled(total: NDArray[np.floating], update: NDArray[np.generic], weight: float) -> None:
+def _add_scaled(total: Sums, update: NDArray[np.generic], weight: float) -> None:
     scratch = np.empty(min(BLOCK, total.size), total.dtype)
     factor = total.dtype.type(weight)
     for start in range(0, total.size, BLOCK):
@@ -64,7 +65,7 @@ def _add_scaled(total: NDArray[np.floating], update: NDArray[np.generic], weight
         total[start : start + BLOCK] += part
 
 
-def _back(total: NDArray[np.floating], like: NDArray[np.generic]) -> NDArray[np.generic]:
+def _back(total: Sums, like: NDArray[np.generic]) -> NDArray[np.generic]:
     if np.issubdtype(like.dtype, np.integer) or like.dtype == np.bool_:
         np.rint(total, out=total)
     return total.astype(like.dtype, copy=False).reshape(like.shape)

@@ -76,7 +76,7 @@ class Round:
     deadline: float
     """When waiting ends, on the clock's scale; `deadline_s` seconds after the start."""
     deadline_s: float
-    quorum: Quorum = Quorum()
+    quorum: Quorum = field(default_factory=Quorum)
     joined: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Round:
     def missing(self) -> dict[str, str]:
         """Every site that did not answer and why."""
         late = f"no answer by the deadline of {self.deadline_s:g} s"
-        return {**self.failed, **{site: late for site in self.waiting()}}
+        return {**self.failed, **dict.fromkeys(self.waiting(), late)}
 
     def verdict(self) -> Verdict:
         """How the round stands; decided once it is closed."""

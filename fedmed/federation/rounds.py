@@ -171,5 +171,3 @@ def _short_of_quorum(state: Round, attempts: int) -> str:
         f"round {state.number} missed its quorum {attempts} times ({', '.join(state.shortfalls())}). Absent: {who}. "
         "The last commit stands: mend the sites and go on with --resume, or lower federation.quorum in a new run"
     )
-
-

@@ -51,9 +51,7 @@ def run(transport: Transport, scenario: Scenario, commits: Commits, clock: Clock
     journal.say("end", round=state.round)
 
 
-def meet(
-    transport: Transport, scenario: Scenario, clock: Clock, journal: Journal
-) -> tuple[list[Member], list[Described]]:
+def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journal) -> tuple[list[Member], list[Described]]:
     """Every site's name and description; a site that cannot describe itself is named and refused."""
     nodes = transport.nodes()
     request = planning.first_preparation(scenario).model_dump_json()

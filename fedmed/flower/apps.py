@@ -13,10 +13,14 @@ from fedmed.errors import MissingPart
 
 @dataclass(frozen=True)
 class AppRef:
-    """Where an app is: `root` is the folder its module is imported from, `name` reads `module:attribute`."""
+    """Where an app is: `root` is the folder its module is imported from, `name` reads `module:attribute`.
+
+    `preload` names modules that the app's processes will need and that take long to import.
+    """
 
     root: Path
     name: str
+    preload: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:

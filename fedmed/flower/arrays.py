@@ -26,9 +26,7 @@ class BorrowedArray(Array):
     """A Flower array over memory that it does not own; its bytes are made only where someone asks for them."""
 
     def __init__(self, value: NDArray[np.generic]) -> None:
-        self.__dict__.update(
-            dtype=str(value.dtype), shape=tuple(value.shape), stype=NUMPY, _value=value, _is_dirty=True
-        )
+        self.__dict__.update(dtype=str(value.dtype), shape=tuple(value.shape), stype=NUMPY, _value=value, _is_dirty=True)
 
     @property
     def data(self) -> bytes:  # type: ignore[override]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock, SystemClock
@@ -168,5 +168,5 @@ class InProcessGrid(Grid):
 def _owned(content: RecordDict) -> RecordDict:
     copy = RecordDict()
     for key, record in content.items():
-        copy[key] = arrays.own(arrays.views(record)) if key in content.array_records else record
+        copy[key] = arrays.own(arrays.views(record)) if isinstance(record, ArrayRecord) else record
     return copy

@@ -7,12 +7,14 @@ import multiprocessing
 import tempfile
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, Error, Message
+from flwr.app import ArrayRecord, Message
 
 from fedmed.flower import packing
 from fedmed.flower.apps import AppRef, add_root
@@ -24,7 +26,7 @@ STOP_S = 2.0  # seconds a process has to end by itself
 
 def memory_folder() -> Path:
     """A private folder in shared memory where the machine has one, else on disk."""
-    shared = Path("/dev/shm")  # noqa: S108 - a fresh private folder inside it
+    shared = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="fedmed-", dir=shared if shared.is_dir() else None))
 
 
@@ -32,8 +34,14 @@ def server_context(ref: AppRef) -> ForkServerContext:
     """Processes forked from a clean one-thread server that has imported the app already."""
     add_root(ref)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ref.module])
+    context.set_forkserver_preload([ref.module, *ref.preload])
     return context
+
+
+def warm_up(ref: AppRef) -> None:
+    """Start the server now: it imports the app while the caller does something else."""
+    server_context(ref)
+    forkserver.ensure_running()
 
 
 class Lane:
@@ -87,10 +95,9 @@ class Lane:
             "ttl": meta.ttl,
             "content": packing.describe(content),
         }
-        try:
+        # where the process is gone, `collect` sees it at its end of the pipe
+        with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(json.dumps(head).encode())
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the process is gone; `collect` sees it at its end of the pipe
 
     def forget_what_was_sent(self) -> None:
         """Send the next tensors anew: between two pushes someone may have changed a record in place."""
@@ -171,7 +178,7 @@ class Lane:
 
 
 def assign(loads: Iterable[tuple[int, float]], lanes: int) -> list[list[int]]:
-    """Nodes to lanes, heaviest first onto the least loaded (LPT), so that the sum order of a round never depends on timing."""
+    """Nodes to lanes, heaviest first onto the least loaded (LPT): the sum order of a round never depends on timing."""
     groups: list[list[int]] = [[] for _ in range(lanes)]
     totals = [0.0] * lanes
     for node, load in sorted(loads, key=lambda item: (-item[1], item[0])):

@@ -62,8 +62,7 @@ def describe(content: RecordDict) -> dict[str, Any]:
         "arrays": list(content.array_records),
         "metrics": {key: dict(record) for key, record in content.metric_records.items()},
         "configs": {
-            key: {name: _plain(value) for name, value in record.items()}
-            for key, record in content.config_records.items()
+            key: {name: _plain(value) for name, value in record.items()} for key, record in content.config_records.items()
         },
     }
 

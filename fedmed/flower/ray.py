@@ -64,7 +64,8 @@ def run_on_ray(server: AppRef, client: AppRef, sites: int, run_config: dict[str,
     """Run both apps with `sites` nodes on `workers` Ray actors. Raises MissingPart where Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise MissingPart("engine ray needs Ray, which is not installed; run: pip install 'fedmed[fl,ray]'")
-    from flwr.simulation.run_simulation import EventType, _run_simulation
+    from flwr.simulation.run_simulation import _run_simulation
+    from flwr.supercore.telemetry import EventType
 
     server_app, client_app = apps.load(server), apps.load(client)
     stop, wrapped = threading.Event(), ServerApp()

@@ -75,8 +75,8 @@ def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
 def arguments(chosen: type[Strategy]) -> list[str]:
     """Keyword arguments that a strategy class takes, those of its bases included."""
     names: dict[str, None] = {}
-    for base in chosen.__mro__:
-        for parameter in inspect.signature(base.__init__).parameters.values():
+    for base in inspect.getmro(chosen):
+        for parameter in _constructor(base):
             if parameter.name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 names[parameter.name] = None
         if "__init__" in vars(base) and not _forwards(base):
@@ -85,5 +85,8 @@ def arguments(chosen: type[Strategy]) -> list[str]:
 
 
 def _forwards(base: type) -> bool:
-    parameters = inspect.signature(base.__init__).parameters.values()
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in _constructor(base))
+
+
+def _constructor(base: type) -> list[inspect.Parameter]:
+    return list(inspect.signature(vars(base)["__init__"]).parameters.values()) if "__init__" in vars(base) else []

@@ -40,7 +40,7 @@ class Sites:
         identity.assume(node)
         try:
             reply = self.app(message=message, context=self.contexts[node])
-        except Exception as error:  # noqa: BLE001 - the boundary to foreign code: logged, and sent to the center
+        except Exception as error:
             logging.getLogger(__name__).debug("the ClientApp raised", exc_info=True)
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(RAISED, reason[:MAX_REASON]), reply_to=message)

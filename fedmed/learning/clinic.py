@@ -7,6 +7,7 @@ import math
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from fedmed.errors import DataError
@@ -34,13 +35,13 @@ class Clinic:
         """Name, counts and, where the task standardises over the federation, sums of the features: JSON."""
         preparation = Preparation.model_validate_json(request)
         train_cases = self.site.train
-        sample = inputs.featurise(train_cases.take(torch.arange(min(1, len(train_cases))).numpy()), preparation)
+        sample = inputs.featurise(train_cases.take(np.arange(min(1, len(train_cases)))), preparation)
         told: dict[str, Any] = {
             "name": self.site.name,
             "classes": list(train_cases.classes),
             "inputs": list(sample.shape[1:]),
             "examples": {part: len(getattr(self.site, part)) for part in ("train", "validation", "test")},
-            "class_counts": torch.bincount(torch.from_numpy(train_cases.y), minlength=len(train_cases.classes)).tolist(),
+            "class_counts": np.bincount(train_cases.y, minlength=len(train_cases.classes)).tolist(),
         }
         if preparation.normalise == "federated":
             total = inputs.moments_of(train_cases, preparation)

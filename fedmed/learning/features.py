@@ -21,7 +21,7 @@ def image(x: Array) -> Floats:
     """Images `(N, H, W)` or `(N, C, H, W)` with channels first and intensities in 0 to 1 (8- and 16-bit scales)."""
     scale = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(x.dtype, 1.0)
     values = np.ascontiguousarray(x, np.float32) / np.float32(scale)
-    return values[:, None] if values.ndim == 3 else values
+    return np.expand_dims(values, 1) if values.ndim == 3 else values
 
 
 def standardised_image(x: Array) -> Floats:
@@ -40,12 +40,12 @@ def invariants(x: Array) -> Floats:
     """
     images = image(x)[:, 0]
     n, side = len(images), images.shape[-1]
-    flat = images.reshape(n, -1)
-    spectrum = np.abs(np.fft.rfft2(images))[:, : side // 2 + 1].reshape(n, -1) / side
+    flat = images.reshape(n, side * side)
+    spectrum = np.abs(np.fft.rfft2(images)).reshape(n, side * (side // 2 + 1)) / side
     standard = standardised_image(images)[:, 0]
     turns = [np.rot90(mirror, k, (1, 2)) for mirror in (standard, standard[:, :, ::-1]) for k in range(4)]
     # the mean over the dihedral group alone is the same at every place of one orbit; the sort keeps what it loses
-    averaged = np.mean(turns, axis=0).reshape(n, -1)
+    averaged = np.mean(turns, axis=0).reshape(n, side * side)
     centred = flat - flat.mean(1, keepdims=True)
     std = np.maximum(centred.std(1), 1e-6)
     statistics = np.stack(

@@ -70,7 +70,7 @@ def tensors(cases: Cases, preparation: Preparation, scale: Scale | None, name: s
     if scale is not None:
         values = scale.apply(values, preparation.clip)
     if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values.reshape(len(values), -1)).all(1)).sum())
+        bad = int((~np.isfinite(values).all(tuple(range(1, values.ndim)))).sum())
         raise DataError(f"site {name}: {bad} of {len(values)} cases hold values that are not finite; mend or remove them")
     return torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(cases.y.copy())
 

@@ -42,7 +42,7 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
         loss = loss_of(logits.float(), y, weights)
         total, steps = total + loss.detach(), steps + 1
         optimiser.zero_grad(set_to_none=False)
-        scaler.scale(loss + _penalty(model, anchors, order.training)).backward()
+        scaler.scale(loss + _penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimiser)
         scaler.update()
     return float(total) / max(1, steps)
@@ -105,7 +105,7 @@ def predict(model: nn.Module, x: Tensor, device: torch.device, batch: int = 512)
     """Class probabilities `(N, K)` float32 on the CPU, K = 2 for a binary task."""
     model.to(device).eval()
     with torch.inference_mode():
-        logits = [model(_channels_last(part.to(device))).float().cpu() for part in x.split(batch)]
+        logits = [model(_channels_last(part.to(device))).float().cpu() for part in torch.split(x, batch)]
     if not logits:
         return torch.zeros(0, 2)
     joined = torch.cat(logits)

@@ -53,7 +53,9 @@ def check_fit(model: nn.Module, tensors: Mapping[str, NDArray[Any]]) -> None:
     got = {name: tuple(value.shape) for name, value in tensors.items()}
     if wanted == got:
         return
-    differ = [f"{n}: got {got.get(n)}, allowed {wanted.get(n)}" for n in sorted({*wanted, *got}) if got.get(n) != wanted.get(n)]
+    differ = [
+        f"{n}: got {got.get(n)}, allowed {wanted.get(n)}" for n in sorted({*wanted, *got}) if got.get(n) != wanted.get(n)
+    ]
     more = f" and {len(differ) - NAMES_SHOWN} more" if len(differ) > NAMES_SHOWN else ""
     raise ConfigError(f"these weights are not the model's: {'; '.join(differ[:NAMES_SHOWN])}{more}")
 

@@ -36,15 +36,16 @@ class Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """About five round values and their texts."""
-        step = _step((self.high - self.low) / 4.5)
+        """About six round values and their texts."""
+        step = _step((self.high - self.low) / 6)
         if self.whole:
             step = max(1.0, step)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         values = [number * step for number in range(first, last + 1)]
-        if self.whole and self.low not in values and (not values or values[0] - self.low > step / 2):
-            values.insert(0, self.low)
+        one = math.ceil(self.low)
+        if self.whole and (not values or values[0] - one > step / 2):
+            values.insert(0, one)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return [(value, f"{value:,.{decimals}f}") for value in values]
 

@@ -8,15 +8,15 @@ from fedmed.report.bars import Layer, columns, totals
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.record import Report
 
-_STYLES = ("fed", "local", "pooled", "mix", "other")
+_STYLES = ("p1", "p2", "p3", "p4", "p5")
 
 
 def section(report: Report) -> Markup:
     """Time and data, the totals being the key of the columns beside them."""
     if not report.rounds:
         return Markup("")
-    parts = join(_time(report), _data(report))
-    return tag("section", tag("h2", "What did it cost?"), tag("div", parts, class_="charts pairs"))
+    parts = join(_time(report), _data(report), _run(report))
+    return tag("section", tag("h2", "What did it cost?"), tag("div", parts, class_="charts"))
 
 
 def _time(report: Report) -> Markup:
@@ -26,31 +26,35 @@ def _time(report: Report) -> Markup:
     if sum(rest) > 0.01 * sum(map(sum, values.values())):
         values["rest"] = rest
     layers = [
-        Layer(phase, _STYLES[min(number, 4)], spent, formats.duration(sum(spent)))
+        Layer(phase, _STYLES[min(number, len(_STYLES) - 1)], spent, formats.duration(sum(spent)))
         for number, (phase, spent) in enumerate(values.items())
     ]
     if not layers:
         return Markup("")
-    outside = [
-        f"{phase} {formats.duration(spent)}"
-        for phase, spent in report.seconds.phases.items()
-        if spent and phase not in names
-    ]
-    note = tag("p", f"Beside the rounds: {', '.join(outside)}.", class_="note") if outside else Markup("")
     drawing = columns("Seconds per round by phase", _numbers(report), layers)
-    return figure("Time", "seconds a round, by phase", drawing, join(totals("Seconds by phase", layers), note))
+    return figure("Time of a round", "seconds, by phase", drawing, totals("Seconds by phase", layers))
+
+
+def _run(report: Report) -> Markup:
+    """The whole run: the rounds, and what was done beside them."""
+    inside = {phase for each in report.rounds for phase in each.phases}
+    spent = {"rounds": sum(each.seconds or 0.0 for each in report.rounds)}
+    spent |= {phase: seconds for phase, seconds in report.seconds.phases.items() if seconds and phase not in inside}
+    layers = [Layer(part, "p2", [seconds], formats.duration(seconds)) for part, seconds in spent.items()]
+    total = formats.duration(report.seconds.total)
+    return figure("The whole run", f"{total} from start to end", totals("Seconds of the run", layers))
 
 
 def _data(report: Report) -> Markup:
     sums = [each.bytes.down + each.bytes.up for each in report.rounds]
     unit, scale = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if max(sums) >= s), ("bytes", 1.0))
-    ways = (("to the sites", "fed", "down"), ("back", "local", "up"))
+    ways = (("to the sites", "p1", "down"), ("back", "p3", "up"))
     layers = []
     for text, style, way in ways:
         moved = [getattr(each.bytes, way) for each in report.rounds]
         layers.append(Layer(text, style, [size / scale for size in moved], formats.data_size(sum(moved))))
     drawing = columns("Bytes per round by direction", _numbers(report), layers)
-    return figure("Data moved", f"{unit} a round, by direction", drawing, totals("Bytes by direction", layers))
+    return figure("Data moved in a round", f"{unit}, by direction", drawing, totals("Bytes by direction", layers))
 
 
 def _numbers(report: Report) -> list[int]:

@@ -66,6 +66,9 @@ def _sentence(report: Report, measure: str) -> str:
     if len(pairs) > 1:
         text += f" (median {formats.signed(statistics.median(gains.values()))}): "
         text += f"from {formats.signed(gains[worst])} at {worst} to {formats.signed(gains[best])} at {best}"
+    without = [site for site in report.sites if site not in pairs]
+    if without:
+        text += f" (no comparison at {formats.listed(without, FEW // 2)})"
     none = "at none of them are the two 95 % intervals apart, so the test sets are too small to be sure of any one site"
     some = f"the two 95 % intervals are apart at {apart} of them"
     return f"{text}; {some if apart else none}."
@@ -81,9 +84,7 @@ def _forest(report: Report, measure: str) -> Markup:
     marks = {site: _marks(result, measure) for site, result in report.sites.items()}
     axis = strip_axis([mark for found in marks.values() for mark in found])
     blocks = [_block(report, site, found, axis, measure) for site, found in marks.items()]
-    ticks = tag(
-        "div", tag("span"), strip_ticks(axis), tag("span", name(report, measure), class_="name"), class_="score"
-    )
+    ticks = tag("div", tag("span"), strip_ticks(axis), tag("span", name(report, measure), class_="name"), class_="score")
     heading = f"{name(report, measure)} on each site's own test cases"
     caption = tag("figcaption", tag("strong", heading), " ", tag("span", "dot: value, bar: 95 % interval"))
     last = tag("div", tag("div"), tag("div", ticks), class_="site")
@@ -107,6 +108,9 @@ def _block(report: Report, site: str, marks: list[Mark], axis: Axis, measure: st
         gain,
     )
     rows = [_score(mark, axis, undefined(result)) for mark in marks]
+    if all(mark.metric.value is None for mark in marks):
+        why = next((mark.metric.why for mark in marks if mark.metric.why), undefined(result))
+        rows = [tag("p", f"{formats.DASH} no {name(report, measure)}: {why}", class_="why")]
     return tag("div", head, tag("div", *rows), class_="site")
 
 

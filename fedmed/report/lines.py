@@ -48,7 +48,7 @@ def _area(band: Sequence[Spread], x: Axis, y: Axis) -> Markup:
 def round_axis(rounds: Sequence[float], end: float) -> Axis:
     """Axis of rounds; a single round stands in the middle."""
     low, high = min(rounds, default=1), max(rounds, default=1)
-    return Axis("round", low - (low == high), high + (low == high), LEFT, end, whole=True)
+    return Axis("round", low - 0.5 * (low == high), high + 0.5 * (low == high), LEFT, end, whole=True)
 
 
 def unit_square(label: str, lines: Sequence[Line], x_label: str, key: Sequence[tuple[str, str]]) -> Markup:
@@ -73,9 +73,7 @@ def _draw(line: Line, x: Axis, y: Axis) -> Markup:
             continue
         strokes[-1].append(f"{x.place(at):.1f} {y.place(value):.1f}")
         if line.sizes:
-            dots.append(
-                tag("circle", cx=x.place(at), cy=y.place(value), r=line.sizes[number], class_=f"dot {line.style}")
-            )
+            dots.append(tag("circle", cx=x.place(at), cy=y.place(value), r=line.sizes[number], class_=f"dot {line.style}"))
     path = " ".join("M" + "L".join(stroke if len(stroke) > 1 else stroke * 2) for stroke in strokes if stroke)
     hint = tag("title", line.hint) if line.hint else None
     return join(tag("path", hint, d=path, class_=f"line {line.style}"), *dots) if path else Markup("")

@@ -13,7 +13,7 @@ Presence = dict[int, tuple[State, str]]
 
 _SEPARATE = 60
 """Up to this many rounds each has a cell of its own; beyond, equal neighbours become one."""
-_MARKS = {"missing": "×", "refused": "!", "late": "…"}
+MARKS = {"missing": "×", "refused": "!", "late": "…"}
 """States are told apart without colour, too, where a cell is large enough for a mark."""
 
 
@@ -32,11 +32,9 @@ def matrix(presence: dict[str, Presence], rounds: Sequence[int]) -> Markup:
         height=tall,
     )
     marks = _marks(presence, first, last, height)
-    middle = tag("svg", inner, marks, _ticks(first, last, tall), height=tall + 34, width="100%", class_="cells")
-    names = [
-        tag("text", _cut(site), tag("title", site), x="100%", y=_middle(row, height))
-        for row, site in enumerate(presence)
-    ]
+    dense = " dense" if last - first >= _SEPARATE else ""
+    middle = tag("svg", inner, marks, _ticks(first, last, tall), height=tall + 34, width="100%", class_=f"cells{dense}")
+    names = [tag("text", _cut(site), tag("title", site), x=0, y=_middle(row, height)) for row, site in enumerate(presence)]
     counts = [tag("text", _count(found), x=0, y=_middle(row, height)) for row, found in enumerate(presence.values())]
     small = "" if height > 20 else " small"
     wide = " wide" if len(rounds) > _SEPARATE else ""
@@ -53,14 +51,16 @@ def matrix(presence: dict[str, Presence], rounds: Sequence[int]) -> Markup:
 
 def _row(site: str, found: Presence, row: int, first: int, last: int) -> Markup:
     separate = last - first < _SEPARATE
+    inset = 0.0 if separate else 0.06
+    tall = 1 - 2 * inset
     steps, parts = [], []
     for start, end, state, reason in _runs(found, first, last, separate):
         left, wide = start - first, end - start + 1
         if state == "joined":
-            steps.append(f"M{left} {row}h{wide}v1h-{wide}Z")
+            steps.append(f"M{left} {row + inset:g}h{wide}v{tall:g}h-{wide}Z")
             continue
         hint = tag("title", f"{site}, round {formats.ranges(range(start, end + 1))}: {state} – {reason}")
-        parts.append(tag("rect", hint, x=left, y=row, width=wide, height=1, class_=f"cell {state}"))
+        parts.append(tag("rect", hint, x=left, y=row + inset, width=wide, height=tall, class_=f"cell {state}"))
     joined = tag("path", tag("title", f"{site}: joined"), d="".join(steps), class_="cell joined") if steps else None
     return join(joined, *parts)
 
@@ -71,10 +71,10 @@ def _marks(presence: dict[str, Presence], first: int, last: int, height: int) ->
         return Markup("")
     axis = Axis("", first - 0.5, last + 0.5, 0.0, 100.0)
     marks = [
-        tag("text", _MARKS[state], x=f"{axis.place(number):.2f}%", y=_middle(row, height), class_=f"mark {state}")
+        tag("text", MARKS[state], x=f"{axis.place(number):.2f}%", y=_middle(row, height), class_=f"mark {state}")
         for row, found in enumerate(presence.values())
         for number, (state, _) in found.items()
-        if state in _MARKS
+        if state in MARKS
     ]
     return join(*marks)
 
@@ -95,7 +95,6 @@ def _ticks(first: int, last: int, tall: int) -> Markup:
     texts = [
         tag("text", text, x=f"{axis.place(value):.2f}%", y=tall + 14, class_="tick", text_anchor="middle")
         for value, text in axis.ticks()
-        if value >= first
     ]
     return join(*texts, tag("text", "round", x="50%", y=tall + 30, class_="name", text_anchor="middle"))
 

@@ -26,9 +26,7 @@ def write_report(folder: Path) -> Path:
         part.write_text(page, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written: {error.strerror}; free the disk or choose another folder"
-        ) from error
+        raise StoreError(f"{path}: cannot be written: {error.strerror}; free the disk or choose another folder") from error
     return path
 
 

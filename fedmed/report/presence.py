@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from fedmed.report import formats
 from fedmed.report.markup import Markup, tag
-from fedmed.report.matrix import matrix
+from fedmed.report.matrix import MARKS, matrix
 from fedmed.report.record import Report
 from fedmed.report.verdict import absences
 
@@ -50,7 +50,9 @@ def _occurs(report: Report, state: str) -> bool:
 
 
 def _swatch(state: str) -> Markup:
-    return tag("svg", tag("rect", width=14, height=14, rx=2, class_=f"cell {state}"), aria_hidden="true")
+    square = tag("rect", width=16, height=16, rx=2, class_=f"cell {state}")
+    mark = tag("text", MARKS[state], x=8, y=12.5, class_=f"mark {state}") if state in MARKS else None
+    return tag("svg", square, mark, class_="cells", aria_hidden="true")
 
 
 def _reasons(report: Report) -> Markup:
@@ -65,9 +67,7 @@ def _reasons(report: Report) -> Markup:
         return tag("p", "No site was missing, late or refused in any round.", class_="note")
     rows = [_reason(*key, rounds) for key, rounds in grouped.items()]
     head = tag("tr", *(tag("th", text, scope="col") for text in ("Site", "State", "Rounds", "Reason")))
-    table = tag(
-        "div", tag("table", tag("thead", head), tag("tbody", *rows), class_="words"), class_="scroll", tabindex=0
-    )
+    table = tag("div", tag("table", tag("thead", head), tag("tbody", *rows), class_="words"), class_="scroll", tabindex=0)
     summary = tag("summary", f"Every absence and its reason ({len(rows)})")
     return tag("details", summary, table, open="" if len(rows) <= MANY else None)
 

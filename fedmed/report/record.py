@@ -89,9 +89,7 @@ class Round(Record):
 
     def states(self) -> dict[str, tuple[State, str]]:
         """State and reason of every site that was asked."""
-        found: dict[str, tuple[State, str]] = dict.fromkeys(
-            self.cohort, ("missing", "asked, and in no list of the round")
-        )
+        found: dict[str, tuple[State, str]] = dict.fromkeys(self.cohort, ("missing", "asked, and in no list of the round"))
         found |= dict.fromkeys(self.joined, ("joined", ""))
         found |= {site: ("missing", reason) for site, reason in self.missing.items()}
         found |= {site: ("late", self.missing.get(site) or "answered after the deadline") for site in self.late}

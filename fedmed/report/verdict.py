@@ -53,7 +53,7 @@ def verdict(report: Report) -> tuple[str, list[str]]:
         sentences.append(_present(report))
     if report.resumed:
         after = formats.ranges(report.resumed)
-        sentences.append(f"The run was interrupted and resumed (after round {after}).")
+        sentences.append(f"The run was interrupted and resumed at round {after}.")
     return tone, sentences
 
 
@@ -75,20 +75,23 @@ def _absent(report: Report, gone: dict[str, list[int]], unasked: list[str]) -> l
     presence = report.presence()
     sites = len(presence)
     never = [site for site in gone if all(state != "joined" for state, _ in presence[site].values())]
-    words = [
-        f"{site} missed {len(rounds)} of {len(presence[site])} ({formats.ranges(rounds)})"
-        for site, rounds in gone.items()
-        if site not in never
-    ]
+    words = [_missed(site, rounds, len(presence[site])) for site, rounds in gone.items() if site not in never]
     sentences = ["Not every site took part in every round."]
     if never:
         sentences.append(f"{formats.listed(never, MOST_NAMED)} never took part.")
     if unasked:
         sentences.append(f"{formats.listed(unasked, MOST_NAMED)} {'was' if len(unasked) == 1 else 'were'} never asked.")
     if len(words) > MOST_NAMED:
-        sentences.append(f"{len(gone)} of {sites} sites missed at least one round; most often: ")
-        return [*sentences[:-1], sentences[-1] + "; ".join(words[:3]) + ". All are listed below."]
+        most = f"{len(gone)} of {sites} sites missed at least one round; most often {'; '.join(words[:3])}."
+        return [*sentences, most, "All are listed below."]
     return [*sentences, "; ".join(words) + "."] if words else sentences
+
+
+def _missed(site: str, rounds: list[int], asked: int) -> str:
+    which = formats.ranges(rounds)
+    if which.count(",") >= MOST_NAMED:
+        return f"{site} missed {len(rounds)} of {asked} rounds"
+    return f"{site} missed round{'s' if len(rounds) > 1 else ''} {which} ({len(rounds)} of {asked})"
 
 
 def _present(report: Report) -> str:
@@ -118,7 +121,7 @@ def _figures(report: Report) -> list[Markup]:
         _figure(
             "Data moved",
             formats.data_size(moved),
-            f"{formats.data_size(report.bytes.down)} to the sites, {formats.data_size(report.bytes.up)} back",
+            f"{formats.data_size(report.bytes.down)} out, {formats.data_size(report.bytes.up)} back",
         ),
     ]
 

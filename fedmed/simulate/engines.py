@@ -8,13 +8,19 @@ from pathlib import Path
 
 from fedmed.config.catalogue import shipped
 from fedmed.config.scenario import Engine
-from fedmed.flower import apps, ray
+from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.server import call
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
-CLIENT = AppRef(shipped("clients").parent, "clients.app:app")
+CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification",))
+
+
+def warm_up(engine: Engine) -> None:
+    """Let the site processes' imports begin while the sites are prepared."""
+    if engine.name == "inprocess" and engine.workers != 0:
+        lanes.warm_up(CLIENT)
 
 
 def run(engine: Engine, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,5 +94,5 @@ class Bench:
 
 
 def _counts(site: Site) -> dict[str, int]:
-    counts = torch.bincount(torch.from_numpy(site.train.y.copy()), minlength=len(site.train.classes))
+    counts = np.bincount(site.train.y, minlength=len(site.train.classes))
     return dict(zip(site.train.classes, counts.tolist(), strict=True))

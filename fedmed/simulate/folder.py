@@ -57,7 +57,9 @@ class RunFolder:
             replace_text(self.path / SCENARIO, yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
             return scenario
         if not resume:
-            raise ConfigError(f"--out {self.path} holds a run already; add --resume to go on with it, or give another folder")
+            raise ConfigError(
+                f"--out {self.path} holds a run already; add --resume to go on with it, or give another folder"
+            )
         before = self.scenario()
         if scenario.engine.workers is None:
             scenario = _with_workers(scenario, before.engine.workers)

@@ -50,6 +50,7 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
     journal = Journal(folder.path, clock)
     try:
         began = clock.now()
+        engines.warm_up(scenario.engine)
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
         sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source)
         fingerprint = prepared.lay_out(sites, folder.sites)
@@ -60,7 +61,11 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
         engines.run(scenario.engine, facts["workers"], folder.path, folder.sites, loads)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
-        seconds = {"prepare": prepared_at - began, "federate": trained_at - prepared_at, "compare": clock.now() - trained_at}
+        seconds = {
+            "prepare": prepared_at - began,
+            "federate": trained_at - prepared_at,
+            "compare": clock.now() - trained_at,
+        }
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         write_report(folder.path)

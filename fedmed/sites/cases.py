@@ -107,9 +107,7 @@ def check(cases: Cases, who: str) -> None:
     if len(cases) == 0:
         faults.append("there are no cases")
     elif cases.y.min() < 0 or cases.y.max() >= len(cases.classes):
-        faults.append(
-            f"labels span {cases.y.min()} to {cases.y.max()} for {len(cases.classes)} classes {cases.classes}"
-        )
+        faults.append(f"labels span {cases.y.min()} to {cases.y.max()} for {len(cases.classes)} classes {cases.classes}")
     if cases.split is not None and (unknown := set(np.unique(cases.split).tolist()) - set(SPLITS)):
         faults.append(f"splits {sorted(unknown)} are unknown; a case is in one of {', '.join(SPLITS)}")
     if cases.x.dtype.kind == "f" and not np.isfinite(cases.x).all():

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,9 @@ def size_of(tensors: Mapping[str, NDArray[np.generic]]) -> int:
     return len(header_of(tensors)) + sum(value.nbytes for value in tensors.values())
 
 
-def raw(value: NDArray[np.generic]) -> memoryview:
+def raw(value: NDArray[np.generic]) -> bytes | memoryview:
     """The bytes of `value` in C order, without a copy where it is contiguous already."""
-    return memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
 
 
 def put(tensors: Mapping[str, NDArray[np.generic]], buffer: memoryview) -> int:
@@ -111,7 +111,7 @@ def view(buffer: bytes | memoryview | object, source: str = "tensors") -> Tensor
     return tensors
 
 
-def _read_header(data: memoryview, source: str) -> tuple[dict[str, dict[str, list[int]]], int]:
+def _read_header(data: memoryview, source: str) -> tuple[dict[str, dict[str, Any]], int]:
     length = int.from_bytes(data[:8], "little") if len(data) >= 8 else -1
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise DataError(f"{source}: not a safetensors file ({len(data)} bytes, header length {length})")

@@ -56,8 +56,7 @@ def load_parts(path: Path) -> dict[str, tuple[NDArray[np.generic], NDArray[np.in
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as npz without pickled objects ({error})") from error
     return {
-        split: (_images(path, part, loaded[f"{part}_images"]), _labels(path, part, loaded))
-        for part, split in PARTS.items()
+        split: (_images(path, part, loaded[f"{part}_images"]), _labels(path, part, loaded)) for part, split in PARTS.items()
     }
 
 

@@ -80,9 +80,7 @@ def _picture(path: Path, colour: bool) -> NDArray[np.float32]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
-                    raise DataError(
-                        f"{path}: has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read"
-                    )
+                    raise DataError(f"{path}: has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read")
                 return _channels(ImageOps.exif_transpose(picture), colour)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: has too many pixels ({error})") from error

@@ -34,13 +34,9 @@ def locate(folder: str, root: Path | None) -> Path:
     """
     parts = PurePosixPath(folder)
     if parts.is_absolute() or ".." in parts.parts:
-        raise ConfigError(
-            f"data.folder is {folder!r}; it must lie below the data folder, without '..' or a leading '/'"
-        )
+        raise ConfigError(f"data.folder is {folder!r}; it must lie below the data folder, without '..' or a leading '/'")
     if root is None:
-        raise MissingData(
-            f"no data folder was given; it must hold {folder!r}" if folder else "no data folder was given"
-        )
+        raise MissingData(f"no data folder was given; it must hold {folder!r}" if folder else "no data folder was given")
     path = root / folder
     if not path.exists():
         raise MissingData(f"{path} was looked for and is not there")

@@ -124,9 +124,7 @@ def read_table(path: Path, required: Iterable[str] = (), allowed: Iterable[str] 
     return Table(path, columns, tuple(row for _, row in body), tuple(line for line, _ in body))
 
 
-def _check_header(
-    line: int, columns: tuple[str, ...], required: set[str], allowed: set[str] | None, faults: Faults
-) -> None:
+def _check_header(line: int, columns: tuple[str, ...], required: set[str], allowed: set[str] | None, faults: Faults) -> None:
     if repeated := sorted({name for name in columns if columns.count(name) > 1}):
         faults.add(line, f"columns {repeated} appear twice")
     if absent := sorted(required - set(columns)):

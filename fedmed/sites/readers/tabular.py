@@ -35,9 +35,7 @@ class CsvOptions(Part):
 def read_csv(folder: Path | None, options: CsvOptions, seed: int) -> Cases:
     """Cases `(N, features)` float32; raises DataError naming lines and columns that are missing or no numbers."""
     if options.classes and options.positive:
-        raise ConfigError(
-            "data.options gives classes and positive; a csv has several classes or positive labels, not both"
-        )
+        raise ConfigError("data.options gives classes and positive; a csv has several classes or positive labels, not both")
     path = existing_file(folder, options.file)
     taken = [name for name in (options.label, options.site, options.patient, options.split) if name]
     table = read_table(path, required=[*taken, *options.features])
