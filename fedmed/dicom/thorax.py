@@ -37,8 +37,7 @@ def radiograph(
     _add_heart(image, grid, rng)
     _add_vessels(image, grid, lungs, rng)
     if opacity:
-        side = int(rng.integers(2))
-        _add_opacity(image, grid, lungs[side], rng)
+        _add_opacities(image, grid, lungs, rng)
     return _expose(image, spacing_mm, beam, rng)
 
 
@@ -83,7 +82,7 @@ def _lung(grid: Grid, side: int, rng: np.random.Generator) -> tuple[NDArray[np.f
 def _add_bones(image: NDArray[np.float32], grid: Grid, rng: np.random.Generator) -> None:
     """Spine, and ribs as arches that repeat down the chest."""
     y, x = grid
-    image += np.float32(0.16) * np.clip(1 - (np.abs(x) / 15) ** 4, 0, 1) * np.clip((y + 190) / 60, 0, 1)
+    image += np.float32(0.10) * np.clip(1 - (np.abs(x) / 15) ** 4, 0, 1) * np.clip((y + 190) / 60, 0, 1)
     arch = y - np.float32(rng.uniform(0.0035, 0.0055)) * (np.abs(x) - 60) ** 2 + np.float32(rng.uniform(0, 26))
     ribs = np.clip(np.cos(arch * np.float32(2 * np.pi / 26)) - np.float32(0.4), 0, 1)
     image += np.float32(rng.uniform(0.07, 0.13)) * ribs * _ellipse(grid, -5, 0, 130, 128, 0.2)
@@ -111,21 +110,22 @@ def _add_vessels(
             image += np.float32(rng.uniform(0.03, 0.08)) * _blob(grid, *place, *size) * air
 
 
-def _add_opacity(
+def _add_opacities(
     image: NDArray[np.float32],
     grid: Grid,
-    lung: tuple[NDArray[np.float32], float, float],
+    lungs: list[tuple[NDArray[np.float32], float, float]],
     rng: np.random.Generator,
 ) -> None:
-    """A soft shadow with brighter patches in it, faint to plain, somewhere in the lung."""
-    air, down, across = lung
-    down, across = down + rng.uniform(-60, 60), across + rng.uniform(-18, 18)
-    strength = rng.uniform(0.6, 1.6)
-    shadow = np.float32(0.09) * _blob(grid, down, across, rng.uniform(16, 28), rng.uniform(14, 22))
-    for _ in range(int(rng.integers(8, 18))):
-        place = down + rng.normal(0, 17), across + rng.normal(0, 13)
-        shadow += np.float32(0.07) * _blob(grid, *place, rng.uniform(4, 8), rng.uniform(4, 8))
-    image += np.float32(strength) * shadow * air
+    """Foci of soft shadow with brighter patches in them, one to five over both lungs, faint to plain."""
+    strength = rng.uniform(0.5, 1.5)
+    for _ in range(int(rng.integers(1, 6))):
+        air, down, across = lungs[int(rng.integers(2))]
+        down, across = down + rng.uniform(-70, 70), across + rng.uniform(-22, 22)
+        shadow = np.float32(0.20) * _blob(grid, down, across, rng.uniform(14, 26), rng.uniform(12, 20))
+        for _ in range(4):
+            place = down + rng.normal(0, 14), across + rng.normal(0, 11)
+            shadow += np.float32(0.10) * _blob(grid, *place, rng.uniform(4, 8), rng.uniform(4, 8))
+        image += np.float32(strength) * shadow * air
 
 
 def _expose(image: NDArray[np.float32], spacing_mm: float, beam: Beam, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -84,7 +84,13 @@ class Round:
 
     def waiting(self) -> list[str]:
         """Sites of the cohort that are not accounted for."""
-        return [site for site in self.cohort if site not in {*self.joined, *self.failed, *self.refused}]
+        accounted = {*self.joined, *self.failed, *self.refused}
+        return [site for site in self.cohort if site not in accounted]
+
+    def is_waiting_for(self, site: str) -> bool:
+        """Whether `site` is of the cohort and not accounted for."""
+        accounted = site in self.failed or site in self.refused or site in self.joined
+        return site in self.cohort and not accounted
 
     def missing(self) -> dict[str, str]:
         """Every site that did not answer and why."""
@@ -121,7 +127,7 @@ def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
         if state.is_closed or event.now < state.deadline:
             return state, []
         return replace(state, is_closed=True), [Instruction.CLOSE]
-    if state.is_closed or event.site not in state.waiting():
+    if state.is_closed or not state.is_waiting_for(event.site):
         return state, [Instruction.DROP]
     match event:
         case Answered(site):
@@ -130,6 +136,6 @@ def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
             state, said = replace(state, failed={**state.failed, site: reason}), []
         case Refused(site, reason):
             state, said = replace(state, refused={**state.refused, site: reason}), [Instruction.DROP]
-    if not state.waiting():
+    if len(state.joined) + len(state.failed) + len(state.refused) == len(state.cohort):
         return replace(state, is_closed=True), [*said, Instruction.CLOSE]
     return state, said

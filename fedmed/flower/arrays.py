@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
@@ -42,14 +44,22 @@ def view_of(array: Array) -> NDArray[np.generic]:
     """A read-only view of the numbers in `array`, without a copy. Raises ValueError for bytes that are not .npy."""
     if isinstance(array, BorrowedArray):
         return array.numpy()
-    stream = io.BytesIO(array.data)
-    version = npy.read_magic(stream)
-    shape, fortran, dtype = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
+    length_bytes = 2 if array.data[6:7] == b"\x01" else 4
+    start = 8 + length_bytes + int.from_bytes(array.data[8 : 8 + length_bytes], "little")
+    shape, fortran, dtype = _header(array.data[:start])
+    value = np.frombuffer(array.data, dtype, math.prod(shape), start)
+    return value.reshape(shape, order="F" if fortran else "C")
+
+
+@lru_cache(maxsize=4096)
+def _header(text: bytes) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, order and dtype of a .npy header; cached, since a round's headers repeat for every site."""
+    stream = io.BytesIO(text)
+    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError("arrays of Python objects are not allowed")
-    count = int(np.prod(shape, dtype=np.int64))
-    value = np.frombuffer(array.data, dtype, count, stream.tell())
-    return value.reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype
 
 
 def borrow(tensors: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock, SystemClock
-from fedmed.flower import arrays, identity
+from fedmed.flower import arrays, identity, packing
 from fedmed.flower.apps import AppRef
 from fedmed.flower.lanes import Lane, assign, memory_folder, server_context
-from fedmed.flower.worker import Sites
+from fedmed.flower.worker import Sites, common_slot
 
 FIRST_NODE = 2  # Flower keeps 1 for the server
 
@@ -43,7 +44,8 @@ class InProcessGrid(Grid):
         self._count = 0
         self._queue: dict[str, Message] = {}  # only without processes: called one by one, when answers are asked for
         self._lanes: list[Lane] = []
-        self._folder = None
+        self._folder: Path | None = None
+        self._common: packing.Slot | None = None
         self._sites: Sites | None = None
         groups = assign(zip(self._configs, loads, strict=True), max(1, min(workers, len(nodes))))
         self._lane_of = {node: lane for lane, group in enumerate(groups) for node in group}
@@ -52,6 +54,7 @@ class InProcessGrid(Grid):
             identity.assume(identity.SERVER_NODE)
             return
         self._folder = memory_folder()
+        self._common = common_slot(self._folder)
         context = server_context(ref)
         for index, group in enumerate(groups):
             members = {node: self._configs[node] for node in group}
@@ -67,9 +70,8 @@ class InProcessGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Queue messages with their nodes' processes; returns their ids."""
-        ids = []
-        for lane in self._lanes:
-            lane.forget_what_was_sent()
+        ids, messages = [], list(messages)
+        down = self._lay_down(messages)
         for message in messages:
             self._count += 1
             message_id = f"m{self._count}"
@@ -78,10 +80,19 @@ class InProcessGrid(Grid):
             if self._sites is not None:
                 self._queue[message_id] = message
             else:
-                self._lanes[self._lane_of[message.metadata.dst_node_id]].queue.append(message)
+                self._lanes[self._lane_of[message.metadata.dst_node_id]].push(message, down)
         for lane in self._lanes:
             lane.dispatch()
         return ids
+
+    def _lay_down(self, messages: Sequence[Message]) -> str:
+        """Put the tensors that all messages share where every process reads them, if nobody reads there now."""
+        for lane in self._lanes:
+            lane.forget_what_was_sent()
+        if self._common is None or not all(lane.is_idle for lane in self._lanes) or not _share_one_record(messages):
+            return "own"
+        self._common.put(packing.flatten(messages[0].content))
+        return "all"
 
     def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
         """Answers that are ready, one by one; an answer's arrays are valid until the next one is asked for."""
@@ -163,6 +174,19 @@ class InProcessGrid(Grid):
     ) -> Message:
         """A message from the server (Flower's deprecated way to make one)."""
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+
+def _share_one_record(messages: Sequence[Message]) -> bool:
+    """Whether every message carries the same record of tensors, and nothing else of the kind."""
+    if not messages:
+        return False
+    first = list(messages[0].content.array_records.items())
+    return len(first) == 1 and all(
+        len(records := list(message.content.array_records.items())) == 1
+        and records[0][0] == first[0][0]
+        and records[0][1] is first[0][1]
+        for message in messages
+    )
 
 
 def _owned(content: RecordDict) -> RecordDict:

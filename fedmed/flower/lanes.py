@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -18,7 +19,7 @@ from flwr.app import ArrayRecord, Message
 
 from fedmed.flower import packing
 from fedmed.flower.apps import AppRef, add_root
-from fedmed.flower.worker import READY, serve, slots
+from fedmed.flower.worker import READY, SharedMemory, serve
 
 CRASHED = 8  # Flower's ErrorCode.CLIENT_APP_CRASHED
 STOP_S = 2.0  # seconds a process has to end by itself
@@ -44,8 +45,30 @@ def warm_up(ref: AppRef) -> None:
     forkserver.ensure_running()
 
 
+@dataclass(frozen=True)
+class Task:
+    """A message for a site process, and the slot its tensors are in."""
+
+    message: Message
+    down: str
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.message.metadata.message_id
+
+
+@dataclass(frozen=True)
+class Done:
+    """An answer that is ready: what was asked, the JSON side, and the slot of the tensors."""
+
+    task: Task
+    head: dict[str, Any]
+    turn: int
+
+
 class Lane:
-    """A site process with its queue; knows which message it works on and whether an answer is ready to be read."""
+    """A site process with its queue; answers leave it in the order in which the questions came."""
 
     def __init__(
         self,
@@ -56,44 +79,56 @@ class Lane:
         run_config: dict[str, Any],
         context: ForkServerContext,
     ) -> None:
-        self.index, self.nodes = index, nodes
-        self.queue: deque[Message] = deque()
-        self.current: Message | None = None
-        self._start_arguments = (folder, index, ref, nodes, run_config)
+        self._arguments = (folder, index, ref, nodes, run_config)
         self._context = context
-        self._sent: ArrayRecord | None = None  # what the downward slot holds now
-        self._head: dict[str, Any] | None = None
-        self.restarts = -1
+        self._queue: deque[Task] = deque()
+        self._current: tuple[Task, int] | None = None
+        self._done: deque[Done] = deque()
+        self._sent: ArrayRecord | None = None  # what its own downward slot holds now
         self.start()
 
     def start(self) -> None:
         """Start the process, or a fresh one in place of one that is gone."""
-        self.restarts += 1
-        self.down, self.up = slots(self._start_arguments[0], self.index)
+        folder, index = self._arguments[:2]
+        self._memory = SharedMemory(folder, index)
         self.connection: Connection
         self.connection, theirs = self._context.Pipe()
         self.process = self._context.Process(
-            target=serve, args=(theirs, *self._start_arguments), daemon=True, name=f"fedmed-sites-{self.index}"
+            target=serve, args=(theirs, *self._arguments), daemon=True, name=f"fedmed-sites-{index}"
         )
         self.process.start()
         theirs.close()
-        self.ready = False
-        self._sent = self._head = self.current = None
+        self._is_ready = False
+        self._sent = self._current = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, runs or is ready to be read."""
+        return not self._queue and self._current is None and not self._done
+
+    def push(self, message: Message, down: str) -> None:
+        """Queue a message whose tensors go through its own slot (`own`) or are in the common one (`all`)."""
+        self._queue.append(Task(message, down))
 
     def dispatch(self) -> None:
-        """Give the process its next message if it is free."""
-        if not self.ready or self.current is not None or not self.queue:
+        """Give the process its next message if it is free and has a slot to answer in."""
+        if not self._is_ready or self._current is not None or not self._queue or len(self._done) > 1:
             return
-        message = self.current = self.queue.popleft()
-        content, meta = message.content, message.metadata
-        self._send_tensors(message)
+        task = self._queue.popleft()
+        turn = 1 - self._done[0].turn if self._done else 0
+        self._current = (task, turn)
+        if task.down == "own":
+            self._send_tensors(task.message)
+        meta = task.message.metadata
         head = {
             "id": meta.message_id,
             "node": meta.dst_node_id,
             "type": meta.message_type,
             "group": meta.group_id,
             "ttl": meta.ttl,
-            "content": packing.describe(content),
+            "content": packing.describe(task.message.content),
+            "down": task.down,
+            "up": turn,
         }
         # where the process is gone, `collect` sees it at its end of the pipe
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -108,57 +143,58 @@ class Lane:
         if len(records) == 1 and records[0] is self._sent:
             return  # a whole cohort shares one record: it crosses once a process and push
         if records:
-            self.down.put(packing.flatten(message.content))
+            self._memory.down["own"].put(packing.flatten(message.content))
         self._sent = records[0] if len(records) == 1 else None
 
     def collect(self) -> None:
         """Read what the process has said, if anything; a process that ended becomes an error reply and is replaced."""
-        while self._head is None and self.connection.poll():
+        while self.connection.poll():
             try:
                 said = self.connection.recv_bytes()
             except (EOFError, ConnectionResetError):
                 self._replace_the_dead()
                 return
             if said == READY:
-                self.ready = True
-                self.dispatch()
-            else:
-                self._head = json.loads(said)
+                self._is_ready = True
+            elif self._current is not None:
+                task, turn = self._current
+                self._done.append(Done(task, json.loads(said), turn))
+                self._current = None
+            self.dispatch()
 
     def _replace_the_dead(self) -> None:
         self.process.join(STOP_S)
         code = self.process.exitcode
         ended = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-        lost, never_ready = self.current, not self.ready
-        if lost is None and never_ready and self.queue:
-            lost = self.queue.popleft()  # the app does not even load: fail what waits instead of restarting for ever
-        if lost is None and never_ready:
-            return
+        if self._current is None and not self._is_ready and self._queue:
+            # the app does not even load: fail what waits instead of restarting for ever
+            self._current = (self._queue.popleft(), 0)
+        if self._current is not None:
+            head = {"error": [CRASHED, f"the site's process ended {ended}"]}
+            self._done.append(Done(self._current[0], head, self._current[1]))
+        self.connection.close()
         self.start()
-        if lost is not None:
-            self.current = lost
-            self._head = {"error": [CRASHED, f"the site's process ended {ended}"]}
 
     def reply_for(self, ids: frozenset[str]) -> Message | None:
-        """The answer to one of `ids`, if it is ready; it borrows shared memory until `release`."""
-        if self._head is None or self.current is None or self.current.metadata.message_id not in ids:
+        """The oldest answer if it is to one of `ids`; it borrows shared memory until `release`."""
+        if not self._done or self._done[0].task.id not in ids:
             return None
-        return packing.decode_reply(self._head, self.up, self.current)
+        first = self._done[0]
+        return packing.decode_reply(first.head, self._memory.up[first.turn], first.task.message)
 
     def release(self) -> None:
-        """Let go of the answer read last and give the process its next message."""
-        self._head = self.current = None
+        """Let go of the answer read last, which frees its slot."""
+        self._done.popleft()
         self.dispatch()
 
     def cancel(self, ids: frozenset[str]) -> None:
         """Forget these messages; a process that works on one of them is stopped and replaced."""
-        self.queue = deque(message for message in self.queue if message.metadata.message_id not in ids)
-        if self.current is not None and self.current.metadata.message_id in ids:
-            if self._head is None:
-                self.kill()
-                self.start()
-            else:
-                self.release()
+        self._queue = deque(task for task in self._queue if task.id not in ids)
+        self._done = deque(done for done in self._done if done.task.id not in ids)
+        if self._current is not None and self._current[0].id in ids:
+            self.kill()
+            self.start()
+        self.dispatch()
 
     def kill(self) -> None:
         """End the process now."""
@@ -170,7 +206,7 @@ class Lane:
     def close(self) -> None:
         """End the process: its closed pipe tells it to; it is killed if it works on."""
         self.connection.close()
-        self.process.join(0 if self.current is not None else STOP_S)
+        self.process.join(0 if self._current is not None else STOP_S)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()

@@ -75,10 +75,12 @@ class Rule:
 
     def propose(self, kind: str, number: int, model: Tensors, order: str, nodes: Sequence[int]) -> list[Message]:
         """The strategy's messages for a phase (`train` or `evaluate`) of round `number`; their nodes are the cohort."""
+        for value in model.values():
+            value.flags.writeable = False  # the strategy borrows the model
         random.seed(derive_seed(self._seed, "cohort", kind, number))  # Flower samples from the global generator
         configure = self.strategy.configure_train if kind == MessageType.TRAIN else self.strategy.configure_evaluate
         config = ConfigRecord({CONFIG_KEY: order})
-        messages = list(configure(number, arrays.own(model), config, Roster(nodes)))
+        messages = list(configure(number, arrays.borrow(model), config, Roster(nodes)))
         strangers = {message.metadata.dst_node_id for message in messages} - set(nodes)
         if strangers:
             raise FederationError(f"{self.name} addressed unknown nodes {sorted(strangers)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock
@@ -49,7 +49,11 @@ class Transport:
     def send(self, messages: Iterable[Message]) -> dict[str, int]:
         """Send; returns the node of each message id."""
         messages = list(messages)
-        self.bytes_down += sum(size_of(message.content) for message in messages)
+        sizes: dict[int, int] = {}
+        for message in messages:
+            if id(message.content) not in sizes:
+                sizes[id(message.content)] = size_of(message.content)
+        self.bytes_down += sum(sizes[id(message.content)] for message in messages)
         ids = list(self.grid.push_messages(messages))
         return {message_id: message.metadata.dst_node_id for message_id, message in zip(ids, messages, strict=True)}
 
@@ -91,11 +95,12 @@ class Transport:
         if message.has_error():
             return Reply(node, message_id, error=message.error.reason or "unknown error", message=message, lane=lane)
         content = message.content
-        self.bytes_up += size_of(content)
+        tensors = {k: v for record in content.array_records.values() for k, v in views(record).items()}
+        self.bytes_up += sum(value.nbytes for value in tensors.values())
         return Reply(
             node,
             message_id,
-            tensors={k: v for record in content.array_records.values() for k, v in views(record).items()},
+            tensors=tensors,
             metrics={k: v for record in content.metric_records.values() for k, v in record.items()},
             config={k: v for record in content.config_records.values() for k, v in record.items()},
             message=message,
@@ -105,9 +110,4 @@ class Transport:
 
 def size_of(content: RecordDict) -> int:
     """Bytes of the tensors in `content`; records of numbers and settings are small beside them."""
-    return sum(record_bytes(record) for record in content.array_records.values())
-
-
-def record_bytes(record: ArrayRecord) -> int:
-    """Bytes of the tensors of one record."""
-    return sum(value.nbytes for value in views(record).values())
+    return sum(value.nbytes for record in content.array_records.values() for value in views(record).values())

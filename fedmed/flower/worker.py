@@ -57,7 +57,7 @@ def serve(
 ) -> None:
     """Answer messages until the pipe closes; one torch thread, since the processes share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    down, up = slots(folder, lane)
+    memory = SharedMemory(folder, lane)
     sites = Sites(ref, nodes, run_config)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
@@ -68,20 +68,31 @@ def serve(
         except (EOFError, ConnectionResetError):
             shutil.rmtree(folder, ignore_errors=True)
             return
-        reply = sites.call(_message(head, down))
+        reply = sites.call(_message(head, memory))
         if reply.has_content() and reply.content.array_records:
-            up.put(flatten(reply.content))
+            memory.up[head["up"]].put(flatten(reply.content))
         connection.send_bytes(encode_reply(reply))
 
 
-def slots(folder: Path, lane: int) -> tuple[Slot, Slot]:
-    """The shared memory down to a site process and up from it."""
-    return Slot(folder / f"{lane}.down"), Slot(folder / f"{lane}.up")
+class SharedMemory:
+    """What one site process and its owner share: down to it alone, down to all, and two slots up, used in turns.
+
+    With two slots the process works on its next message while the owner still reads its last answer.
+    """
+
+    def __init__(self, folder: Path, lane: int) -> None:
+        self.down = {"own": Slot(folder / f"{lane}.down"), "all": common_slot(folder)}
+        self.up = [Slot(folder / f"{lane}.up{turn}") for turn in (0, 1)]
 
 
-def _message(head: dict[str, Any], down: Slot) -> Message:
+def common_slot(folder: Path) -> Slot:
+    """The slot that all site processes read."""
+    return Slot(folder / "all.down")
+
+
+def _message(head: dict[str, Any], memory: SharedMemory) -> Message:
     identity.assume(identity.SERVER_NODE)
-    tensors = down.view() if head["content"]["arrays"] else {}
+    tensors = memory.down[head["down"]].view() if head["content"]["arrays"] else {}
     message = Message(
         restore(head["content"], tensors),
         dst_node_id=head["node"],

@@ -92,8 +92,7 @@ def _rows(count: int, training: Training, generator: torch.Generator) -> Iterato
     steps = training.steps if training.steps is not None else per_pass * (training.epochs or 1)
     while steps > 0:
         rows = torch.randperm(count, generator=generator)
-        for batch in rows.split(training.batch_size)[:steps]:
-            yield batch
+        yield from torch.split(rows, training.batch_size)[:steps]  # type: ignore[no-untyped-call]
         steps -= per_pass
 
 

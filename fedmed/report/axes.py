@@ -44,7 +44,7 @@ class Axis:
         last = math.floor(self.high / step + 1e-9)
         values = [number * step for number in range(first, last + 1)]
         one = math.ceil(self.low)
-        if self.whole and (not values or values[0] - one > step / 2):
+        if self.whole and (not values or values[0] - one >= step / 2):
             values.insert(0, one)
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return [(value, f"{value:,.{decimals}f}") for value in values]

@@ -8,6 +8,7 @@ from fedmed.report.bars import Layer, columns, totals
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.record import Report
 
+_ORDER = ("train", "aggregate", "validate", "commit")
 _STYLES = ("p1", "p2", "p3", "p4", "p5")
 
 
@@ -20,7 +21,8 @@ def section(report: Report) -> Markup:
 
 
 def _time(report: Report) -> Markup:
-    names = list(dict.fromkeys(phase for each in report.rounds for phase in each.phases))
+    there = dict.fromkeys(phase for each in report.rounds for phase in each.phases)
+    names = [phase for phase in _ORDER if phase in there] + [phase for phase in there if phase not in _ORDER]
     values = {phase: [each.phases.get(phase) or 0.0 for each in report.rounds] for phase in names}
     rest = [max(0.0, (each.seconds or 0.0) - sum(t or 0.0 for t in each.phases.values())) for each in report.rounds]
     if sum(rest) > 0.01 * sum(map(sum, values.values())):
@@ -36,10 +38,11 @@ def _time(report: Report) -> Markup:
 
 
 def _run(report: Report) -> Markup:
-    """The whole run: the rounds, and what was done beside them."""
-    inside = {phase for each in report.rounds for phase in each.phases}
-    spent = {"rounds": sum(each.seconds or 0.0 for each in report.rounds)}
-    spent |= {phase: seconds for phase, seconds in report.seconds.phases.items() if seconds and phase not in inside}
+    """The whole run by its own phases, the rounds being one of them."""
+    spent = {phase: seconds for phase, seconds in report.seconds.phases.items() if seconds}
+    rest = (report.seconds.total or 0.0) - sum(spent.values())
+    if rest > 0.01 * sum(spent.values()):
+        spent["rest"] = rest
     layers = [Layer(part, "p2", [seconds], formats.duration(seconds)) for part, seconds in spent.items()]
     total = formats.duration(report.seconds.total)
     return figure("The whole run", f"{total} from start to end", totals("Seconds of the run", layers))

@@ -24,9 +24,11 @@ def signed(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.82 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
+    """`4.0 ms`, `0.82 s`, `12.4 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds is None:
         return DASH
+    if 0 < seconds < 0.01:
+        return f"{1000 * seconds:.1f} ms"
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
     whole = round(seconds)

@@ -8,7 +8,7 @@ from fedmed.report import formats
 from fedmed.report.axes import Axis, figure
 from fedmed.report.forest import Mark, scatter, strip, strip_axis, strip_ticks
 from fedmed.report.markup import Markup, join, tag
-from fedmed.report.measures import MODELS, cell, measures, models_of, name, undefined
+from fedmed.report.measures import MEANINGS, MODELS, cell, measures, models_of, name, undefined
 from fedmed.report.record import Metric, Report, SiteResult
 
 FEW = 12
@@ -27,8 +27,15 @@ def section(report: Report) -> Markup:
         tag("h2", "What did each hospital gain?"),
         tag("p", _sentence(report, measure), class_="lead"),
         drawing,
+        _meanings(report),
         tag("details", tag("summary", "All measures, site by site"), table, open="" if few else None),
     )
+
+
+def _meanings(report: Report) -> Markup:
+    there = [model for model in MODELS if any(model in models_of(site) for site in report.sites.values())]
+    parts = [join(tag("span", MODELS[m][0], class_=f"model {MODELS[m][1]}"), ": ", MEANINGS[m]) for m in there]
+    return tag("p", *(join(part, ". " if part is parts[-1] else "; ") for part in parts), class_="note")
 
 
 def _compared(report: Report) -> str:
@@ -59,7 +66,7 @@ def _sentence(report: Report, measure: str) -> str:
         return "There is no site with both a shared and an own model to compare."
     gains = {site: _gain(pair) for site, pair in pairs.items()}
     better = sum(gain > 0 for gain in gains.values())
-    apart = sum(_apart(*pair) for pair in pairs.values())
+    apart = [pair for pair in pairs.values() if _apart(*pair)]
     best, worst = max(gains, key=lambda s: gains[s]), min(gains, key=lambda s: gains[s])
     sites = f"{better} of {formats.count(len(pairs), 'site')}"
     text = f"The federation's model scores a higher {name(report, measure)} than the site's own model at {sites}"
@@ -70,7 +77,8 @@ def _sentence(report: Report, measure: str) -> str:
     if without:
         text += f" (no comparison at {formats.listed(without, FEW // 2)})"
     none = "at none of them are the two 95 % intervals apart, so the test sets are too small to be sure of any one site"
-    some = f"the two 95 % intervals are apart at {apart} of them"
+    higher = sum(_gain(pair) > 0 for pair in apart)
+    some = f"the two 95 % intervals are apart at {len(apart)} of them (higher at {higher}, lower at {len(apart) - higher})"
     return f"{text}; {some if apart else none}."
 
 

@@ -12,7 +12,7 @@ Point = tuple[float, "float | None"]
 Spread = tuple[float, float, float]
 """Round, low and high of a band."""
 
-_LONGEST = 15
+_LONGEST = 17
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def unit_square(label: str, lines: Sequence[Line], x_label: str, key: Sequence[t
     for row, (style, text) in enumerate(reversed(key)):
         at = BOTTOM - 12 - 17 * row
         texts.append(tag("circle", cx=x.end - 150, cy=at - 3.5, r=4, class_=f"dot {style}"))
-        texts.append(tag("text", text, x=x.end - 140, y=at, class_=f"label {style}"))
+        texts.append(tag("text", _cut(text), x=x.end - 140, y=at, class_=f"label {style}"))
     return chart(label, frame(x, y), diagonal, *(_draw(line, x, y) for line in lines), *texts)
 
 

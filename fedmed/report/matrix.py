@@ -108,4 +108,4 @@ def _count(found: Presence) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 14 else text[:13] + "…"
+    return text if len(text) <= 18 else text[:17] + "…"

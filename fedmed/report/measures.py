@@ -15,6 +15,12 @@ _NAMES = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
 }
+MEANINGS = {
+    "federated": "the shared model that all sites trained",
+    "mixture": "the site's own mix of the shared model and its own",
+    "local": "a model trained on that site's cases alone",
+    "pooled": "one model trained on all cases in one place, which a federation is there to avoid",
+}
 MODELS = {
     "federated": ("Federation", "fed"),
     "mixture": ("Mixture", "mix"),

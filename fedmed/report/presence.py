@@ -38,7 +38,7 @@ def section(report: Report) -> Markup:
         tag("ul", *key, class_="key"),
         tag("div", matrix(found, [each.round for each in report.rounds]), class_="tall" if len(found) > 40 else None),
         _reasons(report),
-        _attempts(report),
+        *_remarks(report),
     )
 
 
@@ -78,9 +78,16 @@ def _reason(site: str, state: str, reason: str, rounds: list[int]) -> Markup:
     return tag("tr", tag("th", site, scope="row"), *cells)
 
 
-def _attempts(report: Report) -> Markup | None:
-    again = [each.round for each in report.rounds if each.attempt > 1]
-    if not again:
-        return None
-    rounds = f"Round{'s' if len(again) > 1 else ''} {formats.ranges(again)}"
-    return tag("p", f"{rounds} needed more than one attempt to reach the quorum.", class_="note")
+def _remarks(report: Report) -> list[Markup]:
+    """What the matrix does not show: rounds tried again, and validations that are without some site."""
+    found = []
+    if again := [each.round for each in report.rounds if each.attempt > 1]:
+        rounds = f"Round{'s' if len(again) > 1 else ''} {formats.ranges(again)}"
+        found.append(f"{rounds} needed more than one attempt to reach the quorum.")
+    without: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for each in report.rounds:
+        for site, reason in (each.validation.missing if each.validation else {}).items():
+            without[site, reason].append(each.round)
+    for (site, reason), numbers in without.items():
+        found.append(f"Validation without {site} in round {formats.ranges(numbers)}: {reason}.")
+    return [tag("p", text, class_="note") for text in found]

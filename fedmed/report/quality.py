@@ -16,8 +16,14 @@ from fedmed.report.record import Curve, Metric, Metrics, Report
 def section(report: Report) -> Markup:
     """ROC and calibration where there are curves, and the table."""
     curves = {model: curve for model, curve in (report.curves or {}).items() if curve is not None}
-    parts = [_roc(curves), _calibration(curves), _table(report)]
-    return tag("section", tag("h2", "How good is the shared model?"), tag("div", *filter(None, parts), class_="charts"))
+    drawn = [part for part in (_roc(curves), _calibration(curves)) if part]
+    table = _table(report)
+    if not drawn and not table:
+        return Markup("")
+    notes = [] if drawn else ["ROC and calibration are drawn for tasks of two classes."]
+    notes += [f"Evaluated by {report.evaluated_by}."] if report.evaluated_by else []
+    remarks = [tag("p", note, class_="note") for note in notes]
+    return tag("section", tag("h2", "How good is the shared model?"), tag("div", *drawn, table, class_="charts"), *remarks)
 
 
 def _named(model: str) -> tuple[str, str]:

@@ -69,6 +69,8 @@ class Score(Record):
     loss: Number = None
     auc: Number = None
     sites: dict[str, SiteScore] = {}
+    missing: dict[str, str] = {}
+    """Sites that the score is without, and why."""
 
 
 class Round(Record):
@@ -152,6 +154,8 @@ class Report(Record):
     baselines: Baselines | None = None
     curves: dict[str, Curve | None] | None = None
     sites_missing: dict[str, list[str]] = {}
+    evaluated_by: str = ""
+    """Who saw the test cases that the metrics are of."""
     bytes: Bytes = Bytes()
     seconds: Seconds = Seconds()
     model_sha256: str | None = None

@@ -82,7 +82,7 @@ def _absent(report: Report, gone: dict[str, list[int]], unasked: list[str]) -> l
     if unasked:
         sentences.append(f"{formats.listed(unasked, MOST_NAMED)} {'was' if len(unasked) == 1 else 'were'} never asked.")
     if len(words) > MOST_NAMED:
-        most = f"{len(gone)} of {sites} sites missed at least one round; most often {'; '.join(words[:3])}."
+        most = f"{len(gone)} of {sites} sites missed at least one round; most of all: {'; '.join(words[:3])}."
         return [*sentences, most, "All are listed below."]
     return [*sentences, "; ".join(words) + "."] if words else sentences
 

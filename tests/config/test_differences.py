@@ -9,9 +9,7 @@ from fedmed.config.loading import parse
 
 def test_each_changed_key_is_named_with_both_values(valid):
     a = parse(valid, "a")
-    b = parse(
-        valid, "b", ["training.learning_rate=0.5", "strategy.options={tau: 1}", "federation.quorum.required=[va]"]
-    )
+    b = parse(valid, "b", ["training.learning_rate=0.5", "strategy.options={tau: 1}", "federation.quorum.required=[va]"])
     assert differences(a, b) == [
         "training.learning_rate: 0.001 -> 0.5",
         "strategy.options: {} -> absent",

@@ -50,9 +50,7 @@ def test_a_fault_inside_a_list_names_the_line_of_the_item(valid, faults):
 
 
 def test_a_fault_between_keys_names_the_section(valid, faults):
-    assert faults(valid.replace("epochs: 1", "momentum: 0")) == [
-        "f.yaml:12: training: give exactly one of epochs and steps"
-    ]
+    assert faults(valid.replace("epochs: 1", "momentum: 0")) == ["f.yaml:12: training: give exactly one of epochs and steps"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +148,7 @@ def test_a_mutated_file_raises_nothing_but_a_config_error(valid, taken_or_refuse
 
 
 def mutate(text, data):
-    pieces = st.sampled_from(
-        ["\n", " ", "\t", ":", "- ", "&a ", "*a", "!!int ", "{", "[", '"', "'", "|", "%", "<<: ", "é"]
-    )
+    pieces = st.sampled_from(["\n", " ", "\t", ":", "- ", "&a ", "*a", "!!int ", "{", "[", '"', "'", "|", "%", "<<: ", "é"])
     for _ in range(data.draw(st.integers(1, 6))):
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, min(len(text), start + 12)))

@@ -60,8 +60,6 @@ def test_a_whole_scenario_can_be_given_by_overrides():
     assert parse("", "f.yaml", keys).task.name == "logistic"
 
 
-@given(
-    st.text(max_size=30) | st.builds("{}={}".format, st.sampled_from(["seed", "data.folder", "a.b", "."]), st.text())
-)
+@given(st.text(max_size=30) | st.builds("{}={}".format, st.sampled_from(["seed", "data.folder", "a.b", "."]), st.text()))
 def test_any_override_is_taken_or_refused(valid, taken_or_refused, override):
     assert "--set 1" in (taken_or_refused(valid, override) or "--set 1")

@@ -16,7 +16,7 @@ from fedmed.sites.readers.reader import Reader
 class PhantomOptions(FolderOptions):
     """As for any folder of DICOM images, and how many patients there are."""
 
-    field_of_view_mm: float | None = Field(320.0, gt=0, le=5000)
+    field_of_view_mm: float | None = Field(280.0, gt=0, le=5000)
     share: float = Field(1.0, gt=0, le=20)
     """Of each hospital's number of patients."""
 
