@@ -25,25 +25,21 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
+from form import Row, data_root, make_row, show
 from heart_runs import (
     NAMES,
     SEEDS,
     Method,
-    Row,
     Server,
     Servers,
     Table,
     Tables,
     column,
-    data_folder,
     gradient,
     initial_models,
-    make_row,
-    need,
     padded,
     published_tables,
     read_sites,
-    show,
 )
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -278,7 +274,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    folder = data_folder()
+    folder = data_root() / "heart"
     tables = published_tables(read_sites(folder))
     rows = compare_original(tables, folder) if options.seeding == "original" else compare_site_seeding(tables)
     show("flamby_heart", rows, options.json)

@@ -7,11 +7,7 @@ column of ones.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +20,6 @@ NAMES = ("cleveland", "hungarian", "switzerland", "va")
 POOLED_ORDER = (0, 2, 1, 3)
 """The published pooled tables list the files as the original machine did: Switzerland before Hungary."""
 SEEDS = (42, 43, 44, 45, 46)
-MISSING_DATA = 3
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -81,21 +74,6 @@ class Method:
     l2: float = 0.0
     """l2 |w|^2 over weights, the bias left out."""
     scaffold: bool = False
-
-
-def data_folder() -> Path:
-    """Folder of the heart data: `$FEDMED_DATA/heart`, or `shared/data/heart` beside the checkout."""
-    root = os.environ.get("FEDMED_DATA")
-    base = Path(root) if root else Path(__file__).resolve().parents[2] / "shared" / "data"
-    need(base / "heart" / "processed.va.data", "the four processed.*.data files of the UCI heart disease set")
-    return base / "heart"
-
-
-def need(path: Path, what: str) -> None:
-    """End with exit code 3 and a message where `path` is missing."""
-    if not path.is_file():
-        print(f"{path} is missing: put {what} there, or name another data folder in FEDMED_DATA.", file=sys.stderr)
-        raise SystemExit(MISSING_DATA)
 
 
 def read_sites(folder: Path) -> list[Site]:
@@ -213,26 +191,3 @@ class Servers:
         """Additions to the models `(s, m, d)` after round `turn`, for mean updates `(s, m, d)`."""
         pairs = zip(self._rules, self._states, strict=True)
         return torch.stack([server_step(rule, state, delta[:, i], turn) for i, (rule, state) in enumerate(pairs)], 1)
-
-
-def make_row(name: str, value: float, unit: str, bar: str = "", holds: bool | None = None) -> Row:
-    """One line of the report; `holds` is None where nothing is demanded."""
-    return {
-        "name": name,
-        "value": value if isinstance(value, int) else round(float(value), 4),
-        "unit": unit,
-        "bar": bar,
-        "holds": holds,
-    }
-
-
-def show(bench: str, rows: list[Row], as_json: bool) -> None:
-    """Print the report: a table, or the JSON that all benchmarks share."""
-    if as_json:
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
-        print(json.dumps({"bench": bench, "machine": machine, "load": os.getloadavg()[0], "rows": rows}, indent=1))
-        return
-    width = max(len(str(row["name"])) for row in rows)
-    for row in rows:
-        verdict = "" if row["holds"] is None else "holds" if row["holds"] else "MISSED"
-        print(f"{row['name']:<{width}}  {row['value']:>9}  {row['unit']:<22}  {row['bar']:<14}  {verdict}".rstrip())

@@ -19,27 +19,24 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 from flamby_heart import pooled_models
+from form import Row, data_root, make_row, show
 from heart_runs import (
     NAMES,
     POOLED_ORDER,
     SEEDS,
     Method,
-    Row,
     Server,
     Servers,
     Site,
     Tables,
     column,
-    data_folder,
     gradient,
     initial_models,
     labels,
-    make_row,
     padded,
     published_features,
     published_tables,
     read_sites,
-    show,
     with_ones,
 )
 from sklearn.metrics import log_loss, roc_auc_score
@@ -275,7 +272,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sites = read_sites(data_folder())
+    sites = read_sites(data_root() / "heart")
     grid = cross_validate(sites)
     rows = [make_row(f"cv, {recipe.name}", loss, f"nats, AUC {auc:.4f}") for recipe, loss, auc in grid]
     rows += test_rows(sites, published_tables(sites), grid[0][0])

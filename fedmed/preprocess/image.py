@@ -31,23 +31,41 @@ def resample(
         raise ValueError(f"size {size}, spacing {spacing_mm} mm and field of view {field} mm must be positive")
     values = np.asarray(pixels, dtype=np.float64)
     air = values.min()
-    down = _weights(rows, spacing_mm[0], size, field)
-    across = _weights(columns, spacing_mm[1], size, field)
-    return np.asarray(down @ (values - air) @ across.T + air, dtype=np.float32)
+    down = _along_rows(values - air, spacing_mm[0], size, field)
+    across = _along_rows(down.T, spacing_mm[1], size, field)
+    return np.asarray(across.T + air, dtype=np.float32)
 
 
-def _weights(count: int, spacing: float, size: int, field: float) -> NDArray[np.float64]:
-    """Share `(size, count)` of each input pixel in each output pixel along one axis; rows sum to what is covered."""
-    step = field / size
-    output = (np.arange(size) - (size - 1) / 2)[:, None] * step
-    source = (np.arange(count) - (count - 1) / 2)[None, :] * spacing
-    if step >= spacing:
-        right = np.minimum(output + step / 2, source + spacing / 2)
-        left = np.maximum(output - step / 2, source - spacing / 2)
-        return np.asarray(np.clip(right - left, 0, None) / step)
-    inside = np.clip(output, source.min(), source.max())
-    covered = np.abs(output) <= count * spacing / 2
-    return np.asarray(np.clip(1 - np.abs(inside - source) / spacing, 0, None) * covered)
+def _along_rows(values: NDArray[np.float64], spacing: float, size: int, field: float) -> NDArray[np.float64]:
+    """`(n, m)` sampled along its first axis: `(size, m)`, 0 beyond the image.
+
+    Gathers instead of a matrix product: as fast, and no BLAS threads that fight over a busy machine's cores.
+    """
+    step = field / size / spacing  # in input pixels, as everything below
+    if step >= 1:
+        return _area_means(values, step, size)
+    return _interpolated(values, step, size)
+
+
+def _area_means(values: NDArray[np.float64], step: float, size: int) -> NDArray[np.float64]:
+    """Differences of the running integral between the edges of the output pixels."""
+    count = len(values)
+    edges = np.clip((np.arange(size + 1) - size / 2) * step + count / 2, 0, count)
+    low = np.minimum(edges.astype(np.int64), count - 1)
+    before = np.cumsum(values, axis=0) - values
+    integral = before[low] + (edges - low)[:, None] * values[low]
+    return np.asarray(np.diff(integral, axis=0) / step)
+
+
+def _interpolated(values: NDArray[np.float64], step: float, size: int) -> NDArray[np.float64]:
+    count = len(values)
+    centres = (np.arange(size) - (size - 1) / 2) * step + (count - 1) / 2
+    inside = np.clip(centres, 0, count - 1)
+    low = np.minimum(inside.astype(np.int64), max(count - 2, 0))
+    high = np.minimum(low + 1, count - 1)
+    share = (inside - low)[:, None]
+    covered = np.abs(centres - (count - 1) / 2) <= count / 2
+    return np.asarray((values[low] * (1 - share) + values[high] * share) * covered[:, None])
 
 
 def standardise(images: NDArray[np.generic]) -> NDArray[np.float32]:
