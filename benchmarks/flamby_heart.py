@@ -25,7 +25,7 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
-from form import Row, data_root, make_row, show
+from form import Row, data_root, make_row, need, show
 from heart_runs import (
     NAMES,
     SEEDS,

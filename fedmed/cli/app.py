@@ -80,7 +80,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")], as_j
 @app.command()
 def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of a scenario file, for editors."""
-    from fedmed.config.loading import schema as schema_of
+    from fedmed.config.allowed import schema as schema_of
 
     sys.stdout.write(json.dumps(schema_of(), indent=None if as_json else 2) + "\n")
 

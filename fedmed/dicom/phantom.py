@@ -132,13 +132,13 @@ def _describe(dataset: Dataset, scanner: Scanner, patient: str) -> None:
         "AccessionNumber",
         "ReferringPhysicianName",
         "Laterality",
-        "PatientOrientation",
     ):
         setattr(dataset, keyword, "")
     dataset.Modality = "DX" if scanner.digital else "CR"
     dataset.Manufacturer = "fedmed synthetic"
     dataset.BodyPartExamined = "CHEST"
     dataset.ViewPosition = "PA"
+    dataset.PatientOrientation = ["L", "F"]
     dataset.SeriesNumber = dataset.InstanceNumber = 1
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.BurnedInAnnotation = "NO"

@@ -64,7 +64,8 @@ def read_image(path: Path) -> Image:
         dataset = _open(path)
         try:
             _refuse_unusable(path, dataset)
-            values = _modality_values(dataset)
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = _modality_values(dataset)
             spacing = _spacing_mm(dataset)
         except UNREADABLE as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -116,10 +117,9 @@ def _modality_values(dataset: FileDataset) -> NDArray[np.float32]:
 def _without_foreign_bits(stored: NDArray[np.generic], bits: int, high_bit: int) -> NDArray[np.generic]:
     """Clears bits outside Bits Stored (old files keep overlays there) and extends the sign, PS3.5 section 8.1.1."""
     width = stored.dtype.itemsize * 8
-    if not 1 <= bits <= high_bit + 1 <= width:
-        raise ValueError(f"Bits Stored {bits} and High Bit {high_bit} do not fit {width} bits")
-    left, right = width - 1 - high_bit, width - bits
-    cleared: NDArray[np.generic] = np.right_shift(np.left_shift(stored, left), right)
+    if not 1 <= bits <= width or high_bit != bits - 1:
+        raise ValueError(f"High Bit {high_bit} must be Bits Stored {bits} less one, within {width} bits")
+    cleared: NDArray[np.generic] = np.right_shift(np.left_shift(stored, width - bits), width - bits)
     return cleared
 
 

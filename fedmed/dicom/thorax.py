@@ -17,9 +17,9 @@ class Beam:
     gain: float
     gamma: float
     noise: float
-    """Standard deviation at 1 mm pixels; larger pixels gather more light."""
+    """Standard deviation of a pixel, of 1."""
     blur: float
-    """Share of each pixel's light that falls on its neighbours, per axis and side doubled."""
+    """Twice the share of its light that a pixel loses to its neighbours, along each axis."""
     body: float = 1.0
     """Size of the patients relative to adults."""
 
@@ -27,7 +27,7 @@ class Beam:
 def radiograph(
     rows: int, columns: int, spacing_mm: float, beam: Beam, opacity: bool, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """One frontal chest `(rows, columns)` float32 in 0 to 1, bright where much is absorbed; with an opacity or without."""
+    """One frontal chest `(rows, columns)` float32 in 0 to 1, bright where much is absorbed, with opacities or without."""
     grid = _grid(rows, columns, spacing_mm * rng.uniform(0.94, 1.06) / beam.body, rng)
     lungs = [_lung(grid, side, rng) for side in (-1, 1)]
     image = _body(grid, rng)
@@ -36,9 +36,10 @@ def radiograph(
     _add_bones(image, grid, rng)
     _add_heart(image, grid, rng)
     _add_vessels(image, grid, lungs, rng)
+    exposure = rng.normal(0.05, 0.02)
     if opacity:
         _add_opacities(image, grid, lungs, rng)
-    return _expose(image, spacing_mm, beam, rng)
+    return _expose(image + np.float32(exposure), beam, rng)
 
 
 def _grid(rows: int, columns: int, spacing: float, rng: np.random.Generator) -> Grid:
@@ -128,9 +129,9 @@ def _add_opacities(
         image += np.float32(strength) * shadow * air
 
 
-def _expose(image: NDArray[np.float32], spacing_mm: float, beam: Beam, rng: np.random.Generator) -> NDArray[np.float32]:
+def _expose(image: NDArray[np.float32], beam: Beam, rng: np.random.Generator) -> NDArray[np.float32]:
     """The machine's own curve, sharpness and noise."""
-    exposed = np.clip(image * np.float32(beam.gain) + np.float32(rng.normal(0.05, 0.02)), 0, 1) ** np.float32(beam.gamma)
+    exposed = np.clip(image * np.float32(beam.gain), 0, 1) ** np.float32(beam.gamma)
     for axis in (0, 1):
         neighbours = np.roll(exposed, 1, axis) + np.roll(exposed, -1, axis)
         exposed = (1 - np.float32(beam.blur) / 2) * exposed + np.float32(beam.blur) / 4 * neighbours

@@ -33,6 +33,8 @@ class State:
     model: Tensors
     average: Average
     history: list[Record]
+    resumed: list[int]
+    """Rounds after which the run was taken up again."""
 
 
 def run(transport: Transport, scenario: Scenario, commits: Commits, clock: Clock, journal: Journal) -> None:
@@ -79,12 +81,12 @@ def start(plan: Plan, rule: Rule, commits: Commits, journal: Journal) -> State:
     for fault in faults:
         journal.say("damaged", fault=fault)
     if commit is None:
-        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [])
+        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [], [])
     rule.restore(_part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(plan.scenario.training.average_last, plan.scenario.rounds, _part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
-    history = [*commit.state["history"]]
-    return State(commit.round, _part(commit.tensors, MODEL), average, history)
+    history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
+    return State(commit.round, _part(commit.tensors, MODEL), average, history, resumed)
 
 
 def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
@@ -98,7 +100,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     record["phases"]["validate"] = clock.now() - trained
     record["seconds"] = clock.now() - began
     state.average.add(number, model)
-    return State(number, model, state.average, [*state.history, record])
+    return State(number, model, state.average, [*state.history, record], state.resumed)
 
 
 def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
@@ -116,6 +118,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "preparation": plan.preparation.model_dump(mode="json"),
         "strategy": remembered,
         "history": state.history,
+        "resumed": state.resumed,
     }
     commits.write(Commit(state.round, tensors, described))
     state.history[-1]["phases"]["commit"] = clock.now() - began

@@ -19,9 +19,9 @@ NUMPY = "numpy.ndarray"
 
 def npy_bytes(value: NDArray[np.generic]) -> bytes:
     """`value` in the .npy format that Flower sends, in one copy."""
-    header = io.BytesIO()
-    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(np.ascontiguousarray(value)))
-    return b"".join((header.getvalue(), raw(value)))
+    header, contiguous = io.BytesIO(), np.asarray(value, order="C")  # ascontiguousarray would give 0-d arrays an axis
+    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(contiguous))
+    return b"".join((header.getvalue(), raw(contiguous)))
 
 
 class BorrowedArray(Array):

@@ -18,6 +18,7 @@ from fedmed.flower.lanes import Lane, assign, memory_folder, server_context
 from fedmed.flower.worker import Sites, common_slot
 
 FIRST_NODE = 2  # Flower keeps 1 for the server
+LONGEST_WAIT_S = 86_400.0  # the operating system counts a wait in milliseconds of 32 bits
 
 
 class InProcessGrid(Grid):
@@ -123,7 +124,7 @@ class InProcessGrid(Grid):
     def wait(self, timeout_s: float) -> None:
         """Block until a process has something to say, at most `timeout_s` seconds."""
         if self._lanes:
-            wait([lane.connection for lane in self._lanes], timeout_s)
+            wait([lane.connection for lane in self._lanes], min(timeout_s, LONGEST_WAIT_S))
 
     def cancel(self, message_ids: Iterable[str]) -> None:
         """Give up on these messages; processes that work on them are replaced."""

@@ -164,6 +164,9 @@ class Lane:
 
     def _replace_the_dead(self) -> None:
         self.process.join(STOP_S)
+        if self.process.is_alive():
+            self.process.kill()  # it closed its pipe and lives on
+            self.process.join()
         code = self.process.exitcode
         ended = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         if self._current is None and not self._is_ready and self._queue:

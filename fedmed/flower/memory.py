@@ -7,6 +7,9 @@ none of them cannot be saved, and is refused by name rather than forgotten.
 
 from __future__ import annotations
 
+import hashlib
+import math
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +19,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedmed.errors import StoreError
 from fedmed.flower import arrays
-from fedmed.wire.tensors import Tensors
+from fedmed.wire.tensors import CODES, Tensors
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -25,78 +28,108 @@ class Memory:
     """Saves and restores the state of one strategy."""
 
     def __init__(self, strategy: Strategy) -> None:
-        self._owners = dict(_owners(strategy))
-        self._at_first = {prefix: dict(vars(owner)) for prefix, owner in self._owners.items()}
+        self._owners = dict(owners(strategy))
+        self._at_first = {
+            path: {name: (value, _fingerprint(value)) for name, value in vars(owner).items() if not _keepable(value)}
+            for path, owner in self._owners.items()
+        }
 
     def save(self) -> tuple[Tensors, dict[str, Any]]:
-        """The state as named tensors and a JSON value that refers to them."""
-        state: dict[str, Any] = {}
-        for prefix, owner in self._owners.items():
-            own = getattr(owner, "state_dict", None)
-            mine = own() if callable(own) else self._attributes(prefix, owner)
-            state |= {prefix + name: value for name, value in mine.items()}
+        """The state as named tensors and a JSON value that refers to them, by the path of each nested strategy."""
         tensors: Tensors = {}
-        return tensors, {name: _encode(value, name, tensors) for name, value in state.items()}
+        values: dict[str, Any] = {}
+        for path, owner in self._owners.items():
+            own = getattr(owner, "state_dict", None)
+            state = self._said(own(), owner) if callable(own) else self._attributes(path, owner)
+            values[path] = {name: _encode(value, f"{path}{name}", tensors) for name, value in state.items()}
+        return tensors, values
 
     def load(self, tensors: Tensors, values: dict[str, Any]) -> None:
         """Put a saved state back. Raises KeyError for a tensor or a nested strategy that is missing."""
-        grouped: dict[str, dict[str, Any]] = {prefix: {} for prefix in self._owners}
-        for path, value in values.items():
-            prefix, slash, name = path.rpartition("/")
-            grouped[prefix + slash][name] = _decode(value, tensors)
-        for prefix, state in grouped.items():
-            owner = self._owners[prefix]
+        states = {
+            path: {name: _decode(value, tensors) for name, value in values[path].items()} for path in self._owners
+        }
+        for path, state in states.items():
+            owner = self._owners[path]
             own = getattr(owner, "load_state_dict", None)
             if callable(own):
                 own(state)
             else:
                 vars(owner).update(state)
 
-    def _attributes(self, prefix: str, owner: Strategy) -> dict[str, Any]:
+    def _attributes(self, path: str, owner: Strategy) -> dict[str, Any]:
         state = {}
         for name, value in vars(owner).items():
             if _keepable(value):
                 state[name] = value
-            elif self._at_first[prefix].get(name) is not value:
-                raise StoreError(
-                    f"attribute {name!r} of {type(owner).__name__} is a {type(value).__name__}, which a commit "
-                    "cannot hold; give the strategy state_dict() and load_state_dict(state) methods"
-                )
+            elif not self._is_as_at_first(path, name, value):
+                raise _refusal(f"attribute {name!r}", owner, value)
+        return state
+
+    def _is_as_at_first(self, path: str, name: str, value: Any) -> bool:
+        first, fingerprint = self._at_first[path].get(name, (None, None))
+        return first is value and _fingerprint(value) == fingerprint
+
+    def _said(self, state: dict[str, Any], owner: Strategy) -> dict[str, Any]:
+        for name, value in state.items():
+            if not _keepable(value):
+                raise _refusal(f"state_dict()[{name!r}]", owner, value)
         return state
 
 
-def _owners(strategy: Strategy, prefix: str = "") -> Iterator[tuple[str, Strategy]]:
+def owners(strategy: Strategy, path: str = "") -> Iterator[tuple[str, Strategy]]:
     """The strategy and those it wraps (differential privacy does), by the path of their attribute."""
-    yield prefix, strategy
+    yield path, strategy
     for name, value in vars(strategy).items():
         if isinstance(value, Strategy):
-            yield from _owners(value, f"{prefix}{name}/")
+            yield from owners(value, f"{path}{name}/")
+
+
+def _refusal(what: str, owner: Strategy, value: Any) -> StoreError:
+    return StoreError(
+        f"{what} of {type(owner).__name__} is a {type(value).__name__} that a commit cannot hold; give the strategy "
+        "state_dict() and load_state_dict(state) methods that speak of numbers, texts, arrays, lists and dicts"
+    )
+
+
+def _fingerprint(value: Any) -> str | None:
+    """Tells a value that was changed in place from what it was; None for what is code, another strategy or unknowable."""
+    if callable(value) or isinstance(value, Strategy):
+        return None
+    try:
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError):
+        return None
 
 
 def _keepable(value: Any) -> bool:
-    if isinstance(value, (*PLAIN, np.ndarray, np.generic, ArrayRecord, MetricRecord, ConfigRecord)):
-        return True
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.name in CODES
+    if isinstance(value, ConfigRecord):
+        return all(map(_keepable, value.values()))
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _keepable(item) for key, item in value.items())
-    return isinstance(value, (list, tuple)) and all(map(_keepable, value))
+        return all(type(key) in (str, int) and _keepable(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return type(value) in (list, tuple) and all(map(_keepable, value))
+    return isinstance(value, (*PLAIN, ArrayRecord, MetricRecord))
 
 
 def _encode(value: Any, path: str, tensors: Tensors) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        name = f"{path}#{len(tensors)}"
+        tensors[name] = np.asarray(value)
+        return {"tensor" if isinstance(value, np.ndarray) else "scalar": name}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
     if isinstance(value, PLAIN):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        tensors[path] = value
-        return {"tensor": path}
     if isinstance(value, ArrayRecord):
-        return {"arrays": {name: _encode(item, f"{path}/{name}", tensors) for name, item in arrays.views(value).items()}}
-    if isinstance(value, (MetricRecord, ConfigRecord)):
-        return {type(value).__name__: dict(value)}
-    if isinstance(value, dict):
-        return {"dict": {name: _encode(item, f"{path}/{name}", tensors) for name, item in value.items()}}
-    kind = "list" if isinstance(value, list) else "tuple"
-    return {kind: [_encode(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]}
+        value, kind = arrays.views(value), "arrays"
+    else:
+        kind = type(value).__name__
+    if isinstance(value, (list, tuple)):
+        return {kind: [_encode(item, path, tensors) for item in value]}
+    return {kind: [[name, _encode(item, f"{path}/{name}", tensors)] for name, item in value.items()]}
 
 
 def _decode(value: Any, tensors: Tensors) -> Any:
@@ -106,13 +139,19 @@ def _decode(value: Any, tensors: Tensors) -> Any:
     match kind:
         case "tensor":
             return np.array(tensors[inner])
+        case "scalar":
+            return tensors[inner][()]
+        case "float":
+            return float(inner)
+        case "list" | "tuple":
+            items = [_decode(item, tensors) for item in inner]
+            return items if kind == "list" else tuple(items)
+    pairs = {name: _decode(item, tensors) for name, item in inner}
+    match kind:
         case "arrays":
-            return arrays.own({name: np.array(_decode(item, tensors)) for name, item in inner.items()})
-        case "dict":
-            return {name: _decode(item, tensors) for name, item in inner.items()}
+            return arrays.own(pairs)
         case "MetricRecord":
-            return MetricRecord(inner)
+            return MetricRecord(pairs)
         case "ConfigRecord":
-            return ConfigRecord(inner)
-    items = [_decode(item, tensors) for item in inner]
-    return items if kind == "list" else tuple(items)
+            return ConfigRecord(pairs)
+    return pairs

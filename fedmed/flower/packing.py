@@ -16,6 +16,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from fedmed.errors import FederationError
 from fedmed.flower.arrays import borrow, view_of
 from fedmed.wire import tensors as wire
 
@@ -30,13 +31,24 @@ class Slot:
         self._memory: mmap.mmap | None = None
 
     def put(self, tensors: wire.Tensors) -> int:
-        """Write `tensors`, growing the file where needed; returns the bytes used."""
+        """Write `tensors`, growing the file where needed; returns the bytes used. Raises FederationError without room."""
         size = wire.size_of(tensors)
         if self._memory is None or len(self._memory) < size:
             with self.path.open("a+b") as file:
-                os.ftruncate(file.fileno(), size)
+                self._grow(file.fileno(), size)
                 self._memory = mmap.mmap(file.fileno(), size)
         return wire.put(tensors, memoryview(self._memory))
+
+    def _grow(self, descriptor: int, size: int) -> None:
+        try:
+            os.ftruncate(descriptor, size)
+            if hasattr(os, "posix_fallocate"):  # a page that cannot be had at its first touch ends the process by SIGBUS
+                os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            raise FederationError(
+                f"{self.path.parent} has no room for a model of {size} bytes: {error.strerror}; make it larger (docker run "
+                "--shm-size) or give the engine fewer workers"
+            ) from error
 
     def view(self) -> wire.Tensors:
         """Views of what the other side wrote last; they change when it writes again."""
@@ -100,8 +112,12 @@ def decode_reply(head: dict[str, Any], slot: Slot, instruction: Message) -> Mess
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 def _rich(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rich(one) for one in value]
     return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

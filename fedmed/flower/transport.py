@@ -69,7 +69,7 @@ class Transport:
         if self._own:
             self._own.wait(wait_s)
         else:
-            self._clock.sleep(min(wait_s, POLL_S))
+            self._clock.sleep(max(0.0, min(wait_s, POLL_S)))
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Stop waiting for these; an in-process site that still works on one is stopped."""

@@ -10,12 +10,14 @@ import logging
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
 
+from fedmed.errors import FedmedError
 from fedmed.flower import apps, identity
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
 
@@ -61,17 +63,12 @@ def serve(
     sites = Sites(ref, nodes, run_config)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
-    connection.send_bytes(READY)
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):
+        connection.send_bytes(READY)
+        while True:
             head = json.loads(connection.recv_bytes())
-        except (EOFError, ConnectionResetError):
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        reply = sites.call(_message(head, memory))
-        if reply.has_content() and reply.content.array_records:
-            memory.up[head["up"]].put(flatten(reply.content))
-        connection.send_bytes(encode_reply(reply))
+            connection.send_bytes(_answer(sites, head, memory))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class SharedMemory:
@@ -88,6 +85,18 @@ class SharedMemory:
 def common_slot(folder: Path) -> Slot:
     """The slot that all site processes read."""
     return Slot(folder / "all.down")
+
+
+def _answer(sites: Sites, head: dict[str, Any], memory: SharedMemory) -> bytes:
+    message = _message(head, memory)
+    reply = sites.call(message)
+    try:
+        if reply.has_content() and reply.content.array_records:
+            memory.up[head["up"]].put(flatten(reply.content))
+        return encode_reply(reply)
+    except (FedmedError, AttributeError, TypeError, ValueError, OSError) as error:
+        reason = f"the answer cannot be sent: {type(error).__name__}: {error}"
+        return encode_reply(Message(Error(RAISED, reason[:MAX_REASON]), reply_to=message))
 
 
 def _message(head: dict[str, Any], memory: SharedMemory) -> Message:

@@ -87,7 +87,8 @@ def wilson(successes: int, trials: int) -> Figure:
     share, spread = successes / trials, Z * Z / trials
     centre = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
-    return Figure(share, max(0.0, centre - half), min(1.0, centre + half))
+    # at shares of 0 and 1 a bound is the share itself, which rounding may miss
+    return Figure(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
 def _auc_figure(area: float | None, positive: int, negative: int) -> Figure:

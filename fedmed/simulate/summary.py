@@ -31,6 +31,7 @@ def summarise(
         "seed": scenario.seed,
         "engine": scenario.engine.name,
         "evaluated_by": "the simulation's harness, which sees every site; a real center sees sums only",
+        "resumed": commit.state["resumed"],
         "rounds": rounds,
         "overall": overall,
         "sites": sites,

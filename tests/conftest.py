@@ -1,0 +1,39 @@
+"""What all tests share: the real data where it is there, and, in CI, the rule that nothing is skipped in silence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ALLOWED_SKIPS = ("GPU",)
+
+
+def data_folder() -> Path | None:
+    """The real data sets: FEDMED_DATA, or `shared/data` beside the checkout."""
+    named = os.environ.get("FEDMED_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data sets; without them the test is skipped by name."""
+    folder = data_folder()
+    if folder is None:
+        pytest.skip("the real data sets are not here: set FEDMED_DATA (docs/researcher.md says where they are published)")
+    return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With FEDMED_NO_SKIPS, a test that was skipped for anything but a missing GPU fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("FEDMED_NO_SKIPS") or reporter is None:
+        return
+    reasons = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    silent = [reason for reason in reasons if not any(allowed in reason for allowed in ALLOWED_SKIPS)]
+    if silent and exitstatus == 0:
+        reporter.write_line(f"FEDMED_NO_SKIPS: skipped and must not be: {'; '.join(sorted(set(silent)))}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
