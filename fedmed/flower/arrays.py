@@ -6,9 +6,10 @@ import io
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -81,3 +82,18 @@ def own(tensors: Mapping[str, NDArray[np.generic]]) -> ArrayRecord:
 def views(record: Mapping[str, Array]) -> Tensors:
     """Views of all arrays of a record, in its order."""
     return {name: view_of(array) for name, array in record.items()}
+
+
+def array_records(content: RecordDict) -> dict[str, ArrayRecord]:
+    """The array records of a message. Flower's own view of them is a reference cycle, which keeps whole models alive."""
+    return {key: record for key, record in content.items() if isinstance(record, ArrayRecord)}
+
+
+def all_views(content: RecordDict) -> Tensors:
+    """Views of every tensor of a message."""
+    return {name: value for record in array_records(content).values() for name, value in views(record).items()}
+
+
+def numbers(content: RecordDict, kind: type[MetricRecord] | type[ConfigRecord]) -> dict[str, Any]:
+    """Every entry of a message's records of one kind."""
+    return {k: v for record in content.values() if isinstance(record, kind) for k, v in record.items()}

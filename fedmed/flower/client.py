@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedmed.flower.arrays import borrow, views
+from fedmed.flower.arrays import all_views, borrow, numbers
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.wire.tensors import Tensors
 
@@ -15,15 +15,14 @@ Metrics = dict[str, float | int]
 
 def order_in(message: Message) -> str:
     """The text of the order that a message carries. Raises ValueError where there is none."""
-    for config in message.content.config_records.values():
-        if isinstance(text := config.get(CONFIG_KEY), str):
-            return text
+    if isinstance(text := numbers(message.content, ConfigRecord).get(CONFIG_KEY), str):
+        return text
     raise ValueError(f"the message carries no {CONFIG_KEY!r}; this app answers fedmed's center only")
 
 
 def tensors_in(message: Message) -> Tensors:
     """The model that a message carries."""
-    return {name: value for record in message.content.array_records.values() for name, value in views(record).items()}
+    return all_views(message.content)
 
 
 def answer(message: Message, metrics: Metrics, tensors: Tensors | None = None) -> Message:

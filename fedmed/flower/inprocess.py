@@ -181,9 +181,9 @@ def _share_one_record(messages: Sequence[Message]) -> bool:
     """Whether every message carries the same record of tensors, and nothing else of the kind."""
     if not messages:
         return False
-    first = list(messages[0].content.array_records.items())
+    first = list(arrays.array_records(messages[0].content).items())
     return len(first) == 1 and all(
-        len(records := list(message.content.array_records.items())) == 1
+        len(records := list(arrays.array_records(message.content).items())) == 1
         and records[0][0] == first[0][0]
         and records[0][1] is first[0][1]
         for message in messages

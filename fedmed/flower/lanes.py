@@ -19,6 +19,7 @@ from flwr.app import ArrayRecord, Message
 
 from fedmed.flower import packing
 from fedmed.flower.apps import AppRef, add_root
+from fedmed.flower.arrays import array_records
 from fedmed.flower.worker import READY, SharedMemory, serve
 
 CRASHED = 8  # Flower's ErrorCode.CLIENT_APP_CRASHED
@@ -139,7 +140,7 @@ class Lane:
         self._sent = None
 
     def _send_tensors(self, message: Message) -> None:
-        records = list(message.content.array_records.values())
+        records = list(array_records(message.content).values())
         if len(records) == 1 and records[0] is self._sent:
             return  # a whole cohort shares one record: it crosses once a process and push
         if records:

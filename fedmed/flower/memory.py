@@ -8,8 +8,10 @@ none of them cannot be saved, and is refused by name rather than forgotten.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 import pickle
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,9 +48,7 @@ class Memory:
 
     def load(self, tensors: Tensors, values: dict[str, Any]) -> None:
         """Put a saved state back. Raises KeyError for a tensor or a nested strategy that is missing."""
-        states = {
-            path: {name: _decode(value, tensors) for name, value in values[path].items()} for path in self._owners
-        }
+        states = {path: {name: _decode(value, tensors) for name, value in values[path].items()} for path in self._owners}
         for path, state in states.items():
             owner = self._owners[path]
             own = getattr(owner, "load_state_dict", None)
@@ -94,11 +94,11 @@ def _refusal(what: str, owner: Strategy, value: Any) -> StoreError:
 
 def _fingerprint(value: Any) -> str | None:
     """Tells a value that was changed in place from what it was; None for what is code, another strategy or unknowable."""
-    if callable(value) or isinstance(value, Strategy):
+    if inspect.isroutine(value) or isinstance(value, (type, Strategy)):
         return None
     try:
         return hashlib.sha256(pickle.dumps(value)).hexdigest()
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError):
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError):
         return None
 
 
@@ -108,7 +108,8 @@ def _keepable(value: Any) -> bool:
     if isinstance(value, ConfigRecord):
         return all(map(_keepable, value.values()))
     if isinstance(value, dict):
-        return all(type(key) in (str, int) and _keepable(item) for key, item in value.items())
+        own = type(value) in (dict, OrderedDict)
+        return own and all(type(key) in (str, int) and _keepable(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return type(value) in (list, tuple) and all(map(_keepable, value))
     return isinstance(value, (*PLAIN, ArrayRecord, MetricRecord))
@@ -148,6 +149,8 @@ def _decode(value: Any, tensors: Tensors) -> Any:
             return items if kind == "list" else tuple(items)
     pairs = {name: _decode(item, tensors) for name, item in inner}
     match kind:
+        case "OrderedDict":
+            return OrderedDict(pairs)
         case "arrays":
             return arrays.own(pairs)
         case "MetricRecord":

@@ -17,7 +17,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedmed.errors import FederationError
-from fedmed.flower.arrays import borrow, view_of
+from fedmed.flower.arrays import array_records, borrow, view_of
 from fedmed.wire import tensors as wire
 
 SEPARATOR = "\x1f"  # between a record's name and a tensor's name
@@ -63,7 +63,7 @@ def flatten(content: RecordDict) -> wire.Tensors:
     """Every tensor of every array record, named `record SEPARATOR tensor`."""
     return {
         f"{key}{SEPARATOR}{name}": view_of(array)
-        for key, record in content.array_records.items()
+        for key, record in array_records(content).items()
         for name, array in record.items()
     }
 
@@ -71,10 +71,12 @@ def flatten(content: RecordDict) -> wire.Tensors:
 def describe(content: RecordDict) -> dict[str, Any]:
     """The records of `content` without their tensors, ready for JSON."""
     return {
-        "arrays": list(content.array_records),
-        "metrics": {key: dict(record) for key, record in content.metric_records.items()},
+        "arrays": list(array_records(content)),
+        "metrics": {key: dict(record) for key, record in content.items() if isinstance(record, MetricRecord)},
         "configs": {
-            key: {name: _plain(value) for name, value in record.items()} for key, record in content.config_records.items()
+            key: {name: _plain(value) for name, value in record.items()}
+            for key, record in content.items()
+            if isinstance(record, ConfigRecord)
         },
     }
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app.exception import AppExitException
 from flwr.serverapp import Grid
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 
 from fedmed.clock import derive_seed
 from fedmed.errors import ConfigError, FederationError
@@ -65,7 +67,8 @@ class Rule:
         self._seed = seed
         self._memory = Memory(strategy)
         own = type(strategy).aggregate_train
-        self.streams = any(own is base.aggregate_train for base in MEANS)
+        weighted_by_cases = getattr(strategy, "weighted_by_key", WEIGHT_KEY) == WEIGHT_KEY
+        self.streams = weighted_by_cases and any(own is base.aggregate_train for base in MEANS)
         self._is_plain_mean = own is flower.FedAvg.aggregate_train
 
     @property
@@ -90,12 +93,17 @@ class Rule:
         """The new global model from the answers of a round: from their mean where `streams`, else from all of them."""
         if self._is_plain_mean and mean is not None:
             return mean
-        if mean is not None:
-            taken = [Taken(taken[0].node, {WEIGHT_KEY: sum(one.metrics[WEIGHT_KEY] for one in taken)}, mean)]
-        record, _ = self.strategy.aggregate_train(number, [_message(one) for one in taken])
+        given = list(taken) if mean is None else [Taken(taken[0].node, _mean_metrics(taken), mean)]
+        try:
+            record, _ = self.strategy.aggregate_train(number, [_message(one) for one in given])
+        except AppExitException as error:  # the root of what Flower's strategies raise on purpose
+            raise FederationError(f"{self.name} made no model in round {number}: {error}") from error
         if record is None:
             raise FederationError(f"{self.name} made no model from {len(taken)} answers of round {number}")
-        return {name: _as(value, model[name]) for name, value in arrays.views(record).items()}
+        made = arrays.views(record)
+        if {name: value.shape for name, value in made.items()} != {name: value.shape for name, value in model.items()}:
+            raise FederationError(f"{self.name} made another model in round {number}: its tensors or their shapes changed")
+        return {name: _as(made[name], value) for name, value in model.items()}
 
     def metrics(self, kind: str, number: int, taken: Sequence[Taken]) -> dict[str, Any]:
         """The strategy's own summary of the answers' numbers."""
@@ -104,7 +112,7 @@ class Rule:
         if kind == MessageType.TRAIN:
             summarise = getattr(self.strategy, "train_metrics_aggr_fn", None)
             contents = [_message(Taken(one.node, one.metrics)).content for one in taken]
-            record = summarise(contents, WEIGHT_KEY) if summarise else None
+            record = summarise(contents, getattr(self.strategy, "weighted_by_key", WEIGHT_KEY)) if summarise else None
         else:
             record = self.strategy.aggregate_evaluate(number, [_message(one) for one in taken])
         return dict(record) if record else {}
@@ -123,6 +131,13 @@ class Rule:
             self._memory.load(tensors, values)
         except KeyError as error:
             raise ConfigError(f"the state of {self.name} lacks {error}; was it saved by another strategy?") from error
+
+
+def _mean_metrics(taken: Sequence[Taken]) -> dict[str, Any]:
+    """The numbers of one answer that stands for all of them."""
+    total = sum(one.metrics[WEIGHT_KEY] for one in taken)
+    contents = [_message(Taken(one.node, one.metrics)).content for one in taken]
+    return {WEIGHT_KEY: total, **aggregate_metricrecords(contents, WEIGHT_KEY)}
 
 
 def _message(one: Taken) -> Message:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from importlib.metadata import entry_points
 from typing import Any
 
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import FedAdam, Strategy
 
+from fedmed.config import plugins
 from fedmed.errors import ConfigError
+from fedmed.flower.memory import owners
 
 GROUP = "fedmed.strategies"
 
@@ -30,23 +31,24 @@ TABLE: dict[str, type[Strategy]] = {
 }
 
 AVAILABILITY = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
+FRACTIONS = ("fraction_train", "fraction_evaluate")
+OURS: dict[str, dict[str, Any]] = {"qfedavg": {"train_loss_key": "loss"}}  # what our clients call it
 
 
 def find(name: str) -> type[Strategy]:
     """The strategy class of a table name, an entry point or `module:Class`. Raises ConfigError for any other."""
     if name in TABLE:
         return TABLE[name]
-    found = entry_points(group=GROUP, name=name)
-    if found:
-        return next(iter(found)).load()  # type: ignore[no-any-return]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
-        raise ConfigError(f"strategy.name: got {name!r}, allowed: {known}, or module:Class of your own Flower Strategy")
-    try:
-        loaded = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"strategy.name: {name!r} cannot be imported: {error}") from error
+    loaded = plugins.load(GROUP, name, "strategy.name")
+    if loaded is None:
+        module, colon, attribute = name.partition(":")
+        if not colon:
+            known = ", ".join(sorted([*TABLE, *plugins.names(GROUP)]))
+            raise ConfigError(f"strategy.name: got {name!r}, allowed: {known}, or module:Class of your own Flower Strategy")
+        try:
+            loaded = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"strategy.name: {name!r} cannot be imported: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Strategy)):
         raise ConfigError(f"strategy.name: {name!r} is {loaded!r}, not a flwr.serverapp.strategy.Strategy class")
     return loaded
@@ -55,21 +57,31 @@ def find(name: str) -> type[Strategy]:
 def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
     """The strategy, told how many sites there are where it has no wish of its own.
 
-    Flower waits for ever for nodes that never come; asking for more than there are is refused here.
+    Flower waits for ever for nodes that never come; asking for more than there are is refused here. Raises ConfigError.
     """
     chosen = find(name)
     allowed = arguments(chosen)
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ConfigError(f"strategy.options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed)}")
-    settings = {key: min(2, sites) for key in AVAILABILITY if key in allowed} | options
-    for key in AVAILABILITY:
-        if settings.get(key, 0) > sites:
-            raise ConfigError(f"strategy.options.{key}: got {settings[key]}, but there are {sites} sites")
+    if "proximal_mu" in options and chosen is flower.FedProx:
+        raise ConfigError("strategy.options.proximal_mu: FedProx's term is the sites' work here; set training.proximal_mu")
+    settings = {key: min(2, sites) for key in AVAILABILITY if key in allowed} | OURS.get(name, {}) | options
     try:
-        return chosen(**settings)
+        strategy = chosen(**settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"strategy.options: {name} refuses {options}: {error}") from error
+    for path, owner in owners(strategy):
+        _check_demands(path, owner, sites)
+    return strategy
+
+
+def _check_demands(path: str, strategy: Strategy, sites: int) -> None:
+    for key, most in [*dict.fromkeys(AVAILABILITY, sites).items(), *dict.fromkeys(FRACTIONS, 1).items()]:
+        wished = getattr(strategy, key, 0)
+        if not isinstance(wished, (int, float)) or not 0 <= wished <= most:
+            where = f"{path}{key} of {type(strategy).__name__}" if path else f"strategy.options.{key}"
+            raise ConfigError(f"{where}: got {wished!r}, allowed: 0 to {most}" + (" (the sites)" if most == sites else ""))
 
 
 def arguments(chosen: type[Strategy]) -> list[str]:

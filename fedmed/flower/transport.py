@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock
-from fedmed.flower.arrays import views
+from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.wire.tensors import Tensors
@@ -95,14 +95,14 @@ class Transport:
         if message.has_error():
             return Reply(node, message_id, error=message.error.reason or "unknown error", message=message, lane=lane)
         content = message.content
-        tensors = {k: v for record in content.array_records.values() for k, v in views(record).items()}
+        tensors = all_views(content)
         self.bytes_up += sum(value.nbytes for value in tensors.values())
         return Reply(
             node,
             message_id,
             tensors=tensors,
-            metrics={k: v for record in content.metric_records.values() for k, v in record.items()},
-            config={k: v for record in content.config_records.values() for k, v in record.items()},
+            metrics=numbers(content, MetricRecord),
+            config=numbers(content, ConfigRecord),
             message=message,
             lane=lane,
         )
@@ -110,4 +110,4 @@ class Transport:
 
 def size_of(content: RecordDict) -> int:
     """Bytes of the tensors in `content`; records of numbers and settings are small beside them."""
-    return sum(value.nbytes for record in content.array_records.values() for value in views(record).values())
+    return sum(value.nbytes for value in all_views(content).values())

@@ -19,6 +19,7 @@ from flwr.app import Context, Error, Message, RecordDict
 
 from fedmed.errors import FedmedError
 from fedmed.flower import apps, identity
+from fedmed.flower.arrays import array_records
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
 
 RAISED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
@@ -91,7 +92,7 @@ def _answer(sites: Sites, head: dict[str, Any], memory: SharedMemory) -> bytes:
     message = _message(head, memory)
     reply = sites.call(message)
     try:
-        if reply.has_content() and reply.content.array_records:
+        if reply.has_content() and array_records(reply.content):
             memory.up[head["up"]].put(flatten(reply.content))
         return encode_reply(reply)
     except (FedmedError, AttributeError, TypeError, ValueError, OSError) as error:

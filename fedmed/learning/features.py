@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmed.errors import DataError
+
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
 Features = Callable[[Array], Floats]
@@ -29,17 +31,20 @@ def standardised_image(x: Array) -> Floats:
     values = image(x)
     axes = tuple(range(1, values.ndim))
     mean, std = values.mean(axes, keepdims=True), values.std(axes, keepdims=True)
-    return (values - mean) / np.maximum(std, np.float32(1e-6))
+    standard: Floats = (values - mean) / np.maximum(std, np.float32(1e-6))
+    return standard
 
 
 def invariants(x: Array) -> Floats:
     """Features of small square grey images `(N, H, W)` for lesions that have no upright: `(N, features)`.
 
     Pixels, sorted pixels, magnitudes of the half-plane Fourier transform, the standardised image averaged over its
-    eight rotations and mirror images, and six statistics.
+    eight rotations and mirror images, and six statistics. Raises DataError for images that are not square.
     """
     images = image(x)[:, 0]
     n, side = len(images), images.shape[-1]
+    if images.shape[1:] != (side, side):
+        raise DataError(f"images of {images.shape[1:]} pixels have no invariants; they must be square")
     flat = images.reshape(n, side * side)
     spectrum = np.abs(np.fft.rfft2(images)).reshape(n, side * (side // 2 + 1)) / side
     standard = standardised_image(images)[:, 0]

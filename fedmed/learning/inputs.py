@@ -27,7 +27,8 @@ class Scale:
 
     def apply(self, x: NDArray[np.float32], clip: float | None) -> NDArray[np.float32]:
         """Standardised values, clipped to `clip` standard deviations where given."""
-        scaled = (x - self.mean) / self.std
+        case = x.shape[1:]  # moments are kept flat, whatever the shape of a case
+        scaled = (x - self.mean.reshape(case)) / self.std.reshape(case)
         return scaled if clip is None else np.clip(scaled, -clip, clip)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fedmed.config import plugins
 from fedmed.errors import ConfigError
 
 GROUP = "fedmed.models"
@@ -120,9 +120,12 @@ def find(name: str) -> Factory:
     """The factory of a model: built in, or an entry point of the group `fedmed.models`."""
     if name in TABLE:
         return TABLE[name]
-    for point in entry_points(group=GROUP, name=name):
-        return point.load()  # type: ignore[no-any-return]
-    known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
+    added = plugins.load(GROUP, name, "task.model")
+    if callable(added):
+        return added  # type: ignore[no-any-return]
+    if added is not None:
+        raise ConfigError(f"task.model: {name!r} is a {type(added).__name__}; expected a function (inputs, outputs, ...)")
+    known = ", ".join(sorted([*TABLE, *plugins.names(GROUP)]))
     raise ConfigError(f"task.model: got {name!r}, allowed: {known} (or your own, entry point {GROUP})")
 
 

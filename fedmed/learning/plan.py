@@ -19,6 +19,9 @@ from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
 
+SCALE_PREFIX = "preparation."  # beside its weights, a run's model file carries the scale of its inputs
+
+
 @dataclass(frozen=True)
 class Described:
     """What a site says of itself before the first round."""
@@ -68,9 +71,9 @@ class Plan:
         """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
         if self.scenario.task.init is None:
             return weights.fresh(self.spec, self.scenario.seed)
-        given = {name: np.array(value) for name, value in load(Path(self.scenario.task.init)).items()}
-        weights.fit_spec(self.spec, given)
-        return given
+        given = load(Path(self.scenario.task.init))
+        own = {name: value for name, value in given.items() if not name.startswith(SCALE_PREFIX)}
+        return weights.fit_spec(self.spec, own)
 
     def order(self, number: int) -> Order:
         """The order of a round."""

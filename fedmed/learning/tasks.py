@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import Literal
 
+from fedmed.config import plugins
 from fedmed.config.scenario import Task as TaskSection
 from fedmed.errors import ConfigError
 
@@ -39,9 +39,12 @@ def find(name: str) -> Task:
     """The task's row: built in, or an entry point of the group `fedmed.tasks` that names a `Task`."""
     if name in TABLE:
         return TABLE[name]
-    for point in entry_points(group=GROUP, name=name):
-        return point.load()  # type: ignore[no-any-return]
-    known = ", ".join(sorted([*TABLE, *(point.name for point in entry_points(group=GROUP))]))
+    added = plugins.load(GROUP, name, "task.name")
+    if isinstance(added, Task):
+        return added
+    if added is not None:
+        raise ConfigError(f"task.name: {name!r} is a {type(added).__name__}; expected a fedmed.learning.tasks.Task")
+    known = ", ".join(sorted([*TABLE, *plugins.names(GROUP)]))
     raise ConfigError(f"task.name: got {name!r}, allowed: {known} (or your own, entry point {GROUP})")
 
 

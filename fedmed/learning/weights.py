@@ -60,9 +60,11 @@ def check_fit(model: nn.Module, tensors: Mapping[str, NDArray[Any]]) -> None:
     raise ConfigError(f"these weights are not the model's: {'; '.join(differ[:NAMES_SHOWN])}{more}")
 
 
-def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ConfigError unless `tensors` fit a model of this spec."""
-    check_fit(_build(spec), tensors)
+def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+    """A copy of `tensors` in the order and dtypes of a model of this spec. Raises ConfigError where they do not fit it."""
+    model = _build(spec)
+    check_fit(model, tensors)
+    return {name: np.array(tensors[name], like.dtype) for name, like in read(model).items()}
 
 
 def read(model: nn.Module) -> Tensors:

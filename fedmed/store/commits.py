@@ -21,6 +21,7 @@ from fedmed.wire.canonical import canonical, digest
 
 KEEP = 3  # commits kept: the last, and two to fall back to
 TENSORS, STATE = "tensors.safetensors", "commit.json"
+WRITING = ".writing-"  # a commit's folder until it is whole
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Commits:
         self.folder = folder / "commits"
 
     def write(self, commit: Commit) -> Path:
-        """Commit a round. Raises StoreError where the disk refuses; the commits before it are untouched then."""
-        target = self.folder / f"round-{commit.round:06d}"
-        temporary = self.folder / f".writing-{os.getpid()}"
+        """Commit a round. Raises StoreError where the disk refuses; the commits before it are untouched then.
+
+        Commits of later rounds go: whoever commits round n has found them damaged.
+        """
+        target, temporary = self._place(commit.round), self.folder / f"{WRITING}{os.getpid()}"
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            self._sweep()
             temporary.mkdir(parents=True)
             self._fill(temporary, commit)
             if target.exists():
@@ -51,35 +54,51 @@ class Commits:
             temporary.rename(target)
             _sync_folder(self.folder)
         except OSError as error:
+            raise StoreError(self._refused(commit.round, error)) from error
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            last = max(self.rounds(), default=0)
-            raise StoreError(
-                f"round {commit.round} could not be committed in {self.folder}: {error.strerror or error}; the last valid "
-                f"commit is round {last}. Make room or mend the disk, then run the same command with --resume"
-            ) from error
-        for old in self.rounds()[:-KEEP]:
-            shutil.rmtree(self.folder / f"round-{old:06d}", ignore_errors=True)
+        whole = [number for number in self.rounds() if number <= commit.round]
+        for old in set(self.rounds()) - set(whole[-KEEP:]):
+            shutil.rmtree(self._place(old), ignore_errors=True)
         return target
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"round-{number:06d}"
+
+    def _sweep(self) -> None:
+        """Remove what a killed run had begun to write."""
+        for begun in self.folder.glob(f"{WRITING}*"):
+            shutil.rmtree(begun, ignore_errors=True)
+
+    def _refused(self, number: int, error: OSError) -> str:
+        last, _ = self.latest()
+        return (
+            f"round {number} could not be committed in {self.folder}: {error.strerror or error}; the last valid commit is "
+            f"round {last.round if last else 0}. Make room or mend the disk, then run the same command with --resume"
+        )
 
     def rounds(self) -> list[int]:
         """Numbers of the rounds that have a commit, whole or damaged, in ascending order."""
-        return sorted(int(path.name[6:]) for path in self.folder.glob("round-[0-9]*") if path.name[6:].isdigit())
+        return sorted(int(path.name[6:]) for path in self.folder.glob("round-[0-9]*") if path.name[6:].isdecimal())
 
     def read(self, number: int) -> Commit:
         """The commit of a round. Raises StoreError where a byte of it is not what was written."""
-        folder = self.folder / f"round-{number:06d}"
+        folder = self._place(number)
         try:
             sealed = json.loads((folder / STATE).read_bytes())
             data = (folder / TENSORS).read_bytes()
-        except (OSError, ValueError) as error:
-            raise StoreError(f"commit of round {number} cannot be read: {error}") from error
-        body = sealed.get("commit") if isinstance(sealed, dict) else None
-        if not isinstance(body, dict) or sealed.get("sha256") != digest(body):
-            raise StoreError(f"commit of round {number}: {STATE} does not have the digest it was written with")
-        if wire.sha256(data) != body["tensors_sha256"]:
+            body, seal = sealed["commit"], sealed["sha256"]
+            if seal != digest(body):
+                raise StoreError(f"commit of round {number}: {STATE} does not have the digest it was written with")
+            written, tensors_sha256, state = body["round"], body["tensors_sha256"], body["state"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise StoreError(f"commit of round {number} cannot be read: {error!r}") from error
+        if wire.sha256(data) != tensors_sha256:
             raise StoreError(f"commit of round {number}: {TENSORS} does not have the digest it was written with")
+        if written != number:
+            raise StoreError(f"commit of round {number}: it was written as that of round {written} and moved here")
         try:
-            return Commit(number, wire.view(data, str(folder / TENSORS)), body["state"])
+            return Commit(number, wire.view(data, str(folder / TENSORS)), state)
         except DataError as error:
             raise StoreError(str(error)) from error
 

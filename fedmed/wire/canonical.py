@@ -9,7 +9,8 @@ from typing import Any
 
 def canonical(value: Any) -> bytes:
     """`value` as JSON with sorted keys and no spaces; NaN and infinity are refused with ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # half a surrogate pair, as in a strange file name, becomes \udXXX
 
 
 def digest(value: Any) -> str:

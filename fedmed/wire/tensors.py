@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,15 +37,18 @@ CODES = {
 }
 DTYPES = {code: np.dtype(name) for name, code in CODES.items()}
 MAX_HEADER_BYTES = 100_000_000  # the cap of the safetensors library itself
+METADATA = "__metadata__"  # the format's own entry: texts, no tensor
 
 
 def header_of(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Length prefix and JSON header for `tensors`, padded so that the data starts on 8 bytes.
 
-    Raises DataError for a dtype the format does not carry.
+    Raises DataError for a dtype or a name that the format does not carry.
     """
     entries: dict[str, object] = {}
     offset = 0
+    if METADATA in tensors:
+        raise DataError(f"a tensor is named {METADATA!r}, which the safetensors format keeps for itself; rename it")
     for name, value in tensors.items():
         code = CODES.get(value.dtype.name)
         if code is None:
@@ -71,7 +76,7 @@ def put(tensors: Mapping[str, NDArray[np.generic]], buffer: memoryview) -> int:
     buffer[: len(header)] = header
     offset = len(header)
     for value in tensors.values():
-        target = np.frombuffer(buffer, value.dtype, value.size, offset).reshape(value.shape)
+        target = np.frombuffer(buffer, value.dtype.newbyteorder("<"), value.size, offset).reshape(value.shape)
         np.copyto(target, value)
         offset += value.nbytes
     return offset
@@ -80,10 +85,14 @@ def put(tensors: Mapping[str, NDArray[np.generic]], buffer: memoryview) -> int:
 def write(tensors: Mapping[str, NDArray[np.generic]], file: BinaryIO) -> str:
     """Write `tensors` to `file`; returns the SHA-256 of what was written, as hex."""
     digest = hashlib.sha256()
-    for chunk in (header_of(tensors), *(raw(value) for value in tensors.values())):
+    for chunk in (header_of(tensors), *(raw(_little_endian(value)) for value in tensors.values())):
         file.write(chunk)
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _little_endian(value: NDArray[np.generic]) -> NDArray[np.generic]:
+    return value.astype(value.dtype.newbyteorder("<"), copy=False)
 
 
 def view(buffer: bytes | memoryview | object, source: str = "tensors") -> Tensors:
@@ -94,21 +103,35 @@ def view(buffer: bytes | memoryview | object, source: str = "tensors") -> Tensor
     data = memoryview(buffer)  # type: ignore[arg-type]
     entries, start = _read_header(data, source)
     tensors: Tensors = {}
+    spans: list[tuple[int, int]] = []
     for name, entry in entries.items():
-        if name == "__metadata__":
+        if name == METADATA:
             continue
         try:
-            dtype, shape = DTYPES[entry["dtype"]], tuple(int(n) for n in entry["shape"])
-            begin, end = (int(n) for n in entry["data_offsets"])
-        except (KeyError, TypeError, ValueError) as error:
+            dtype, shape, begin, end = _layout(entry)
+            if end - begin != math.prod(shape) * dtype.itemsize or start + end > len(data):
+                raise DataError(f"{source}: tensor {name!r} points outside the {len(data)} bytes given; the file is damaged")
+            value = np.frombuffer(data, dtype, math.prod(shape), start + begin).reshape(shape)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{source}: entry {name!r} of the safetensors header is malformed") from error
-        count = int(np.prod(shape, dtype=object)) if all(n >= 0 for n in shape) else -1
-        if begin < 0 or end - begin != count * dtype.itemsize or start + end > len(data):
-            raise DataError(f"{source}: tensor {name!r} points outside the {len(data)} bytes given; the file is damaged")
-        value = np.frombuffer(data, dtype, count, start + begin).reshape(shape)
         value.flags.writeable = False
         tensors[name] = value
+        spans.append((begin, end))
+    _refuse_overlaps(spans, source)
     return tensors
+
+
+def _layout(entry: dict[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    dtype, shape, (begin, end) = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+        raise ValueError("sizes and offsets are whole numbers from 0")
+    return dtype, shape, begin, end
+
+
+def _refuse_overlaps(spans: list[tuple[int, int]], source: str) -> None:
+    spans.sort()
+    if any(first[1] > second[0] for first, second in pairwise(spans)):
+        raise DataError(f"{source}: one tensor overlaps another; the file is damaged")
 
 
 def _read_header(data: memoryview, source: str) -> tuple[dict[str, dict[str, Any]], int]:
@@ -116,8 +139,8 @@ def _read_header(data: memoryview, source: str) -> tuple[dict[str, dict[str, Any
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         raise DataError(f"{source}: not a safetensors file ({len(data)} bytes, header length {length})")
     try:
-        entries = json.loads(bytes(data[8 : 8 + length]))
-    except ValueError as error:
+        entries = json.loads(str(data[8 : 8 + length], "utf-8"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: the safetensors header is not JSON; the file is damaged") from error
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise DataError(f"{source}: the safetensors header is not an object of objects; the file is damaged")
