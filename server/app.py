@@ -22,6 +22,7 @@ def main(grid: Grid, context: Context) -> None:
     clock = SystemClock()
     journal = Journal(folder, clock)
     try:
-        run(Transport(grid, clock), load(folder / "scenario.yaml"), Commits(folder), clock, journal)
+        scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
+        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites)
     finally:
         journal.close()

@@ -6,8 +6,6 @@ import sys
 
 from fedmed.errors import FedmedError
 
-INTERRUPTED = 130
-
 
 def main() -> None:
     """Run the command line; a fedmed error is one message and its exit code, never a traceback."""
@@ -18,5 +16,3 @@ def main() -> None:
     except FedmedError as error:
         sys.stderr.write(f"fedmed: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)

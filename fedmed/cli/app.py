@@ -12,6 +12,8 @@ import typer
 
 from fedmed import __version__
 
+INTERRUPTED = 130  # as any shell reports Ctrl-C
+
 app = typer.Typer(
     help="Hospitals train medical-imaging AI together; no image ever leaves its hospital.",
     no_args_is_help=True,
@@ -96,4 +98,6 @@ def call(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except click.Abort:  # click's word for Ctrl-C
+        return INTERRUPTED
     return result if isinstance(result, int) else 0

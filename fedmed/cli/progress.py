@@ -98,7 +98,7 @@ class Bar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),  # a note holds names that sites gave themselves
             console=console,
         )
         self._progress.start()

@@ -54,7 +54,7 @@ class Data(Part):
     """Where the cases come from."""
 
     reader: Name
-    """A reader by name: built in (`fedmed scenarios --readers`) or from the entry-point group `fedmed.readers`."""
+    """A reader by name: built in or from the entry-point group `fedmed.readers`; a wrong name is answered with them all."""
     folder: str = ""
     """Folder (or file) below `--data`; empty for a set that the reader makes itself."""
     options: Options = {}

@@ -57,7 +57,7 @@ def _ellipse(
     if tilt:
         x = x + np.float32(tilt) * y
     radius = (y / np.float32(height)) ** 2 + (x / np.float32(width)) ** 2
-    return np.clip((np.float32(1) - radius) / np.float32(soft), 0, 1)
+    return np.asarray(np.clip((1 - radius) / np.float32(soft), 0, 1), dtype=np.float32)
 
 
 def _blob(grid: Grid, down: float, across: float, height: float, width: float) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ def _blob(grid: Grid, down: float, across: float, height: float, width: float) -
 def _body(grid: Grid, rng: np.random.Generator) -> NDArray[np.float32]:
     trunk = _ellipse(grid, 20, 0, 205, 150 + rng.normal(0, 6), 0.5)
     shoulders = _ellipse(grid, 190, 0, 90, 160, 0.6)
-    return np.float32(0.62) * np.maximum(trunk, np.float32(0.8) * shoulders)
+    return np.asarray(0.62 * np.maximum(trunk, 0.8 * shoulders), dtype=np.float32)
 
 
 def _lung(grid: Grid, side: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], float, float]:
@@ -136,4 +136,4 @@ def _expose(image: NDArray[np.float32], beam: Beam, rng: np.random.Generator) ->
         neighbours = np.roll(exposed, 1, axis) + np.roll(exposed, -1, axis)
         exposed = (1 - np.float32(beam.blur) / 2) * exposed + np.float32(beam.blur) / 4 * neighbours
     grain = rng.standard_normal(exposed.shape, dtype=np.float32) * np.float32(beam.noise)
-    return np.clip(exposed + grain, 0, 1)
+    return np.asarray(np.clip(exposed + grain, 0, 1), dtype=np.float32)

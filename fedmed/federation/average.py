@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.wire.tensors import Tensors
 
@@ -13,7 +14,7 @@ class Average:
     def __init__(self, last: int, rounds: int, sums: Tensors | None = None) -> None:
         self._first = rounds - last + 1
         self._last = last
-        self.sums: Tensors = {name: np.array(value) for name, value in (sums or {}).items()}
+        self.sums = {name: np.array(value, np.float64) for name, value in (sums or {}).items()}
 
     def add(self, number: int, model: Tensors) -> None:
         """Take in the global model after round `number`."""
@@ -27,4 +28,8 @@ class Average:
         if not self.sums:
             return model
         count = min(self._last, rounds)
-        return {name: (self.sums[name] / count).astype(value.dtype) for name, value in model.items()}
+        return {name: _as(self.sums[name] / count, value.dtype) for name, value in model.items()}
+
+
+def _as(value: NDArray[np.float64], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    return value.astype(dtype) if dtype.kind == "f" else np.rint(value).astype(dtype)

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import json
+import os
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.errors import StoreError
 
 NAME = "journal.jsonl"
 
 
 class Journal:
-    """Appends events to `journal.jsonl` of a run folder."""
+    """Appends events to `journal.jsonl` of a run folder. Raises StoreError where the disk refuses."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        self._clock = clock
-        self._file: TextIO = (folder / NAME).open("a", encoding="utf-8")
+        self._clock, self._path = clock, folder / NAME
+        self._file = self._path.open("a+b", buffering=0)  # nothing is left over to be written when it is closed
+        if _is_cut_off(self._file):
+            self._write(b"\n")
 
     def say(self, event: str, **details: Any) -> None:
         """Write one event now."""
         line = {"event": event, "unix": round(self._clock.unix(), 3), **details}
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        # half a surrogate pair, which a site's message may hold, becomes \udXXX: JSON again
+        self._write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+
+    def _write(self, line: bytes) -> None:
+        try:
+            fault = None if self._file.write(line) == len(line) else "the disk is full"
+        except OSError as error:
+            fault = error.strerror
+        if fault is not None:
+            raise StoreError(
+                f"{self._path} cannot be written: {fault}. What is committed stays: make room or mend the disk, then run "
+                "the same command with --resume"
+            )
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_cut_off(file: FileIO) -> bool:
+    """Whether the last line lacks its end, as a kill or a full disk may leave it."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,8 @@ class WeightedMean:
         return mean
 
 
-def _wide(value: NDArray[np.generic]) -> type[np.float32] | type[np.float64]:
-    return np.float32 if value.dtype == np.float32 else np.float64
+def _wide(value: NDArray[np.generic]) -> np.dtype[Any]:
+    return np.dtype(np.float32 if value.dtype == np.float32 else np.float64)
 
 
 def _add_scaled(total: Sums, update: NDArray[np.generic], weight: float) -> None:

@@ -46,17 +46,17 @@ class Phase:
         pending = self.transport.send(messages)
         while not state.is_closed:
             for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
-                if pending.pop(reply.message_id, None) is None:
+                node = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says of itself
+                if node is None:
                     self._note_late(reply)
                 else:
-                    state = self._advance(kind, state, self._judge(state, reply, take))
+                    state = self._advance(kind, state, self._judge(state, self.members[node], reply, take))
             state = self._advance(kind, state, Ticked(self.clock.now()))
         self.transport.cancel(pending)
         self._overdue |= pending
         return state
 
-    def _judge(self, state: Round, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
-        member = self.members[reply.node]
+    def _judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
         if reply.error is not None:
             return Failed(member.name, reply.error)
         if Instruction.DROP in step(state, Answered(member.name))[1]:
@@ -79,7 +79,7 @@ class Phase:
         return after
 
     def _note_late(self, reply: Reply) -> None:
-        if self._overdue.pop(reply.message_id, None) is not None:
-            name = self.members[reply.node].name
+        if (node := self._overdue.pop(reply.message_id, None)) is not None:
+            name = self.members[node].name
             self.late.append(name)
             self.journal.say("late", site=name)

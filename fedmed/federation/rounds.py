@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedmed.clock import Clock
@@ -38,13 +38,12 @@ class Collected:
     def take(self, member: Member, reply: Reply) -> None:
         """Check an answer and take it. Raises UpdateRefused."""
         updates.check(reply.tensors, self.model, reply.metrics, member.examples, self.rules.max_update_norm)
-        updates.check_metrics(reply.metrics, next((one.metrics for one in self.taken.values()), None))
         held = None
         if self._mean is None:
             held = {name: value.copy() for name, value in reply.tensors.items()}
         else:
             self._mean.add(reply.lane, reply.tensors, float(reply.metrics[WEIGHT_KEY]))
-        self.taken[member.name] = Taken(reply.node, dict(reply.metrics), held)
+        self.taken[member.name] = Taken(member.node, dict(reply.metrics), held)
 
     def in_order(self) -> list[Taken]:
         """The answers by site name: what is made of them never depends on who came first."""
@@ -53,7 +52,7 @@ class Collected:
     def new_model(self, number: int) -> Tensors:
         """The strategy's new global model. Raises FederationError where it is not finite."""
         mean = self._mean.result() if self._mean is not None else None
-        made = self.rule.aggregate(number, self.in_order(), mean, self.model)
+        made = self.rule.aggregate(number, comparable(self.in_order()), mean, self.model)
         for name, value in made.items():
             if not updates.is_finite(value):
                 raise FederationError(
@@ -80,11 +79,12 @@ class RoundLoop:
         self._transport, self._rule, self._rules, self._clock, self._journal = transport, rule, rules, clock, journal
         by_node = {member.node: member for member in self._members}
         self._phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, journal)
+        self._moved = (transport.bytes_down, transport.bytes_up)
 
     def train(self, number: int, model: Tensors, order: str) -> tuple[Tensors, Record]:
         """The new global model and the round's record. Raises QuorumError once every attempt has missed the quorum."""
         for attempt in range(1, self._rules.attempts + 1):
-            started, bytes_before = self._clock.now(), (self._transport.bytes_down, self._transport.bytes_up)
+            started = self._clock.now()
             self._journal.say("round", round=number, attempt=attempt)
             collected = Collected(self._rule, model, self._rules)
             messages = self._rule.propose("train", number, model, order, self._nodes)
@@ -94,7 +94,7 @@ class RoundLoop:
             trained = self._clock.now()
             if state.verdict() is not Verdict.SHORT:
                 made = collected.new_model(number)
-                record = self._record(state, attempt, collected.in_order(), bytes_before)
+                record = self._record(state, attempt, collected.in_order())
                 record["phases"] = {"train": trained - started, "aggregate": self._clock.now() - trained}
                 return made, record
             self._journal.say("short", round=number, attempt=attempt, lacks=state.shortfalls(), missing=_absent(state))
@@ -105,20 +105,26 @@ class RoundLoop:
         answers: dict[str, Taken] = {}
 
         def take(member: Member, reply: Reply) -> None:
-            answers[member.name] = Taken(reply.node, dict(reply.metrics))
+            updates.check_scores(reply.metrics)
+            answers[member.name] = Taken(member.node, dict(reply.metrics))
 
         messages = self._rule.propose("evaluate", number, model, order, self._nodes)
         if not messages:
             return None
         state = self._phase.run("evaluate", number, messages, take)
-        useful = {name: one for name, one in sorted(answers.items()) if one.metrics.get(WEIGHT_KEY, 0) > 0}
+        useful = {name: one for name, one in sorted(answers.items()) if one.metrics[WEIGHT_KEY] > 0}
         if not useful:
             return None
-        self._rule.metrics("evaluate", number, list(useful.values()))
+        self._rule.metrics("evaluate", number, comparable(list(useful.values())))
         numbers = {name: one.metrics for name, one in useful.items()}
         return {**summary(numbers), "sites": _clean(numbers), "missing": _absent(state)}
 
-    def _record(self, state: Round, attempt: int, taken: list[Taken], before: tuple[int, int]) -> Record:
+    def moved(self) -> dict[str, int]:
+        """Bytes of tensors sent and received since this was last asked, those of attempts in vain included."""
+        before, self._moved = self._moved, (self._transport.bytes_down, self._transport.bytes_up)
+        return {"down": self._moved[0] - before[0], "up": self._moved[1] - before[1]}
+
+    def _record(self, state: Round, attempt: int, taken: list[Taken]) -> Record:
         names = {member.node: member.name for member in self._members}
         numbers = {names[one.node]: one.metrics for one in taken}
         late, self._phase.late = self._phase.late, []
@@ -131,10 +137,23 @@ class RoundLoop:
             "missing": state.missing(),
             "refused": dict(state.refused),
             "late": sorted(late),
-            "bytes": {"down": self._transport.bytes_down - before[0], "up": self._transport.bytes_up - before[1]},
             "train": {**summary(numbers), "sites": _clean(numbers)},
-            "strategy": _plain(self._rule.metrics("train", state.number, taken)),
+            "strategy": _plain(self._rule.metrics("train", state.number, comparable(taken))),
         }
+
+
+def comparable(taken: Sequence[Taken]) -> list[Taken]:
+    """The answers with only those numbers that all of them have, as Flower's strategies demand.
+
+    A site that adds or leaves out a number spoils that number's mean, and nobody's round.
+    """
+
+    def form(value: Any) -> int | None:
+        return len(value) if isinstance(value, list) else None
+
+    forms = [{(name, form(value)) for name, value in one.metrics.items()} for one in taken]
+    names = {name for name, _ in set.intersection(*forms)} if forms else set()
+    return [replace(one, metrics={k: v for k, v in one.metrics.items() if k in names}) for one in taken]
 
 
 def summary(numbers: dict[str, dict[str, Any]]) -> Record:
@@ -144,7 +163,8 @@ def summary(numbers: dict[str, dict[str, Any]]) -> Record:
     for name in sorted(names):
         pairs = [(one[WEIGHT_KEY], one[name]) for one in numbers.values() if _is_number(one[name])]
         total = sum(weight for weight, _ in pairs)
-        found[name] = sum(weight * value for weight, value in pairs) / total if total else None
+        mean = sum(weight * value for weight, value in pairs) / total if total else math.nan
+        found[name] = mean if math.isfinite(mean) else None
     return found
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.config.differences import differences
 from fedmed.config.scenario import Scenario
-from fedmed.errors import DataError, FederationError
+from fedmed.errors import ConfigError, DataError, FederationError, ResumeRefused
 from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
 from fedmed.federation.phase import Member
@@ -19,7 +20,7 @@ from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
 from fedmed.learning.plan import Described, Plan
 from fedmed.store.commits import Commit, Commits
-from fedmed.wire.canonical import digest
+from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
 
 MODEL, AVERAGE, STRATEGY = "model/", "average/", "strategy/"
@@ -37,9 +38,16 @@ class State:
     """Rounds after which the run was taken up again."""
 
 
-def run(transport: Transport, scenario: Scenario, commits: Commits, clock: Clock, journal: Journal) -> None:
-    """Train until the last round is committed. Raises FederationError (QuorumError) or StoreError; commits stay."""
+def run(
+    transport: Transport, scenario: Scenario, commits: Commits, clock: Clock, journal: Journal, expected: int = 1
+) -> None:
+    """Train with at least `expected` sites until the last round is committed.
+
+    Raises FederationError (QuorumError) or StoreError; commits stay.
+    """
+    transport.await_nodes(expected, scenario.federation.deadline_s)
     members, described = meet(transport, scenario, clock, journal)
+    _refuse_strange_names(scenario, members)
     plan = planning.make(scenario, described)
     rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
     state = start(plan, rule, commits, journal)
@@ -82,11 +90,28 @@ def start(plan: Plan, rule: Rule, commits: Commits, journal: Journal) -> State:
         journal.say("damaged", fault=fault)
     if commit is None:
         return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [], [])
+    _refuse_another_scenario(commit, plan.scenario)
     rule.restore(_part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(plan.scenario.training.average_last, plan.scenario.rounds, _part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
     history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
     return State(commit.round, _part(commit.tensors, MODEL), average, history, resumed)
+
+
+def _refuse_strange_names(scenario: Scenario, members: list[Member]) -> None:
+    names = {member.name for member in members}
+    if strange := sorted(set(scenario.federation.quorum.required) - names):
+        raise ConfigError(f"federation.quorum.required names {', '.join(strange)}; the sites are {', '.join(sorted(names))}")
+
+
+def _refuse_another_scenario(commit: Commit, scenario: Scenario) -> None:
+    if commit.state["scenario_sha256"] == digest(scenario.model_dump(mode="json")):
+        return
+    before = Scenario.model_validate_json(canonical(commit.state["scenario"]))
+    raise ResumeRefused(
+        f"round {commit.round} was committed under another scenario; resuming would mix two. Changed:\n  "
+        + "\n  ".join(differences(before, scenario))
+    )
 
 
 def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
@@ -97,6 +122,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     trained = clock.now()
     due = number % scenario.evaluation.every == 0 or number == scenario.rounds
     record["validation"] = loop.validate(number, model, order) if due else None
+    record["bytes"] = loop.moved()
     record["phases"]["validate"] = clock.now() - trained
     record["seconds"] = clock.now() - began
     state.average.add(number, model)

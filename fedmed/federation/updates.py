@@ -14,6 +14,7 @@ from fedmed.wire.tensors import Tensors
 
 WEIGHT_KEY = "num-examples"
 NAMES_SHOWN = 3
+MAX_WHOLE = 2**63 - 1
 
 
 def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared: float, max_norm: float | None) -> None:
@@ -22,8 +23,9 @@ def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared:
     `declared` is the site's number of training cases as it stated them; a larger weight would let it outvote the others.
     """
     _check_layout(update, model)
+    check_numbers(metrics)
     weight = metrics.get(WEIGHT_KEY)
-    if not isinstance(weight, (int, float)) or not math.isfinite(weight) or not 0 < weight <= declared:
+    if not isinstance(weight, (int, float)) or not 0 < weight <= declared:
         raise UpdateRefused(f"{WEIGHT_KEY} is {weight!r}; allowed: above 0 and at most the {declared:g} cases declared")
     for name, value in update.items():
         if not is_finite(value):
@@ -33,10 +35,20 @@ def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared:
         raise UpdateRefused(f"the update's L2 norm is {norm:.4g}; allowed: at most {max_norm:g}")
 
 
-def check_metrics(metrics: Mapping[str, Any], like: Mapping[str, Any] | None) -> None:
-    """Raise UpdateRefused where a site's numbers do not have the names that the round's first answer has."""
-    if like is not None and set(metrics) != set(like):
-        raise UpdateRefused(f"metrics are named {sorted(metrics)}; the other sites' are {sorted(like)}")
+def check_scores(metrics: Mapping[str, Any]) -> None:
+    """Raise UpdateRefused unless the numbers of a validation have a weight that others can be weighed against."""
+    check_numbers(metrics)
+    weight = metrics.get(WEIGHT_KEY)
+    if not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+        raise UpdateRefused(f"{WEIGHT_KEY} is {weight!r}; allowed: the number of validation cases, from 0")
+
+
+def check_numbers(metrics: Mapping[str, Any]) -> None:
+    """Raise UpdateRefused for a whole number that no sum could hold (Flower's own limit)."""
+    for name, value in metrics.items():
+        for number in value if isinstance(value, list) else (value,):
+            if isinstance(number, int) and abs(number) > MAX_WHOLE:
+                raise UpdateRefused(f"metric {name!r} is a number of {len(str(number))} digits; allowed: 64-bit numbers")
 
 
 def is_finite(value: NDArray[np.generic]) -> bool:
@@ -50,8 +62,10 @@ def is_finite(value: NDArray[np.generic]) -> bool:
 
 
 def distance(update: Tensors, model: Tensors) -> float:
-    """L2 distance between two models, in float64."""
-    return math.sqrt(sum(float(np.sum(np.square(np.subtract(update[k], v, dtype=np.float64)))) for k, v in model.items()))
+    """L2 distance between two models, in float64; infinite where that overflows."""
+    with np.errstate(over="ignore"):
+        squares = [float(np.sum(np.square(np.subtract(update[k], v, dtype=np.float64)))) for k, v in model.items()]
+    return math.sqrt(sum(squares))
 
 
 def _check_layout(update: Tensors, model: Tensors) -> None:

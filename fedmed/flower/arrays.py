@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import InflatableObject
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -39,6 +40,17 @@ class BorrowedArray(Array):
     def numpy(self) -> NDArray[np.generic]:
         """The borrowed memory itself."""
         return self.__dict__["_value"]  # type: ignore[no-any-return]
+
+    def slice_array(self) -> list[tuple[str, InflatableObject]]:
+        """The chunks that Flower sends."""
+        return self._own().slice_array()
+
+    def deflate(self) -> bytes:
+        """What Flower sends beside the chunks; it names the class, and a receiver knows Flower's own alone."""
+        return self._own().deflate()
+
+    def _own(self) -> Array:
+        return Array(self.dtype, self.shape, self.stype, self.data)
 
 
 def view_of(array: Array) -> NDArray[np.generic]:

@@ -103,8 +103,10 @@ class InProcessGrid(Grid):
         for lane in self._lanes:
             lane.collect()
             if (reply := lane.reply_for(ids)) is not None:
-                yield reply
-                lane.release()
+                try:
+                    yield reply
+                finally:
+                    lane.release()
 
     def _call_here(self, message: Message) -> Message:
         assert self._sites is not None

@@ -45,6 +45,7 @@ class Slot:
             if hasattr(os, "posix_fallocate"):  # a page that cannot be had at its first touch ends the process by SIGBUS
                 os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
+            os.ftruncate(descriptor, 0)
             raise FederationError(
                 f"{self.path.parent} has no room for a model of {size} bytes: {error.strerror}; make it larger (docker run "
                 "--shm-size) or give the engine fewer workers"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterable
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from fedmed.errors import FederationError, MissingPart
@@ -60,8 +62,35 @@ class Stoppable(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
-def run_on_ray(server: AppRef, client: AppRef, sites: int, run_config: dict[str, Any], workers: int) -> None:
-    """Run both apps with `sites` nodes on `workers` Ray actors. Raises MissingPart where Ray is not installed."""
+class Punctual(ClientApp):
+    """A ClientApp whose calls end with TimeoutError after `seconds`: Flower's runtime waits for its actors for ever."""
+
+    def __init__(self, app: ClientApp, seconds: float) -> None:
+        super().__init__()
+        self._app, self._seconds = app, seconds
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """The app's answer; an actor calls it in its main thread, which alone receives signals."""
+
+        def ring(*_: object) -> None:
+            raise TimeoutError(f"no answer by the deadline of {self._seconds:g} s")
+
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            return self._app(message=message, context=context)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def run_on_ray(
+    server: AppRef, client: AppRef, sites: int, run_config: dict[str, Any], workers: int, deadline_s: float
+) -> None:
+    """Run both apps with `sites` nodes on `workers` Ray actors, each call ended after `deadline_s` seconds.
+
+    Raises MissingPart where Ray is not installed.
+    """
     if importlib.util.find_spec("ray") is None:
         raise MissingPart("engine ray needs Ray, which is not installed; run: pip install 'fedmed[fl,ray]'")
     from flwr.simulation.run_simulation import _run_simulation
@@ -81,7 +110,7 @@ def run_on_ray(server: AppRef, client: AppRef, sites: int, run_config: dict[str,
         _run_simulation(
             num_supernodes=sites,
             exit_event=EventType.PYTHON_API_RUN_SIMULATION_LEAVE,
-            client_app=client_app,
+            client_app=Punctual(client_app, deadline_s),
             server_app=wrapped,
             server_app_context=context,
             backend_config={
@@ -96,4 +125,4 @@ def run_on_ray(server: AppRef, client: AppRef, sites: int, run_config: dict[str,
 def _quieten() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    logging.getLogger("flwr").setLevel(logging.ERROR)
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # our own journal tells what happens

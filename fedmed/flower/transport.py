@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock
+from fedmed.errors import FederationError
 from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
@@ -45,6 +46,14 @@ class Transport:
     def nodes(self) -> list[int]:
         """Nodes that are online."""
         return sorted(self.grid.get_node_ids())
+
+    def await_nodes(self, expected: int, timeout_s: float) -> None:
+        """Wait until `expected` nodes are online. Raises FederationError after `timeout_s` seconds."""
+        end = self._clock.now() + timeout_s
+        while (online := len(self.nodes())) < expected:
+            if self._clock.now() >= end:
+                raise FederationError(f"{online} of {expected} sites are online after {timeout_s:g} s; start the others")
+            self._clock.sleep(POLL_S)
 
     def send(self, messages: Iterable[Message]) -> dict[str, int]:
         """Send; returns the node of each message id."""

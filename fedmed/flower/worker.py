@@ -10,6 +10,7 @@ import logging
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
 
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.arrays import array_records
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
@@ -25,6 +26,7 @@ from fedmed.flower.packing import Slot, encode_reply, flatten, restore
 RAISED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 MAX_REASON = 2000  # characters of an exception that travel
 READY = b"ready"
+Call = Callable[[Message], Message]
 
 
 class Sites:
@@ -61,14 +63,14 @@ def serve(
     """Answer messages until the pipe closes; one torch thread, since the processes share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     memory = SharedMemory(folder, lane)
-    sites = Sites(ref, nodes, run_config)
+    call = _caller(ref, nodes, run_config)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
     with suppress(EOFError, ConnectionError):
         connection.send_bytes(READY)
         while True:
             head = json.loads(connection.recv_bytes())
-            connection.send_bytes(_answer(sites, head, memory))
+            connection.send_bytes(_answer(call, head, memory))
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -88,9 +90,17 @@ def common_slot(folder: Path) -> Slot:
     return Slot(folder / "all.down")
 
 
-def _answer(sites: Sites, head: dict[str, Any], memory: SharedMemory) -> bytes:
+def _caller(ref: apps.AppRef, nodes: dict[int, dict[str, Any]], run_config: dict[str, Any]) -> Call:
+    try:
+        return Sites(ref, nodes, run_config).call
+    except MissingPart as error:
+        reason = str(error)[:MAX_REASON]
+        return lambda message: Message(Error(RAISED, reason), reply_to=message)
+
+
+def _answer(call: Call, head: dict[str, Any], memory: SharedMemory) -> bytes:
     message = _message(head, memory)
-    reply = sites.call(message)
+    reply = call(message)
     try:
         if reply.has_content() and array_records(reply.content):
             memory.up[head["up"]].put(flatten(reply.content))

@@ -46,7 +46,9 @@ class Clinic:
         if preparation.normalise == "federated":
             total = inputs.moments_of(train_cases, preparation)
             if not np.isfinite(total.sumsq).all():
-                raise DataError(f"site {self.site.name}: training cases hold values that are not finite; mend or remove them")
+                raise DataError(
+                    f"site {self.site.name}: training cases hold values that are not finite; mend or remove them"
+                )
             told["moments"] = [total.n, total.sum.ravel().tolist(), total.sumsq.ravel().tolist()]
         return json.dumps(told)
 

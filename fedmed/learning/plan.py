@@ -18,7 +18,6 @@ from fedmed.learning.order import ModelSpec, Order, Preparation
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
-
 SCALE_PREFIX = "preparation."  # beside its weights, a run's model file carries the scale of its inputs
 
 
@@ -39,7 +38,7 @@ class Described:
         try:
             told: dict[str, Any] = json.loads(text)
             sums = told.get("moments")
-            return cls(
+            described = cls(
                 name=str(told["name"]),
                 classes=tuple(told["classes"]),
                 inputs=tuple(int(n) for n in told["inputs"]),
@@ -47,8 +46,22 @@ class Described:
                 class_counts=tuple(int(n) for n in told["class_counts"]),
                 moments=None if sums is None else Moments(int(sums[0]), np.array(sums[1]), np.array(sums[2])),
             )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"a site's description cannot be read: {error!r}") from error
+        if fault := described.fault():
+            raise DataError(f"site {described.name} describes itself wrongly: {fault}")
+        return described
+
+    def fault(self) -> str | None:
+        """What in the description cannot be true, if anything."""
+        if len(self.class_counts) != len(self.classes) or min(self.class_counts, default=0) < 0:
+            return f"{len(self.classes)} classes with the counts {list(self.class_counts)}"
+        if self.moments is None:
+            return None
+        sums, width = (self.moments.sum, self.moments.sumsq), math.prod(self.inputs)
+        if self.moments.n < 0 or any(each.shape != (width,) or not np.isfinite(each).all() for each in sums):
+            return f"its sums are not those of {width} finite features"
+        return None
 
 
 def first_preparation(scenario: Scenario) -> Preparation:

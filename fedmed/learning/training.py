@@ -92,7 +92,7 @@ def _rows(count: int, training: Training, generator: torch.Generator) -> Iterato
     steps = training.steps if training.steps is not None else per_pass * (training.epochs or 1)
     while steps > 0:
         rows = torch.randperm(count, generator=generator)
-        yield from torch.split(rows, training.batch_size)[:steps]  # type: ignore[no-untyped-call]
+        yield from torch.split(rows, training.batch_size)[:steps]
         steps -= per_pass
 
 

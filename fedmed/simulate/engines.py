@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedmed.config.catalogue import shipped
-from fedmed.config.scenario import Engine
+from fedmed.config.scenario import Engine, Scenario
 from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
@@ -23,12 +23,13 @@ def warm_up(engine: Engine) -> None:
         lanes.warm_up(CLIENT)
 
 
-def run(engine: Engine, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:
-    """Run the apps on the scenario in `folder` until the last round is committed."""
-    run_config = {"run-folder": str(folder)}
-    if engine.name == "ray":
+def run(scenario: Scenario, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:
+    """Run the apps on the scenario in `folder` until the last round is committed; `loads` are the sites' training cases."""
+    folder, sites_folder = folder.resolve(), sites_folder.resolve()
+    run_config: dict[str, str | int] = {"run-folder": str(folder), "sites": len(loads)}
+    if scenario.engine.name == "ray":
         os.environ["FEDMED_SITES"] = str(sites_folder)  # Flower tells a simulated node its number and nothing else
-        ray.run_on_ray(SERVER, CLIENT, len(loads), run_config, max(1, workers))
+        ray.run_on_ray(SERVER, CLIENT, len(loads), run_config, max(1, workers), scenario.federation.deadline_s)
         return
     nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
     with InProcessGrid(CLIENT, nodes, loads, workers, run_config) as grid:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
 from fedmed.errors import StoreError
 from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
 from fedmed.learning.order import ModelSpec, Preparation
-from fedmed.learning.plan import Described, Plan, make
+from fedmed.learning.plan import SCALE_PREFIX, Described, Plan, make
 from fedmed.report import write_report
 from fedmed.simulate import baselines, engines
 from fedmed.simulate.evaluation import Bench, Models
@@ -58,7 +60,7 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
         facts = folder.remember(data_sha256=fingerprint, workers=workers)
         prepared_at = clock.now()
         loads = [float(len(site.train)) for site in sites]
-        engines.run(scenario.engine, facts["workers"], folder.path, folder.sites, loads)
+        engines.run(scenario, facts["workers"], folder.path, folder.sites, loads)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
         seconds = {
@@ -122,13 +124,11 @@ def _compare(
 
 
 def _scale_tensors(preparation: Preparation) -> wire.Tensors:
-    import numpy as np
-
     if preparation.mean is None or preparation.std is None:
         return {}
     return {
-        "preparation.mean": np.asarray(preparation.mean, np.float32),
-        "preparation.std": np.asarray(preparation.std, np.float32),
+        f"{SCALE_PREFIX}mean": np.asarray(preparation.mean, np.float32),
+        f"{SCALE_PREFIX}std": np.asarray(preparation.std, np.float32),
     }
 
 

@@ -48,7 +48,7 @@ def _refuse_divided_patients(name: str, cases: Cases) -> None:
     for rows in patient_rows(cases):
         if len(parts := np.unique(cases.split[rows])) > 1:
             raise DataError(
-                f"site {name!r}: its own split puts patient {cases.patient[rows[0]]!r} into {' and '.join(parts)}; "
+                f"site {name!r}: its own split puts patient {str(cases.patient[rows[0]])!r} into {' and '.join(parts)}; "
                 "a patient belongs to one of them, or the test is not one"
             )
 

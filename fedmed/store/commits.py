@@ -92,7 +92,7 @@ class Commits:
                 raise StoreError(f"commit of round {number}: {STATE} does not have the digest it was written with")
             written, tensors_sha256, state = body["round"], body["tensors_sha256"], body["state"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            raise StoreError(f"commit of round {number} cannot be read: {error!r}") from error
+            raise StoreError(f"commit of round {number} cannot be read ({type(error).__name__}: {error})") from error
         if wire.sha256(data) != tensors_sha256:
             raise StoreError(f"commit of round {number}: {TENSORS} does not have the digest it was written with")
         if written != number:

@@ -75,13 +75,13 @@ def _manifest(site: Path) -> Table:
     base = site.resolve()
     seen: dict[str, int] = {}
     for line, text in zip(table.lines, table.filled("path"), strict=True):
-        # Without links: what they point to may be any file of the machine.
-        inside = not PurePosixPath(text).is_absolute() and (base / text).resolve().is_relative_to(base)
-        if not inside:
+        # Links are followed first: what they point to may be any file of the machine.
+        leaves = PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts
+        if leaves or not (base / text).resolve().is_relative_to(base):
             faults.add(line, f"path {text!r} leaves the site's folder")
         elif not (base / text).is_file():
             faults.add(line, f"path {text!r} is not there")
-        elif (before := seen.setdefault(text, line)) != line:
+        elif (before := seen.setdefault(str(PurePosixPath(text)), line)) != line:
             faults.add(line, f"path {text!r} is already on line {before}")
     faults.raise_any()
     return table

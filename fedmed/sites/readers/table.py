@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedmed.errors import DataError
 from fedmed.sites.cases import SPLITS
 
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null"})
 SHOWN_FAULTS = 10
 SPLIT_NAMES = {**{name: name for name in SPLITS}, "training": "train", "val": "validation", "valid": "validation"}
 

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedmed.errors import DataError
+from fedmed.sites.cases import Cases, check, patient_rows, pool
+
+
+def cases(**changes) -> Cases:
+    base = Cases(np.arange(8, dtype=np.float32).reshape(4, 2), np.array([0, 1, 0, 1]), ("no", "yes"))
+    return replace(base, **changes)
+
+
+def test_take_keeps_every_column_in_step() -> None:
+    whole = cases(patient=np.array(["a", "b", "c", "d"]), site=np.array(list("xxyy")), split=np.array(["train"] * 4))
+    some = whole.take(np.array([3, 1]))
+    assert some.x.tolist() == [[6, 7], [2, 3]]
+    assert some.patient is not None
+    assert some.patient.tolist() == ["d", "b"]
+    assert some.site is not None
+    assert some.site.tolist() == ["y", "x"]
+    assert len(some) == 2
+
+
+def test_pool_joins_in_order_and_drops_what_one_part_lacks() -> None:
+    pooled = pool([cases(site=np.array(["a"] * 4)), cases(site=np.array(["longer"] * 4), patient=np.array(list("pqrs")))])
+    assert pooled.y.tolist() == [0, 1, 0, 1] * 2
+    assert pooled.site is not None
+    assert pooled.site.tolist() == ["a"] * 4 + ["longer"] * 4
+    assert pooled.patient is None
+
+
+@pytest.mark.parametrize("other", [cases(classes=("a", "b")), cases(x=np.zeros((4, 3))), cases(features=("f", "g"))])
+def test_pool_refuses_what_differs(other: Cases) -> None:
+    with pytest.raises(DataError, match="cannot be pooled"):
+        pool([cases(), other])
+
+
+def test_patients_come_in_order_of_first_appearance() -> None:
+    groups = patient_rows(cases(patient=np.array(["z", "a", "z", "b"])))
+    assert [group.tolist() for group in groups] == [[0, 2], [1], [3]]
+    assert [group.tolist() for group in patient_rows(cases())] == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"x": np.zeros((3, 2))}, "'x' has 3 rows"),
+        ({"patient": np.array(["a"])}, "'patient' has 1 rows"),
+        ({"y": np.array([0, 1, 2, 0])}, "0 to 2 for 2 classes"),
+        ({"y": np.array([0, -1, 1, 0])}, "-1 to 1"),
+        ({"split": np.array(["train", "dev", "test", "test"])}, "'dev'"),
+        ({"x": np.array([[np.nan]] * 4)}, "NaN"),
+        ({"x": np.array([[np.inf]] * 4)}, "infinity"),
+        ({"x": np.zeros((0, 2)), "y": np.zeros(0, dtype=int)}, "no cases"),
+    ],
+)
+def test_check_names_the_fault(changes, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        check(cases(**changes), "reader 'x'")
+
+
+def test_check_names_all_faults_at_once() -> None:
+    with pytest.raises(DataError, match=r"(?s)patient.*dev"):
+        check(cases(patient=np.array(["a"]), split=np.array(["dev"] * 4)), "reader 'x'")
+
+
+def test_check_lets_sound_cases_pass() -> None:
+    check(cases(split=np.array(["train", "validation", "test", "test"])), "reader 'x'")
