@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from flwr.app import Error, Message
 
 from fedmed.errors import UpdateRefused
 from fedmed.federation.round import Verdict
@@ -20,9 +21,9 @@ class Taker:
         self.taken.append(member.name)
 
 
-def run(federation, *refused: str):
+def run(found, *refused: str):
     taker = Taker(*refused)
-    return bench.phase().run("train", 1, bench.messages(), taker), taker
+    return found.phase().run("train", 1, found.messages(), taker), taker
 
 
 def test_all_answer_and_nobody_is_waited_for(federation):
@@ -133,8 +134,6 @@ def test_a_crash_of_the_taker_is_not_hidden(federation):
 
 @pytest.mark.parametrize("reason", ["\udcff", "x" * 5000, "\n\n"])
 def test_whatever_reason_a_site_gives_is_written_down(federation, reason):
-    from flwr.app import Error, Message
-
     def odd(peer, message):
         return [(0.0, Message(Error(2, reason), reply_to=message))]
 

@@ -137,9 +137,7 @@ def test_a_round_short_of_quorum_is_tried_again(federation):
 
 
 def test_a_late_answer_to_the_first_attempt_is_not_used_in_the_second(federation):
-    found = federation(
-        Peer("a"), Peer("b", at={1: after(70)}, acts={"train": after(30)}), quorum=Quorum(sites=1.0)
-    )
+    found = federation(Peer("a"), Peer("b", at={1: after(70)}, acts={"train": after(30)}), quorum=Quorum(sites=1.0))
     model, record = found.loop.train(1, MODEL, "order")
     assert (record["attempt"], record["joined"], record["late"]) == (2, ["a", "b"], ["b"])
     np.testing.assert_allclose(model["w"], expected(found, "a", "b"), rtol=1e-6)
@@ -199,7 +197,9 @@ def scores(**numbers):
 
 
 def test_validation_is_weighed_by_cases(federation):
-    found = federation(Peer("a", 30, {"evaluate": scores(loss=1.0, auc=0.5)}), Peer("b", 10, {"evaluate": scores(loss=2.0, auc=0.9)}))
+    found = federation(
+        Peer("a", 30, {"evaluate": scores(loss=1.0, auc=0.5)}), Peer("b", 10, {"evaluate": scores(loss=2.0, auc=0.9)})
+    )
     record = found.loop.validate(1, MODEL, "order")
     assert (record["loss"], record["auc"]) == (pytest.approx(1.25), pytest.approx(0.6))
     assert record["sites"]["b"] == {"examples": 10, "loss": 2.0, "auc": 0.9}
@@ -234,7 +234,9 @@ def test_a_site_without_validation_cases_does_not_weigh(federation):
 @pytest.mark.parametrize("name", ["a", "z"])
 def test_one_site_s_odd_validation_costs_nobody_the_run(federation, odd, named, name):
     honest = scores(loss=2.0, auc=0.8)
-    found = federation(Peer("m", acts={"evaluate": honest}), Peer("n", acts={"evaluate": honest}), Peer(name, acts={"evaluate": odd}))
+    found = federation(
+        Peer("m", acts={"evaluate": honest}), Peer("n", acts={"evaluate": honest}), Peer(name, acts={"evaluate": odd})
+    )
     record = found.loop.validate(1, MODEL, "order")
     json.dumps(record, allow_nan=False)
     assert record["sites"]["m"]["loss"] == 2.0

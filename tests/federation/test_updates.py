@@ -41,7 +41,9 @@ def test_one_value_that_is_not_finite_is_refused_and_counted(name, value):
     assert refused(bad) == f"1 of {bad[name].size} values of tensor {name!r} are not finite (NaN or infinite)"
 
 
-@given(st.sampled_from(["float16", "float32", "float64"]), st.integers(0, 9), st.sampled_from([math.nan, math.inf, -math.inf]))
+@given(
+    st.sampled_from(["float16", "float32", "float64"]), st.integers(0, 9), st.sampled_from([math.nan, math.inf, -math.inf])
+)
 def test_wherever_it_stands_it_is_found(dtype, place, value):
     values = np.full((2, 5), np.finfo(dtype).max, dtype)  # whose squares overflow: no excuse
     assert is_finite(values)

@@ -14,7 +14,7 @@ from fedmed.flower import arrays, identity
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
 
-OBEDIENT = AppRef(Path(__file__).parent / "apps", "obedient:app")
+OBEDIENT = AppRef(Path(__file__).parent / "apps", "obedient:app", ("flwr.clientapp", "fedmed.flower.arrays"))
 
 
 @pytest.fixture(autouse=True)
