@@ -14,7 +14,8 @@ from flwr.serverapp import Grid
 from fedmed.clock import Clock, SystemClock
 from fedmed.flower import arrays, identity, packing
 from fedmed.flower.apps import AppRef
-from fedmed.flower.lanes import Lane, assign, memory_folder, server_context
+from fedmed.flower.lanes import Lane, assign, server_context
+from fedmed.flower.orphans import make_owned, memory_folder
 from fedmed.flower.worker import Sites, common_slot
 
 FIRST_NODE = 2  # Flower keeps 1 for the server
@@ -60,6 +61,7 @@ class InProcessGrid(Grid):
         for index, group in enumerate(groups):
             members = {node: self._configs[node] for node in group}
             self._lanes.append(Lane(index, self._folder, ref, members, run_config or {}, context))
+        self._lock = make_owned(self._folder)  # from here on there are processes that remove it if this one is killed
 
     def get_node_ids(self) -> Iterable[int]:
         """All nodes; they are always online."""
@@ -157,6 +159,7 @@ class InProcessGrid(Grid):
         self._lanes = []
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._lock.close()
 
     def __enter__(self) -> InProcessGrid:
         return self

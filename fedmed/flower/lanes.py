@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import tempfile
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,12 +23,6 @@ from fedmed.flower.worker import READY, SharedMemory, serve
 
 CRASHED = 8  # Flower's ErrorCode.CLIENT_APP_CRASHED
 STOP_S = 2.0  # seconds a process has to end by itself
-
-
-def memory_folder() -> Path:
-    """A private folder in shared memory where the machine has one, else on disk."""
-    shared = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="fedmed-", dir=shared if shared.is_dir() else None))
 
 
 def server_context(ref: AppRef) -> ForkServerContext:

@@ -143,13 +143,18 @@ def _mean_metrics(taken: Sequence[Taken]) -> dict[str, Any]:
 def _message(one: Taken) -> Message:
     content = RecordDict({"metrics": MetricRecord(one.metrics)})
     if one.tensors is not None:
-        content["arrays"] = arrays.borrow(one.tensors)
+        content["arrays"] = arrays.borrow({name: _real(value) for name, value in one.tensors.items()})
     instruction = Message(RecordDict({}), dst_node_id=one.node, message_type=MessageType.TRAIN)
     return Message(content, reply_to=instruction)
+
+
+def _real(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whole numbers as floats: some of Flower's rules work in place, which NumPy refuses for whole numbers."""
+    return value if np.issubdtype(value.dtype, np.floating) else value.astype(np.float64)
 
 
 def _as(value: np.ndarray[Any, Any], like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """`value` in the dtype of `like`: Flower's arithmetic makes float64 of integer buffers."""
     if value.dtype == like.dtype:
         return value
-    return np.rint(value).astype(like.dtype) if np.issubdtype(like.dtype, np.integer) else value.astype(like.dtype)
+    return (np.rint(value) if like.dtype.kind in "iub" else value).astype(like.dtype)

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from fedmed.errors import FedmedError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.arrays import array_records
+from fedmed.flower.orphans import end_with_owner
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
 
 RAISED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
@@ -62,6 +64,7 @@ def serve(
 ) -> None:
     """Answer messages until the pipe closes; one torch thread, since the processes share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_owner(partial(shutil.rmtree, folder, ignore_errors=True))
     memory = SharedMemory(folder, lane)
     call = _caller(ref, nodes, run_config)
     if (torch := sys.modules.get("torch")) is not None:

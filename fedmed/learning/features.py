@@ -20,7 +20,12 @@ def plain(x: Array) -> Floats:
 
 
 def image(x: Array) -> Floats:
-    """Images `(N, H, W)` or `(N, C, H, W)` with channels first and intensities in 0 to 1 (8- and 16-bit scales)."""
+    """Images `(N, H, W)` or `(N, C, H, W)` with channels first and intensities in 0 to 1 (8- and 16-bit scales).
+
+    Raises DataError for what is no image.
+    """
+    if x.ndim not in (3, 4):
+        raise DataError(f"cases of shape {x.shape[1:]} are no images; (H, W) or (C, H, W) is needed, or a tabular task")
     scale = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(x.dtype, 1.0)
     values = np.ascontiguousarray(x, np.float32) / np.float32(scale)
     return np.expand_dims(values, 1) if values.ndim == 3 else values
@@ -39,12 +44,13 @@ def invariants(x: Array) -> Floats:
     """Features of small square grey images `(N, H, W)` for lesions that have no upright: `(N, features)`.
 
     Pixels, sorted pixels, magnitudes of the half-plane Fourier transform, the standardised image averaged over its
-    eight rotations and mirror images, and six statistics. Raises DataError for images that are not square.
+    eight rotations and mirror images, and six statistics. Raises DataError for colour and where not square.
     """
-    images = image(x)[:, 0]
-    n, side = len(images), images.shape[-1]
-    if images.shape[1:] != (side, side):
-        raise DataError(f"images of {images.shape[1:]} pixels have no invariants; they must be square")
+    values = image(x)
+    n, side = len(values), values.shape[-1]
+    if values.shape[1:] != (1, side, side):
+        raise DataError(f"images of shape {values.shape[1:]} have no invariants; they must be grey and square")
+    images = values[:, 0]
     flat = images.reshape(n, side * side)
     spectrum = np.abs(np.fft.rfft2(images)).reshape(n, side * (side // 2 + 1)) / side
     standard = standardised_image(images)[:, 0]

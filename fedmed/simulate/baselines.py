@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from fedmed.config.scenario import Training
-from fedmed.errors import FederationError
+from fedmed.errors import FederationError, FedmedError
 from fedmed.federation.average import Average
 from fedmed.learning import weights
 from fedmed.learning.inputs import Inputs, moments_of, prepare, scale_of
 from fedmed.learning.plan import Plan
 from fedmed.learning.training import train
+from fedmed.simulate.crew import do_all
 from fedmed.sites.cases import Site
 from fedmed.sites.prepared import open_site
 from fedmed.wire import tensors as wire
@@ -38,13 +37,10 @@ class Job:
 
 def train_all(jobs: Sequence[Job], workers: int, done: Callable[[str], None]) -> None:
     """Train every job's model in processes of one thread each; `done` hears the name of each that is finished."""
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(max(1, workers), context) as pool:
-        futures = {pool.submit(train_one, job): job.name for job in sorted(jobs, key=lambda job: -len(job.members))}
-        for future in as_completed(futures):
-            if (fault := future.result()) is not None:
-                raise FederationError(f"the model of {futures[future]} to compare with could not be trained: {fault}")
-            done(futures[future])
+    for job, fault in do_all(train_one, sorted(jobs, key=lambda job: -len(job.members)), workers):
+        if fault is not None:
+            raise FederationError(f"the model of {job.name} to compare with could not be trained: {fault}")
+        done(job.name)
 
 
 def train_one(job: Job) -> str | None:
@@ -52,7 +48,7 @@ def train_one(job: Job) -> str | None:
     torch.set_num_threads(1)
     try:
         wire.save(_trained(job), job.target)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (FedmedError, ValueError, RuntimeError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 

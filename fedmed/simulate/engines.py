@@ -14,7 +14,7 @@ from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.server import call
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
-CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification",))
+CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
 
 
 def warm_up(engine: Engine) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import yaml
 from fedmed.config.differences import differences
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
-from fedmed.errors import ConfigError, ResumeRefused
+from fedmed.errors import ConfigError, ResumeRefused, StoreError
 from fedmed.store.commits import Commits
 
 SCENARIO, RUN = "scenario.yaml", "run.json"
@@ -45,15 +48,39 @@ class RunFolder:
         """The scenario that the run was started with."""
         return load(self.path / SCENARIO)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder where it is missing, and keep every other process from running in it meanwhile.
+
+        Raises ConfigError where there can be no such folder or another run is at work in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ConfigError(f"--out {self.path} cannot be a folder: {error.strerror}; give another one") from error
+        try:
+            self._lock(handle)
+            yield
+        finally:
+            os.close(handle)
+
+    def _lock(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"--out {self.path}: another run is at work in it; wait for its end or stop it") from error
+        except OSError:
+            return  # a disk that knows no locks
+
     def claim(self, scenario: Scenario, resume: bool) -> Scenario:
         """Make the folder this run's own; returns the scenario to run, with the worker count that the run began with.
 
         Raises ConfigError where another run lives here, ResumeRefused where the scenario is not the one it began with.
         """
         if not self.has_run:
-            if self.path.exists() and any(self.path.iterdir()):
+            if any(not path.name.startswith(f".{SCENARIO}") for path in self.path.iterdir()):  # a killed start's
                 raise ConfigError(f"--out {self.path} is not empty and holds no run; give an empty or a new folder")
-            self.path.mkdir(parents=True, exist_ok=True)
             replace_text(self.path / SCENARIO, yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
             return scenario
         if not resume:
@@ -71,16 +98,24 @@ class RunFolder:
             )
         return before
 
-    def remember(self, **facts: Any) -> dict[str, Any]:
-        """Facts fixed at the first start; a resumed run must find the same ones. Raises ResumeRefused where it does not."""
+    def remember(self, data_sha256: str, workers: int) -> dict[str, Any]:
+        """What the first start fixed: the data, and how many workers, whatever machine a resumed run is on.
+
+        Raises ResumeRefused where the data is not what it was, StoreError where the note of it cannot be read.
+        """
         path = self.path / RUN
         if not path.exists():
-            replace_text(path, json.dumps(facts, indent=1))
-            return facts
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        changed = [f"{name}: {known.get(name)} -> {value}" for name, value in facts.items() if known.get(name) != value]
-        if changed:
-            raise ResumeRefused(f"what {self.path} was started with has changed:\n  " + "\n  ".join(changed))
+            replace_text(path, json.dumps({"data_sha256": data_sha256, "workers": workers}, indent=1))
+        try:
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            before, _ = known["data_sha256"], known["workers"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error}); the run has to be started anew in another folder") from error
+        if before != data_sha256:
+            raise ResumeRefused(
+                f"the data that {self.path} was started with has changed: SHA-256 {before} -> {data_sha256}. "
+                "Put the first data back, or start anew in another folder"
+            )
         return known
 
     def clear_sites(self) -> None:
@@ -92,7 +127,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate pair, as JSON has it
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
@@ -46,8 +47,19 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
 
     Raises ConfigError, DataError, FederationError, StoreError or ResumeRefused; whatever is committed stays.
     """
-    clock = clock or SystemClock()
     folder = RunFolder(request.out)
+    torch.set_num_threads(1)  # the site processes have the cores; and sums of several threads differ from run to run
+    try:
+        with folder.held():
+            return _simulate(request, folder, clock or SystemClock())
+    except OSError as error:
+        raise StoreError(
+            f"the run in {folder.path} stopped: {error}. What is committed stays: make room or mend the disk, then run the "
+            "same command with --resume"
+        ) from error
+
+
+def _simulate(request: Request, folder: RunFolder, clock: Clock) -> dict[str, Any]:
     scenario = folder.claim(request.scenario, request.resume)
     journal = Journal(folder.path, clock)
     try:
@@ -57,7 +69,7 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
         sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source)
         fingerprint = prepared.lay_out(sites, folder.sites)
         workers = engines.workers_for(scenario.engine, len(sites))
-        facts = folder.remember(data_sha256=fingerprint, workers=workers)
+        facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()
         loads = [float(len(site.train)) for site in sites]
         engines.run(scenario, facts["workers"], folder.path, folder.sites, loads)
@@ -71,10 +83,10 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         write_report(folder.path)
-        folder.clear_sites()
         journal.say("done", status=report["status"])
         return report
     finally:
+        folder.clear_sites()
         journal.close()
 
 
@@ -82,15 +94,16 @@ def _finish(
     folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal
 ) -> dict[str, Any]:
     commit, _ = folder.commits.latest()
-    if commit is None:
-        raise StoreError(f"no commit in {folder.path} can be read; the run has to be started anew")
+    if commit is None or commit.round < scenario.rounds:
+        raise StoreError(f"the last commit in {folder.path} cannot be read; run the same command with --resume")
     plan = plan_of(scenario, commit, sites)
     average = Average(scenario.training.average_last, scenario.rounds, _part(commit.tensors, "average/"))
     federated = average.final(_part(commit.tensors, "model/"), scenario.rounds)
     models = Models(federated)
     if scenario.evaluation.baselines:
         models = _compare(plan, folder, [site.name for site in sites], federated, facts["workers"], journal)
-    sha256 = wire.save({**federated, **_scale_tensors(plan.preparation)}, folder.path / MODEL)
+    sha256 = wire.save({**federated, **_scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
+    (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
     return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
 

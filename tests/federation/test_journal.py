@@ -63,9 +63,13 @@ def test_whatever_a_site_says_stays_one_line_of_json(tmp_path, text):
 
 def test_a_full_disk_is_a_store_error_that_says_what_to_do(small_disk):
     journal = Journal(small_disk, FakeClock())
-    with pytest.raises(StoreError, match="--resume") as caught:
+
+    def fill():
         for _ in range(100):
             journal.say("answered", text="x" * 30_000)
+
+    with pytest.raises(StoreError, match="--resume") as caught:
+        fill()
     assert str(small_disk) in str(caught.value)
     journal.close()  # must not raise again
     (small_disk / NAME).write_bytes((small_disk / NAME).read_bytes()[:500_000])  # room again, and the last line cut off
