@@ -58,7 +58,7 @@ def main() -> None:
             out = inputs / f"run-{number}"
             hit = killed(inputs, out, rng, seconds if number % 2 == 0 else None, lines)
             same = finish(start(inputs, out, *BASELINES))["model_sha256"] == undisturbed
-            sys.stderr.write(f"run {number + 1}: killed in the phase "{hit}": {'identical' if same else 'DIFFERENT'}\n")
+            sys.stderr.write(f"run {number + 1}: killed while {hit}: {'identical' if same else 'DIFFERENT'}\n")
             phases[hit] += 1
             identical += same
     bar = f">= {options.times}"

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ class Watcher:
                 if not line.endswith(b"\n"):
                     return
                 self._seen += len(line)
-                yield json.loads(line)
+                with suppress(ValueError):  # a line that a killed run left half written
+                    yield json.loads(line)
 
 
 class Lines:

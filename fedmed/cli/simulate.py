@@ -16,6 +16,7 @@ from fedmed.errors import ConfigError
 from fedmed.simulate.folder import RunFolder, free_folder
 
 DEFAULT = "demo"
+SHOWN = {"auc": "AUC", "accuracy": "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def summary(report: dict[str, Any], out: Path) -> str:
     lines = [f"{report['scenario']['title']}: {report['status']}"]
     lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
     metrics = report["overall"]["metrics"]
-    shown = [f"{name.replace('_', ' ')} {_figure(metrics[name])}" for name in ("auc", "accuracy") if name in metrics]
+    shown = [f"{label} {_figure(metrics[name])}" for name, label in SHOWN.items() if name in metrics]
     lines.append(f"  pooled test ({report['overall']['test_examples']} cases): {', '.join(shown)}")
     lines += [_site_line(name, site) for name, site in report["sites"].items()][:20]
     lines.append(f"  {report['seconds']['total']:.0f} s. Report: {(out / 'report.html').resolve()}")

@@ -13,6 +13,8 @@ from fedmed.federation.journal import Journal
 from fedmed.federation.round import Answered, Event, Failed, Instruction, Refused, Round, Ticked, step
 from fedmed.flower.transport import Reply, Transport
 
+MAX_REASON = 2000  # characters
+
 
 @dataclass(frozen=True)
 class Member:
@@ -58,7 +60,7 @@ class Phase:
 
     def _judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
         if reply.error is not None:
-            return Failed(member.name, reply.error)
+            return Failed(member.name, _readable(reply.error))
         if Instruction.DROP in step(state, Answered(member.name))[1]:
             return Answered(member.name)  # a second answer: the round drops it, the sum never sees it
         try:
@@ -83,3 +85,8 @@ class Phase:
             name = self.members[node].name
             self.late.append(name)
             self.journal.say("late", site=name)
+
+
+def _readable(reason: str) -> str:
+    """What a site says of its error, cut for reports; half a surrogate pair, as of a strange file name, is spelled out."""
+    return reason[:MAX_REASON].encode("utf-8", "backslashreplace").decode()

@@ -19,6 +19,7 @@ from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
 from fedmed.learning.plan import Described, Plan
+from fedmed.sites.partition import refuse_site_names
 from fedmed.store.commits import Commit, Commits
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
@@ -73,6 +74,7 @@ def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journa
             reason = "no answer" if reply is None else reply.error
             raise FederationError(f"site at node {node} could not describe its cases: {reason}")
         site = Described.parse(str(reply.config.get(CONFIG_KEY)))
+        refuse_site_names([site.name])
         if site.examples.get("train", 0) <= 0:
             raise DataError(f"site {site.name} has no training cases; remove the site or give it data")
         if site.name.casefold() in found:

@@ -15,6 +15,7 @@ from fedmed.wire.tensors import Tensors
 WEIGHT_KEY = "num-examples"
 NAMES_SHOWN = 3
 MAX_WHOLE = 2**63 - 1
+MAX_METRICS, MAX_NAME = 100, 100
 
 
 def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared: float, max_norm: float | None) -> None:
@@ -44,7 +45,11 @@ def check_scores(metrics: Mapping[str, Any]) -> None:
 
 
 def check_numbers(metrics: Mapping[str, Any]) -> None:
-    """Raise UpdateRefused for a whole number that no sum could hold (Flower's own limit)."""
+    """Raise UpdateRefused for a whole number that no sum could hold (Flower's own limit), or names that no report could."""
+    if len(metrics) > MAX_METRICS or not all(name.isprintable() and len(name) <= MAX_NAME for name in metrics):
+        raise UpdateRefused(
+            f"metrics are {len(metrics)}; allowed: {MAX_METRICS}, of printable names of {MAX_NAME} characters"
+        )
     for name, value in metrics.items():
         for number in value if isinstance(value, list) else (value,):
             if isinstance(number, int) and abs(number) > MAX_WHOLE:

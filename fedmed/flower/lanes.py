@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any
 
 from flwr.app import ArrayRecord, Message
 
-from fedmed.flower import packing
+from fedmed.flower import packing, preload
 from fedmed.flower.apps import AppRef, add_root
 from fedmed.flower.arrays import array_records
 from fedmed.flower.worker import READY, SharedMemory, serve
@@ -29,14 +30,24 @@ def server_context(ref: AppRef) -> ForkServerContext:
     """Processes forked from a clean one-thread server that has imported the app already."""
     add_root(ref)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ref.module, *ref.preload])
+    context.set_forkserver_preload([preload.__name__])
+    told = {preload.VARIABLE: json.dumps([str(ref.root), ref.module, *ref.preload]), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     return context
 
 
 def warm_up(ref: AppRef) -> None:
     """Start the server now: it imports the app while the caller does something else."""
     server_context(ref)
-    forkserver.ensure_running()
 
 
 @dataclass(frozen=True)

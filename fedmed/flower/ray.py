@@ -92,7 +92,10 @@ def run_on_ray(
     Raises MissingPart where Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
-        raise MissingPart("engine ray needs Ray, which is not installed; run: pip install 'fedmed[fl,ray]'")
+        raise MissingPart(
+            "engine ray needs Ray, which is not installed; run: pip install 'fedmed[fl,ray]' "
+            "(in a checkout: pip install -e '.[fl,ray]')"
+        )
     from flwr.simulation.run_simulation import _run_simulation
     from flwr.supercore.telemetry import EventType
 

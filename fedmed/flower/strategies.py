@@ -48,7 +48,10 @@ def find(name: str) -> type[Strategy]:
         try:
             loaded = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(f"strategy.name: {name!r} cannot be imported: {error}") from error
+            raise ConfigError(
+                f"strategy.name: {name!r} cannot be imported: {error}. Where {module} is a file of this folder, put the "
+                "folder on the path: PYTHONPATH=."
+            ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Strategy)):
         raise ConfigError(f"strategy.name: {name!r} is {loaded!r}, not a flwr.serverapp.strategy.Strategy class")
     return loaded

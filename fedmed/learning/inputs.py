@@ -73,7 +73,8 @@ def tensors(cases: Cases, preparation: Preparation, scale: Scale | None, name: s
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values).all(tuple(range(1, values.ndim)))).sum())
         raise DataError(f"site {name}: {bad} of {len(values)} cases hold values that are not finite; mend or remove them")
-    return torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(cases.y.copy())
+    values = np.require(values, requirements=("C", "W"))  # what is mapped from disk is read-only, which torch dislikes
+    return torch.from_numpy(values), torch.from_numpy(cases.y.copy())
 
 
 def _scale(site: Site, preparation: Preparation) -> Scale | None:

@@ -49,11 +49,11 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
 
 
 def loss_of(logits: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross-entropy: `(N, 1)` logits are one binary logit, `(N, K)` one logit a class."""
-    if logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], y.float(), weights[y])
-    each = functional.cross_entropy(logits, y, reduction="none")
-    return (each * weights[y]).mean()
+    """Cross-entropy as a mean weighted by class: `(N, 1)` logits are one binary logit, `(N, K)` one logit a class."""
+    if logits.shape[1] > 1:
+        return functional.cross_entropy(logits, y, weights)
+    each = functional.binary_cross_entropy_with_logits(logits[:, 0], y.float(), reduction="none")
+    return (each * weights[y]).sum() / weights[y].sum()
 
 
 def _penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:

@@ -18,6 +18,7 @@ from fedmed.config.differences import differences
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, ResumeRefused, StoreError
+from fedmed.federation.journal import NAME as JOURNAL
 from fedmed.store.commits import Commits
 
 SCENARIO, RUN = "scenario.yaml", "run.json"
@@ -43,6 +44,11 @@ class RunFolder:
     def has_run(self) -> bool:
         """Whether a run was started here."""
         return (self.path / SCENARIO).exists()
+
+    @property
+    def has_commits(self) -> bool:
+        """Whether a round was committed here; a start that never got so far binds nobody."""
+        return bool(self.commits.rounds())
 
     def scenario(self) -> Scenario:
         """The scenario that the run was started with."""
@@ -78,9 +84,12 @@ class RunFolder:
 
         Raises ConfigError where another run lives here, ResumeRefused where the scenario is not the one it began with.
         """
-        if not self.has_run:
-            if any(not path.name.startswith(f".{SCENARIO}") for path in self.path.iterdir()):  # a killed start's
+        if not self.has_commits:
+            if not self.has_run and any(
+                not path.name.startswith(f".{SCENARIO}") for path in self.path.iterdir()
+            ):  # a killed start's
                 raise ConfigError(f"--out {self.path} is not empty and holds no run; give an empty or a new folder")
+            (self.path / RUN).unlink(missing_ok=True)  # of a start that came to nothing
             replace_text(self.path / SCENARIO, yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
             return scenario
         if not resume:
@@ -117,6 +126,15 @@ class RunFolder:
                 "Put the first data back, or start anew in another folder"
             )
         return known
+
+    def withdraw(self) -> None:
+        """Remove what a start wrote that came to nothing: wrong options or missing data bind nobody and leave nothing."""
+        if self.has_commits:
+            return
+        for name in (SCENARIO, RUN, JOURNAL):
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def clear_sites(self) -> None:
         """Remove the laid-out sites once they are no longer needed."""

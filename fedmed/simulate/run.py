@@ -13,9 +13,11 @@ import torch
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
-from fedmed.errors import StoreError
+from fedmed.errors import ConfigError, DataError, StoreError
 from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
+from fedmed.flower.strategies import build
+from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import SCALE_PREFIX, Described, Plan, make
 from fedmed.report import write_report
@@ -26,10 +28,12 @@ from fedmed.simulate.summary import summarise
 from fedmed.sites import prepared
 from fedmed.sites.cases import Site
 from fedmed.sites.prepare import sites_of
+from fedmed.sites.readers import reader_named
 from fedmed.store.commits import Commit
 from fedmed.wire import tensors as wire
 
 MODEL = "model.safetensors"
+MANY_SITES = 1_000_000  # how many there are is known later
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,28 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
 
     Raises ConfigError, DataError, FederationError, StoreError or ResumeRefused; whatever is committed stays.
     """
+    check_names(request.scenario)
     folder = RunFolder(request.out)
     torch.set_num_threads(1)  # the site processes have the cores; and sums of several threads differ from run to run
     try:
         with folder.held():
-            return _simulate(request, folder, clock or SystemClock())
+            try:
+                return _simulate(request, folder, clock or SystemClock())
+            except (ConfigError, DataError):
+                folder.withdraw()
+                raise
     except OSError as error:
         raise StoreError(
             f"the run in {folder.path} stopped: {error}. What is committed stays: make room or mend the disk, then run the "
             "same command with --resume"
         ) from error
+
+
+def check_names(scenario: Scenario) -> None:
+    """Raise ConfigError for a task, a strategy or a reader that is not there, before any folder is touched."""
+    tasks.resolve(scenario.task)
+    build(scenario.strategy.name, scenario.strategy.options, MANY_SITES)
+    reader_named(scenario.data.reader)
 
 
 def _simulate(request: Request, folder: RunFolder, clock: Clock) -> dict[str, Any]:

@@ -194,6 +194,8 @@ def told(**changes):
         (Peer("a"), DataError, "two sites are named 'a'"),
         (Peer("d", acts={"query.describe": erring}), FederationError, "the scanner is on fire"),
         (Peer("d", acts={"query.describe": silent}), FederationError, "no answer"),
+        (Peer("<b>/../d"), DataError, "site name '<b>/../d' cannot be used"),
+        (Peer("d\udcff"), DataError, "cannot be used"),
         (Peer("d", 0), DataError, "site d has no training cases"),
         (Peer("d", acts=told(inputs=[4])), DataError, "sites disagree on inputs"),
         (Peer("d", acts=told(classes=["ill", "well"])), DataError, "sites disagree on classes"),

@@ -103,6 +103,12 @@ def test_a_whole_number_that_no_float_holds_is_refused():
     check_numbers({"n": 2**63 - 1, "x": 1e308, "y": math.nan, "each": []})
 
 
+@pytest.mark.parametrize("names", [["\udcff"], ["a\nb"], ["x" * 101], [f"m{i}" for i in range(101)]])
+def test_metrics_that_no_report_could_show_are_refused(names):
+    with pytest.raises(UpdateRefused, match="allowed: 100, of printable names"):
+        check_numbers(dict.fromkeys(names, 1.0))
+
+
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, None, [4]])
 def test_scores_need_a_weight_too(weight):
     with pytest.raises(UpdateRefused, match="number of validation cases"):

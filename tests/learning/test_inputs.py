@@ -9,6 +9,7 @@ import torch
 from fedmed.errors import DataError
 from fedmed.learning.inputs import Scale, moments_of, prepare, scale_of
 from fedmed.learning.order import Preparation
+from fedmed.sites.prepared import lay_out, open_site
 from tests.learning.parts import cases, site
 
 
@@ -101,3 +102,11 @@ def test_the_sites_own_arrays_are_not_shared_with_training():
     made = prepare(north, Preparation())
     made.train[1][:] = 0
     assert north.train.y.any()
+
+
+@pytest.mark.parametrize("features", ["plain", "image", "standardised-image"])
+def test_cases_mapped_from_disk_are_read_without_a_warning(features, tmp_path):
+    shape = (3,) if features == "plain" else (8, 8)
+    lay_out([site(shape=shape)], tmp_path / "sites")
+    made = prepare(open_site(tmp_path / "sites", 0), Preparation(features=features))
+    np.testing.assert_array_equal(made.train[0], prepare(site(shape=shape), Preparation(features=features)).train[0])

@@ -179,25 +179,23 @@ def test_the_loss_is_the_weighted_cross_entropy(classes):
     logits = random.normal(size=(50, 1 if classes == 2 else classes))
     rows = np.hstack([np.zeros((50, 1)), logits]) if classes == 2 else logits
     probabilities = np.exp(rows) / np.exp(rows).sum(1, keepdims=True)
-    expected = log_loss(y, probabilities, sample_weight=each[y], normalize=False) / 50
+    expected = log_loss(y, probabilities, sample_weight=each[y])
     got = loss_of(torch.from_numpy(logits), torch.from_numpy(y), torch.from_numpy(each))
     assert float(got) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("spec", [MLP, CNN], ids=lambda spec: spec.name)
 def test_a_class_that_weighs_nothing_teaches_nothing(spec):
+    spec = spec.model_copy(update={"options": {**spec.options, "dropout": 0.0}})
     x, y = data(30, spec.classes, spec.inputs)
     weighing = (1.0,) * (spec.classes - 1) + (0.0,)
     others = y != spec.classes - 1
     an_order = order(spec=spec, class_weights=weighing, training={"batch_size": 64})
     assert others.any()
     assert not others.all()
-    with_it = trained(an_order, (x, y))
-    assert all(np.isfinite(value).all() for value in with_it.values())
-    only_it = trained(an_order, (x[~others], y[~others]))
-    start = weights.fresh(spec, 0)
-    assert all((only_it[name] == start[name]).all() for name in start)
-    assert any((with_it[name] != start[name]).any() for name in start)
+    with_it, without = trained(an_order, (x, y)), trained(an_order, (x[others], y[others]))
+    for name, value in with_it.items():
+        np.testing.assert_allclose(value, without[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_site_with_one_class_trains():
