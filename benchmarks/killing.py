@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,18 @@ def write_inputs(folder: Path) -> None:
     (folder / "tiny.yaml").write_text(SCENARIO)
 
 
-def start(inputs: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    """`fedmed simulate` in a session of its own, resuming where `out` holds a run."""
+def start(inputs: Path, out: Path, *options: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    """`fedmed simulate` in a session of its own, resuming where `out` holds a run; `before` is called in it first."""
     more = ["--resume"] if (out / "scenario.yaml").exists() else []
     command = [sys.executable, "-m", "fedmed", "simulate", inputs / "tiny.yaml", "--data", inputs, "--out", out, "--json"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*command, *more, *options], text=True, start_new_session=True, **pipes)
+    return subprocess.Popen(
+        [*command, *more, *options],
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -157,4 +157,5 @@ def _as(value: np.ndarray[Any, Any], like: np.ndarray[Any, Any]) -> np.ndarray[A
     """`value` in the dtype of `like`: Flower's arithmetic makes float64 of integer buffers."""
     if value.dtype == like.dtype:
         return value
-    return (np.rint(value) if like.dtype.kind in "iub" else value).astype(like.dtype)
+    rounded = np.rint(value) if like.dtype.kind in "iub" else value  # of a 0-d array NumPy makes a scalar
+    return np.asarray(rounded, like.dtype)

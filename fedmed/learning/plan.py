@@ -44,7 +44,7 @@ class Described:
                 inputs=tuple(int(n) for n in told["inputs"]),
                 examples={str(k): int(v) for k, v in told["examples"].items()},
                 class_counts=tuple(int(n) for n in told["class_counts"]),
-                moments=None if sums is None else Moments(int(sums[0]), np.array(sums[1]), np.array(sums[2])),
+                moments=None if sums is None else Moments(int(sums[0]), *(np.array(each, np.float64) for each in sums[1:])),
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"a site's description cannot be read: {error!r}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
 
 OBEDIENT = AppRef(Path(__file__).parent / "apps", "obedient:app", ("flwr.clientapp", "fedmed.flower.arrays"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _little_garbage() -> None:
+    gc.freeze()  # some of Flower's rules collect garbage for every answer, which takes long in a process of many tests
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,7 @@ def test_whole_numbers_stay_whole(name):
     ]
     taken = [Taken(node, {"num-examples": 10, "loss": 0.5}, tensors) for node, tensors in zip(NODES, answered, strict=True)]
     new = our_round(made(name), 1, model, taken)
+    assert {type(value) for value in new.values()} == {np.ndarray}
     assert new["steps"].dtype == np.int64
     assert new["steps"].shape == ()
     assert new["mask"].dtype == np.bool_

@@ -11,11 +11,6 @@ from fedmed.learning.order import ModelSpec
 from tests.learning.parts import CNN, MLP, SPEC
 
 
-def batch_normed(inputs, outputs):
-    """A model as a user may bring it: with whole numbers and a number without an axis in its state."""
-    return nn.Sequential(nn.Conv2d(inputs[0], 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(outputs), Scaled())
-
-
 class Scaled(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -30,6 +25,8 @@ NORMED = ModelSpec(name="normed", inputs=(1, 6, 6), classes=2)
 
 @pytest.fixture
 def normed(monkeypatch) -> ModelSpec:
+    """A model as a user may bring it: with whole numbers and a number without an axis in its state."""
+
     def factory(inputs, outputs):
         return nn.Sequential(nn.Conv2d(inputs[0], 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, outputs), Scaled())
 

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedmed.config.loading import parse
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError, DataError
+from fedmed.learning import plan as planning
+from fedmed.learning import weights
+from fedmed.learning.clinic import Clinic
+from fedmed.learning.plan import Described, learning_rate, make
+from fedmed.wire import tensors as wire
+from tests.learning.parts import site
+
+TEXT = """\
+name: plans
+title: Plans
+rounds: 10
+data: {reader: csv, normalise: federated}
+task: {name: tabular}
+training: {learning_rate: 0.5, epochs: 1}
+engine: {device: cpu}
+"""
+
+
+def scenario(*overrides: str) -> Scenario:
+    return parse(TEXT, "plans.yaml", overrides)
+
+
+def told(name: str = "north", **change: Any) -> str:
+    fields = {
+        "name": name,
+        "classes": ["healthy", "ill"],
+        "inputs": [3],
+        "examples": {"train": 30, "validation": 5, "test": 5},
+        "class_counts": [10, 20],
+    }
+    return json.dumps({**fields, **change})
+
+
+def described(name: str = "north", **change: Any) -> Described:
+    return Described.parse(told(name, **change))
+
+
+def test_a_description_is_read_as_it_was_told():
+    north = Clinic(site())
+    got = Described.parse(north.describe(planning.first_preparation(scenario()).model_dump_json()))
+    assert (got.name, got.classes, got.inputs) == ("north", ("a", "b"), (3,))
+    assert got.examples == {"train": 40, "validation": 20, "test": 20}
+    assert sum(got.class_counts) == got.moments.n == 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "None",
+        "null",
+        "3",
+        "[]",
+        "{}",
+        told(inputs="abc"),
+        told(inputs=None),
+        told(examples=[1]),
+        told(class_counts=[1, None]),
+        told(class_counts=[1]),
+        told(class_counts=[1, 2, 3]),
+        told(class_counts=[-1, 2]),
+        told(moments=[]),
+        told(moments=[3, [1, 2], [1, 2]]),
+        told(moments=[-3, [1, 2, 3], [1, 2, 3]]),
+        told(moments=[3, [1, 2, math.nan], [1, 2, 3]]),
+        told(moments=[3, [1, 2, 3], [1, 2, math.inf]]),
+        told(moments=[3, [[1, 2, 3]], [1, 2, 3]]),
+        told(moments=[3, ["a", "b", "c"], [1, 2, 3]]),
+    ],
+)
+def test_a_description_that_cannot_be_true_is_refused(text):
+    with pytest.raises(DataError, match=r"description cannot be read|site north describes itself wrongly"):
+        Described.parse(text)
+
+
+def test_the_plan_holds_the_model_for_what_the_sites_have():
+    plan = make(scenario("task.name=tabular-mlp", "task.model_options={hidden: 8}"), [described(), described("south")])
+    assert plan.spec.model_dump() == {"name": "mlp", "options": {"hidden": 8}, "inputs": (3,), "classes": 2}
+    assert plan.class_weights == pytest.approx((math.sqrt(60 / 40), math.sqrt(60 / 80)))
+    assert plan.augment == "none"
+    assert plan.preparation.clip == 5.0
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"classes": ["ill", "healthy"]}, r"disagree on classes: north has .*'healthy', 'ill'.*south .*'ill', 'healthy'"),
+        ({"inputs": [4]}, r"disagree on inputs: north has \(3,\), south \(4,\)"),
+    ],
+)
+def test_sites_that_disagree_are_named(change, why):
+    with pytest.raises(DataError, match=why):
+        make(scenario(), [described(), described("south", **change)])
+
+
+def test_the_federations_scale_is_that_of_all_cases():
+    sites = [site("north", train=40), site("south", train=17)]
+    request = planning.first_preparation(scenario()).model_dump_json()
+    plan = make(scenario(), [Described.parse(Clinic(each).describe(request)) for each in sites])
+    everything = np.concatenate([each.train.x for each in sites])
+    np.testing.assert_allclose(plan.preparation.mean, everything.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(plan.preparation.std, everything.std(0, ddof=1), rtol=1e-5)
+    assert plan.order(1).preparation == plan.preparation
+
+
+@pytest.mark.parametrize("normalise", ["none", "site"])
+def test_without_a_common_scale_there_is_none(normalise):
+    preparation = make(scenario(f"data.normalise={normalise}"), [described()]).preparation
+    assert (preparation.normalise, preparation.mean, preparation.std) == (normalise, None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts", "expected"),
+    [
+        ("none", [10, 0], (1, 1)),
+        ("balanced", [10, 30], (2, 2 / 3)),
+        ("balanced", [10, 0, 30], (4 / 3, 0, 4 / 9)),
+        ("sqrt", [10, 30], (math.sqrt(2), math.sqrt(2 / 3))),
+        ("balanced", [0, 0], (0, 0)),
+    ],
+)
+def test_weights_of_the_classes(kind, counts, expected):
+    got = planning.class_weights(kind, np.array(counts))
+    assert got == pytest.approx(expected)
+    assert all(type(weight) is float for weight in got)
+
+
+def test_balanced_weights_give_every_class_the_same_say():
+    counts = np.array([3, 50, 7, 940])
+    assert np.ptp(np.array(planning.class_weights("balanced", counts)) * counts) == pytest.approx(0, abs=1e-9)
+
+
+def rates(schedule: str) -> list[float]:
+    return [learning_rate(scenario(f"training.schedule={schedule}"), number) for number in range(1, 11)]
+
+
+def test_the_schedule_goes_from_the_rate_towards_nothing():
+    assert rates("constant") == [0.5] * 10
+    assert rates("linear") == pytest.approx([0.5 * (1 - k / 10) for k in range(10)])
+    cosine = rates("cosine")
+    assert cosine == pytest.approx([0.25 * (1 + math.cos(math.pi * k / 10)) for k in range(10)])
+    for falling in (rates("linear"), cosine):
+        assert falling[0] == 0.5
+        assert all(a > b > 0 for a, b in pairwise(falling))
+
+
+def test_an_order_says_all_that_a_site_needs():
+    plan = make(scenario("training.schedule=linear", "seed=7"), [described()])
+    order = plan.order(4)
+    assert (order.round, order.seed, order.device) == (4, 7, "cpu")
+    assert order.learning_rate == pytest.approx(0.35)
+    assert (order.model, order.class_weights, order.training) == (plan.spec, plan.class_weights, plan.scenario.training)
+
+
+def starting_from(path: Path, *more: str) -> planning.Plan:
+    return make(scenario(f"task.init={path}", *more), [described()])
+
+
+def test_first_weights_come_from_the_seed():
+    first = make(scenario("seed=7"), [described()]).first_weights()
+    again = make(scenario("seed=7"), [described()]).first_weights()
+    other = make(scenario("seed=8"), [described()]).first_weights()
+    assert np.array_equal(first["1.weight"], again["1.weight"])
+    assert not np.array_equal(first["1.weight"], other["1.weight"])
+
+
+def test_first_weights_come_from_a_file(tmp_path):
+    given = {"1.bias": np.array([0.25], np.float64), "1.weight": np.array([[1, 2, 3]], np.float16)}
+    wire.save(given, tmp_path / "start.safetensors")
+    got = starting_from(tmp_path / "start.safetensors").first_weights()
+    assert {name: (v.dtype, v.tolist()) for name, v in got.items()} == {
+        "1.weight": (np.float32, [[1, 2, 3]]),
+        "1.bias": (np.float32, [0.25]),
+    }
+    got["1.bias"][0] = 1  # and are the run's own
+
+
+def test_a_run_can_start_from_the_model_file_of_another(tmp_path):
+    scale = {"preparation.mean": np.zeros(3, np.float32), "preparation.std": np.ones(3, np.float32)}
+    model = weights.fresh(make(scenario(), [described()]).spec, 3)
+    wire.save({**model, **scale}, tmp_path / "model.safetensors")
+    got = starting_from(tmp_path / "model.safetensors").first_weights()
+    assert {name: v.tolist() for name, v in got.items()} == {name: v.tolist() for name, v in model.items()}
+
+
+def test_a_file_that_is_no_start_is_explained(tmp_path):
+    with pytest.raises(DataError, match=r"missing.safetensors: cannot be read"):
+        starting_from(tmp_path / "missing.safetensors").first_weights()
+    (tmp_path / "text.safetensors").write_text("not weights at all")
+    with pytest.raises(DataError, match="not a safetensors file"):
+        starting_from(tmp_path / "text.safetensors").first_weights()
+    wire.save({"1.weight": np.zeros((1, 4), np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(ConfigError, match=r"1.bias: got None.*1.weight: got \(1, 4\), allowed \(1, 3\)"):
+        starting_from(tmp_path / "other.safetensors").first_weights()
