@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +58,30 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     yield disk
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny federation's scenario file and its cases."""
+    from benchmarks import killing
+
+    folder = tmp_path_factory.mktemp("inputs")
+    killing.write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(inputs: Path) -> Callable[..., dict[str, Any]]:
+    """Runs the tiny federation in this process; its site processes start from a server that has torch already."""
+    from fedmed.config.loading import load
+    from fedmed.flower import lanes
+    from fedmed.simulate import engines
+    from fedmed.simulate.run import Request, simulate
+
+    forkserver._forkserver._stop()  # another room's tests may have started one that has not
+    lanes.warm_up(engines.CLIENT)
+
+    def run(out: Path, *overrides: str, resume: bool = False, data: Path = inputs) -> dict[str, Any]:
+        return simulate(Request(load(inputs / "tiny.yaml", overrides), data, out, resume))
+
+    return run

@@ -54,9 +54,11 @@ class Watcher:
             self._stop.wait(POLL_S)
 
     def _news(self) -> Iterator[dict[str, Any]]:
-        if not self._path.exists():
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:  # not there yet, or withdrawn with a run that came to nothing
             return
-        with self._path.open("rb") as file:
+        with file:
             file.seek(self._seen)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -31,8 +31,7 @@ class AppRef:
 def add_root(ref: AppRef) -> None:
     """Put the app's root first on `sys.path`, for this process and those it starts."""
     root = str(ref.root)
-    if root not in sys.path:
-        sys.path.insert(0, root)
+    sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
 
 
 def load(ref: AppRef) -> Any:

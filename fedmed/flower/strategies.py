@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from typing import Any
 
 from flwr.serverapp import strategy as flower
@@ -69,6 +70,7 @@ def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
         raise ConfigError(f"strategy.options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed)}")
     if "proximal_mu" in options and chosen is flower.FedProx:
         raise ConfigError("strategy.options.proximal_mu: FedProx's term is the sites' work here; set training.proximal_mu")
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # FedProx warns of a term of 0, which is not where ours comes from
     settings = {key: min(2, sites) for key in AVAILABILITY if key in allowed} | OURS.get(name, {}) | options
     try:
         strategy = chosen(**settings)

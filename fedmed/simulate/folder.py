@@ -42,8 +42,8 @@ class RunFolder:
 
     @property
     def has_run(self) -> bool:
-        """Whether a run was started here."""
-        return (self.path / SCENARIO).exists()
+        """Whether a run was started here; a scenario file alone is somebody's own."""
+        return (self.path / SCENARIO).exists() and (self.path / JOURNAL).exists()
 
     @property
     def has_commits(self) -> bool:
@@ -85,11 +85,10 @@ class RunFolder:
         Raises ConfigError where another run lives here, ResumeRefused where the scenario is not the one it began with.
         """
         if not self.has_commits:
-            if not self.has_run and any(
-                not path.name.startswith(f".{SCENARIO}") for path in self.path.iterdir()
-            ):  # a killed start's
+            if not self._is_free():
                 raise ConfigError(f"--out {self.path} is not empty and holds no run; give an empty or a new folder")
             (self.path / RUN).unlink(missing_ok=True)  # of a start that came to nothing
+            (self.path / JOURNAL).touch()
             replace_text(self.path / SCENARIO, yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False))
             return scenario
         if not resume:
@@ -106,6 +105,11 @@ class RunFolder:
                 + "\nRepeat the first command with --resume, or start anew in another folder"
             )
         return before
+
+    def _is_free(self) -> bool:
+        """Whether the folder holds nothing but what a start that came to nothing, or was killed, left in it."""
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(f".{SCENARIO}")}
+        return self.has_run or names <= {JOURNAL}
 
     def remember(self, data_sha256: str, workers: int) -> dict[str, Any]:
         """What the first start fixed: the data, and how many workers, whatever machine a resumed run is on.
@@ -128,7 +132,7 @@ class RunFolder:
         return known
 
     def withdraw(self) -> None:
-        """Remove what a start wrote that came to nothing: wrong options or missing data bind nobody and leave nothing."""
+        """Remove what a claim wrote that came to nothing: wrong options or missing data bind nobody and leave nothing."""
         if self.has_commits:
             return
         for name in (SCENARIO, RUN, JOURNAL):

@@ -56,8 +56,9 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
     torch.set_num_threads(1)  # the site processes have the cores; and sums of several threads differ from run to run
     try:
         with folder.held():
+            scenario = folder.claim(request.scenario, request.resume)
             try:
-                return _simulate(request, folder, clock or SystemClock())
+                return _simulate(scenario, request.data, folder, clock or SystemClock())
             except (ConfigError, DataError):
                 folder.withdraw()
                 raise
@@ -75,14 +76,13 @@ def check_names(scenario: Scenario) -> None:
     reader_named(scenario.data.reader)
 
 
-def _simulate(request: Request, folder: RunFolder, clock: Clock) -> dict[str, Any]:
-    scenario = folder.claim(request.scenario, request.resume)
+def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: Clock) -> dict[str, Any]:
     journal = Journal(folder.path, clock)
     try:
         began = clock.now()
         engines.warm_up(scenario.engine)
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
-        sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source)
+        sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
         fingerprint = prepared.lay_out(sites, folder.sites)
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)

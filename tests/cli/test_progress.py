@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import pytest
+from rich.console import Console
+
+from fedmed.cli.progress import Bar, Lines, Watcher, describe
+
+START = {"event": "start", "rounds": 4, "round": 0}
+DONE = {"event": "committed", "round": 1, "train": {"loss": 0.5}, "validation": {"loss": 0.7, "auc": 0.81}, "seconds": 1.0}
+STRANGE = "[/red] [bold]Sant’Anna[/x]"  # what a site may call itself
+
+EVENTS = [
+    ({"event": "preparing", "scenario": "heart", "rounds": 4}, "preparing heart"),
+    ({"event": "met", "sites": {"north": 40, "south": 3}}, "2 sites: north (40), south (3)"),
+    ({"event": "resumed", "round": 3}, "going on after round 3"),
+    ({"event": "damaged", "fault": "commit of round 4 is torn"}, "passed over: commit of round 4 is torn"),
+    (
+        {"event": "holds", "strategy": "FedMedian", "bytes": 5e6, "sites": 4},
+        "needs every update at once: about 5 MB",
+    ),
+    ({"event": "failed", "round": 2, "kind": "train", "site": STRANGE, "reason": "broken"}, f"{STRANGE} failed: broken"),
+    ({"event": "refused", "round": 2, "kind": "train", "site": "north", "reason": "NaN"}, "round 2: north refused: NaN"),
+    ({"event": "late", "site": STRANGE}, f"{STRANGE} answered too late"),
+    (
+        {"event": "short", "round": 2, "attempt": 1, "lacks": ["1 of 4 sites joined"], "missing": {}},
+        "round 2, attempt 1: 1 of 4",
+    ),
+]
+SILENT = [
+    {"event": "round", "round": 1, "attempt": 1},
+    {"event": "answered", "round": 1, "kind": "train", "site": "north"},
+    {"event": "evaluating"},
+    {"event": "end", "round": 4},
+    {"event": "done", "status": "complete"},
+]
+
+
+@pytest.mark.parametrize(("event", "words"), EVENTS, ids=[event["event"] for event, _ in EVENTS])
+def test_what_a_person_wants_to_know_is_said_in_words(event, words, capsys):
+    assert words in describe(event)
+    Lines().event(event)
+    assert capsys.readouterr().err == describe(event) + "\n"
+
+
+@pytest.mark.parametrize("event", SILENT, ids=lambda event: event["event"])
+def test_the_rest_is_not_said(event, capsys):
+    Lines().event(event)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_round_is_a_line_with_what_is_left(capsys):
+    lines = Lines()
+    for event in (START, DONE, {**DONE, "round": 2, "validation": None}):
+        lines.event(event)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "round 1/4: train loss 0.500, validation AUC 0.810, about 0 s of rounds left"
+    assert second == "round 2/4: train loss 0.500, about 0 s of rounds left"
+
+
+def test_a_validation_without_an_auc_is_no_trouble(capsys):
+    lines = Lines()
+    lines.event(START)
+    lines.event({**DONE, "train": {"loss": None}, "validation": {"loss": 0.7, "auc": None}})
+    assert capsys.readouterr().err.startswith("round 1/4:")
+
+
+def test_a_bar_shows_names_as_they_are():
+    screen = io.StringIO()
+    bar = Bar(Console(file=screen, force_terminal=True, width=160))
+    for event in (START, *(event for event, _ in EVENTS), *SILENT, {**SILENT[1], "site": STRANGE}):
+        bar.event(event)
+    bar.event(DONE)
+    bar.event({"event": "comparing", "models": 2})
+    bar.event({"event": "compared", "name": STRANGE})
+    bar.close()
+    text = screen.getvalue()
+    assert STRANGE in text
+    for words in ("rounds", "1/4", "train loss 0.500, validation AUC 0.810", "models to compare with", "1/2"):
+        assert words in text
+
+
+def test_a_bar_may_hear_an_answer_before_it_knows_of_rounds():
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True))
+    bar.event(SILENT[1])
+    bar.close()
+
+
+def test_the_watcher_tells_what_is_new_and_nothing_of_the_run_before(tmp_path, capsys):
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(json.dumps({"event": "resumed", "round": 1}) + "\n")
+    with Watcher(tmp_path) as watcher:
+        with journal.open("a") as file:
+            file.write(json.dumps({"event": "resumed", "round": 2}) + "\n")
+            file.write('{"event": "resumed", "rou')
+            file.flush()
+            time.sleep(0.3)
+            file.write('nd": 3}\nnot json\n')
+            file.write(json.dumps({"event": "resumed", "round": 4}) + "\n")
+        watcher.close()
+        watcher.close()
+    assert capsys.readouterr().err.splitlines() == [f"going on after round {number}" for number in (2, 3, 4)]
+
+
+def test_a_journal_that_comes_and_goes_is_no_trouble(tmp_path, capsys):
+    journal = tmp_path / "run" / "journal.jsonl"
+    with Watcher(tmp_path / "run"):
+        journal.parent.mkdir()
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            journal.write_text(json.dumps(EVENTS[0][0]) + "\n")
+            journal.unlink()
+    assert "Traceback" not in capsys.readouterr().err
