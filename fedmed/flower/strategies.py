@@ -33,6 +33,7 @@ TABLE: dict[str, type[Strategy]] = {
 
 AVAILABILITY = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 FRACTIONS = ("fraction_train", "fraction_evaluate")
+TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 OURS: dict[str, dict[str, Any]] = {"qfedavg": {"train_loss_key": "loss"}}  # what our clients call it
 
 
@@ -68,6 +69,7 @@ def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ConfigError(f"strategy.options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed)}")
+    _check_types(options, allowed)
     if "proximal_mu" in options and chosen is flower.FedProx:
         raise ConfigError("strategy.options.proximal_mu: FedProx's term is the sites' work here; set training.proximal_mu")
     logging.getLogger("flwr").setLevel(logging.ERROR)  # FedProx warns of a term of 0, which is not where ours comes from
@@ -81,6 +83,17 @@ def build(name: str, options: dict[str, Any], sites: int) -> Strategy:
     return strategy
 
 
+def _check_types(options: dict[str, Any], allowed: dict[str, inspect.Parameter]) -> None:
+    for key, value in options.items():
+        told = allowed[key].annotation
+        name = told if isinstance(told, str) else getattr(told, "__name__", "")
+        fits = isinstance(value, TYPES.get(name, object)) and (name == "bool" or not isinstance(value, bool))
+        if name in TYPES and not fits and key not in (*AVAILABILITY, *FRACTIONS):
+            raise ConfigError(f"strategy.options.{key}: got {value!r}, allowed: {name}")
+        if key.endswith("_aggr_fn"):
+            raise ConfigError(f"strategy.options.{key}: a scenario cannot hold a function; name a Strategy of your own")
+
+
 def _check_demands(path: str, strategy: Strategy, sites: int) -> None:
     for key, most in [*dict.fromkeys(AVAILABILITY, sites).items(), *dict.fromkeys(FRACTIONS, 1).items()]:
         wished = getattr(strategy, key, 0)
@@ -89,16 +102,16 @@ def _check_demands(path: str, strategy: Strategy, sites: int) -> None:
             raise ConfigError(f"{where}: got {wished!r}, allowed: 0 to {most}" + (" (the sites)" if most == sites else ""))
 
 
-def arguments(chosen: type[Strategy]) -> list[str]:
+def arguments(chosen: type[Strategy]) -> dict[str, inspect.Parameter]:
     """Keyword arguments that a strategy class takes, those of its bases included."""
-    names: dict[str, None] = {}
+    found: dict[str, inspect.Parameter] = {}
     for base in inspect.getmro(chosen):
         for parameter in _constructor(base):
             if parameter.name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                names[parameter.name] = None
+                found.setdefault(parameter.name, parameter)
         if "__init__" in vars(base) and not _forwards(base):
             break
-    return list(names)
+    return found
 
 
 def _forwards(base: type) -> bool:

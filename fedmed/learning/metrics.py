@@ -1,7 +1,7 @@
 """How well probabilities match classes, each figure with its 95 % interval; what is undefined is None, never 0.
 
 Values come from torchmetrics. Intervals are closed forms, so that they need no random numbers: Wilson (1927) for
-proportions, Hanley & McNeil (1982) for the AUC, the normal sum of two Wilson half-widths for the balanced accuracy.
+proportions, Newcombe's method 5 (2006) for the AUC, the normal sum of two Wilson half-widths for the balanced accuracy.
 """
 
 from __future__ import annotations
@@ -92,13 +92,29 @@ def wilson(successes: int, trials: int) -> Figure:
 
 
 def _auc_figure(area: float | None, positive: int, negative: int) -> Figure:
-    """Hanley & McNeil 1982 (Radiology 143:29), equations 1 and 2."""
+    """An AUC with the areas that it does not contradict: a score interval, not degenerate at 1 (Newcombe, method 5)."""
     if area is None:
         return UNDEFINED
-    q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
-    variance = area * (1 - area) + (positive - 1) * (q1 - area * area) + (negative - 1) * (q2 - area * area)
-    half = Z * math.sqrt(max(0.0, variance) / (positive * negative))
-    return Figure(area, max(0.0, area - half), min(1.0, area + half))
+    return Figure(area, _bound(area, 0.0, positive, negative), _bound(area, 1.0, positive, negative))
+
+
+def _bound(area: float, end: float, positive: int, negative: int) -> float:
+    """Between `area` and `end`: where the distance from `area` is z standard errors, by bisection."""
+    near, far = area, end
+    for _ in range(50):
+        middle = (near + far) / 2
+        if abs(middle - area) <= Z * _auc_standard_error(middle, positive, negative):
+            near = middle
+        else:
+            far = middle
+    return near
+
+
+def _auc_standard_error(area: float, positive: int, negative: int) -> float:
+    """Hanley & McNeil 1982 (Radiology 143:29) with Newcombe's symmetric sample size (2006, Stat Med 25:559)."""
+    half = (positive + negative) / 2 - 1
+    spread = 1 + half * (1 - area) / (2 - area) + half * area / (1 + area)
+    return math.sqrt(max(0.0, area * (1 - area) * spread / (positive * negative)))
 
 
 def _mean_of(parts: list[Figure]) -> Figure:

@@ -23,6 +23,8 @@ def logistic_regression(inputs: Sequence[int], outputs: int) -> nn.Module:
 
 def mlp(inputs: Sequence[int], outputs: int, hidden: int = 256, layers: int = 2, dropout: float = 0.4) -> nn.Module:
     """`layers` hidden layers of `hidden` units with dropout: `(N, *inputs)` -> logits `(N, outputs)`."""
+    if hidden < 1 or layers < 0:
+        raise ValueError(f"got {layers} layers of {hidden} units, allowed: layers from 0, units from 1")
     parts: list[nn.Module] = [nn.Flatten()]
     width = _size(inputs)
     for _ in range(layers):

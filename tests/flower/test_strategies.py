@@ -24,7 +24,7 @@ def test_a_strategy_of_ones_own_by_module_and_class():
     built = build(f"{OWN}:Mine", {"strength": 3.0, "fraction_train": 0.5}, 4)
     assert type(built) is own_strategies.Mine
     assert (built.strength, built.fraction_train) == (3.0, 0.5)
-    assert arguments(own_strategies.Mine)[:3] == ["strength", "fraction_train", "fraction_evaluate"]
+    assert list(arguments(own_strategies.Mine))[:3] == ["strength", "fraction_train", "fraction_evaluate"]
 
 
 def test_a_lone_site_is_enough():
@@ -56,6 +56,13 @@ def test_our_clients_name_for_the_loss_is_qfedavgs_default():
         ),
         (f"{OWN}:Mine", {"strenght": 1}, "strenght unknown.*strength"),
         ("qfedavg", {}, "client_learning_rate"),
+        ("qfedavg", {"client_learning_rate": "small"}, "client_learning_rate: got 'small', allowed: float"),
+        ("fedadam", {"eta": "big"}, "strategy.options.eta: got 'big', allowed: float"),
+        ("fedadam", {"eta": True}, "strategy.options.eta: got True, allowed: float"),
+        ("krum", {"num_malicious_nodes": 1.5}, "num_malicious_nodes: got 1.5, allowed: int"),
+        ("fedavg", {"weighted_by_key": 3}, "weighted_by_key: got 3, allowed: str"),
+        ("fedavg", {"train_metrics_aggr_fn": "mean"}, "a scenario cannot hold a function"),
+        (f"{OWN}:Mine", {"strength": "3"}, "strength: got '3', allowed: float"),
         ("fedtrimmedavg", {"beta": 0.6}, r"fedtrimmedavg refuses.*\[0, 0.5\)"),
         ("fedprox", {"proximal_mu": 0.1}, "set training.proximal_mu"),
     ],

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
+from fedmed.learning import metrics
 from fedmed.learning.metrics import CALIBRATION_BINS, MAX_ROC_POINTS, Z, binary_auc, curves, figures, wilson
 
 NAMES = ["auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"]
@@ -129,18 +128,21 @@ def test_the_quantile_is_that_of_the_normal_distribution():
     assert pytest.approx(stats.norm.ppf(0.975)) == Z
 
 
-def test_the_interval_of_the_auc_is_hanleys_and_mcneils():
-    """Hanley & McNeil 1982, equations 1 and 2: an area of .893 from 58 and 51 cases has a standard error of .032."""
-    y = torch.tensor([1] * 51 + [0] * 58)
-    random = np.random.default_rng(2)
-    score = torch.from_numpy(random.normal(size=109) + 1.75 * y.numpy()).sigmoid()
-    got = figures(torch.stack([1 - score, score], 1), y, 0.5)["auc"]
-    area = got["value"]
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    error = math.sqrt((area * (1 - area) + 50 * (q1 - area**2) + 57 * (q2 - area**2)) / (51 * 58))
-    assert 0.85 < area < 0.95
-    assert 0.02 < error < 0.04
-    assert (got["low"], got["high"]) == (pytest.approx(area - Z * error), pytest.approx(min(1, area + Z * error)))
+def test_the_standard_error_of_the_auc_is_hanleys_and_mcneils():
+    """Hanley & McNeil 1982: an area of .893 from 58 and 51 cases has a standard error of .032."""
+    assert metrics._auc_standard_error(0.893, 58, 51) == pytest.approx(0.032, abs=0.001)
+
+
+def test_the_interval_of_the_auc_ends_where_the_area_is_z_standard_errors_away():
+    found = metrics._auc_figure(0.893, 58, 51)
+    for bound in (found.low, found.high):
+        assert abs(bound - 0.893) == pytest.approx(metrics.Z * metrics._auc_standard_error(bound, 58, 51), rel=1e-6)
+
+
+def test_a_perfect_separation_of_few_cases_is_not_certain():
+    found = metrics._auc_figure(1.0, 5, 6)
+    assert found.high == 1.0
+    assert 0.5 < found.low < 0.8
 
 
 probabilities_and_classes = st.integers(2, 5).flatmap(

@@ -83,7 +83,10 @@ def test_options_shape_the_model():
         ),
         ("small-cnn", (1, 28, 28), {"dropout": 2.0}, "dropout probability"),
         ("small-cnn", (1, 28, 28), {"widths": 8}, "cannot be built"),
-        ("mlp", (3,), {"hidden": -1}, "cannot be built"),
+        ("mlp", (3,), {"hidden": -1}, "got 2 layers of -1 units"),
+        ("mlp", (3,), {"hidden": 0}, "units from 1"),
+        ("mlp", (3,), {"layers": -1}, "layers from 0"),
+        ("mlp", (3,), {"hidden": "eight"}, "cannot be built"),
         ("perceptron", (3,), {}, r"task.model: got 'perceptron', allowed: .*resnet18.*fedmed.models"),
     ],
 )
