@@ -80,6 +80,7 @@ def in_process(clients: int, size: int, workers: int) -> Arm:
 
 def round_loop(transport: Transport, clients: int, clock: SystemClock) -> RoundLoop:
     """The product's round loop around plain FedAvg."""
+    transport.await_nodes(clients, timeout_s=60)
     journal = Journal(Path(tempfile.mkdtemp(prefix="fedmed-bench-")), clock)
     members = [Member(f"site-{i:05d}", node, 10) for i, node in enumerate(transport.nodes())]
     return RoundLoop(transport, Rule(build("fedavg", {}, clients), 1), members, Rounds(), clock, journal)

@@ -70,6 +70,16 @@ def test_a_site_that_answers_twice_counts_once(federation):
     assert len(found.events("answered")) == 2
 
 
+def test_a_site_asked_twice_counts_once(federation):
+    # a strategy of the user's own may address a node twice; both answers are asked for, one is added
+    found = federation(Peer("lyon"), Peer("oslo", acts={"train": after(5)}))
+    messages = [*found.messages(), *(m for m in found.messages() if m.metadata.dst_node_id == found.grid.node("lyon"))]
+    taker = Taker()
+    state = found.phase().run("train", 1, messages, taker)
+    assert sorted(taker.taken) == ["lyon", "oslo"]
+    assert state.verdict() is Verdict.COMPLETE
+
+
 def test_an_error_after_an_answer_does_not_undo_it(federation):
     def both(peer, message):
         return honest(peer, message) + erring(peer, message)

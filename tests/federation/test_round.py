@@ -163,6 +163,13 @@ def test_quorum_by_data_weight_keeps_the_large_slow_site():
     assert short.shortfalls() == ["20% of the data weight joined, 50% is needed"]
 
 
+def test_exactly_the_quorum_is_enough():
+    quorum = Quorum(sites=0.6, data_weight=0.6)
+    assert played(opened(quorum=quorum), *map(Answered, SITES[:3]), Ticked(60)).verdict() is Verdict.QUORUM
+    uneven = {"berlin": 59.0, "lyon": 1.0, "oslo": 40.0}
+    assert played(opened(uneven, quorum), Answered("berlin"), Answered("lyon"), Ticked(60)).verdict() is Verdict.QUORUM
+
+
 def test_quorum_by_name():
     quorum = Quorum(sites=0.1, data_weight=0.1, required=("zug", "elsewhere"))
     short = played(opened(quorum=quorum), *map(Answered, SITES[:4]), Ticked(60))

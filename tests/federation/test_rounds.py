@@ -39,11 +39,14 @@ def test_the_model_is_the_weighted_mean_and_the_record_says_who_made_it(federati
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_order_of_answers_does_not_change_the_model(federation, strategy, tmp_path):
-    made = []
-    for delays in ((0, 1, 2), (2, 1, 0)):
-        peers = [Peer(name, 10, {"train": after(delay)}) for name, delay in zip(("a", "b", "c"), delays, strict=True)]
-        made.append(federation(*peers, strategy=strategy).loop.train(1, MODEL, "order")[0]["w"])
-    np.testing.assert_allclose(made[0], made[1], rtol=1e-6)
+    models, records = [], []
+    for order in (range(6), reversed(range(6))):
+        peers = [Peer(name, ord(name), {"train": after(delay)}) for name, delay in zip("abcdef", order, strict=True)]
+        model, record = federation(*peers, strategy=strategy).loop.train(1, MODEL, "order")
+        models.append(model["w"])
+        records.append((record["train"], record["strategy"]))
+    np.testing.assert_allclose(models[0], models[1], rtol=1e-6)
+    assert repr(records[0]) == repr(records[1]), "to the last bit: the history of a resumed run is the same"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -164,6 +164,15 @@ def test_a_run_resumed_on_a_machine_with_more_cores_keeps_its_workers(simulated,
     assert again["model_sha256"] == before["model_sha256"]
 
 
+def test_a_rule_that_holds_all_updates_keeps_them_apart(simulated, tmp_path):
+    # sites of one process answer through the same memory, one after the other; of three processes through their own
+    def made(workers: int) -> str:
+        settings = ("rounds=1", "strategy.name=fedmedian", f"engine.workers={workers}")
+        return simulated(tmp_path / str(workers), *settings)["model_sha256"]
+
+    assert made(0) == made(1) == made(3)
+
+
 def test_a_last_commit_that_is_damaged_is_made_again(simulated, tmp_path):
     out = tmp_path / "run"
     before = simulated(out, "rounds=2", "engine.workers=0")

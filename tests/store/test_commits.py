@@ -280,6 +280,25 @@ def test_a_disk_that_fails_at_any_step_leaves_the_commit_before(tmp_path, monkey
     assert equal(commits.latest()[0], 3)
 
 
+def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    # what a power cut takes, no kill shows: the order of calls is the promise
+    calls = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(descriptor):
+        calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def noted_rename(path, target):
+        calls.append(f"rename to {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(commits_module.os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    written(tmp_path, 1)
+    assert calls == [TENSORS, STATE, f".writing-{os.getpid()}", "rename to round-000001", "commits"]
+
+
 def test_the_last_valid_commit_is_named_and_not_the_last_written(tmp_path, monkeypatch):
     commits = written(tmp_path, 1, 2)
     damage(commits, 2)

@@ -224,6 +224,12 @@ def test_hostile_headers_are_refused(header):
         wire.view(with_header(header, b"1234"), "file")
 
 
+def test_a_tensor_beyond_the_file_is_said_to_be():
+    header = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    with pytest.raises(DataError, match=r"tensor 'a' points outside the \d+ bytes given; the file is damaged"):
+        wire.view(with_header(header, b"1234"))
+
+
 @pytest.mark.parametrize("length", [0, 1, 17, 2**31, 2**63, 2**64 - 1])
 def test_a_header_length_beyond_the_file_is_refused(length):
     with pytest.raises(DataError, match=f"header length {length}"):
