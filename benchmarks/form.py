@@ -32,7 +32,7 @@ def make_row(name: str, value: float, unit: str, bar: str = "", holds: bool | No
     """One line of the report; `holds` is None where nothing is demanded."""
     return {
         "name": name,
-        "value": value if isinstance(value, int) else round(float(value), 4),
+        "value": value if isinstance(value, int) else float(f"{value:.4g}"),
         "unit": unit,
         "bar": bar,
         "holds": holds,
