@@ -10,7 +10,7 @@ from fedmed.clock import Clock
 from fedmed.config.scenario import Quorum
 from fedmed.errors import UpdateRefused
 from fedmed.federation.journal import Journal
-from fedmed.federation.round import Answered, Event, Failed, Instruction, Refused, Round, Ticked, step
+from fedmed.federation.round import Answered, Event, Extended, Failed, Instruction, Refused, Round, Ticked, step
 from fedmed.flower.transport import Reply, Transport
 
 MAX_REASON = 2000  # characters
@@ -53,10 +53,24 @@ class Phase:
                     self._note_late(reply)
                 else:
                     state = self._advance(kind, state, self._judge(state, self.members[node], reply, take))
+            state = self._give_turns(kind, state, pending)
             state = self._advance(kind, state, Ticked(self.clock.now()))
         self.transport.cancel(pending)
         self._overdue |= pending
         return state
+
+    def _give_turns(self, kind: str, state: Round, pending: dict[str, int]) -> Round:
+        """At the deadline, give up on the sites that hang; those that queue behind them in a process get their own time."""
+        now = self.clock.now()
+        queued = self.transport.queued(pending) if now >= state.deadline else frozenset()
+        if not queued:
+            return state
+        hanging = {message_id: node for message_id, node in pending.items() if message_id not in queued}
+        for message_id, node in hanging.items():
+            self._overdue[message_id] = pending.pop(message_id)
+            state = self._advance(kind, state, Failed(self.members[node].name, state.late()))
+        self.transport.cancel(hanging)
+        return self._advance(kind, state, Extended(now + self.deadline_s))
 
     def _judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
         if reply.error is not None:

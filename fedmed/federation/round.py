@@ -46,7 +46,14 @@ class Ticked:
     now: float
 
 
-Event = Answered | Failed | Refused | Ticked
+@dataclass(frozen=True)
+class Extended:
+    """Sites that had no turn yet, behind one that hung, are given their time: waiting ends at `deadline` now."""
+
+    deadline: float
+
+
+Event = Answered | Failed | Refused | Ticked | Extended
 
 
 class Instruction(Enum):
@@ -94,8 +101,11 @@ class Round:
 
     def missing(self) -> dict[str, str]:
         """Every site that did not answer and why."""
-        late = f"no answer by the deadline of {self.deadline_s:g} s"
-        return {**self.failed, **dict.fromkeys(self.waiting(), late)}
+        return {**self.failed, **dict.fromkeys(self.waiting(), self.late())}
+
+    def late(self) -> str:
+        """What is said of a site that has had its time."""
+        return f"no answer by the deadline of {self.deadline_s:g} s"
 
     def verdict(self) -> Verdict:
         """How the round stands; decided once it is closed."""
@@ -127,6 +137,8 @@ def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
         if state.is_closed or event.now < state.deadline:
             return state, []
         return replace(state, is_closed=True), [Instruction.CLOSE]
+    if isinstance(event, Extended):
+        return (state if state.is_closed else replace(state, deadline=event.deadline)), []
     if state.is_closed or not state.is_waiting_for(event.site):
         return state, [Instruction.DROP]
     match event:

@@ -15,6 +15,7 @@ from fedmed.wire.tensors import Tensors
 WEIGHT_KEY = "num-examples"
 NAMES_SHOWN = 3
 MAX_WHOLE = 2**63 - 1
+MAX_MAGNITUDE = 1e28  # times 10^10 cases still below the largest float32
 MAX_METRICS, MAX_NAME = 100, 100
 
 
@@ -32,6 +33,10 @@ def check(update: Tensors, model: Tensors, metrics: Mapping[str, Any], declared:
         if not is_finite(value):
             count = int(np.size(value) - np.isfinite(value).sum())
             raise UpdateRefused(f"{count} of {value.size} values of tensor {name!r} are not finite (NaN or infinite)")
+        if (largest := extreme(value)) > MAX_MAGNITUDE:
+            raise UpdateRefused(
+                f"tensor {name!r} holds values up to {largest:.3g}; allowed: up to {MAX_MAGNITUDE:g}, that sums stay finite"
+            )
     if max_norm is not None and (norm := distance(update, model)) > max_norm:
         raise UpdateRefused(f"the update's L2 norm is {norm:.4g}; allowed: at most {max_norm:g}")
 
@@ -64,6 +69,17 @@ def is_finite(value: NDArray[np.generic]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         square = np.dot(flat, flat)
     return bool(np.isfinite(square)) or bool(np.isfinite(flat).all())
+
+
+def extreme(value: NDArray[np.generic]) -> float:
+    """The largest magnitude of finite floats where it may matter, else 0; one pass without a temporary in the usual case."""
+    if not np.issubdtype(value.dtype, np.floating):
+        return 0.0
+    flat = value.reshape(-1)
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.dot(flat, flat)):  # then no float32 exceeds 2e19
+            return 0.0
+    return float(np.abs(flat).max())
 
 
 def distance(update: Tensors, model: Tensors) -> float:

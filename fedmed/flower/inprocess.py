@@ -130,6 +130,10 @@ class InProcessGrid(Grid):
         if self._lanes:
             wait([lane.connection for lane in self._lanes], min(timeout_s, LONGEST_WAIT_S))
 
+    def queued(self, message_ids: Iterable[str]) -> frozenset[str]:
+        """Those of the messages that still wait behind others of their process."""
+        return frozenset(message_ids) & frozenset[str]().union(*(lane.queued() for lane in self._lanes))
+
     def cancel(self, message_ids: Iterable[str]) -> None:
         """Give up on these messages; processes that work on them are replaced."""
         ids = frozenset(message_ids)

@@ -195,6 +195,10 @@ class Lane:
         self._done.popleft()
         self.dispatch()
 
+    def queued(self) -> frozenset[str]:
+        """Messages that the process has not been given."""
+        return frozenset(task.id for task in self._queue)
+
     def cancel(self, ids: frozenset[str]) -> None:
         """Forget these messages; a process that works on one of them is stopped and replaced."""
         self._queue = deque(task for task in self._queue if task.id not in ids)

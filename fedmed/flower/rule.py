@@ -70,6 +70,7 @@ class Rule:
         weighted_by_cases = getattr(strategy, "weighted_by_key", WEIGHT_KEY) == WEIGHT_KEY
         self.streams = weighted_by_cases and any(own is base.aggregate_train for base in MEANS)
         self._is_plain_mean = own is flower.FedAvg.aggregate_train
+        self._summary: dict[str, Any] | None = None  # of a rule that has seen every answer itself
 
     @property
     def name(self) -> str:
@@ -95,9 +96,10 @@ class Rule:
             return mean
         given = list(taken) if mean is None else [Taken(taken[0].node, _mean_metrics(taken), mean)]
         try:
-            record, _ = self.strategy.aggregate_train(number, [_message(one) for one in given])
+            record, numbers = self.strategy.aggregate_train(number, [_message(one) for one in given])
         except AppExitException as error:  # the root of what Flower's strategies raise on purpose
             raise FederationError(f"{self.name} made no model in round {number}: {error}") from error
+        self._summary = dict(numbers) if numbers and mean is None else None
         if record is None:
             raise FederationError(f"{self.name} made no model from {len(taken)} answers of round {number}")
         made = arrays.views(record)
@@ -109,6 +111,8 @@ class Rule:
         """The strategy's own summary of the answers' numbers."""
         if not taken:
             return {}
+        if kind == MessageType.TRAIN and self._summary is not None:
+            return self._summary
         if kind == MessageType.TRAIN:
             summarise = getattr(self.strategy, "train_metrics_aggr_fn", None)
             contents = [_message(Taken(one.node, one.metrics)).content for one in taken]

@@ -80,6 +80,10 @@ class Transport:
         else:
             self._clock.sleep(max(0.0, min(wait_s, POLL_S)))
 
+    def queued(self, ids: Iterable[str]) -> frozenset[str]:
+        """Those of `ids` that no site has begun to work on; empty on a grid that does not tell."""
+        return self._own.queued(ids) if self._own else frozenset()
+
     def cancel(self, ids: Iterable[str]) -> None:
         """Stop waiting for these; an in-process site that still works on one is stopped."""
         if self._own:

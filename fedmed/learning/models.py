@@ -126,7 +126,10 @@ def build(name: str, inputs: Sequence[int], outputs: int, options: dict[str, Any
             f"task.model_options: {', '.join(unknown)} unknown to {name}; allowed: {', '.join(allowed) or 'none'}"
         )
     try:
-        return factory(list(inputs), outputs, **options)
+        model = factory(list(inputs), outputs, **options)
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, *inputs))
+        return model.train()
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigError(f"model {name} cannot be built for inputs of shape {list(inputs)}: {error}") from error
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fedmed.config.scenario import Scenario
-from fedmed.errors import DataError
-from fedmed.learning import tasks, weights
+from fedmed.errors import ConfigError, DataError
+from fedmed.learning import augment, tasks, weights
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.order import ModelSpec, Order, Preparation
 from fedmed.preprocess.moments import Moments
@@ -125,8 +126,17 @@ def make(scenario: Scenario, sites: list[Described]) -> Plan:
                     f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
                 )
     counts = np.sum([site.class_counts for site in sites], axis=0)
+    _try_out(task.augment, first.inputs)
     spec = ModelSpec(name=task.model, options=scenario.task.model_options, inputs=first.inputs, classes=len(counts))
     return Plan(scenario, spec, preparation(scenario, sites), class_weights(task.class_weights, counts), task.augment)
+
+
+def _try_out(name: str, inputs: tuple[int, ...]) -> None:
+    """Raise ConfigError for an augmentation that inputs of this shape cannot have."""
+    try:
+        augment.TABLE[name](torch.zeros(2, *inputs), torch.Generator())
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ConfigError(f"task.augment: {name} cannot be applied to inputs of shape {list(inputs)}: {error}") from error
 
 
 def preparation(scenario: Scenario, sites: list[Described]) -> Preparation:

@@ -74,6 +74,10 @@ def check_names(scenario: Scenario) -> None:
     tasks.resolve(scenario.task)
     build(scenario.strategy.name, scenario.strategy.options, MANY_SITES)
     reader_named(scenario.data.reader)
+    if scenario.engine.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "engine.device: got cuda, but PyTorch sees no GPU here; allowed: cpu, or auto to take one if there is"
+        )
 
 
 def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: Clock) -> dict[str, Any]:

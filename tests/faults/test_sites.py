@@ -81,3 +81,9 @@ def test_sites_in_the_caller_may_raise_and_lie_too(faulty, folder):
     plan = {"north": {"train 2": "raises"}, "south": {"train 3": "sends NaN"}}
     report = faulty(plan, folder, "rounds=3", "engine.workers=0")
     assert report["sites_missing"] == {"2": ["north"], "3": ["south"]}
+
+
+def test_sites_that_queue_behind_a_hanging_one_still_have_their_time(faulty, folder):
+    report = faulty({"north": {"train 2": "hangs"}}, folder, "rounds=3", DEADLINE, QUORUM, "engine.workers=1")
+    assert report["sites_missing"] == {"2": ["north"]}
+    assert report["rounds"][1]["joined"] == ["south", "west"]

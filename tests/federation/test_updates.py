@@ -135,7 +135,10 @@ def test_the_norm_runs_over_all_tensors():
     assert distance(far, MODEL) == pytest.approx(math.sqrt(9 + 16 + 1))
 
 
-def test_a_finite_update_too_far_for_its_square_is_refused():
-    assert "norm is inf" in refused(update(b=np.full(4, 1e200)), max_norm=1e6)
+def test_a_finite_update_too_large_to_be_summed_is_refused():
+    for size, dtype in ((1e200, np.float64), (3e38, np.float32), (-3e38, np.float32)):
+        name = "b" if dtype is np.float64 else "w"
+        like = update()[name]
+        assert "allowed: up to 1e+28" in refused(update(**{name: np.full(like.shape, size, dtype)}))
     huge = np.full((3, 4), 3e38, np.float32)
     assert "allowed: at most 1e+06" in refused(update(w=huge), max_norm=1e6)
