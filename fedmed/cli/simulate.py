@@ -35,7 +35,10 @@ def run(options: Options) -> None:
     """Run a simulation; Ctrl-C says how to go on and passes through."""
     scenario = _scenario(options)
     out = options.out or free_folder(scenario.name)
-    from fedmed.simulate.run import Request, simulate  # torch and Flower: only once the scenario is sound
+    from fedmed.simulate import engines  # Flower and, below, PyTorch: only once the scenario is sound
+
+    engines.warm_up(scenario.engine)  # the site processes import PyTorch while this one does
+    from fedmed.simulate.run import Request, simulate
 
     with Watcher(out) as watcher:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from fedmed.store.commits import Commit
 from fedmed.wire import tensors as wire
 
 MODEL = "model.safetensors"
+METRICS = "torchmetrics.functional.classification"
 MANY_SITES = 1_000_000  # how many there are is known later
 
 
@@ -92,6 +95,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()
         loads = [float(len(site.train)) for site in sites]
+        Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
         engines.run(scenario, facts["workers"], folder.path, folder.sites, loads)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
