@@ -2,7 +2,7 @@
 
     scripts/bench spine [--json]
 
-About twenty minutes on two cores. The parts are benchmarks of their own: flamby_heart, accuracy, overhead, kill_resume.
+About fifteen minutes on two cores. The parts are benchmarks of their own: flamby_heart, accuracy, overhead, kill_resume.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Watcher:
     def _news(self) -> Iterator[dict[str, Any]]:
         try:
             file = self._path.open("rb")
-        except FileNotFoundError:  # not there yet, or withdrawn with a run that came to nothing
+        except OSError:  # not there yet, withdrawn with a run that came to nothing, or never to be
             return
         with file:
             file.seek(self._seen)

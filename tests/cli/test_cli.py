@@ -156,3 +156,12 @@ def test_a_report_of_nothing_is_an_error_of_the_store(said, tmp_path):
     code, out, err = said("report", tmp_path / "nowhere")
     assert (code, out) == (5, "")
     assert "nowhere" in err
+
+
+def test_a_file_as_output_folder_is_one_message_and_no_traceback(fedmed, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    done = fedmed("simulate", "demo", "--out", tmp_path / "taken")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "cannot be a folder" in done.stderr
+    assert (tmp_path / "taken").read_text() == "mine"
