@@ -82,17 +82,25 @@ def heart() -> list[Row]:
 
 
 def pneumonia() -> list[Row]:
-    """Three Dirichlet partitions, the official test split, threshold .5."""
+    """Three Dirichlet partitions, the official test split, threshold .5; and three others, since the bar is close.
+
+    The first three are those of `partition.seed` 0, 1, 2; the others those that the run's own seed 0, 1, 2 makes.
+    """
+    return _partitions("partition seeds 0-2", "data.partition.seed={}") + _partitions("run seeds 0-2")
+
+
+def _partitions(label: str, *settings: str) -> list[Row]:
     reports, seconds = [], []
     for seed in (0, 1, 2):
-        reports.append(run("pneumonia", f"seed={seed}", f"data.partition.seed={seed}", "evaluation.baselines=false"))
+        given = [setting.format(seed) for setting in settings]
+        reports.append(run("pneumonia", f"seed={seed}", *given, "evaluation.baselines=false"))
         seconds.append(reports[-1]["seconds"]["phases"]["federate"])
     rows = []
     for name, bar, stretch in (("auc", 0.953, 0.962), ("accuracy", 0.875, 0.895)):
         found = [value(report, name) for report in reports]
         unit = f"{' '.join(f'{v:.3f}' for v in found)}, stretch {stretch}: {'holds' if mean(found) >= stretch else 'missed'}"
-        rows.append(make_row(f"pneumonia {name}, mean of 3", mean(found), unit, f">= {bar}", mean(found) >= bar))
-    rows.append(make_row("pneumonia training, longest", max(seconds), "s", "<= 120", max(seconds) <= 120))
+        rows.append(make_row(f"pneumonia {name}, {label}", mean(found), unit, f">= {bar}", mean(found) >= bar))
+    rows.append(make_row(f"pneumonia training, longest, {label}", max(seconds), "s", "<= 120", max(seconds) <= 120))
     return rows
 
 
