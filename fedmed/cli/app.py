@@ -11,6 +11,7 @@ import click
 import typer
 
 from fedmed import __version__
+from fedmed.cli.data import data
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
 
@@ -85,6 +86,9 @@ def schema(as_json: Json = False) -> None:
     from fedmed.config.allowed import schema as schema_of
 
     sys.stdout.write(json.dumps(schema_of(), indent=None if as_json else 2) + "\n")
+
+
+app.add_typer(data, name="data")
 
 
 def _say(facts: dict[str, Any], as_json: bool) -> None:

@@ -1,0 +1,61 @@
+"""Why a file or series is set aside: a word for machines, a sentence for the person who must decide about it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from fedmed.errors import DataError
+
+
+class Reason(str, Enum):
+    """Machine-readable reasons; the value is what `fedmed data scan --json` and the quarantine show."""
+
+    TOO_LARGE = "too-large"
+    UNREADABLE = "unreadable"
+    NO_TRANSFER_SYNTAX = "no-transfer-syntax"
+    UNKNOWN_TRANSFER_SYNTAX = "unknown-transfer-syntax"
+    NO_DECODER = "no-decoder"
+    BAD_ATTRIBUTE = "bad-attribute"
+    TRUNCATED = "truncated"
+    DECODE_FAILED = "decode-failed"
+    NO_GEOMETRY = "no-geometry"
+    MIXED_SHAPE = "mixed-shape"
+    MIXED_ORIENTATION = "mixed-orientation"
+    MIXED_SPACING = "mixed-spacing"
+    MIXED_MEANING = "mixed-meaning"
+    BAD_ORIENTATION = "bad-orientation"
+    DUPLICATE_SLICES = "duplicate-slices"
+    MISSING_SLICES = "missing-slices"
+    IRREGULAR_SPACING = "irregular-spacing"
+    BURNED_IN_TEXT = "burned-in-text"
+
+
+SENTENCES: dict[Reason, str] = {
+    Reason.TOO_LARGE: "It is larger than the limits allow to be opened.",
+    Reason.UNREADABLE: "It begins like DICOM but cannot be read to its end.",
+    Reason.NO_TRANSFER_SYNTAX: "It does not say how its pixels are encoded, and that is never guessed.",
+    Reason.UNKNOWN_TRANSFER_SYNTAX: "Its pixels are encoded in a way that is not in the standard.",
+    Reason.NO_DECODER: "No installed decoder reads its compression.",
+    Reason.BAD_ATTRIBUTE: "An attribute that decides about its pixels is missing or makes no sense.",
+    Reason.TRUNCATED: "Its pixels are shorter than its header says.",
+    Reason.DECODE_FAILED: "Its pixels could not be decoded.",
+    Reason.NO_GEOMETRY: "It does not say where in the patient its slices lie.",
+    Reason.MIXED_SHAPE: "Its slices have different numbers of rows or columns.",
+    Reason.MIXED_ORIENTATION: "Its slices do not lie parallel.",
+    Reason.MIXED_SPACING: "Its slices have different pixel spacings.",
+    Reason.MIXED_MEANING: "Its slices do not show the same quantity, so their values cannot be compared.",
+    Reason.BAD_ORIENTATION: "The directions of its rows and columns are no right angle of unit length.",
+    Reason.DUPLICATE_SLICES: "Two of its slices lie at the same place.",
+    Reason.MISSING_SLICES: "Slices are missing between those that are there.",
+    Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
+    Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
+}
+
+
+class Untrusted(DataError):
+    """One file or series cannot be trusted; it is set aside, and everything else goes on."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """`detail` says what was found and what was expected, without a patient's name or identifier."""
+        super().__init__(f"{SENTENCES[reason]} {detail}")
+        self.reason, self.detail = reason, detail

@@ -1,0 +1,1 @@
+"""Keys and what they protect: the only room that knows `cryptography`."""
