@@ -19,6 +19,8 @@ class Plane:
     """Direction of increasing row index: the second half."""
     spacing_mm: tuple[float, float] | None
     """Between rows, between columns (PS3.3 10.7.1.3)."""
+    thickness_mm: float | None = None
+    """Slice Thickness: what a single slice stands for. It is not the distance between slices, which may overlap."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Reason(str, Enum):
     DUPLICATE_SLICES = "duplicate-slices"
     MISSING_SLICES = "missing-slices"
     IRREGULAR_SPACING = "irregular-spacing"
+    SHIFTED_SLICES = "shifted-slices"
+    COLOUR = "colour"
     BURNED_IN_TEXT = "burned-in-text"
 
 
@@ -48,6 +50,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.DUPLICATE_SLICES: "Two of its slices lie at the same place.",
     Reason.MISSING_SLICES: "Slices are missing between those that are there.",
     Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
+    Reason.SHIFTED_SLICES: "Its slices do not lie on one straight line.",
+    Reason.COLOUR: "Its pixels are colours, which measure nothing that slices could share.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
 }
 

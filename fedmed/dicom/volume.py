@@ -23,7 +23,7 @@ class Volume:
     affine: NDArray[np.float64]
     """`(4, 4)`: index `(d, h, w, 1)` -> patient `(x, y, z, 1)` in mm, LPS+; a gantry tilt stays in it as shear."""
     spacing_mm: tuple[float, float, float]
-    """Between slices (along the normal), rows, columns."""
+    """Between slices (along the normal), rows, columns; NaN where the file does not say, and then 1 in the affine."""
     modality: str
     study: str
     series: str
@@ -31,3 +31,5 @@ class Volume:
     patient: str
     pixel_sha256: str
     """Over the decoded samples of all slices in their order: the volume's name in caches."""
+    located: bool = True
+    """False: the affine only scales one picture (a radiograph), whose place in the patient is unknown."""
