@@ -55,6 +55,9 @@ SENTENCES: dict[Reason, str] = {
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
 }
 
+OVERRULABLE = frozenset({Reason.BURNED_IN_TEXT, Reason.IRREGULAR_SPACING, Reason.SHIFTED_SLICES})
+"""What a person who has looked may overrule: judgements. What is missing or cannot be decoded stays so whoever looks."""
+
 
 class Untrusted(DataError):
     """One file or series cannot be trusted; it is set aside, and everything else goes on."""
