@@ -111,9 +111,9 @@ def _write_study(path: Path, scanner: Scanner, patient: str, opacity: bool, rng:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = storage
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = _uid(identity, "image")
-    dataset.StudyInstanceUID = _uid(identity, "study")
-    dataset.SeriesInstanceUID = _uid(identity, "series")
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid(identity, "image")
+    dataset.StudyInstanceUID = uid(identity, "study")
+    dataset.SeriesInstanceUID = uid(identity, "series")
     _describe(dataset, scanner, patient)
     _store_pixels(dataset, scanner, image)
     dataset.save_as(path, enforce_file_format=True)
@@ -166,7 +166,7 @@ def _store_pixels(dataset: Dataset, scanner: Scanner, image: NDArray[np.float32]
     dataset.PixelData = stored.astype("<i2" if scanner.signed else "<u2").tobytes()
 
 
-def _uid(identity: str, level: str) -> UID:
+def uid(identity: str, level: str) -> UID:
     """A UID of the UUID form (PS3.5 B.2), the same for the same identity."""
     digest = hashlib.sha256(f"{identity}/{level}".encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:15], 'big')}")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.dicom.lesions import Lesion, fill
+
+coordinate = st.floats(-20, 20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    columns=st.lists(st.tuples(coordinate, coordinate, coordinate), min_size=4, max_size=4),
+    index=st.tuples(st.integers(-3, 12), st.integers(-3, 14), st.integers(-3, 16)),
+    radius=st.floats(0.5, 60),
+)
+def test_a_lesion_fills_the_voxels_whose_centre_is_within_its_radius_on_any_grid(columns, index, radius):
+    affine = np.eye(4)
+    affine[:3] = np.array(columns).T
+    if abs(np.linalg.det(affine[:3, :3])) < 1:
+        return
+    shape = (10, 12, 14)
+    centre = (affine @ [*index, 1])[:3] + 0.1234
+    voxels = np.zeros(shape, np.float32)
+    mask = fill(voxels, affine, shape, [Lesion(tuple(centre.tolist()), radius, 77.0)])
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), np.ones(1), indexing="ij"), axis=-1)[..., 0, :]
+    distance = np.linalg.norm((grid @ affine.T)[..., :3] - centre, axis=-1)
+    sure = np.abs(distance - radius) > 1e-6
+    np.testing.assert_array_equal(mask[sure], (distance <= radius)[sure])
+    np.testing.assert_array_equal(voxels, np.where(mask, np.float32(77), np.float32(0)))
+
+
+def test_the_volume_of_a_lesion_is_that_of_a_ball():
+    mask = fill(None, np.diag([1.0, 1.0, 1.0, 1.0]), (50, 50, 50), [Lesion((25, 25, 25), 20)])
+    assert abs(mask.sum() / (4 / 3 * math.pi * 20**3) - 1) < 0.01
+
+
+def test_lesions_beside_the_volume_change_nothing():
+    assert not fill(np.zeros((5, 5, 5)), np.eye(4), (5, 5, 5), [Lesion((60, 2, 2), 5), Lesion((-60, 2, 2), 5)]).any()
