@@ -8,7 +8,7 @@ Position (Patient) is projected on the normal of Image Orientation (Patient) (PS
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,8 @@ class Tolerance:
     """
 
     place_mm: float = 0.05
-    """Of a slice from its place on the even grid between the first and the last: what one decimal of mm cuts off."""
+    """Of a slice along the normal from its place on the even grid between the first and the last, and in its own plane from
+    the line through them: what one decimal of mm cuts off."""
     place_share_least: float = 0.01
     """Of the distance between slices: a slice may stray by that much even where it is more than `place_mm`."""
     place_share_most: float = 0.1
@@ -67,8 +68,11 @@ class Grid:
     """False: the affine only scales a picture; where in the patient it lies is unknown."""
 
 
-def arrange(planes: Sequence[Plane], tolerance: Tolerance = TOLERANCE) -> Grid:
+def arrange(planes: Sequence[Plane], tolerance: Tolerance = TOLERANCE, overruled: Collection[Reason] = ()) -> Grid:
     """The grid of one or more slices, whatever order they come in.
+
+    `overruled` are reasons that a person decided to let pass, of IRREGULAR_SPACING and SHIFTED_SLICES: the slices are then
+    taken to lie on the even grid between the first and the last.
 
     The affine's first column is the step from slice to slice, (last - first) / (D - 1), so that slices which are shifted
     along themselves by a tilted gantry keep their shear. One slice gets the thickness that its header gives.
@@ -84,8 +88,10 @@ def arrange(planes: Sequence[Plane], tolerance: Tolerance = TOLERANCE) -> Grid:
     order = np.argsort(along, kind="stable")
     first, gap_mm, step = positions[order[0]], math.nan, normal
     if len(planes) > 1:
-        gap_mm = _even_gap(along[order], tolerance)
-        step = _straight_step(positions[order], normal, gap_mm, tolerance)
+        gap_mm = _even_gap(along[order], tolerance, overruled)
+        step = (positions[order[-1]] - first) / (len(planes) - 1)
+        if Reason.SHIFTED_SLICES not in overruled:
+            _refuse_shifted(positions[order], along[order], step, gap_mm, tolerance)
     elif planes[0].thickness_mm is not None:
         gap_mm = planes[0].thickness_mm
         step = normal * gap_mm
@@ -156,7 +162,7 @@ def _spacing(spacings: Floats, tolerance: Tolerance) -> Floats:
     return np.asarray(spacings[0], dtype=np.float64)
 
 
-def _even_gap(along: Floats, tolerance: Tolerance) -> float:
+def _even_gap(along: Floats, tolerance: Tolerance, overruled: Collection[Reason]) -> float:
     """The distance between slices, of their ascending places `(D,)` on the normal."""
     gaps = np.diff(along)
     near = gaps <= tolerance.same_place_mm
@@ -168,7 +174,10 @@ def _even_gap(along: Floats, tolerance: Tolerance) -> float:
     strayed = np.abs(along - (along[0] + gap * np.arange(len(along))))
     if (strayed <= tolerance.place(gap)).all():
         return gap
-    raise _uneven(along, gaps, tolerance)
+    refusal = _uneven(along, gaps, tolerance)
+    if refusal.reason is Reason.IRREGULAR_SPACING and refusal.reason in overruled:
+        return gap
+    raise refusal
 
 
 def _uneven(along: Floats, gaps: Floats, tolerance: Tolerance) -> Untrusted:
@@ -194,23 +203,20 @@ def _uneven(along: Floats, gaps: Floats, tolerance: Tolerance) -> Untrusted:
     )
 
 
-def _straight_step(positions: Floats, normal: Floats, gap: float, tolerance: Tolerance) -> Floats:
-    """From one slice to the next, of positions `(D, 3)` in order; all must lie on one line."""
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    off = np.linalg.norm(positions - (positions[0] + np.arange(len(positions))[:, None] * step), axis=1)
+def _refuse_shifted(positions: Floats, along: Floats, step: Floats, gap: float, tolerance: Tolerance) -> None:
+    """Positions `(D, 3)`, `along` `(D,)` on the normal, must lie on the line that goes by `step` from each to the next."""
+    line = positions[0] + ((along - along[0]) / gap)[:, None] * step
+    off = np.linalg.norm(positions - line, axis=1)
     allowed = tolerance.place(gap)
     if off.max() > allowed:
         raise Untrusted(
-            Reason.SHIFTED_SLICES,
-            f"One lies {off.max():.3f} mm beside the line through the others; at most {allowed:.3f} mm.",
+            Reason.SHIFTED_SLICES, f"One lies {off.max():.3f} mm off the line through them; at most {allowed:.3f} mm."
         )
     lean = math.degrees(math.acos(min(1.0, gap / float(np.linalg.norm(step)))))
     if lean > tolerance.lean_degrees:
         raise Untrusted(
-            Reason.SHIFTED_SLICES,
-            f"Their line leans {lean:.1f} degrees off the normal; at most {tolerance.lean_degrees:g}.",
+            Reason.SHIFTED_SLICES, f"Their line leans {lean:.1f} degrees off the normal; at most {tolerance.lean_degrees:g}."
         )
-    return np.asarray(step, dtype=np.float64)
 
 
 def _number(count: int, what: str) -> str:

@@ -16,42 +16,16 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.dicom.case import Case, Level
 from fedmed.dicom.reasons import OVERRULABLE, SENTENCES, Reason
 from fedmed.errors import ConfigError, StoreError
 from fedmed.wire.canonical import canonical, digest
 
-Level = Literal["file", "series", "study"]
 ID_LETTERS = 16
 MOST_BYTES = 256 * 1024  # of one record; longer ones are not ours
-
-
-@dataclass(frozen=True)
-class Case:
-    """Something that cannot be trusted."""
-
-    level: Level
-    subject: str
-    """What it is, the same at every scan: a path, a series UID and stack, a study UID."""
-    reason: Reason
-    detail: str
-    """What was found and what was expected; no patient's name or number."""
-    where: str
-    """The path of the file, or of the folder that holds the series."""
-    sha256: str
-    """Of the bytes of its files: whatever changes them ends a release."""
-
-    @property
-    def id(self) -> str:
-        """Its name in the quarantine, the same at every scan."""
-        return digest([self.level, self.subject])[:ID_LETTERS]
-
-    @property
-    def mark(self) -> str:
-        """What a release of it holds for: this reason and these bytes."""
-        return digest([self.reason.value, self.sha256])[:ID_LETTERS]
 
 
 @dataclass(frozen=True)
@@ -73,16 +47,21 @@ class Record:
     """Seconds since 1970."""
     release: Release | None = None
 
+    @property
+    def id(self) -> str:
+        """Its name in the quarantine."""
+        return name_of(self.case.level, self.case.subject)
+
     def as_json(self) -> dict[str, Any]:
         """For programs and for the terminal."""
         facts = asdict(self.case) | {"reason": self.case.reason.value, "sentence": SENTENCES[self.case.reason]}
         released = asdict(self.release) if self.release else None
-        return {"id": self.case.id, **facts, "since": self.since, "release": released, "releasable": releasable(self.case)}
+        return {"id": self.id, **facts, "since": self.since, "release": released, "releasable": self.case.releasable}
 
 
-def releasable(case: Case) -> bool:
-    """Whether a person may overrule the reason: never where bytes are missing or cannot be decoded."""
-    return case.reason in OVERRULABLE
+def name_of(level: Level, subject: str) -> str:
+    """The id of a record: the same at every scan."""
+    return digest([level, subject])[:ID_LETTERS]
 
 
 class Quarantine:
@@ -93,7 +72,7 @@ class Quarantine:
 
     def set_aside(self, case: Case) -> Record:
         """Keep a record of the case, unless there is the same already. Raises StoreError where the disk refuses."""
-        path = self._path(case.id)
+        path = self._path(name_of(case.level, case.subject))
         try:
             known = self._read(path)
             if known.case == case:
@@ -105,11 +84,11 @@ class Quarantine:
 
     def allows(self, case: Case) -> bool:
         """Whether a person released this case, for this reason and with these very bytes."""
-        return releasable(case) and self._release_of(case) is not None
+        return case.releasable and self._release_of(case) is not None
 
     def lift(self, level: Level, subject: str) -> None:
         """Forget the record of what is sound now; releases are kept."""
-        self._path(digest([level, subject])[:ID_LETTERS]).unlink(missing_ok=True)
+        self._path(name_of(level, subject)).unlink(missing_ok=True)
 
     def records(self) -> tuple[list[Record], list[str]]:
         """All cases, the oldest first, and what was wrong with the records that cannot be read."""
@@ -122,7 +101,7 @@ class Quarantine:
                 continue
             except StoreError as error:
                 faults.append(str(error))
-        return sorted(found, key=lambda record: (record.since, record.case.id)), faults
+        return sorted(found, key=lambda record: (record.since, record.id)), faults
 
     def record(self, name: str) -> Record:
         """The case whose id is or begins with `name`. Raises ConfigError where that names none or several."""
@@ -143,20 +122,21 @@ class Quarantine:
         record = self.record(name)
         if not who.strip() or not why.strip():
             raise ConfigError("a release names who decides and why; both are kept in the record")
-        if not releasable(record.case):
+        if not record.case.releasable:
             may = ", ".join(sorted(reason.value for reason in OVERRULABLE))
             raise ConfigError(
-                f"{record.case.id} is set aside as {record.case.reason.value}, which no person can overrule (only: {may}); "
+                f"{record.id} is set aside as {record.case.reason.value}, which no person can overrule (only: {may}); "
                 "mend or export the files anew"
             )
         self._write(self._release_path(record.case), asdict(Release(who.strip(), why.strip(), self._clock.unix())))
-        return self._read(self._path(record.case.id))
+        return self._read(self._path(record.id))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
     def _release_path(self, case: Case) -> Path:
-        return self.folder / f"{case.id}.{case.mark}.release"
+        mark = digest([case.reason.value, case.sha256])[:ID_LETTERS]
+        return self.folder / f"{name_of(case.level, case.subject)}.{mark}.release"
 
     def _paths(self) -> Iterable[Path]:
         return sorted(self.folder.glob("[0-9a-f]*.json"))
@@ -169,9 +149,10 @@ class Quarantine:
             since = float(body["since"])
         except (LookupError, TypeError, ValueError) as error:
             raise StoreError(f"{path}: is no record of the quarantine ({type(error).__name__}: {error})") from error
-        if path.stem != case.id:
-            raise StoreError(f"{path}: is the record {case.id}, moved here")
-        return Record(case, since, self._release_of(case))
+        record = Record(case, since, self._release_of(case))
+        if path.stem != record.id:
+            raise StoreError(f"{path}: is the record {record.id}, moved here")
+        return record
 
     def _release_of(self, case: Case) -> Release | None:
         """None also where the release is damaged: what cannot be read sets nobody's data free."""

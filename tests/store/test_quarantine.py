@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.dicom.case import Case
 from fedmed.dicom.reasons import OVERRULABLE, SENTENCES, Reason
 from fedmed.errors import ConfigError, StoreError
-from fedmed.store.quarantine import Case, Quarantine, Record, releasable
+from fedmed.store.quarantine import Quarantine, Record, name_of
 
 SHA = "ab" * 32
 
@@ -35,6 +36,10 @@ class Clock:
 
 def case(subject: str = "1.2.3", reason: Reason = Reason.IRREGULAR_SPACING, sha256: str = SHA) -> Case:
     return Case("series", subject, reason, "Gaps run from 1 to 2 mm.", "/scans/a", sha256)
+
+
+def ident(case: Case) -> str:
+    return name_of(case.level, case.subject)
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def test_what_is_set_aside_is_found_again_with_its_reason(quarantine):
 
 
 def test_setting_the_same_aside_again_keeps_the_first_date_and_the_release(quarantine):
-    name = quarantine.set_aside(case()).case.id
+    name = quarantine.set_aside(case()).id
     quarantine.release(name, "Dr. Wen", "looked at it")
     quarantine._clock.sleep(50)
     assert quarantine.set_aside(case()).since == 1000.0
@@ -77,7 +82,7 @@ def test_a_release_keeps_who_why_and_when_and_lets_the_case_pass(quarantine):
     quarantine.set_aside(case())
     assert not quarantine.allows(case())
     quarantine._clock.sleep(7)
-    quarantine.release(case().id[:5], "Dr. Wen", "the table was moved by hand")
+    quarantine.release(ident(case())[:5], "Dr. Wen", "the table was moved by hand")
     release = only(quarantine).release
     assert (release.who, release.why, release.at) == ("Dr. Wen", "the table was moved by hand", 1007.0)
     assert quarantine.allows(case())
@@ -86,7 +91,7 @@ def test_a_release_keeps_who_why_and_when_and_lets_the_case_pass(quarantine):
 @pytest.mark.parametrize("changed", [{"sha256": "cd" * 32}, {"reason": Reason.SHIFTED_SLICES}, {"subject": "1.2.4"}])
 def test_a_release_holds_for_these_bytes_this_reason_and_this_series_alone(quarantine, changed):
     quarantine.set_aside(case())
-    quarantine.release(case().id, "Dr. Wen", "looked at it")
+    quarantine.release(ident(case()), "Dr. Wen", "looked at it")
     other = dataclasses.replace(case(), **changed)
     assert not quarantine.allows(other)
     assert quarantine.set_aside(other).release is None
@@ -97,12 +102,12 @@ def test_a_release_holds_for_these_bytes_this_reason_and_this_series_alone(quara
 def test_only_judgements_can_be_overruled(quarantine, reason):
     hopeless = case(reason=reason)
     quarantine.set_aside(hopeless)
-    assert releasable(hopeless) == (reason in OVERRULABLE)
+    assert hopeless.releasable == (reason in OVERRULABLE)
     if reason in OVERRULABLE:
-        assert quarantine.release(hopeless.id, "Dr. Wen", "looked").release is not None
+        assert quarantine.release(ident(hopeless), "Dr. Wen", "looked").release is not None
         return
     with pytest.raises(ConfigError, match=f"{reason.value}, which no person can overrule"):
-        quarantine.release(hopeless.id, "Dr. Wen", "looked")
+        quarantine.release(ident(hopeless), "Dr. Wen", "looked")
     assert not quarantine.allows(hopeless)
 
 
@@ -122,16 +127,16 @@ def test_a_release_file_for_a_reason_that_cannot_be_overruled_is_ignored(quarant
 def test_a_release_needs_a_person_and_a_ground(quarantine, who, why):
     quarantine.set_aside(case())
     with pytest.raises(ConfigError, match="who decides and why"):
-        quarantine.release(case().id, who, why)
+        quarantine.release(ident(case()), who, why)
 
 
 def test_a_name_must_fit_one_record(quarantine):
     for number in range(40):
         quarantine.set_aside(case(str(number)))
-    for name in ("", "zz", case("1").id[:1]):
+    for name in ("", "zz", ident(case("1"))[:1]):
         with pytest.raises(ConfigError, match="give one id"):
             quarantine.record(name)
-    assert quarantine.record(case("7").id).case.subject == "7"
+    assert quarantine.record(ident(case("7"))).case.subject == "7"
 
 
 def test_what_is_sound_again_is_forgotten(quarantine):
@@ -147,8 +152,8 @@ def test_a_damaged_record_is_reported_and_replaced_and_a_damaged_release_frees_n
     quarantine = Quarantine(tmp_path_factory.mktemp("q"), Clock())
     quarantine.set_aside(case())
     quarantine.set_aside(case("9.9"))
-    quarantine.release(case().id, "Dr. Wen", "looked")
-    for path in (quarantine._path(case().id), quarantine._release_path(case())):
+    quarantine.release(ident(case()), "Dr. Wen", "looked")
+    for path in (quarantine._path(ident(case())), quarantine._release_path(case())):
         data = bytearray(path.read_bytes())
         at %= len(data)
         data[at] ^= byte
@@ -156,7 +161,7 @@ def test_a_damaged_record_is_reported_and_replaced_and_a_damaged_release_frees_n
     records, faults = quarantine.records()
     assert [record.case.subject for record in records] == ["9.9"]
     assert len(faults) == 1
-    assert str(quarantine._path(case().id)) in faults[0]
+    assert str(quarantine._path(ident(case()))) in faults[0]
     assert not quarantine.allows(case())
     assert quarantine.set_aside(case()).case == case()
     assert not quarantine.records()[1]
@@ -164,7 +169,7 @@ def test_a_damaged_record_is_reported_and_replaced_and_a_damaged_release_frees_n
 
 def test_a_record_moved_to_another_name_is_a_fault(quarantine):
     quarantine.set_aside(case())
-    quarantine._path(case().id).rename(quarantine._path("0" * 16))
+    quarantine._path(ident(case())).rename(quarantine._path("0" * 16))
     assert "moved here" in quarantine.records()[1][0]
 
 
@@ -189,14 +194,16 @@ WRITER = """
 import sys
 from pathlib import Path
 from fedmed.clock import SystemClock
+from fedmed.dicom.case import Case
 from fedmed.dicom.reasons import Reason
-from fedmed.store.quarantine import Case, Quarantine
+from fedmed.dicom.case import Case
+from fedmed.store.quarantine import Quarantine, name_of
 quarantine = Quarantine(Path(sys.argv[1]), SystemClock())
 for n in range(60):
     case = Case("series", f"1.{n % 12}", Reason.IRREGULAR_SPACING, f"found by {sys.argv[2]}", "/scans", "ab" * 32)
     quarantine.set_aside(case)
     if n % 12 == 3:
-        quarantine.release(case.id, sys.argv[2], "looked")
+        quarantine.release(name_of("series", case.subject), sys.argv[2], "looked")
     _, faults = quarantine.records()
     assert not faults, faults
 """
