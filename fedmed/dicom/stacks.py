@@ -144,7 +144,7 @@ def _refuse_mixed(members: list[Header]) -> None:
         if header.samples != 1 or header.photometric not in GREY:
             raise Untrusted(
                 Reason.COLOUR,
-                f"One is {header.photometric} with {header.samples} samples a pixel; volumes are made of {' or '.join(GREY)}.",
+                f"One is {header.photometric} with {header.samples} samples a pixel; volumes are of {' or '.join(GREY)}.",
             )
         # The white end of MONOCHROME1 depends on the bits; else they only say how much of the words is used.
         mine, theirs = (

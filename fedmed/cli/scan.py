@@ -1,0 +1,157 @@
+"""`fedmed data scan`: what a folder holds, as a table for a person or a line of JSON an object for a program."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fedmed.clock import SystemClock
+from fedmed.dicom.reasons import SENTENCES, Reason, Status
+from fedmed.dicom.stacks import Stack
+from fedmed.dicom.survey import File, Survey, survey
+from fedmed.errors import DataError
+from fedmed.store.intake import take_in
+from fedmed.store.quarantine import Quarantine
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the command line."""
+
+    root: Path
+    quarantine: Path | None
+    pixels: bool
+    workers: int
+    as_json: bool
+
+
+def run(options: Options) -> None:
+    """Scan and print. What is quarantined is a result, not a failure."""
+    if not options.root.exists():
+        raise DataError(f"{options.root}: there is no such folder or file")
+    with Bar() as bar:
+        if options.quarantine is None:
+            found = survey(options.root, pixels=options.pixels, workers=options.workers, progress=bar)
+        else:
+            quarantine = Quarantine(options.quarantine, SystemClock())
+            found = take_in(options.root, quarantine, pixels=options.pixels, workers=options.workers, progress=bar)
+    if options.as_json:
+        for facts in (*map(file_facts, found.files), *(series_facts(found, stack) for stack in found.stacks)):
+            sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+        return
+    _show(found)
+
+
+def file_facts(file: File) -> dict[str, Any]:
+    """A file as one JSON object."""
+    return {
+        "path": file.path,
+        "status": file.status.value,
+        "reason": file.reason.value if file.reason else None,
+        "shape": file.shape,
+        "pixel_sha256": file.pixel_sha256,
+        "detail": file.detail,
+    }
+
+
+def series_facts(found: Survey, stack: Stack) -> dict[str, Any]:
+    """A series, or one of several volumes in it, as one JSON object; lengths that no file says are null."""
+    grid, refusal = stack.grid, stack.refusal
+    return {
+        "series": stack.series,
+        "stack": stack.number,
+        "status": (Status.QUARANTINED if refusal else Status.OK).value,
+        "reason": refusal.reason.value if refusal else None,
+        "shape": shape_of(found, stack) if grid else None,
+        "spacing_mm": [None if math.isnan(length) else length for length in grid.spacing_mm] if grid else None,
+        "affine": grid.affine.tolist() if grid and grid.located else None,
+        "modality": _modality(found, stack),
+        "files": len({index for index, _ in stack.frames}),
+        "detail": refusal.detail if refusal else "",
+    }
+
+
+def shape_of(found: Survey, stack: Stack) -> tuple[int, int, int]:
+    """(D, H, W) of a stack that has frames."""
+    header = found.instances[stack.frames[0][0]].header
+    return len(stack.frames), header.rows, header.columns
+
+
+def _modality(found: Survey, stack: Stack) -> str:
+    return found.instances[stack.frames[0][0]].header.modality if stack.frames else ""
+
+
+def _show(found: Survey) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("series", "modality", "slices x rows x columns", "spacing in mm", "status"):
+        table.add_column(column, overflow="fold")
+    for stack in found.stacks:
+        shape = " x ".join(map(str, shape_of(found, stack))) if stack.frames else "-"
+        spacing = " x ".join("?" if math.isnan(mm) else f"{mm:.4g}" for mm in stack.grid.spacing_mm) if stack.grid else "-"
+        table.add_row(
+            stack.subject, _modality(found, stack), shape, spacing, stack.refusal.reason if stack.refusal else "ok"
+        )
+    if found.stacks:
+        console.print(table, highlight=False)
+    console.print(_counts(found), highlight=False, markup=False)
+    series = Counter(stack.refusal.reason for stack in found.stacks if stack.refusal)
+    files = Counter(file.reason for file in found.files if file.reason)
+    for reason, count, what in (*_most(series, "series"), *_most(files, "files")):
+        console.print(f"{count} {what} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False)
+
+
+def _counts(found: Survey) -> str:
+    files = Counter(file.status.value for file in found.files)
+    sound = sum(stack.refusal is None for stack in found.stacks)
+    said = ", ".join(f"{files[status.value]} {status.value}" for status in Status if files[status.value])
+    return f"{len(found.files)} files ({said or 'none'}); {sound} of {len(found.stacks)} volumes can be used"
+
+
+def _most(counts: Counter[Reason], what: str) -> Iterable[tuple[Reason, int, str]]:
+    return [(reason, count, what) for reason, count in counts.most_common()]
+
+
+class Bar:
+    """Progress on standard error: a bar with the time left on a terminal, one line a phase elsewhere."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._terminal = console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` files are through the phase `what`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done)
+        if done == total and not self._terminal:
+            sys.stderr.write(f"{what}: {total} files\n")
