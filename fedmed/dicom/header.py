@@ -70,3 +70,5 @@ class Header:
     """Acquisition Number: parts one volume from another only where both have slices at the same places."""
     frame_kinds: tuple[tuple[str, ...], ...] = ()
     """One a frame, where frames of this file differ in `kind` (enhanced multi-frame); empty where they do not."""
+    modality_table: bool = False
+    """Stored values become modality units by a Modality LUT Sequence and not by `rescales`; see `luts`."""

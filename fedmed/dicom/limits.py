@@ -11,6 +11,8 @@ class Limits:
 
     file_bytes: int = 4 * 1024**3
     """Of a file as it lies on disk or in an archive."""
+    header_bytes: int = 256 * 1024**2
+    """Of what stands before the pixels."""
     pixels_per_frame: int = 256 * 1024**2
     """Rows x columns."""
     frames: int = 20_000
@@ -20,10 +22,10 @@ class Limits:
     """Decoded bytes per stored byte of a compressed file or archive member: more is a bomb."""
     files: int = 1_000_000
     """In one folder or archive."""
-    elements: int = 200_000
-    """Data elements of one file, nested ones included."""
+    elements: int = 2_000_000
+    """Data elements and items that are walked in one file; enhanced objects have some hundred a frame."""
     depth: int = 16
-    """Of nested sequences and of archives in folders."""
+    """Of nested sequences and of folders in folders."""
 
 
 LIMITS = Limits()

@@ -59,6 +59,24 @@ OVERRULABLE = frozenset({Reason.BURNED_IN_TEXT, Reason.IRREGULAR_SPACING, Reason
 """What a person who has looked may overrule: judgements. What is missing or cannot be decoded stays so whoever looks."""
 
 
+class Status(str, Enum):
+    """How a file ends: its pixels can be had, it is set aside, it has none, it is no DICOM."""
+
+    OK = "ok"
+    QUARANTINED = "quarantined"
+    NO_PIXELS = "no-pixels"
+    NOT_DICOM = "not-dicom"
+
+
+class NoImage(DataError):
+    """Nothing is wrong with a file, it is just no image: DICOM without pixels, or no DICOM."""
+
+    def __init__(self, status: Status, detail: str) -> None:
+        """`status` is NO_PIXELS or NOT_DICOM."""
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
 class Untrusted(DataError):
     """One file or series cannot be trusted; it is set aside, and everything else goes on."""
 

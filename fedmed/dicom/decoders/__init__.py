@@ -1,0 +1,1 @@
+"""Decoders of pixels, one file per back end."""

@@ -1,0 +1,85 @@
+"""Uncompressed pixels (PS3.5 section 8.1.1, annex A.1 to A.3, A.5), by NumPy."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.dicom.decoders.samples import clear_unused_bits, to_rgb
+from fedmed.dicom.elements import BIG_ENDIAN, GE_BIG_ENDIAN_PIXELS, PIXELS
+from fedmed.dicom.instance import Instance
+from fedmed.dicom.reasons import Reason, Untrusted
+
+
+def decode(instance: Instance, out: NDArray[np.generic], workers: int = 1) -> None:
+    """All frames into `out` `(frames, rows, columns[, samples])`, contiguous, of the dtype of the pixels."""
+    header, span = instance.header, instance.pixels
+    bits = header.bits_allocated if header.bits_allocated > 1 else 1
+    subsampled = header.photometric == "YBR_FULL_422"
+    samples = out.size // 3 * 2 if subsampled else out.size
+    expected = -(-samples * bits // 8)
+    _refuse_length(instance, expected)
+    if header.bits_allocated == 1:
+        packed = np.frombuffer(span.source.span(span.offset, expected), np.uint8)
+        out[...] = np.unpackbits(packed, count=out.size, bitorder="little").reshape(out.shape)
+        return
+    if subsampled:
+        _expand_422(_stored(instance, samples), out)
+        to_rgb(out)
+        return
+    if header.samples > 1 and header.planar == 1:
+        planes = _stored(instance, samples).reshape(header.frames, header.samples, header.rows, header.columns)
+        out[...] = planes.transpose(0, 2, 3, 1)
+    else:
+        _read(instance, out.reshape(-1))
+    if header.photometric == "YBR_FULL":
+        to_rgb(out)
+    if span.tag == PIXELS:
+        clear_unused_bits(out, header.bits_allocated - header.bits_stored)
+
+
+def _refuse_length(instance: Instance, expected: int) -> None:
+    """Too short is cut off; a tail shorter than a frame is padding; whole frames more contradict the header."""
+    header, span = instance.header, instance.pixels
+    there = span.source.size - span.offset
+    claimed = there if span.length is None else min(span.length, there)
+    if claimed < expected:
+        raise Untrusted(Reason.TRUNCATED, f"{claimed} bytes of pixels are there; {expected} were expected.")
+    if header.photometric == "YBR_FULL_422" and claimed >= expected // 2 * 3:
+        raise Untrusted(Reason.BAD_ATTRIBUTE, f"{claimed} bytes are too many for YBR_FULL_422, which has {expected}.")
+    there = claimed * header.frames // expected
+    if span.length is not None and claimed > expected + expected % 2 and there > header.frames:
+        raise Untrusted(Reason.BAD_ATTRIBUTE, f"Its pixels are those of {there} frames and its header says {header.frames}.")
+
+
+def _stored(instance: Instance, count: int) -> NDArray[np.generic]:
+    from fedmed.dicom.pixels import pixel_dtype
+
+    values = np.empty(count, pixel_dtype(instance))
+    _read(instance, values)
+    return values
+
+
+def _read(instance: Instance, values: NDArray[np.generic]) -> None:
+    """From the source into `values`, then into this machine's byte order."""
+    span, header = instance.pixels, instance.header
+    if header.transfer_syntax == BIG_ENDIAN and span.vr == "OW" and values.itemsize == 1:
+        # Bytes were written as words of 16 bits, so each pair stands the wrong way round.
+        words = span.source.span(span.offset, min(values.size + values.size % 2, span.source.size - span.offset))
+        swapped = np.frombuffer(bytes(words) + b"\0" * (len(words) % 2), "u2").byteswap().view(values.dtype)
+        values[...] = swapped[: values.size]
+        return
+    span.source.read_into(span.offset, memoryview(values.view(np.uint8)))  # type: ignore[arg-type]
+    big_endian = header.transfer_syntax in (BIG_ENDIAN, GE_BIG_ENDIAN_PIXELS)
+    if values.itemsize > 1 and big_endian != (sys.byteorder == "big"):
+        values.byteswap(inplace=True)
+
+
+def _expand_422(packed: NDArray[np.generic], out: NDArray[np.generic]) -> None:
+    """PS3.3 C.7.6.3.1.2: two pixels of Y, then the colour that they share."""
+    quads, pixels = packed.reshape(-1, 4), out.reshape(-1, 6)
+    pixels[:, 0], pixels[:, 3] = quads[:, 0], quads[:, 1]
+    pixels[:, 1] = pixels[:, 4] = quads[:, 2]
+    pixels[:, 2] = pixels[:, 5] = quads[:, 3]

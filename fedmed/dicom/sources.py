@@ -1,0 +1,154 @@
+"""Where DICOM files come from: a folder, an archive, one file; each opened only as far as it is read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmed.dicom.limits import LIMITS, Limits
+from fedmed.dicom.reasons import Reason, Untrusted
+
+
+@dataclass(frozen=True)
+class Source:
+    """Bytes with a name; whatever goes wrong in reading them raises Untrusted. Safe to read from several threads."""
+
+    name: str
+    """Path below the root, `archive.zip!member` inside archives."""
+    size: int
+    """Bytes of the content, unpacked."""
+    head: Callable[[int], bytes]
+    """The first so many bytes, fewer where there are not so many."""
+    read_into: Callable[[int, memoryview], None]
+    """Fills all of a buffer with the bytes from an offset on."""
+
+    def span(self, offset: int, length: int) -> bytearray:
+        """`length` bytes from `offset` on; Untrusted where the source ends before. The caller has capped `length`."""
+        buffer = bytearray(length)
+        self.read_into(offset, memoryview(buffer))
+        return buffer
+
+
+def of_file(path: Path, name: str, limits: Limits = LIMITS) -> Source:
+    """The file at `path`, opened anew at each reading; one that is replaced meanwhile is refused when it gets shorter."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        return refused(name, Reason.UNREADABLE, f"Opening it failed: {error.strerror}.")
+    if size > limits.file_bytes:
+        return refused(name, Reason.TOO_LARGE, f"It has {size} bytes; at most {limits.file_bytes} are opened.")
+
+    def head(length: int) -> bytes:
+        buffer = bytearray(min(length, size))
+        _read_file(path, 0, memoryview(buffer))
+        return bytes(buffer)
+
+    return Source(name, size, head, lambda offset, buffer: _read_file(path, offset, buffer))
+
+
+def _read_file(path: Path, offset: int, buffer: memoryview) -> None:
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            done = 0
+            while done < len(buffer):
+                got = os.preadv(number, [buffer[done:]], offset + done)
+                if got == 0:
+                    raise Untrusted(
+                        Reason.TRUNCATED, f"It ends at byte {offset + done}, before byte {offset + len(buffer)}."
+                    )
+                done += got
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise Untrusted(Reason.UNREADABLE, f"Reading it failed: {error.strerror}.") from error
+
+
+def of_bytes(name: str, content: bytes) -> Source:
+    """Content that is in memory already."""
+    return unpacked(name, len(content), lambda length: content[:length])
+
+
+def unpacked(name: str, size: int, load: Callable[[int], bytes]) -> Source:
+    """Content that must be unpacked from its beginning: `load(n)` gives its first n bytes."""
+
+    def read_into(offset: int, buffer: memoryview) -> None:
+        content = load(offset + len(buffer))
+        if len(content) < offset + len(buffer):
+            raise Untrusted(Reason.TRUNCATED, f"It ends at byte {len(content)}, before byte {offset + len(buffer)}.")
+        buffer[:] = memoryview(content)[offset : offset + len(buffer)]
+
+    return Source(name, size, load, read_into)
+
+
+def refused(name: str, reason: Reason, detail: str) -> Source:
+    """A source of which is known already that it must not be read: whoever tries is told why."""
+
+    def load(length: int) -> bytes:
+        raise Untrusted(reason, detail)
+
+    return unpacked(name, 0, load)
+
+
+def walk(root: Path, limits: Limits = LIMITS) -> Iterator[Source]:
+    """All files below `root` (or `root` itself, a file) in the order of their names, archives opened.
+
+    A link that leads out of the root is named and refused; one within it would show a file twice and is passed over, as
+    are devices, pipes and sockets. What cannot be listed is refused by name. Nothing is ever unpacked onto the disk.
+    """
+    if root.is_file():
+        yield from _file(root, root.name, limits)
+        return
+    seen = 0
+    for path, name in _below(root, root.resolve(), "", limits.depth):
+        seen += 1
+        if seen > limits.files:
+            yield refused(str(root), Reason.TOO_LARGE, f"The folder holds more than {limits.files} files.")
+            return
+        yield from path if isinstance(path, tuple) else _file(path, name, limits)
+
+
+def _below(folder: Path, root: Path, prefix: str, depth: int) -> Iterator[tuple[Path | tuple[Source], str]]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        yield (refused(prefix or ".", Reason.UNREADABLE, f"The folder cannot be listed: {error.strerror}."),), prefix
+        return
+    for entry in entries:
+        name = prefix + os.fsencode(entry.name).decode("utf-8", "backslashreplace")
+        if entry.is_symlink():
+            if not _within(Path(entry.path), root):
+                yield (refused(name, Reason.UNREADABLE, "It is a link that leads out of the folder."),), name
+        elif entry.is_dir(follow_symlinks=False):
+            if depth == 0:
+                yield (refused(name, Reason.TOO_LARGE, "Its folder lies deeper than is looked into."),), name
+            else:
+                yield from _below(Path(entry.path), root, name + "/", depth - 1)
+        elif entry.is_file(follow_symlinks=False):
+            yield Path(entry.path), name
+
+
+def _within(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _file(path: Path, name: str, limits: Limits) -> Iterator[Source]:
+    from fedmed.dicom import archives
+
+    suffix = path.suffix.lower()
+    if not stat.S_ISREG(path.stat().st_mode):
+        return
+    plain = of_file(path, name, limits)
+    if suffix == ".zip":
+        yield from archives.members(path, plain, limits)
+    elif suffix == ".zst":
+        yield archives.zstandard(plain, limits)
+    else:
+        yield plain
