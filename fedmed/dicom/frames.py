@@ -134,7 +134,17 @@ def _plane(position: Attributes, orientation: Attributes, measures: Attributes) 
         axes[:3] if axes else None,  # type: ignore[arg-type]
         axes[3:] if axes else None,  # type: ignore[arg-type]
         (spacing[0], spacing[1]) if spacing else None,
+        _thickness(measures),
     )
+
+
+def _thickness(measures: Attributes) -> float | None:
+    """Only a slice that is alone needs it, so nothing is refused for it."""
+    try:
+        thickness = measures.number(tags.THICKNESS)
+    except Untrusted:
+        return None
+    return thickness if thickness is not None and 0 < thickness < 1e6 else None
 
 
 def _rescale(attributes: Attributes) -> Rescale:
