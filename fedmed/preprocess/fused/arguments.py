@@ -86,6 +86,24 @@ def checked(
     return Request(batch, *scales, matrices, whole, window, between, float(fill), edge, kind, single)
 
 
+def delivered(result: Any, request: Request, out: Any) -> Any:
+    """The result as the caller wants it: without the batch axis if none was given, in `out` if one was."""
+    shaped = result[0] if request.single else result
+    if out is None:
+        return shaped
+    check_out(out, request)
+    if not np.may_share_memory(out, shaped):
+        out[...] = shaped
+    return out
+
+
+def check_out(out: Any, request: Request) -> None:
+    """ValueError unless `out` has the shape and type of the result."""
+    wanted = request.shape if request.single else request.out_shape
+    if out.shape != wanted or out.dtype != request.dtype:
+        raise ValueError(f"got an out of {out.dtype} {out.shape}; it must be {request.dtype} {wanted}")
+
+
 def _stored(voxels: Any) -> Any:
     if voxels.ndim != 4 or 0 in voxels.shape:
         raise ValueError(f"got voxels of shape {voxels.shape}; they must be (D, H, W) or (N, D, H, W), none of them 0")

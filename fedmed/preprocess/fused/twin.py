@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fedmed.preprocess.fused.arguments import LARGEST, Edge, Request, Shape, checked
+from fedmed.preprocess.fused.arguments import LARGEST, Edge, Request, Shape, checked, delivered
 from fedmed.preprocess.fused.sampling import coordinates, corners, inside
 from fedmed.preprocess.fused.twin_augment import augment as augment
 from fedmed.preprocess.fused.twin_augment import augment_labels as augment_labels
@@ -69,23 +69,6 @@ def resample(
         for k in range(request.shape[0]):
             result[n, k] = _finished(_sampled(request, n, k), request)
     return delivered(result, request, out)
-
-
-def delivered(result: NDArray[Any], request: Request, out: NDArray[Any] | None) -> NDArray[Any]:
-    """The result as the caller wants it: without the batch axis if none was given, in `out` if one was."""
-    shaped = result[0] if request.single else result
-    if out is None:
-        return shaped
-    check_out(out, request)
-    out[...] = shaped
-    return out
-
-
-def check_out(out: Any, request: Request) -> None:
-    """ValueError unless `out` has the shape and type of the result."""
-    wanted = request.shape if request.single else request.out_shape
-    if out.shape != wanted or out.dtype != request.dtype:
-        raise ValueError(f"got an out of {out.dtype} {out.shape}; it must be {request.dtype} {wanted}")
 
 
 def _sampled(request: Request, n: int, k: int) -> NDArray[np.float64]:
