@@ -8,7 +8,7 @@ from typing import Literal
 from fedmed.config.allowed import nearest
 from fedmed.errors import ConfigError, MissingPart
 
-Kind = Literal["simulations", "server", "clients"]
+Kind = Literal["simulations", "server", "clients", "kernels"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

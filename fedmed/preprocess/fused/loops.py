@@ -1,0 +1,192 @@
+"""The fused pass as loops for numba: slices along the grid, rows along the grid, or any affine.
+
+Arrays are C-contiguous, and hold one volume. `out` is some slices of the result, the first of them number `first_slice`:
+float32, or the uint16 bits of float16. `mask` is (first, last, fill, masks): stored values first..last, and what is not
+finite, become u = fill; where `masks` is False there are none. `finish` is (lowest, highest, gain, base, sigmoid);
+arguments.Folded says what these mean. `deep`, `down` and `across` are where the outputs lie along d, h and w: arrays of the
+lower voxel, the upper voxel and the share of the upper; `across` counts from columns[0], columns[1] is the end of the
+columns that are read. Coordinates are clamped; whoever wants a constant edge writes it afterwards or says so to `oblique`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedmed.preprocess.fused.jit import jitted, prefetch, rounded
+
+LARGEST = np.float32(np.finfo(np.float32).max)
+AHEAD = 3
+"""Rows that are asked for before they are needed."""
+LINE = 64
+"""Bytes of a cache line."""
+
+
+@jitted
+def rescaled(stored: Any, scale: Any, offset: Any, mask: Any) -> Any:
+    """u of one stored value, padding masked."""
+    first, last, fill, _ = mask
+    value = np.float32(stored)
+    padding = (value >= first and value <= last) or not (abs(value) <= LARGEST)
+    return fill if padding else value * scale + offset
+
+
+@jitted
+def place(at: Any, count: Any) -> Any:
+    """The two voxels around a coordinate, clamped to the volume, and the share of the upper."""
+    clamped = min(max(at, 0.0), count - 1.0)
+    low = np.int64(clamped)
+    return low, min(low + 1, count - 1), np.float32(clamped - low)
+
+
+@jitted
+def blend(low: Any, high: Any, share: Any, finish: Any, out: Any) -> None:
+    """`out` from between two rows of u."""
+    lowest, highest, gain, base, sigmoid = finish
+    like = out[0]
+    if sigmoid:
+        for i in range(low.size):
+            u = low[i] + share * (high[i] - low[i])
+            u = np.float32(1) / (np.float32(1) + np.exp(np.float32(-4) * (u - np.float32(0.5))))
+            out[i] = rounded(u * gain + base, like)
+    else:
+        for i in range(low.size):
+            u = low[i] + share * (high[i] - low[i])
+            u = u if u > lowest else lowest
+            u = u if u < highest else highest
+            out[i] = rounded(u * gain + base, like)
+
+
+@jitted
+def between(top: Any, bottom: Any, share: Any, scale: Any, offset: Any, mask: Any, row: Any) -> None:
+    """`row` between two rows of one slice: of u where values are masked, else of stored values."""
+    if mask[3]:
+        for x in range(row.size):
+            a = rescaled(top[x], scale, offset, mask)
+            row[x] = a + share * (rescaled(bottom[x], scale, offset, mask) - a)
+    else:
+        for x in range(row.size):
+            a = np.float32(top[x])
+            row[x] = a + share * (np.float32(bottom[x]) - a)
+
+
+@jitted
+def picked(row: Any, across: Any, scale: Any, offset: Any, line: Any) -> None:
+    """`line` at the places `across` of a row, scaled."""
+    low, high, share = across
+    for i in range(line.size):
+        a = row[low[i]]
+        line[i] = (a + share[i] * (row[high[i]] - a)) * scale + offset
+
+
+@jitted
+def fetch(row: Any, columns: Any) -> None:
+    """Ask for the columns of a row that will be read soon."""
+    for x in range(columns[0], columns[1], LINE // row.itemsize):
+        prefetch(row, x)
+
+
+@jitted
+def in_plane(image: Any, scale: Any, offset: Any, mask: Any, down: Any, across: Any, columns: Any, row: Any, target: Any) -> None:
+    """`target` (oH, oW) of u: one slice at the places `down` and `across`."""
+    top, bottom, share = down
+    left, right = columns
+    factor, term = (np.float32(1), np.float32(0)) if mask[3] else (scale, offset)
+    for j in range(target.shape[0]):
+        if j + AHEAD < target.shape[0]:
+            fetch(image[top[j + AHEAD]], columns)
+            fetch(image[bottom[j + AHEAD]], columns)
+        between(image[top[j], left:right], image[bottom[j], left:right], share[j], scale, offset, mask, row)
+        picked(row, across, factor, term, target[j])
+
+
+@jitted
+def stack(
+    voxels: Any, scale: Any, offset: Any, mask: Any, deep: Any, down: Any, across: Any, columns: Any, finish: Any, out: Any
+) -> None:
+    """A grid along the voxels' own: each slice is resampled once in its plane, then neighbours are blended."""
+    planes = np.empty((2, out.shape[1], out.shape[2]), np.float32)
+    row = np.empty(columns[1] - columns[0], np.float32)
+    held = np.full(2, -1, np.int64)
+    at = np.zeros(2, np.int64)
+    for k in range(out.shape[0]):
+        places = (np.int64(deep[0][k]), np.int64(deep[1][k]))
+        for side in range(2):
+            d = places[side]
+            if held[0] != d and held[1] != d:
+                slot = 0 if held[0] != places[1 - side] else 1
+                in_plane(voxels[d], scale[d], offset[d], mask, down, across, columns, row, planes[slot])
+                held[slot] = d
+            at[side] = 0 if held[0] == d else 1
+        for j in range(out.shape[1]):
+            blend(planes[at[0], j], planes[at[1], j], deep[2][k], finish, out[k, j])
+
+
+@jitted
+def rows(
+    voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, across: Any, columns: Any, finish: Any, first_slice: Any, out: Any
+) -> None:
+    """Every output row along a row of voxels (a tilted gantry's slices): four rows are blended, then picked from."""
+    left, right = columns
+    pair = np.empty((2, right - left), np.float32)
+    line = np.empty(out.shape[2], np.float32)
+    one, none = np.float32(1), np.float32(0)
+    for k in range(out.shape[0]):
+        z, y = matrix[0, 0] * (k + first_slice) + matrix[0, 3], matrix[1, 0] * (k + first_slice) + matrix[1, 3]
+        for j in range(out.shape[1]):
+            d0, d1, deep = place(z + matrix[0, 1] * j, voxels.shape[0])
+            top, bottom, down = place(y + matrix[1, 1] * j, voxels.shape[1])
+            later = place(y + matrix[1, 1] * (j + AHEAD), voxels.shape[1])[1]
+            fetch(voxels[d0, later], columns)
+            fetch(voxels[d1, later], columns)
+            between(voxels[d0, top, left:right], voxels[d0, bottom, left:right], down, scale[d0], offset[d0], mask, pair[0])
+            between(voxels[d1, top, left:right], voxels[d1, bottom, left:right], down, scale[d1], offset[d1], mask, pair[1])
+            s0, o0, s1, o1 = (one, none, one, none) if mask[3] else (scale[d0], offset[d0], scale[d1], offset[d1])
+            for x in range(right - left):
+                a = pair[0, x] * s0 + o0
+                pair[0, x] = a + deep * (pair[1, x] * s1 + o1 - a)
+            picked(pair[0], across, one, none, line)
+            blend(line, line, none, finish, out[k, j])
+
+
+@jitted
+def trilinear(voxels: Any, scale: Any, offset: Any, mask: Any, z: Any, y: Any, x: Any) -> Any:
+    """u at one place."""
+    d0, d1, deep = place(z, voxels.shape[0])
+    h0, h1, down = place(y, voxels.shape[1])
+    w0, w1, across = place(x, voxels.shape[2])
+    sides = (np.float32(0), np.float32(0))
+    for side in range(2):
+        d = d0 if side == 0 else d1
+        a = rescaled(voxels[d, h0, w0], scale[d], offset[d], mask)
+        b = rescaled(voxels[d, h1, w0], scale[d], offset[d], mask)
+        a += across * (rescaled(voxels[d, h0, w1], scale[d], offset[d], mask) - a)
+        b += across * (rescaled(voxels[d, h1, w1], scale[d], offset[d], mask) - b)
+        sides = (sides[1], a + down * (b - a))
+    return sides[0] + deep * (sides[1] - sides[0])
+
+
+@jitted
+def within(at: Any, count: Any, margin: Any) -> Any:
+    """Whether a coordinate lies at most `margin` voxels outside."""
+    return at >= -margin and at <= count - 1 + margin
+
+
+@jitted
+def oblique(
+    voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, margin: Any, finish: Any, first_slice: Any, out: Any
+) -> None:
+    """Any affine, voxel by voxel; beyond `margin` voxels outside lies `fill` (an infinite margin clamps)."""
+    line = np.empty(out.shape[2], np.float32)
+    depth, height, width = voxels.shape
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            z = matrix[0, 0] * (k + first_slice) + matrix[0, 1] * j + matrix[0, 3]
+            y = matrix[1, 0] * (k + first_slice) + matrix[1, 1] * j + matrix[1, 3]
+            x = matrix[2, 0] * (k + first_slice) + matrix[2, 1] * j + matrix[2, 3]
+            for i in range(out.shape[2]):
+                d, h, w = z + matrix[0, 2] * i, y + matrix[1, 2] * i, x + matrix[2, 2] * i
+                held = within(d, depth, margin) and within(h, height, margin) and within(w, width, margin)
+                line[i] = trilinear(voxels, scale, offset, mask, d, h, w) if held else mask[2]
+            blend(line, line, np.float32(0), finish, out[k, j])
