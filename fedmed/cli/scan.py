@@ -6,7 +6,6 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from fedmed.clock import SystemClock
-from fedmed.dicom.reasons import SENTENCES, Reason, Status
+from fedmed.dicom.reasons import SENTENCES, Status
 from fedmed.dicom.stacks import Stack
-from fedmed.dicom.survey import File, Survey, survey
+from fedmed.dicom.survey import Survey, survey
 from fedmed.errors import DataError
 from fedmed.store.intake import take_in
 from fedmed.store.quarantine import Quarantine
+
+
+SHOWN = 24  # letters of a series UID in the table
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,10 @@ def run(options: Options) -> None:
             quarantine = Quarantine(options.quarantine, SystemClock())
             found = take_in(options.root, quarantine, pixels=options.pixels, workers=options.workers, progress=bar)
     if options.as_json:
-        for facts in (*map(file_facts, found.files), *(series_facts(found, stack) for stack in found.stacks)):
+        for facts in (*(file.as_json() for file in found.files), *(series_facts(found, stack) for stack in found.stacks)):
             sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
         return
     _show(found)
-
-
-def file_facts(file: File) -> dict[str, Any]:
-    """A file as one JSON object."""
-    return {
-        "path": file.path,
-        "status": file.status.value,
-        "reason": file.reason.value if file.reason else None,
-        "shape": file.shape,
-        "pixel_sha256": file.pixel_sha256,
-        "detail": file.detail,
-    }
 
 
 def series_facts(found: Survey, stack: Stack) -> dict[str, Any]:
@@ -78,7 +68,7 @@ def series_facts(found: Survey, stack: Stack) -> dict[str, Any]:
         "affine": grid.affine.tolist() if grid and grid.located else None,
         "modality": _modality(found, stack),
         "files": len({index for index, _ in stack.frames}),
-        "detail": refusal.detail if refusal else "",
+        "sentence": str(refusal) if refusal else None,
     }
 
 
@@ -108,8 +98,15 @@ def _show(found: Survey) -> None:
     console.print(_counts(found), highlight=False, markup=False)
     series = Counter(stack.refusal.reason for stack in found.stacks if stack.refusal)
     files = Counter(file.reason for file in found.files if file.reason)
-    for reason, count, what in (*_most(series, "series"), *_most(files, "files")):
-        console.print(f"{count} {what} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False)
+    for what, counts in (("volume", series), ("file", files)):
+        for reason, count in counts.most_common():
+            many = f"{count} {what}{'s' if count > 1 else ''}"
+            console.print(f"{many} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False)
+
+
+def _short(subject: str) -> str:
+    """The end of a UID: its beginning names the maker of the scanner."""
+    return subject if len(subject) <= SHOWN else "…" + subject[1 - SHOWN :]
 
 
 def _counts(found: Survey) -> str:
@@ -117,10 +114,6 @@ def _counts(found: Survey) -> str:
     sound = sum(stack.refusal is None for stack in found.stacks)
     said = ", ".join(f"{files[status.value]} {status.value}" for status in Status if files[status.value])
     return f"{len(found.files)} files ({said or 'none'}); {sound} of {len(found.stacks)} volumes can be used"
-
-
-def _most(counts: Counter[Reason], what: str) -> Iterable[tuple[Reason, int, str]]:
-    return [(reason, count, what) for reason, count in counts.most_common()]
 
 
 class Bar:

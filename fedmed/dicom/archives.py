@@ -44,7 +44,7 @@ def members(path: Path, whole: Source, limits: Limits) -> Iterator[Source]:
             yield refused(whole.name, Reason.TOO_LARGE, "It unpacks to more files or bytes than the limits allow.")
             return
         complaint = _complaint(entry, limits)
-        yield refused(name, *complaint) if complaint else _member(archive, entry, name)
+        yield refused(name, *complaint) if complaint else _member(archive, entry, name, str(path))
 
 
 def _refuse_large_directory(whole: Source) -> None:
@@ -75,7 +75,7 @@ def _complaint(entry: zipfile.ZipInfo, limits: Limits) -> tuple[Reason, str] | N
     return None
 
 
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Source:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, path: str) -> Source:
     def load(length: int) -> bytes:
         try:
             with archive.open(entry) as stream:
@@ -86,7 +86,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Sour
         except DAMAGED as error:
             raise Untrusted(Reason.UNREADABLE, f"It cannot be unpacked ({type(error).__name__}: {error}).") from error
 
-    return unpacked(name, entry.file_size, load)
+    return unpacked(name, entry.file_size, load, (path, f"{entry.header_offset}/{entry.filename}"))
 
 
 def zstandard(packed: Source, limits: Limits) -> Source:
@@ -104,14 +104,14 @@ def zstandard(packed: Source, limits: Limits) -> Source:
         except ImportError as error:
             raise Untrusted(Reason.NO_DECODER, "Zstandard needs imagecodecs: install fedmed[imaging].") from error
         try:
-            content: bytes = imagecodecs.zstd_decode(packed.head(packed.size), out=size)
+            content = bytes(imagecodecs.zstd_decode(packed.head(packed.size), out=size))
         except imagecodecs.ZstdError as error:
             raise Untrusted(Reason.UNREADABLE, f"It cannot be unpacked ({error}).") from error
         if len(content) != size:
             raise Untrusted(Reason.TRUNCATED, f"It unpacks to {len(content)} bytes and promises {size}.")
         return content if length >= size else content[:length]
 
-    return unpacked(packed.name, size, load)
+    return unpacked(packed.name, size, load, packed.place)
 
 
 def _zstandard_size(head: bytes) -> int:

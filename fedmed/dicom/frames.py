@@ -89,7 +89,7 @@ def _dose_planes(first: Plane, normal: Triple, offsets: tuple[float, ...], count
     if abs(abs(normal[2]) - 1) > 1e-4 or abs(offsets[0] - z) > 1e-2:
         raise Untrusted(
             Reason.BAD_ATTRIBUTE,
-            f"Its Grid Frame Offset Vector begins with {offsets[0]}; 0, or its position {z} in an axial grid, may stand there.",
+            f"Its Grid Frame Offset Vector begins with {offsets[0]}; 0, or its position {z} if axial, may stand there.",
         )
     return tuple([Plane((x, y, offset), first.row, first.column, first.spacing_mm) for offset in offsets])
 
@@ -130,9 +130,9 @@ def _plane(position: Attributes, orientation: Attributes, measures: Attributes) 
     if spacing and min(spacing) <= 0:
         raise Untrusted(Reason.BAD_ATTRIBUTE, f"Its pixel spacing is {spacing[0]} x {spacing[1]} mm.")
     return Plane(
-        place[:3] if len(place) == 3 else None,  # type: ignore[arg-type]
-        axes[:3] if axes else None,  # type: ignore[arg-type]
-        axes[3:] if axes else None,  # type: ignore[arg-type]
+        (place[0], place[1], place[2]) if place else None,
+        (axes[0], axes[1], axes[2]) if axes else None,
+        (axes[3], axes[4], axes[5]) if axes else None,
         (spacing[0], spacing[1]) if spacing else None,
         _thickness(measures),
     )

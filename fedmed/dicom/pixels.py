@@ -8,27 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.decoders import compressed, native
-from fedmed.dicom.elements import BIG_ENDIAN, DOUBLE_PIXELS, FLOAT_PIXELS
-from fedmed.dicom.header import Header
-from fedmed.dicom.instance import NATIVE, Instance
+from fedmed.dicom.elements import BIG_ENDIAN
+from fedmed.dicom.instance import NATIVE, Instance, pixel_dtype, pixel_shape
 
 Pixels = NDArray[np.generic]
-
-
-def pixel_dtype(instance: Instance) -> np.dtype[np.generic]:
-    """Of the decoded samples, in this machine's byte order; bits of Bits Allocated 1 become bytes of 0 and 1."""
-    if instance.pixels.tag in (FLOAT_PIXELS, DOUBLE_PIXELS):
-        return np.dtype("f4" if instance.pixels.tag == FLOAT_PIXELS else "f8")
-    header = instance.header
-    if header.bits_allocated == 1:
-        return np.dtype("u1")
-    return np.dtype(f"{'i' if header.signed else 'u'}{header.bits_allocated // 8}")
-
-
-def pixel_shape(header: Header) -> tuple[int, ...]:
-    """(rows, columns), with frames before them if there are several and samples after them if there are three."""
-    frame = (header.rows, header.columns) if header.samples == 1 else (header.rows, header.columns, header.samples)
-    return frame if header.frames == 1 else (header.frames, *frame)
 
 
 def decode(instance: Instance, *, workers: int = 1) -> Pixels:

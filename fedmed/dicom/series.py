@@ -21,10 +21,13 @@ from fedmed.dicom.volume import Volume
 Voxels = NDArray[np.generic]
 
 
-def load(stack: Stack, instances: Sequence[Instance], *, workers: int = 1, limits: Limits = LIMITS) -> Volume:
+def load(
+    stack: Stack, instances: Sequence[Instance], *, workers: int = 1, digest: bool = True, limits: Limits = LIMITS
+) -> Volume:
     """The volume of a stack; `instances` are those whose headers the stack was made of, by the same index.
 
-    `workers` threads decode. Peak memory is the volume, one frame a thread, and for a file of several frames of which only
+    `workers` threads decode. Without `digest`, which costs as much as all the rest for uncompressed files, the volume has
+    no `pixel_sha256`. Peak memory is the volume, one frame a thread, and for a file of several frames of which only
     some are wanted, those. Raises the stack's own refusal where it has one, and Untrusted for pixels that cannot be decoded
     (with the file's name) or a volume larger than the limits.
     """
@@ -48,7 +51,7 @@ def load(stack: Stack, instances: Sequence[Instance], *, workers: int = 1, limit
         series=first.series,
         accession=first.accession,
         patient=first.patient,
-        pixel_sha256=hashlib.sha256(voxels.data).hexdigest(),
+        pixel_sha256=hashlib.sha256(voxels.data).hexdigest() if digest else "",
         located=stack.grid.located,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ class Source:
     """The first so many bytes, fewer where there are not so many."""
     read_into: Callable[[int, memoryview], None]
     """Fills all of a buffer with the bytes from an offset on."""
+    place: tuple[str, str] | None = None
+    """File on this machine, and member where it is an archive: what `reopen` needs in another process."""
 
     def span(self, offset: int, length: int) -> bytearray:
         """`length` bytes from `offset` on; Untrusted where the source ends before. The caller has capped `length`."""
@@ -46,7 +47,7 @@ def of_file(path: Path, name: str, limits: Limits = LIMITS) -> Source:
         _read_file(path, 0, memoryview(buffer))
         return bytes(buffer)
 
-    return Source(name, size, head, lambda offset, buffer: _read_file(path, offset, buffer))
+    return Source(name, size, head, lambda offset, buffer: _read_file(path, offset, buffer), (str(path), ""))
 
 
 def _read_file(path: Path, offset: int, buffer: memoryview) -> None:
@@ -72,7 +73,7 @@ def of_bytes(name: str, content: bytes) -> Source:
     return unpacked(name, len(content), lambda length: content[:length])
 
 
-def unpacked(name: str, size: int, load: Callable[[int], bytes]) -> Source:
+def unpacked(name: str, size: int, load: Callable[[int], bytes], place: tuple[str, str] | None = None) -> Source:
     """Content that must be unpacked from its beginning: `load(n)` gives its first n bytes."""
 
     def read_into(offset: int, buffer: memoryview) -> None:
@@ -81,7 +82,7 @@ def unpacked(name: str, size: int, load: Callable[[int], bytes]) -> Source:
             raise Untrusted(Reason.TRUNCATED, f"It ends at byte {len(content)}, before byte {offset + len(buffer)}.")
         buffer[:] = memoryview(content)[offset : offset + len(buffer)]
 
-    return Source(name, size, load, read_into)
+    return Source(name, size, load, read_into, place)
 
 
 def refused(name: str, reason: Reason, detail: str) -> Source:
@@ -102,30 +103,39 @@ def walk(root: Path, limits: Limits = LIMITS) -> Iterator[Source]:
     if root.is_file():
         yield from _file(root, root.name, limits)
         return
-    seen = 0
-    for path, name in _below(root, root.resolve(), "", limits.depth):
-        seen += 1
-        if seen > limits.files:
-            yield refused(str(root), Reason.TOO_LARGE, f"The folder holds more than {limits.files} files.")
+    for seen, (path, name) in enumerate(_below(root, root.resolve(), "", limits.depth)):
+        if seen == limits.files:
+            yield refused(".", Reason.TOO_LARGE, f"The folder holds more than {limits.files} files.")
             return
-        yield from path if isinstance(path, tuple) else _file(path, name, limits)
+        if isinstance(path, Source):
+            yield path
+        else:
+            yield from _file(path, name, limits)
 
 
-def _below(folder: Path, root: Path, prefix: str, depth: int) -> Iterator[tuple[Path | tuple[Source], str]]:
+def reopen(place: tuple[str, str], name: str, limits: Limits = LIMITS) -> Source:
+    """The source that `walk` gave with this `place`."""
+    for source in _file(Path(place[0]), name.partition("!")[0], limits):
+        if source.place == place:
+            return source
+    return refused(name, Reason.UNREADABLE, "It is gone.")
+
+
+def _below(folder: Path, root: Path, prefix: str, depth: int) -> Iterator[tuple[Path | Source, str]]:
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        yield (refused(prefix or ".", Reason.UNREADABLE, f"The folder cannot be listed: {error.strerror}."),), prefix
+        yield refused(prefix or ".", Reason.UNREADABLE, f"The folder cannot be listed: {error.strerror}."), prefix
         return
     for entry in entries:
         name = prefix + os.fsencode(entry.name).decode("utf-8", "backslashreplace")
         if entry.is_symlink():
             if not _within(Path(entry.path), root):
-                yield (refused(name, Reason.UNREADABLE, "It is a link that leads out of the folder."),), name
+                yield refused(name, Reason.UNREADABLE, "It is a link that leads out of the folder."), name
         elif entry.is_dir(follow_symlinks=False):
             if depth == 0:
-                yield (refused(name, Reason.TOO_LARGE, "Its folder lies deeper than is looked into."),), name
+                yield refused(name, Reason.TOO_LARGE, "Its folder lies deeper than is looked into."), name
             else:
                 yield from _below(Path(entry.path), root, name + "/", depth - 1)
         elif entry.is_file(follow_symlinks=False):
@@ -143,8 +153,6 @@ def _file(path: Path, name: str, limits: Limits) -> Iterator[Source]:
     from fedmed.dicom import archives
 
     suffix = path.suffix.lower()
-    if not stat.S_ISREG(path.stat().st_mode):
-        return
     plain = of_file(path, name, limits)
     if suffix == ".zip":
         yield from archives.members(path, plain, limits)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,17 +14,19 @@ from fedmed.dicom import tags
 from fedmed.dicom.attributes import Attributes
 from fedmed.dicom.case import Case
 from fedmed.dicom.elements import skim
+from fedmed.dicom.inspection import FileRecord, inspect_file
 from fedmed.dicom.instance import Instance, read_instance
+from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS, Limits
-from fedmed.dicom.pixels import decode, pixel_sha256, pixel_shape
+from fedmed.dicom.pixels import pixel_shape
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
+from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.sources import Source, walk
 from fedmed.dicom.stacks import Series, Stack, stacks
 
 Progress = Callable[[str, int, int], None]
 """What is being done ("headers", "pixels"), how many files of how many are done."""
 CHUNK = 64 * 1024**2
-SHOWN_DIGITS = 16
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -37,27 +38,12 @@ def _never(case: Case) -> bool:
 
 
 @dataclass(frozen=True)
-class File:
-    """How one file ended."""
-
-    path: str
-    """Below the root, `archive.zip!member` inside archives."""
-    status: Status
-    reason: Reason | None = None
-    detail: str = ""
-    shape: tuple[int, ...] | None = None
-    """Of the decoded samples."""
-    pixel_sha256: str | None = None
-    """First 16 hex digits of the SHA-256 over the decoded samples in C order, as pydicom's `pixel_array` gives them."""
-
-
-@dataclass(frozen=True)
 class Survey:
     """What a folder holds."""
 
     root: Path
-    files: list[File]
-    """Every file, in the order of their names."""
+    files: list[FileRecord]
+    """Every file, in the order of `sources.walk`."""
     instances: list[Instance]
     """The images among them, to be loaded from."""
     stacks: list[Stack]
@@ -65,17 +51,17 @@ class Survey:
     cases: list[Case]
     """What has to be set aside: files, and stacks as series."""
 
-    def where(self, file: File) -> str:
+    def where(self, file: FileRecord) -> str:
         """The path of a file, root included."""
         return _where(self.root, file)
 
 
 @dataclass
 class _Found:
-    """What reading headers, and then pixels, has found so far, by place in the list of sources."""
+    """What was found so far, by place in the list of sources."""
 
     sources: list[Source]
-    files: dict[int, File] = field(default_factory=dict)
+    files: list[FileRecord] = field(default_factory=list)
     instances: dict[int, Instance] = field(default_factory=dict)
     poisoned: dict[Series, Untrusted] = field(default_factory=dict)
     refusals: dict[int, Untrusted] = field(default_factory=dict)
@@ -85,44 +71,74 @@ def survey(
     root: Path,
     *,
     pixels: bool = True,
-    workers: int = 1,
+    workers: int = 2,
+    seconds: float = SECONDS,
     limits: Limits = LIMITS,
     allows: Callable[[Case], bool] = _never,
     progress: Progress = silent,
 ) -> Survey:
     """Look at everything below `root`, a folder, an archive or a file. Raises nothing for what lies there.
 
-    `pixels` decodes every image and digests it, in `workers` threads; without it a file is judged by its header alone, and
-    what is wrong with its pixels shows when its volume is loaded. `allows` says of a case whether a person released it.
+    `pixels` decodes every image and digests it, in `workers` processes that may die of it or take `seconds` at most (0: in
+    this one); without it a file is judged by its header alone, and what is wrong with its pixels shows when its volume is
+    loaded. `allows` says of a case whether a person released it.
     """
     found = _Found(list(walk(root, limits)))
+    if pixels:
+        _inspect(found, workers, seconds, limits, progress)
     _read_headers(found, limits, progress)
     _refuse_twins(found)
-    if pixels:
-        _read_pixels(found, workers, progress)
     places = sorted(found.instances)
     instances = [found.instances[place] for place in places]
     refusals = {n: found.refusals[place] for n, place in enumerate(places) if place in found.refusals}
     judged, cases = _judge(root, instances, refusals, found.poisoned, allows)
-    files = [found.files[place] for place in range(len(found.sources))]
-    by_name = {source.name: source for source in found.sources}
-    cases = [_file_case(root, by_name[file.path], file) for file in files if file.status is Status.QUARANTINED] + cases
-    return Survey(root, files, instances, judged, cases)
+    aside = [
+        _file_case(root, source, file)
+        for source, file in zip(found.sources, found.files, strict=True)
+        if file.status is Status.QUARANTINED
+    ]
+    return Survey(root, found.files, instances, judged, aside + cases)
+
+
+def _inspect(found: _Found, workers: int, seconds: float, limits: Limits, progress: Progress) -> None:
+    if workers == 0:
+        records = (inspect_file(source, limits) for source in found.sources)
+    else:
+        records = Crew(workers, limits, seconds).records(found.sources)
+    for record in records:
+        found.files.append(record)
+        progress("pixels", len(found.files), len(found.sources))
 
 
 def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
+    """Of the images, also of those whose pixels are refused: they say which volume lacks a slice."""
+    inspected = bool(found.files)
     for place, source in enumerate(found.sources):
-        try:
-            instance = read_instance(source, limits)
+        if inspected and found.files[place].reason is None and found.files[place].status is not Status.OK:
+            continue
+        record, instance = _header_of(source, limits)
+        if inspected:
+            record = found.files[place]
+        else:
+            found.files.append(record)
+        error = Untrusted(record.reason, record.detail) if record.reason else None
+        if instance is not None:
             found.instances[place] = instance
-            found.files[place] = File(source.name, Status.OK, shape=pixel_shape(instance.header))
-        except NoImage as fact:
-            found.files[place] = File(source.name, fact.status, detail=fact.detail)
-        except Untrusted as error:
-            found.files[place] = File(source.name, Status.QUARANTINED, error.reason, error.detail)
-            if (series := _series_of(source, limits)) is not None:
-                found.poisoned.setdefault(series, error)
+            if error:
+                found.refusals[place] = error
+        elif error and (series := _series_of(source, limits)) is not None:
+            found.poisoned.setdefault(series, error)
         progress("headers", place + 1, len(found.sources))
+
+
+def _header_of(source: Source, limits: Limits) -> tuple[FileRecord, Instance | None]:
+    try:
+        instance = read_instance(source, limits)
+    except NoImage as fact:
+        return FileRecord(source.name, fact.status, detail=fact.detail), None
+    except Untrusted as error:
+        return FileRecord(source.name, Status.QUARANTINED, error.reason, error.detail), None
+    return FileRecord(source.name, Status.OK, shape=pixel_shape(instance.header)), instance
 
 
 def _series_of(source: Source, limits: Limits) -> Series | None:
@@ -157,26 +173,6 @@ def _same_bytes(one: Source, other: Source) -> bool:
         return False
 
 
-def _read_pixels(found: _Found, workers: int, progress: Progress) -> None:
-    def one(place: int) -> tuple[int, str | Untrusted]:
-        instance = found.instances[place]
-        try:
-            return place, pixel_sha256(instance, decode(instance))[:SHOWN_DIGITS]
-        except Untrusted as error:
-            return place, error
-
-    places = sorted(found.instances)
-    with ThreadPoolExecutor(workers) as pool:
-        for done, (place, result) in enumerate(pool.map(one, places), start=1):
-            name, shape = found.files[place].path, found.files[place].shape
-            if isinstance(result, Untrusted):
-                found.refusals[place] = result
-                found.files[place] = File(name, Status.QUARANTINED, result.reason, result.detail, shape)
-            else:
-                found.files[place] = File(name, Status.OK, shape=shape, pixel_sha256=result)
-            progress("pixels", done, len(places))
-
-
 def _judge(
     root: Path,
     instances: list[Instance],
@@ -204,11 +200,11 @@ def series_case(root: Path, stack: Stack, instances: Sequence[Instance], refusal
     return Case("series", stack.subject, refusal.reason, refusal.detail, where, _sha256(members))
 
 
-def _where(root: Path, file: File) -> str:
+def _where(root: Path, file: FileRecord) -> str:
     return str(root / file.path) if root.is_dir() else str(root.parent / file.path)
 
 
-def _file_case(root: Path, source: Source, file: File) -> Case:
+def _file_case(root: Path, source: Source, file: FileRecord) -> Case:
     where = _where(root, file)
     return Case("file", where, file.reason or Reason.UNREADABLE, file.detail, where, _sha256([source]))
 

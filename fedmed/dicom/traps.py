@@ -147,7 +147,7 @@ def _with_localiser(slices: Slices) -> Slices:
 
 def _truncate(paths: list[Path]) -> None:
     path = paths[len(paths) // 2]
-    path.write_bytes(path.read_bytes()[:-1000])
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def _enhanced(slices: Slices) -> Slices:

@@ -30,6 +30,6 @@ class Volume:
     accession: str
     patient: str
     pixel_sha256: str
-    """Over the decoded samples of all slices in their order: the volume's name in caches."""
+    """Over `voxels` in C order, in this machine's byte order: the volume's name in caches. Empty where not asked for."""
     located: bool = True
     """False: the affine only scales one picture (a radiograph), whose place in the patient is unknown."""

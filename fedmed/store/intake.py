@@ -19,7 +19,7 @@ def take_in(
     quarantine: Quarantine,
     *,
     pixels: bool = False,
-    workers: int = 1,
+    workers: int = 2,
     limits: Limits = LIMITS,
     progress: Progress = silent,
 ) -> Survey:

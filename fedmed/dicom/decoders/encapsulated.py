@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 from fedmed.dicom import tags
 from fedmed.dicom.attributes import Attributes
@@ -65,7 +66,7 @@ def _offsets(table: memoryview, parts: list[Part]) -> list[int]:
         return []
     offsets = list(struct.unpack(f"<{len(table) // 4}I", table))
     places = {begin - parts[0][0] for begin, _ in parts}
-    ascending = all(low < high for low, high in zip(offsets, offsets[1:], strict=False))
+    ascending = all(low < high for low, high in pairwise(offsets))
     return offsets if offsets[0] == 0 and ascending and places.issuperset(offsets) else []
 
 

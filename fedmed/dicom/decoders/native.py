@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedmed.dicom.decoders.samples import clear_unused_bits, to_rgb
 from fedmed.dicom.elements import BIG_ENDIAN, GE_BIG_ENDIAN_PIXELS, PIXELS
-from fedmed.dicom.instance import Instance
+from fedmed.dicom.instance import Instance, pixel_dtype
 from fedmed.dicom.reasons import Reason, Untrusted
 
 
@@ -55,8 +55,6 @@ def _refuse_length(instance: Instance, expected: int) -> None:
 
 
 def _stored(instance: Instance, count: int) -> NDArray[np.generic]:
-    from fedmed.dicom.pixels import pixel_dtype
-
     values = np.empty(count, pixel_dtype(instance))
     _read(instance, values)
     return values

@@ -20,11 +20,11 @@ PACKAGE = "python-gdcm, pylibjpeg-openjpeg, pyjpegls or pillow"
 SYNTAXES = {**RLE, **JPEG, **JPEG_LS, **JPEG_2000, **HTJ2K}
 # In order of preference; each with the modules that it needs.
 PLUGINS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    **{syntax: (("pydicom", ()),) for syntax in RLE},
-    **{syntax: (("gdcm", ("gdcm",)), ("pillow", ("PIL",))) for syntax in JPEG},
-    **{syntax: (("pyjpegls", ("jpeg_ls",)), ("gdcm", ("gdcm",))) for syntax in JPEG_LS},
-    **{syntax: (("pylibjpeg", ("pylibjpeg", "openjpeg")), ("gdcm", ("gdcm",))) for syntax in JPEG_2000},
-    **{syntax: (("pylibjpeg", ("pylibjpeg", "openjpeg")),) for syntax in HTJ2K},
+    **dict.fromkeys(RLE, (("pydicom", ()),)),
+    **dict.fromkeys(JPEG, (("gdcm", ("gdcm",)), ("pillow", ("PIL",)))),
+    **dict.fromkeys(JPEG_LS, (("pyjpegls", ("jpeg_ls",)), ("gdcm", ("gdcm",)))),
+    **dict.fromkeys(JPEG_2000, (("pylibjpeg", ("pylibjpeg", "openjpeg")), ("gdcm", ("gdcm",)))),
+    **dict.fromkeys(HTJ2K, (("pylibjpeg", ("pylibjpeg", "openjpeg")),)),
 }
 
 
