@@ -6,12 +6,14 @@ which reports every fault with its line.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Options = dict[str, Any]
+MAX_PATCH_VOXELS = 512**3
 
 
 class Part(BaseModel):
@@ -65,6 +67,25 @@ class Data(Part):
     """`site`: each site by its own mean and standard deviation; `federated`: by those of all sites together, from sums."""
 
 
+class Patches(Part):
+    """Patches of images to train on, and windows of the same size to predict with; for segmentation."""
+
+    size: tuple[int, ...] = Field(min_length=2, max_length=3)
+    """Voxels of a patch: rows and columns of an image; slices, rows and columns of a volume."""
+    per_case: int = Field(4, ge=1, le=100_000)
+    """Patches of each case in one epoch."""
+    foreground: float = Field(0.5, ge=0, le=1)
+    """Share of the patches drawn around a voxel of a foreground class; the others lie anywhere."""
+    overlap: float = Field(0.5, ge=0, le=0.95)
+    """Share of a window's side that it has in common with the next one."""
+
+    @model_validator(mode="after")
+    def _sides_make_sense(self) -> Patches:
+        if min(self.size) < 1 or math.prod(self.size) > MAX_PATCH_VOXELS:
+            raise ValueError(f"size is {list(self.size)}; its sides must be positive, of {MAX_PATCH_VOXELS} voxels at most")
+        return self
+
+
 class Task(Part):
     """What is learned: one row of the task table, with what the scenario changes in it."""
 
@@ -78,6 +99,8 @@ class Task(Part):
     """Weights of the classes in the loss, from the federation's counts: 1, N/n or (N/n)^0.5; the task's own when absent."""
     augment: Name | None = None
     """Another augmentation than the task's own; `none` switches it off."""
+    patches: Patches | None = None
+    """Segmentation only: train on patches instead of whole images."""
     init: str | None = None
     """A safetensors file to start from instead of random weights."""
 

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
-from fedmed.learning.metrics import binary_auc, figures
+from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Order, Preparation
-from fedmed.learning.training import device_of, loss_of, predict, train
-from fedmed.sites.cases import Site
+from fedmed.learning.prediction import device_of
+from fedmed.learning.training import train
+from fedmed.sites.cases import Site, class_counts
 from fedmed.wire.tensors import Tensors
 
 Metrics = dict[str, float | int]
@@ -41,7 +41,7 @@ class Clinic:
             "classes": list(train_cases.classes),
             "inputs": list(sample.shape[1:]),
             "examples": {part: len(getattr(self.site, part)) for part in ("train", "validation", "test")},
-            "class_counts": np.bincount(train_cases.y, minlength=len(train_cases.classes)).tolist(),
+            "class_counts": class_counts(train_cases).tolist(),
         }
         if preparation.normalise == "federated":
             total = inputs.moments_of(train_cases, preparation)
@@ -62,17 +62,9 @@ class Clinic:
         return weights.read(model), {"num-examples": len(data[1]), "loss": loss}
 
     def validate(self, order: Order, tensors: Tensors) -> Metrics:
-        """Loss and AUC of the given model on the validation cases; NaN where undefined."""
-        x, y = self.inputs(order.preparation).validation
-        if len(y) == 0:
-            return {"num-examples": 0, "loss": math.nan, "auc": math.nan}
+        """Loss and AUC, or Dice, of the given model on the validation cases; NaN where undefined."""
+        data, kind = self.inputs(order.preparation).validation, KINDS[order.model.kind]
+        if len(data[1]) == 0:
+            return {"num-examples": 0, "loss": math.nan, kind.leading: math.nan}
         model = weights.loaded(order.model, tensors)
-        probabilities = predict(model, x, device_of(order.device))
-        scores = torch.log(probabilities.clamp_min(1e-7))
-        logits = (scores[:, 1:] - scores[:, :1]) if probabilities.shape[1] == 2 else scores
-        loss = float(loss_of(logits, y, torch.tensor(order.class_weights)))
-        if probabilities.shape[1] == 2:
-            area = binary_auc(probabilities[:, 1], y)
-        else:
-            area = figures(probabilities, y, 0.5)["auc"]["value"]
-        return {"num-examples": len(y), "loss": loss, "auc": math.nan if area is None else area}
+        return {"num-examples": len(data[1]), **kind.validate(model, data, order, device_of(order.device))}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.errors import DataError
+from fedmed.preprocess.contrast import against_surroundings
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
@@ -20,11 +21,11 @@ def plain(x: Array) -> Floats:
 
 
 def image(x: Array) -> Floats:
-    """Images `(N, H, W)` or `(N, C, H, W)` with channels first and intensities in 0 to 1 (8- and 16-bit scales).
+    """Images `(N, [C,] H, W)` or volumes `(N, C, D, H, W)`, channels first, intensities in 0 to 1 (8- and 16-bit scales).
 
     Raises DataError for what is no image.
     """
-    if x.ndim not in (3, 4):
+    if x.ndim not in (3, 4, 5):
         raise DataError(f"cases of shape {x.shape[1:]} are no images; (H, W) or (C, H, W) is needed, or a tabular task")
     scale = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(x.dtype, 1.0)
     values = np.ascontiguousarray(x, np.float32) / np.float32(scale)
@@ -38,6 +39,11 @@ def standardised_image(x: Array) -> Floats:
     mean, std = values.mean(axes, keepdims=True), values.std(axes, keepdims=True)
     standard: Floats = (values - mean) / np.maximum(std, np.float32(1e-6))
     return standard
+
+
+def local_contrast(x: Array) -> Floats:
+    """Images `(N, C, H, W)`, each pixel against mean and deviation of its surroundings: uneven light goes, vessels stay."""
+    return against_surroundings(image(x))
 
 
 def invariants(x: Array) -> Floats:
@@ -78,5 +84,6 @@ TABLE: dict[str, Features] = {
     "plain": plain,
     "image": image,
     "standardised-image": standardised_image,
+    "local-contrast": local_contrast,
     "invariants": invariants,
 }

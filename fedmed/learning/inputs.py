@@ -39,8 +39,9 @@ def scale_of(total: Moments) -> Scale:
 
 
 def featurise(cases: Cases, preparation: Preparation) -> NDArray[np.float32]:
-    """The features of the cases, before any scale: `(N, ...)` float32."""
-    return features.TABLE[preparation.features](cases.x)
+    """The features of the cases, before any scale: `(N, ...)` float32; a volume gets its axis of channels here."""
+    x = cases.x[:, None] if cases.spatial == 3 and cases.x.ndim == 4 else cases.x
+    return features.TABLE[preparation.features](x)
 
 
 def moments_of(cases: Cases, preparation: Preparation) -> Moments:
@@ -50,7 +51,7 @@ def moments_of(cases: Cases, preparation: Preparation) -> Moments:
 
 @dataclass(frozen=True)
 class Inputs:
-    """One site's tensors: `x (N, ...)` float32 and `y (N,)` int64 per split."""
+    """One site's tensors: `x (N, ...)` float32 and `y (N,)` int64 or masks `(N, [D,] H, W)` uint8 per split."""
 
     name: str
     train: tuple[Tensor, Tensor]

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from fedmed.config import plugins
 from fedmed.errors import ConfigError
+from fedmed.learning.tasks import KindName
+from fedmed.learning.volumes import densenet121, unet
 
 GROUP = "fedmed.models"
 Factory = Callable[..., nn.Module]
@@ -113,11 +115,18 @@ TABLE: dict[str, Factory] = {
     "mlp": mlp,
     "small-cnn": SmallCnn,
     "resnet18": ResNet18,
+    "densenet121": densenet121,
+    "unet": unet,
 }
 
 
-def build(name: str, inputs: Sequence[int], outputs: int, options: dict[str, Any]) -> nn.Module:
-    """The model `name` for inputs of shape `inputs` (without the batch). Raises ConfigError where it cannot be made."""
+def build(
+    name: str, inputs: Sequence[int], outputs: int, options: dict[str, Any], kind: KindName = "classification"
+) -> nn.Module:
+    """The model `name` for inputs of shape `inputs` (without the batch).
+
+    Raises ConfigError where it cannot be made, and where its logits are not those of the kind of task.
+    """
     factory = find(name)
     allowed = [key for key in inspect.signature(factory).parameters if key not in ("inputs", "outputs")]
     unknown = sorted(set(options) - set(allowed))
@@ -128,10 +137,13 @@ def build(name: str, inputs: Sequence[int], outputs: int, options: dict[str, Any
     try:
         model = factory(list(inputs), outputs, **options)
         with torch.no_grad():
-            model.eval()(torch.zeros(2, *inputs))
-        return model.train()
+            made = tuple(model.eval()(torch.zeros(2, *inputs)).shape[1:])
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigError(f"model {name} cannot be built for inputs of shape {list(inputs)}: {error}") from error
+    wanted = (outputs, *inputs[1:]) if kind == "segmentation" else (outputs,)
+    if made != wanted:
+        raise ConfigError(f"model {name} makes logits of shape {list(made)} a case; a {kind} needs {list(wanted)}")
+    return model.train()
 
 
 def find(name: str) -> Factory:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedmed.config.scenario import Training
+from fedmed.config.scenario import Patches, Training
+from fedmed.learning.tasks import KindName
 
 MAX_ORDER_BYTES = 4_000_000
 Sizes = Annotated[tuple[int, ...], Field(min_length=1, max_length=4)]
@@ -20,8 +21,9 @@ class ModelSpec(BaseModel):
     name: str
     options: dict[str, Any] = {}
     inputs: Sizes
-    """Shape of one case, without the batch."""
+    """Shape of what the network sees, without the batch: a case, or a patch of it `(C, [D,] H, W)`."""
     classes: int = Field(ge=2, le=10_000)
+    kind: KindName = "classification"
 
     @property
     def outputs(self) -> int:
@@ -57,6 +59,9 @@ class Order(BaseModel):
     augment: str = "none"
     class_weights: tuple[float, ...]
     device: str = "auto"
+    patches: Patches | None = None
+    threshold: float = 0.5
+    """Of binary tasks; decides masks in validation."""
 
 
 def parse(text: str) -> Order:

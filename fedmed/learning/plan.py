@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmed.config.scenario import Scenario
+from fedmed.config.scenario import Patches, Scenario
 from fedmed.errors import ConfigError, DataError
-from fedmed.learning import augment, tasks, weights
+from fedmed.learning import tasks, weights
 from fedmed.learning.inputs import scale_of
+from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import ModelSpec, Order, Preparation
+from fedmed.learning.tasks import KindName
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
@@ -68,6 +70,11 @@ class Described:
 def first_preparation(scenario: Scenario) -> Preparation:
     """How sites prepare their cases, before the federation's scale is known."""
     task = tasks.resolve(scenario.task)
+    if task.kind == "segmentation" and scenario.data.normalise != "none":
+        raise ConfigError(
+            f"data.normalise: got {scenario.data.normalise}, which scales every voxel by itself; allowed for segmentation: "
+            "none (its features standardise each image)"
+        )
     return Preparation(features=task.features, normalise=scenario.data.normalise, clip=task.clip)
 
 
@@ -101,6 +108,8 @@ class Plan:
             augment=self.augment,
             class_weights=self.class_weights,
             device=self.scenario.engine.device,
+            patches=self.scenario.task.patches,
+            threshold=self.scenario.evaluation.threshold,
         )
 
 
@@ -126,15 +135,31 @@ def make(scenario: Scenario, sites: list[Described]) -> Plan:
                     f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
                 )
     counts = np.sum([site.class_counts for site in sites], axis=0)
-    _try_out(task.augment, first.inputs)
-    spec = ModelSpec(name=task.model, options=scenario.task.model_options, inputs=first.inputs, classes=len(counts))
+    inputs = _seen(first.inputs, scenario.task.patches)
+    _try_out(task.kind, task.augment, inputs)
+    options = scenario.task.model_options
+    spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(counts), kind=task.kind)
     return Plan(scenario, spec, preparation(scenario, sites), class_weights(task.class_weights, counts), task.augment)
 
 
-def _try_out(name: str, inputs: tuple[int, ...]) -> None:
+def _seen(case: tuple[int, ...], patches: Patches | None) -> tuple[int, ...]:
+    """The shape that the network sees: a patch's, where there are any."""
+    if patches is None:
+        return case
+    if len(case) != len(patches.size) + 1:
+        raise ConfigError(
+            f"task.patches.size: got {list(patches.size)} for cases of shape {list(case)} (channels first); one side for "
+            f"each of their {len(case) - 1} axes of space is needed"
+        )
+    return case[0], *patches.size
+
+
+def _try_out(kind: KindName, name: str, inputs: tuple[int, ...]) -> None:
     """Raise ConfigError for an augmentation that inputs of this shape cannot have."""
+    batch = torch.zeros(2, *inputs)
+    masks = [torch.zeros(2, *inputs[1:], dtype=torch.uint8)] if kind == "segmentation" else []
     try:
-        augment.TABLE[name](torch.zeros(2, *inputs), torch.Generator())
+        KINDS[kind].augments[name](batch, *masks, torch.Generator())
     except (RuntimeError, ValueError, IndexError) as error:
         raise ConfigError(f"task.augment: {name} cannot be applied to inputs of shape {list(inputs)}: {error}") from error
 

@@ -11,6 +11,7 @@ from fedmed.errors import ConfigError
 
 GROUP = "fedmed.tasks"
 Weighting = Literal["none", "balanced", "sqrt"]
+KindName = Literal["classification", "segmentation"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Task:
     class_weights: Weighting = "none"
     clip: float | None = None
     """Standardised tabular values are clipped to this many standard deviations."""
+    kind: KindName = "classification"
+    """`segmentation`: every voxel has a class; two classes are one logit a voxel, more one logit each."""
 
 
 TABLE: dict[str, Task] = {
@@ -32,6 +35,9 @@ TABLE: dict[str, Task] = {
     "scan": Task("small-cnn", features="standardised-image", class_weights="balanced"),
     "radiograph": Task("small-cnn", features="image", augment="xray", class_weights="balanced"),
     "lesion": Task("mlp", features="invariants", clip=5.0, class_weights="sqrt"),
+    "volume": Task("densenet121", features="standardised-image", augment="scan", class_weights="balanced"),
+    "segmentation": Task("unet", features="standardised-image", augment="scan", kind="segmentation"),
+    "vessels": Task("unet", features="local-contrast", augment="mirrored-scan", kind="segmentation"),
 }
 
 
@@ -50,7 +56,7 @@ def find(name: str) -> Task:
 
 def resolve(section: TaskSection) -> Task:
     """The task with what the scenario changes in it. Raises ConfigError for names that no table knows."""
-    from fedmed.learning import augment, features, models  # torch is loaded only where a task is used
+    from fedmed.learning import features, kinds, models  # torch is loaded only where a task is used
 
     chosen = find(section.name)
     chosen = replace(
@@ -60,8 +66,11 @@ def resolve(section: TaskSection) -> Task:
         class_weights=section.class_weights or chosen.class_weights,
     )
     models.find(chosen.model)
-    if chosen.augment not in augment.TABLE:
-        raise ConfigError(f"task.augment: got {chosen.augment!r}, allowed: {', '.join(augment.TABLE)}")
+    augments = kinds.KINDS[chosen.kind].augments
+    if chosen.augment not in augments:
+        raise ConfigError(f"task.augment: got {chosen.augment!r}, allowed: {', '.join(augments)}")
     if chosen.features not in features.TABLE:
         raise ConfigError(f"task {section.name}: features {chosen.features!r}, allowed: {', '.join(features.TABLE)}")
+    if section.patches is not None and chosen.kind != "segmentation":
+        raise ConfigError(f"task.patches: {section.name} classifies whole cases; leave it out, it is for segmentation")
     return chosen

@@ -29,12 +29,15 @@ def fresh(spec: ModelSpec, seed: int) -> Tensors:
 
 @lru_cache(maxsize=4)
 def _resident(text: str) -> nn.Module:
-    model = _build(ModelSpec.model_validate_json(text))
+    spec = ModelSpec.model_validate_json(text)
+    model = _build(spec)
+    if len(spec.inputs) > 3:  # kernels of volumes have five axes, which that order does not know
+        return model
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _build(spec: ModelSpec) -> nn.Module:
-    return models.build(spec.name, spec.inputs, spec.outputs, spec.options)
+    return models.build(spec.name, spec.inputs, spec.outputs, spec.options, spec.kind)
 
 
 def loaded(spec: ModelSpec, tensors: Mapping[str, NDArray[np.generic]]) -> nn.Module:

@@ -31,13 +31,13 @@ def resample(
         raise ValueError(f"size {size}, spacing {spacing_mm} mm and field of view {field} mm must be positive")
     values = np.asarray(pixels, dtype=np.float64)
     air = values.min()
-    down = _along_rows(values - air, spacing_mm[0], size, field)
-    across = _along_rows(down.T, spacing_mm[1], size, field)
+    down = along_rows(values - air, spacing_mm[0], size, field)
+    across = along_rows(down.T, spacing_mm[1], size, field)
     return np.asarray(across.T + air, dtype=np.float32)
 
 
-def _along_rows(values: NDArray[np.float64], spacing: float, size: int, field: float) -> NDArray[np.float64]:
-    """`(n, m)` sampled along its first axis: `(size, m)`, 0 beyond the image.
+def along_rows(values: NDArray[np.float64], spacing: float, size: int, field: float) -> NDArray[np.float64]:
+    """`(n, m)` sampled along its first axis: `(size, m)`, 0 beyond the image; `field` and `spacing` in mm.
 
     Gathers instead of a matrix product: as fast, and no BLAS threads that fight over a busy machine's cores.
     """

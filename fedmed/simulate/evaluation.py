@@ -14,7 +14,7 @@ from fedmed.learning import weights
 from fedmed.learning.inputs import Inputs, prepare
 from fedmed.learning.metrics import curves, figures
 from fedmed.learning.plan import Plan
-from fedmed.learning.training import device_of, predict
+from fedmed.learning.prediction import device_of, predict
 from fedmed.simulate.baselines import pooled_inputs
 from fedmed.sites.cases import Site
 from fedmed.wire.tensors import Tensors

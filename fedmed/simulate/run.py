@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -28,7 +28,7 @@ from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
 from fedmed.simulate.summary import summarise
 from fedmed.sites import prepared
-from fedmed.sites.cases import Site
+from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
 from fedmed.sites.readers import reader_named
 from fedmed.store.commits import Commit
@@ -138,12 +138,12 @@ def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
     preparation = Preparation.model_validate(commit.state["preparation"])
     described = [_described(site, spec) for site in sites]
     anew = make(scenario, described)
-    return Plan(scenario, spec, preparation, anew.class_weights, anew.augment)
+    return replace(anew, spec=spec, preparation=preparation)
 
 
 def _described(site: Site, spec: ModelSpec) -> Described:
-    counts = [int((site.train.y == k).sum()) for k in range(spec.classes)]
-    return Described(site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, tuple(counts), None)
+    counts = tuple(class_counts(site.train).tolist())
+    return Described(site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, counts, None)
 
 
 def _compare(

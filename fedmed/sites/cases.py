@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,11 @@ class Cases:
     """Labelled cases of one set or one site, row by row."""
 
     x: NDArray[np.generic]
-    """Inputs `(N, features)` float32 or `(N, H, W)` / `(N, C, H, W)` uint8 or float32."""
-    y: NDArray[np.int64]
-    """Class index `(N,)` into `classes`."""
+    """Inputs `(N, features)` float32; images `(N, [C,] H, W)` or volumes `(N, [C,] D, H, W)`, uint8 or float32."""
+    y: NDArray[np.integer]
+    """Class index into `classes`: one a case, `(N,)` int64, or one a voxel, masks `(N, [D,] H, W)` uint8."""
     classes: tuple[str, ...]
+    """Of masks, the background first."""
     patient: NDArray[np.str_] | None = None
     """Patient of each case `(N,)`; absent means that every case is a patient of its own."""
     site: NDArray[np.str_] | None = None
@@ -30,9 +32,16 @@ class Cases:
     """One of `SPLITS` per case `(N,)`, where the set has a split of its own."""
     features: tuple[str, ...] = ()
     """Column names of tabular inputs."""
+    spatial: Literal[2, 3] = 2
+    """Trailing axes of `x` that are space; said by the reader, since `(N, C, H, W)` and `(N, D, H, W)` look alike."""
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every voxel has a class, and not the case as a whole."""
+        return self.y.ndim > 1
 
     def take(self, rows: NDArray[np.integer]) -> Cases:
         """The given rows, in the given order."""
@@ -63,11 +72,12 @@ class Site:
 def pool(parts: Sequence[Cases]) -> Cases:
     """The rows of all `parts`, in order; a column that one part lacks is dropped.
 
-    Raises DataError where the parts differ in classes, features or the shape of a case.
+    Raises DataError where the parts differ in classes, features or the shape of a case: images of several sizes have to
+    be brought onto one grid by their reader.
     """
     first = parts[0]
     for part in parts[1:]:
-        if (part.classes, part.features, part.x.shape[1:]) != (first.classes, first.features, first.x.shape[1:]):
+        if _form(part) != _form(first):
             raise DataError(
                 f"cases of shape {part.x.shape[1:]} with classes {part.classes} cannot be pooled with "
                 f"shape {first.x.shape[1:]} and classes {first.classes}; all sites need the same columns and classes"
@@ -85,6 +95,23 @@ def pool(parts: Sequence[Cases]) -> Cases:
         site=join("site"),
         split=join("split"),
     )
+
+
+def _form(cases: Cases) -> tuple[object, ...]:
+    return cases.classes, cases.features, cases.x.shape[1:], cases.y.shape[1:], cases.spatial
+
+
+def case_labels(cases: Cases) -> NDArray[np.int64]:
+    """A class of each case `(N,)` to deal and split by: its own or, of a mask, the commonest in front of the background."""
+    if not cases.has_masks:
+        return cases.y.astype(np.int64, copy=False)
+    voxels = [np.bincount(mask.ravel(), minlength=len(cases.classes))[1:] for mask in cases.y]
+    return np.array([count.argmax() + 1 if count.any() else 0 for count in voxels], dtype=np.int64)
+
+
+def class_counts(cases: Cases) -> NDArray[np.int64]:
+    """How often each class occurs, in cases or, of masks, in voxels: `(classes,)`."""
+    return np.array([np.count_nonzero(cases.y == index) for index in range(len(cases.classes))], dtype=np.int64)
 
 
 def patient_rows(cases: Cases) -> list[NDArray[np.int64]]:
@@ -108,9 +135,21 @@ def check(cases: Cases, who: str) -> None:
         faults.append("there are no cases")
     elif cases.y.min() < 0 or cases.y.max() >= len(cases.classes):
         faults.append(f"labels span {cases.y.min()} to {cases.y.max()} for {len(cases.classes)} classes {cases.classes}")
+    if cases.has_masks:
+        faults += _mask_faults(cases)
     if cases.split is not None and (unknown := set(np.unique(cases.split).tolist()) - set(SPLITS)):
         faults.append(f"splits {sorted(unknown)} are unknown; a case is in one of {', '.join(SPLITS)}")
     if cases.x.dtype.kind == "f" and not np.isfinite(cases.x).all():
         faults.append("inputs hold NaN or infinity; fill or drop them before")
     if faults:
         raise DataError(f"{who}: " + "; ".join(faults))
+
+
+def _mask_faults(cases: Cases) -> list[str]:
+    grid = cases.x.shape[-cases.spatial :]
+    if cases.y.dtype != np.uint8 or cases.y.shape[1:] != grid or cases.x.ndim - cases.spatial not in (1, 2):
+        return [
+            f"masks {cases.y.shape} {cases.y.dtype} do not lie on images {cases.x.shape}, of which the last "
+            f"{cases.spatial} axes are space; expected {(len(cases.x), *grid)} uint8"
+        ]
+    return []

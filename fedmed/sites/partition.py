@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedmed.clock import derive_seed
 from fedmed.config.scenario import Partition
 from fedmed.errors import ConfigError, DataError
-from fedmed.sites.cases import SPLITS, Cases, patient_rows
+from fedmed.sites.cases import SPLITS, Cases, case_labels, patient_rows
 
 MAX_DRAWS = 100
 MAX_NAME = 100
@@ -77,7 +77,8 @@ def _natural(cases: Cases) -> dict[str, Cases]:
 def _strata(cases: Cases, patients: Sequence[Rows]) -> Strata:
     """Patients of each split and class; a patient counts by the split of the first case and the commonest label."""
     first = np.array([rows[0] for rows in patients])
-    labels = np.array([np.bincount(cases.y[rows]).argmax() for rows in patients])
+    of_case = case_labels(cases)
+    labels = np.array([np.bincount(of_case[rows]).argmax() for rows in patients])
     splits = np.full(len(patients), SPLITS[0]) if cases.split is None else cases.split[first]
     return {
         split: [np.flatnonzero((splits == split) & (labels == label)) for label in range(len(cases.classes))]

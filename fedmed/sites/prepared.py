@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.errors import DataError
 from fedmed.sites.cases import SPLITS, Cases, Site
@@ -28,7 +29,8 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
         parts = {f"{part}.{axis}": getattr(getattr(site, part), axis) for part in SPLITS for axis in ("x", "y")}
         digest = wire.save(parts, folder / file)
         fingerprint.update(f"{site.name}\x1f{digest}\x1e".encode())
-        entries.append({"name": site.name, "file": file, "classes": site.train.classes, "features": site.train.features})
+        entry = {field: getattr(site.train, field) for field in ("classes", "features", "spatial")}
+        entries.append({"name": site.name, "file": file, **entry})
     (folder / INDEX).write_text(json.dumps({"sites": entries}), encoding="utf-8")
     return fingerprint.hexdigest()
 
@@ -44,8 +46,9 @@ def open_site(folder: Path, number: int) -> Site:
     found = wire.view(mapped, entry["file"])
 
     def cases(part: str) -> Cases:
-        y = found[f"{part}.y"].astype(np.int64, copy=False)
-        return Cases(found[f"{part}.x"], y, tuple(entry["classes"]), features=tuple(entry["features"]))
+        x, y = found[f"{part}.x"], found[f"{part}.y"]
+        labels: NDArray[np.integer] = y.astype(np.uint8 if y.ndim > 1 else np.int64, copy=False)
+        return Cases(x, labels, tuple(entry["classes"]), features=tuple(entry["features"]), spatial=entry["spatial"])
 
     return Site(entry["name"], **{part: cases(part) for part in SPLITS})
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedmed.clock import generator
 from fedmed.config.scenario import Split
 from fedmed.errors import DataError
-from fedmed.sites.cases import Cases, Site, patient_rows
+from fedmed.sites.cases import Cases, Site, case_labels, patient_rows
 
 Rows = NDArray[np.int64]
 
@@ -57,7 +57,8 @@ def _hold_back(cases: Cases, rows: Rows, share: float, rng: np.random.Generator)
     """`rows` without, and those of, the `share` of patients drawn by class; both in ascending order."""
     part = cases.take(rows)
     patients = patient_rows(part)
-    labels = np.array([np.bincount(part.y[own]).argmax() for own in patients])
+    of_case = case_labels(part)
+    labels = np.array([np.bincount(of_case[own]).argmax() for own in patients])
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     counts = _held_per_class([len(units) for units in classes], share, rng)
     held = np.zeros(len(part), dtype=bool)

@@ -89,7 +89,13 @@ def test_a_description_that_cannot_be_true_is_refused(text):
 
 def test_the_plan_holds_the_model_for_what_the_sites_have():
     plan = make(scenario("task.name=tabular-mlp", "task.model_options={hidden: 8}"), [described(), described("south")])
-    assert plan.spec.model_dump() == {"name": "mlp", "options": {"hidden": 8}, "inputs": (3,), "classes": 2}
+    assert plan.spec.model_dump() == {
+        "name": "mlp",
+        "options": {"hidden": 8},
+        "inputs": (3,),
+        "classes": 2,
+        "kind": "classification",
+    }
     assert plan.class_weights == pytest.approx((math.sqrt(60 / 40), math.sqrt(60 / 80)))
     assert plan.augment == "none"
     assert plan.preparation.clip == 5.0

@@ -11,7 +11,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.config.scenario import Task as Section
 from fedmed.errors import ConfigError
 from fedmed.flower import strategies
-from fedmed.learning import augment, features, models
+from fedmed.learning import features, kinds, models
 from fedmed.learning.tasks import TABLE, Task, find, resolve
 from fedmed.simulate.run import Request, simulate
 from fedmed.sites.readers import reader_named, reader_names
@@ -122,7 +122,7 @@ def test_every_row_of_the_table_names_parts_that_exist(name):
     assert task == TABLE[name]
     assert callable(models.find(task.model))
     assert task.features in features.TABLE
-    assert task.augment in augment.TABLE
+    assert task.augment in kinds.KINDS[task.kind].augments
 
 
 def test_a_scenario_changes_single_parts_of_a_row():

@@ -7,7 +7,9 @@ from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
 from fedmed.learning import weights
-from fedmed.learning.training import device_of, loss_of, predict, train
+from fedmed.learning.losses import loss_of
+from fedmed.learning.prediction import device_of, predict
+from fedmed.learning.training import train
 from tests.learning.parts import CNN, MLP, SPEC, order, site
 
 CPU = torch.device("cpu")

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from fedmed.config.scenario import Data, Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.cases import Cases, check
+from fedmed.sites.readers.chase import CHASE
 from fedmed.sites.readers.folder import FOLDER
 from fedmed.sites.readers.heart import HEART
+from fedmed.sites.readers.masks import MASKS
 from fedmed.sites.readers.npz import NPZ
 from fedmed.sites.readers.phantom import PHANTOM
 from fedmed.sites.readers.pneumonia import PNEUMONIA
@@ -22,9 +24,11 @@ from fedmed.sites.readers.tabular import CSV
 
 GROUP = "fedmed.readers"
 READERS: dict[str, Reader] = {
+    "chase": CHASE,
     "csv": CSV,
     "folder": FOLDER,
     "heart": HEART,
+    "masks": MASKS,
     "npz": NPZ,
     "phantom": PHANTOM,
     "pneumonia": PNEUMONIA,

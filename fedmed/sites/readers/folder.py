@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -43,16 +44,13 @@ def read_folder(folder: Path | None, options: FolderOptions, seed: int) -> Cases
     """
     if folder is None:
         raise MissingData("no data folder was given")
-    tables = {site.name: _manifest(site) for site in site_folders(folder)}
+    tables = {site.name: manifest(site, REQUIRED, OPTIONAL) for site in site_folders(folder)}
     refuse_site_names(tables)
     found = sorted({label for table in tables.values() for label in table.filled("label")})
     classes = options.classes or tuple(found)
     if len(classes) < 2:
         raise DataError(f"{folder}: all sites together have the one label {classes[0]!r}; learning needs two classes")
-    for column in OPTIONAL:
-        having = [name for name, table in tables.items() if column in table.columns]
-        if having and len(having) < len(tables):
-            raise DataError(f"{folder}: only {having} have a {column} column; give it to all manifests or to none")
+    refuse_partial_columns(folder, tables)
     return pool([_site_cases(name, table, classes, options) for name, table in tables.items()])
 
 
@@ -68,23 +66,36 @@ def site_folders(folder: Path) -> list[Path]:
     return sites
 
 
-def _manifest(site: Path) -> Table:
-    """The site's manifest, every path in it checked."""
-    table = read_table(site / MANIFEST, required=REQUIRED, allowed=(*REQUIRED, *OPTIONAL))
+def manifest(site: Path, required: Sequence[str], optional: Sequence[str], files: Sequence[str] = ("path",)) -> Table:
+    """The site's manifest, every path in its columns of `files` checked; raises DataError naming file and line."""
+    table = read_table(site / MANIFEST, required=required, allowed=(*required, *optional))
     faults = Faults(table.path)
-    base = site.resolve()
+    for column in files:
+        _check_files(table, column, faults)
+    faults.raise_any()
+    return table
+
+
+def _check_files(table: Table, column: str, faults: Faults) -> None:
+    base = table.path.parent.resolve()
     seen: dict[str, int] = {}
-    for line, text in zip(table.lines, table.filled("path"), strict=True):
+    for line, text in zip(table.lines, table.filled(column), strict=True):
         # Links are followed first: what they point to may be any file of the machine.
         leaves = PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts
         if leaves or not (base / text).resolve().is_relative_to(base):
-            faults.add(line, f"path {text!r} leaves the site's folder")
+            faults.add(line, f"{column} {text!r} leaves the site's folder")
         elif not (base / text).is_file():
-            faults.add(line, f"path {text!r} is not there")
+            faults.add(line, f"{column} {text!r} is not there")
         elif (before := seen.setdefault(str(PurePosixPath(text)), line)) != line:
-            faults.add(line, f"path {text!r} is already on line {before}")
-    faults.raise_any()
-    return table
+            faults.add(line, f"{column} {text!r} is already on line {before}")
+
+
+def refuse_partial_columns(folder: Path, tables: Mapping[str, Table]) -> None:
+    """Raises DataError where some manifests have a column that others lack."""
+    for column in OPTIONAL:
+        having = [name for name, table in tables.items() if column in table.columns]
+        if having and len(having) < len(tables):
+            raise DataError(f"{folder}: only {having} have a {column} column; give it to all manifests or to none")
 
 
 def _site_cases(name: str, table: Table, classes: tuple[str, ...], options: FolderOptions) -> Cases:

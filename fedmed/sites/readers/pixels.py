@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_PIXELS = 64 * 1024 * 1024
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "picture", b"\xff\xd8\xff": "picture"}
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,18 @@ class Grid:
 
 def read_pixels(path: Path, grid: Grid) -> NDArray[np.float32]:
     """The image at `path`, `(size, size)` or in colour `(3, size, size)`, float32; raises DataError naming the file."""
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind == "dicom":
         channels, spacing, field = _dicom(path, grid)
     else:
-        channels, spacing, field = _picture(path, grid.colour), (1.0, 1.0), None
+        channels, spacing, field = read_picture(path, grid.colour), (1.0, 1.0), None
     resampled = np.stack([resample(channel, spacing, grid.size, field) for channel in channels])
     result = standardise(resampled) if grid.standardise else resampled
     return result if grid.colour else result[0]
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """`png`, `jpeg` or `dicom`, by the first bytes; raises DataError for anything else."""
     try:
         with path.open("rb") as stream:
             start = stream.read(132)
@@ -69,8 +71,26 @@ def _dicom(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, fl
     return image.pixels[None], image.spacing_mm or (1.0, 1.0), grid.field_of_view_mm
 
 
-def _picture(path: Path, colour: bool) -> NDArray[np.float32]:
-    """Channels `(1 or 3, H, W)` float32 in 0 to 1."""
+def read_picture(path: Path, colour: bool) -> NDArray[np.float32]:
+    """Channels `(1 or 3, H, W)` float32 in 0 to 1 of a PNG or JPEG; raises DataError naming the file."""
+    return _decoded(path, lambda picture: _channels(picture, colour))
+
+
+def read_labels(path: Path) -> NDArray[np.integer]:
+    """The stored values `(H, W)` of a grey, palette or one-bit PNG: a mask; raises DataError naming the file."""
+    if (kind := kind_of(path)) != "png":
+        raise DataError(f"{path}: is {kind}; the mask of an image is a PNG, which keeps its labels as they are")
+    return _decoded(path, lambda picture: _labels(path, picture))
+
+
+def _labels(path: Path, picture: Picture) -> NDArray[np.integer]:
+    if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
+        raise DataError(f"{path}: is a picture of mode {picture.mode}; a mask has one channel of labels")
+    values = np.asarray(picture)
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def _decoded(path: Path, convert: Callable[[Picture], NDArray[Any]]) -> NDArray[Any]:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
@@ -81,7 +101,7 @@ def _picture(path: Path, colour: bool) -> NDArray[np.float32]:
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise DataError(f"{path}: has {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are read")
-                return _channels(ImageOps.exif_transpose(picture), colour)
+                return convert(ImageOps.exif_transpose(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: has too many pixels ({error})") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

@@ -1,0 +1,105 @@
+"""What differs between the kinds of task: one class a case, or one class a voxel. Everything else is common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedmed.config.scenario import Training
+from fedmed.learning import augment, overlap
+from fedmed.learning.losses import loss_of, mask_loss
+from fedmed.learning.metrics import binary_auc, figures
+from fedmed.learning.order import Order
+from fedmed.learning.patches import Sampler
+from fedmed.learning.prediction import predict
+from fedmed.learning.windows import predict_case
+
+Batch = tuple[Tensor, Tensor]
+LEAST_PROBABILITY = 1e-7
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table."""
+
+    batches: Callable[[Batch, Order, torch.Generator], Iterator[Batch]]
+    """`(cases, order, generator)` -> the augmented batches of one round."""
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """`(logits, y, class weights)` -> scalar."""
+    validate: Callable[[nn.Module, Batch, Order, torch.device], dict[str, float]]
+    """Loss and the leading measure on validation cases; NaN where undefined."""
+    leading: str
+    """The measure that validation follows."""
+    augments: Mapping[str, Any]
+    """Augmentations by name."""
+
+
+def case_batches(data: Batch, order: Order, generator: torch.Generator) -> Iterator[Batch]:
+    """Whole cases, each augmented."""
+    x, y = data
+    change = augment.TABLE[order.augment]
+    for rows in _rows(len(y), order.training, generator):
+        yield change(x[rows], generator), y[rows]
+
+
+def mask_batches(data: Batch, order: Order, generator: torch.Generator) -> Iterator[Batch]:
+    """Patches of images and masks, or whole ones, each pair augmented alike; every case `per_case` times a pass."""
+    x, y = data
+    change = augment.MASKED[order.augment]
+    patches = order.patches
+    sampler = Sampler(x, y, patches, generator) if patches else None
+    per_case = patches.per_case if patches else 1
+    for picks in _rows(len(y) * per_case, order.training, generator):
+        rows = picks % len(y)
+        batch = sampler.batch(rows) if sampler else (x[rows], y[rows])
+        yield change(*batch, generator)
+
+
+def _rows(count: int, training: Training, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of each batch: a fresh permutation a pass, the last batch short, until the epochs or steps are done."""
+    per_pass = -(-count // training.batch_size)
+    steps = training.steps if training.steps is not None else per_pass * (training.epochs or 1)
+    while steps > 0:
+        rows = torch.randperm(count, generator=generator)
+        yield from torch.split(rows, training.batch_size)[:steps]
+        steps -= per_pass
+
+
+def validate_classes(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
+    """Loss and AUC; the AUC is NaN where only one class is present."""
+    x, y = data
+    probabilities = predict(model, x, device)
+    scores = torch.log(probabilities.clamp_min(LEAST_PROBABILITY))
+    logits = (scores[:, 1:] - scores[:, :1]) if probabilities.shape[1] == 2 else scores
+    loss = float(loss_of(logits, y, torch.tensor(order.class_weights)))
+    if probabilities.shape[1] == 2:
+        area = binary_auc(probabilities[:, 1], y)
+    else:
+        area = figures(probabilities, y, 0.5)["auc"]["value"]
+    return {"loss": loss, "auc": math.nan if area is None else area}
+
+
+def validate_masks(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
+    """Mean loss and mean Dice of the cases, one after the other; the Dice is NaN where every mask is empty and found so."""
+    weights, losses, tallies = torch.tensor(order.class_weights), [], []
+    for image, mask in zip(*data, strict=True):
+        probabilities = predict_case(model, image, order.patches, device)
+        scores = torch.log(probabilities.clamp_min(LEAST_PROBABILITY))[None]
+        logits = (scores[:, 1:] - scores[:, :1]) if len(probabilities) == 2 else scores
+        losses.append(float(mask_loss(logits, mask[None], weights)))
+        tallies.append(overlap.tally(overlap.decide(probabilities, order.threshold), mask, len(probabilities)))
+    dice = overlap.mean_over_classes(overlap.per_case(np.stack(tallies))["dice"])
+    known = dice[np.isfinite(dice)]
+    return {"loss": float(np.mean(losses)), "dice": float(known.mean()) if len(known) else math.nan}
+
+
+KINDS: dict[str, Kind] = {
+    "classification": Kind(case_batches, loss_of, validate_classes, "auc", augment.TABLE),
+    "segmentation": Kind(mask_batches, mask_loss, validate_masks, "dice", augment.MASKED),
+}
