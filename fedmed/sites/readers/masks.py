@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fedmed.config.scenario import Part
 from fedmed.errors import ConfigError, DataError
-from fedmed.preprocess.grid import image_on_grid, mask_on_grid, steps_for
+from fedmed.preprocess.centred import image_on_grid, mask_on_grid, steps_for
 from fedmed.sites.cases import Cases, pool
 from fedmed.sites.partition import refuse_site_names
 from fedmed.sites.readers.folder import OPTIONAL, manifest, refuse_partial_columns, site_folders
