@@ -15,6 +15,19 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """Something that a reader left out because it cannot be trusted; the rest goes on."""
+
+    what: str
+    """A series, study or file, as the site itself names it."""
+    reason: str
+    """For programs, one of `fedmed.dicom.reasons.Reason` or a word of the reader's own."""
+    sentence: str
+    study: str = ""
+    """The study that it belongs to, where known."""
+
+
+@dataclass(frozen=True)
 class Cases:
     """Labelled cases of one set or one site, row by row."""
 
@@ -34,6 +47,8 @@ class Cases:
     """Column names of tabular inputs."""
     spatial: Literal[2, 3] = 2
     """Trailing axes of `x` that are space; said by the reader, since `(N, C, H, W)` and `(N, D, H, W)` look alike."""
+    set_aside: tuple[tuple[str, SetAside], ...] = ()
+    """What the reader left out, each with its site."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -89,6 +104,7 @@ def pool(parts: Sequence[Cases]) -> Cases:
 
     return replace(
         first,
+        set_aside=tuple(pair for part in parts for pair in part.set_aside),
         x=np.concatenate([part.x for part in parts]),
         y=np.concatenate([part.y for part in parts]),
         patient=join("patient"),

@@ -20,6 +20,7 @@ from fedmed.sites.readers.phantom import PHANTOM
 from fedmed.sites.readers.pneumonia import PNEUMONIA
 from fedmed.sites.readers.reader import MissingData, Reader, locate
 from fedmed.sites.readers.skin import SKIN
+from fedmed.sites.readers.studies import STUDIES
 from fedmed.sites.readers.tabular import CSV
 
 GROUP = "fedmed.readers"
@@ -33,6 +34,7 @@ READERS: dict[str, Reader] = {
     "phantom": PHANTOM,
     "pneumonia": PNEUMONIA,
     "skin": SKIN,
+    "studies": STUDIES,
 }
 
 __all__ = ["GROUP", "READERS", "MissingData", "Reader", "read", "reader_named", "reader_names"]

@@ -54,15 +54,15 @@ def read_folder(folder: Path | None, options: FolderOptions, seed: int) -> Cases
     return pool([_site_cases(name, table, classes, options) for name, table in tables.items()])
 
 
-def site_folders(folder: Path) -> list[Path]:
-    """Sub-folders with a manifest, by name, or the folder itself where it is the one site."""
-    if (folder / MANIFEST).is_file():
+def site_folders(folder: Path, table: str = MANIFEST) -> list[Path]:
+    """Sub-folders with a `table`, by name, or the folder itself where it is the one site."""
+    if (folder / table).is_file():
         return [folder]
     sites = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not sites:
-        raise MissingData(f"{folder} holds neither {MANIFEST} nor a folder per site")
-    if without := [path.name for path in sites if not (path / MANIFEST).is_file()]:
-        raise MissingData(f"{folder}: site folders {without} hold no {MANIFEST}")
+        raise MissingData(f"{folder} holds neither {table} nor a folder per site")
+    if without := [path.name for path in sites if not (path / table).is_file()]:
+        raise MissingData(f"{folder}: site folders {without} hold no {table}")
     return sites
 
 
@@ -90,9 +90,9 @@ def _check_files(table: Table, column: str, faults: Faults) -> None:
             faults.add(line, f"{column} {text!r} is already on line {before}")
 
 
-def refuse_partial_columns(folder: Path, tables: Mapping[str, Table]) -> None:
-    """Raises DataError where some manifests have a column that others lack."""
-    for column in OPTIONAL:
+def refuse_partial_columns(folder: Path, tables: Mapping[str, Table], columns: Sequence[str] = OPTIONAL) -> None:
+    """Raises DataError where some manifests have one of `columns` that others lack."""
+    for column in columns:
         having = [name for name, table in tables.items() if column in table.columns]
         if having and len(having) < len(tables):
             raise DataError(f"{folder}: only {having} have a {column} column; give it to all manifests or to none")

@@ -1,0 +1,177 @@
+"""One site's DICOM studies as tensors on one grid; what cannot be trusted is named, and everything else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.dicom.header import Header
+from fedmed.dicom.instance import Instance
+from fedmed.dicom.reasons import Untrusted
+from fedmed.dicom.series import load
+from fedmed.dicom.stacks import Stack
+from fedmed.dicom.survey import Progress, Survey, silent, survey
+from fedmed.dicom.volume import Volume
+from fedmed.preprocess.fused.backends import Backend, chosen
+from fedmed.preprocess.fused.window import Window
+from fedmed.preprocess.grid import Grid, nearest_axes_grid, to_voxel
+from fedmed.preprocess.pipeline import Pipeline, Step
+from fedmed.sites.cases import SetAside
+from fedmed.store.tensors import Key, TensorStore
+from fedmed.wire.canonical import digest
+
+REMEMBERED = "which tensor a volume's files became"
+"""Name of the entries that spare decoding a volume whose tensor is kept already."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every volume becomes."""
+
+    size: tuple[int, int, int]
+    """Slices, rows, columns."""
+    spacing_mm: tuple[float, float, float]
+    window: tuple[float, float]
+    """Modality units that become 0 and 1; what lies beyond is clamped. Padding and what lies outside become 0."""
+
+    def pipeline(self) -> Pipeline:
+        """The steps of `prepare`, for the site's fingerprint and the cache."""
+        return Pipeline(
+            (
+                Step("read", {"values": "modality units, bright is bright", "padding": "lowest of the window"}),
+                Step("orient", {"axes": "nearest to superior, posterior, left"}),
+                Step("resample", {"size": self.size, "spacing_mm": self.spacing_mm, "how": "trilinear", "outside": "padding"}),
+                Step("window", {"from": self.window, "to": (0.0, 1.0), "function": "linear"}),
+                Step("cast", {"type": "float32"}),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """One volume, prepared."""
+
+    image: NDArray[np.float32]
+    """`Target.size`, 0 to 1."""
+    grid: Grid
+    """Where its voxels lie."""
+    header: Header
+    """Of one of its slices: the ids by which labels are joined."""
+    spacing_mm: tuple[float, float, float]
+    """Of the scanner's own voxels."""
+    slices: tuple[str, ...]
+    """SOP Instance UIDs in the order of the scanner's slices."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """With what a site prepares its studies."""
+
+    target: Target
+    store: TensorStore | None = None
+    """Keeps finished tensors; none where absent."""
+    workers: int = 2
+    """Threads that decode and compute."""
+    backend: str | None = None
+    """Of the fused pass; the fastest that runs here when absent."""
+
+
+def prepared(
+    folder: Path, workshop: Workshop, look: Callable[[Path], Survey] | None = None, progress: Progress = silent
+) -> Iterator[Study | SetAside]:
+    """Every volume below `folder`, on one grid, in the order of the series' UIDs; in its place, why one is set aside.
+
+    `look` surveys the folder; by default headers are judged first, and pixels when they are decoded. Raises nothing for
+    what lies in the folder, and MissingPart or ConfigError for a back end that cannot run.
+    """
+    backend = chosen(workshop.backend)
+    found = survey(folder, pixels=False, workers=0, progress=progress) if look is None else look(folder)
+    yield from (_aside(case.subject, case.reason.value, case.detail) for case in found.cases if case.level == "file")
+    for done, stack in enumerate(found.stacks, start=1):
+        yield _one(stack, found, workshop, backend)
+        progress("volumes", done, len(found.stacks))
+
+
+def _one(stack: Stack, found: Survey, workshop: Workshop, backend: Backend) -> Study | SetAside:
+    if stack.refusal is not None or stack.grid is None:
+        return _refused(stack, stack.refusal)
+    if not stack.grid.located or not np.isfinite(stack.grid.spacing_mm).all():
+        return _aside(stack.subject, "no-geometry", "It is one picture, whose place in the patient is unknown.")
+    shape = (len(stack.frames), *_plane(stack, found.instances))
+    grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
+    try:
+        image = _image(stack, found.instances, grid, workshop, backend)
+    except Untrusted as error:
+        return _refused(stack, error)
+    headers = [found.instances[index].header for index, _ in stack.frames]
+    return Study(image, grid, headers[0], stack.grid.spacing_mm, tuple(header.sop_instance for header in headers))
+
+
+def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:
+    header = instances[stack.frames[0][0]].header
+    return header.rows, header.columns
+
+
+def _image(
+    stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend
+) -> NDArray[np.float32]:
+    """From the cache, if the same files became a tensor before; else decoded and computed."""
+    if workshop.store is None:
+        return _computed(load(stack, instances, workers=workshop.workers, digest=False), grid, workshop, backend)
+    store, pipeline = workshop.store, workshop.target.pipeline().fingerprint()
+    stamp = Key(REMEMBERED, digest([pipeline, stack.subject, _stamps(stack, instances)]))
+    if (kept := store.get(stamp)) is not None:
+        key = Key(pipeline, kept["pixels"].tobytes().decode("ascii"))
+        if (found := store.get(key)) is not None:
+            return np.asarray(found["image"], np.float32)
+    volume = load(stack, instances, workers=workshop.workers)
+    key = Key(pipeline, _identity(volume))
+    made = store.get_or_make(key, lambda: {"image": _computed(volume, grid, workshop, backend)})
+    store.put(stamp, {"pixels": np.frombuffer(key.pixels.encode("ascii"), np.uint8)})
+    return np.asarray(made["image"], np.float32)
+
+
+def _computed(volume: Volume, grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
+    low, high = workshop.target.window
+    made = backend.resample(
+        volume.voxels,
+        volume.slope,
+        volume.intercept,
+        to_voxel(volume.affine, grid),
+        grid.shape,
+        window=Window(low, high),
+        padding=volume.padding,
+        fill=low,
+        edge="constant",
+        threads=workshop.workers,
+    )
+    return np.asarray(backend.to_host(made), np.float32)
+
+
+def _identity(volume: Volume) -> str:
+    """Of all that decides about the tensor but the pipeline: pixels, how to read them, where they lie."""
+    scales = [volume.slope.tolist(), volume.intercept.tolist(), volume.padding]
+    return digest([volume.pixel_sha256, scales, volume.affine.tolist()])
+
+
+def _stamps(stack: Stack, instances: list[Instance]) -> list[list[object]]:
+    """Path, size and time of every file, and which of its frames: what changes when a file does."""
+    found: list[list[object]] = []
+    for index, frame in stack.frames:
+        source = instances[index].source
+        path, member = source.place or (source.name, "")
+        found.append([path, member, source.size, Path(path).stat().st_mtime_ns, frame])
+    return found
+
+
+def _refused(stack: Stack, error: Untrusted | None) -> SetAside:
+    reason, text = (error.reason.value, str(error)) if error else ("no-geometry", "It has no grid.")
+    return SetAside(stack.subject, reason, text, stack.study)
+
+
+def _aside(what: str, reason: str, text: str) -> SetAside:
+    return SetAside(what, reason, text)
