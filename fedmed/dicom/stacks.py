@@ -146,16 +146,17 @@ def _refuse_mixed(members: list[Header]) -> None:
                 Reason.COLOUR,
                 f"One is {header.photometric} with {header.samples} samples a pixel; volumes are of {' or '.join(GREY)}.",
             )
-        # The white end of MONOCHROME1 depends on the bits; else they only say how much of the words is used.
-        mine, theirs = (
-            (one.photometric, one.signed, one.bits_allocated, one.bits_stored if one.photometric == GREY[0] else 0)
-            for one in (header, first)
-        )
-        if mine != theirs:
+        if _storage(header) != _storage(first):
             raise Untrusted(Reason.MIXED_MEANING, f"Values are stored in two ways: {_stored(first)}; {_stored(header)}.")
     ranges = {header.padding for header in members if header.padding is not None}
     if len(ranges) > 1:
         raise Untrusted(Reason.MIXED_MEANING, f"Pixel padding is given in {len(ranges)} ways: {sorted(ranges)[:4]}.")
+
+
+def _storage(header: Header) -> tuple[object, ...]:
+    """What must be equal; Bits Stored only where it sets the white end, else it just fills words more or less."""
+    bits = header.bits_stored if header.photometric == GREY[0] else 0
+    return header.photometric, header.signed, header.bits_allocated, bits, header.modality_table
 
 
 def _stored(header: Header) -> str:

@@ -15,10 +15,9 @@ from fedmed.dicom.attributes import Attributes
 from fedmed.dicom.case import Case
 from fedmed.dicom.elements import skim
 from fedmed.dicom.inspection import FileRecord, inspect_file
-from fedmed.dicom.instance import Instance, read_instance
+from fedmed.dicom.instance import Instance, pixel_shape, read_instance
 from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS, Limits
-from fedmed.dicom.pixels import pixel_shape
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.sources import Source, walk
@@ -26,6 +25,8 @@ from fedmed.dicom.stacks import Series, Stack, stacks
 
 Progress = Callable[[str, int, int], None]
 """What is being done ("headers", "pixels"), how many files of how many are done."""
+SECTION_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "2.1", "4", "4.1", "128", "130"))
+"""CT, MR and PET Image Storage and their enhanced forms: such an object has pixels, or was cut off before them."""
 CHUNK = 64 * 1024**2
 
 
@@ -101,11 +102,8 @@ def survey(
 
 
 def _inspect(found: _Found, workers: int, seconds: float, limits: Limits, progress: Progress) -> None:
-    if workers == 0:
-        records = (inspect_file(source, limits) for source in found.sources)
-    else:
-        records = Crew(workers, limits, seconds).records(found.sources)
-    for record in records:
+    here = (inspect_file(source, limits) for source in found.sources)
+    for record in Crew(workers, limits, seconds).records(found.sources) if workers else here:
         found.files.append(record)
         progress("pixels", len(found.files), len(found.sources))
 
@@ -114,7 +112,7 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
     """Of the images, also of those whose pixels are refused: they say which volume lacks a slice."""
     inspected = bool(found.files)
     for place, source in enumerate(found.sources):
-        if inspected and found.files[place].reason is None and found.files[place].status is not Status.OK:
+        if inspected and found.files[place].status is Status.NOT_DICOM:
             continue
         record, instance = _header_of(source, limits)
         if inspected:
@@ -126,8 +124,8 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
             found.instances[place] = instance
             if error:
                 found.refusals[place] = error
-        elif error and (series := _series_of(source, limits)) is not None:
-            found.poisoned.setdefault(series, error)
+        elif series := _series_of(source, limits, sections_only=record.status is Status.NO_PIXELS):
+            found.poisoned.setdefault(series, error or Untrusted(Reason.TRUNCATED, "A file of it holds no pixels at all."))
         progress("headers", place + 1, len(found.sources))
 
 
@@ -141,15 +139,16 @@ def _header_of(source: Source, limits: Limits) -> tuple[FileRecord, Instance | N
     return FileRecord(source.name, Status.OK, shape=pixel_shape(instance.header)), instance
 
 
-def _series_of(source: Source, limits: Limits) -> Series | None:
-    """The series of a file whose header is refused, if that much of it can be read."""
+def _series_of(source: Source, limits: Limits, *, sections_only: bool) -> Series | None:
+    """The series of a file whose header is refused, if that much of it can be read; `sections_only`, if it is a slice."""
     try:
-        skimmed = skim(source, {tags.STUDY: "UI", tags.SERIES: "UI"}, limits)
+        skimmed = skim(source, {tags.STUDY: "UI", tags.SERIES: "UI", tags.SOP_CLASS: "UI"}, limits)
     except (NoImage, Untrusted):
         return None
     attributes = Attributes(skimmed.elements)
     series = attributes.text(tags.STUDY), attributes.text(tags.SERIES)
-    return series if series[1] else None
+    is_slice = attributes.text(tags.SOP_CLASS) in SECTION_CLASSES
+    return series if series[1] and (is_slice or not sections_only) else None
 
 
 def _refuse_twins(found: _Found) -> None:
