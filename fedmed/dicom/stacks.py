@@ -83,7 +83,9 @@ def _parts(headers: Sequence[Header]) -> dict[Series, _Parts]:
     for index, header in enumerate(headers):
         for frame, kind in enumerate(header.frame_kinds or (header.kind,) * header.frames):
             whole = (header.modality, header.sop_class, *kind, *_alone(header))
-            found[header.study, header.series][whole].append((index, frame))
+            # Without a series nothing says what belongs together: each file is one of its own.
+            series = header.series or f"of no series: {header.sop_instance or index}"
+            found[header.study, series][whole].append((index, frame))
     return found
 
 

@@ -112,8 +112,6 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
     """Of the images, also of those whose pixels are refused: they say which volume lacks a slice."""
     inspected = bool(found.files)
     for place, source in enumerate(found.sources):
-        if inspected and found.files[place].status is Status.NOT_DICOM:
-            continue
         record, instance = _header_of(source, limits)
         if inspected:
             record = found.files[place]
@@ -124,7 +122,7 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
             found.instances[place] = instance
             if error:
                 found.refusals[place] = error
-        elif series := _series_of(source, limits, sections_only=record.status is Status.NO_PIXELS):
+        elif series := _series_of(source, limits, record.status):
             found.poisoned.setdefault(series, error or Untrusted(Reason.TRUNCATED, "A file of it holds no pixels at all."))
         progress("headers", place + 1, len(found.sources))
 
@@ -139,8 +137,10 @@ def _header_of(source: Source, limits: Limits) -> tuple[FileRecord, Instance | N
     return FileRecord(source.name, Status.OK, shape=pixel_shape(instance.header)), instance
 
 
-def _series_of(source: Source, limits: Limits, *, sections_only: bool) -> Series | None:
-    """The series of a file whose header is refused, if that much of it can be read; `sections_only`, if it is a slice."""
+def _series_of(source: Source, limits: Limits, status: Status) -> Series | None:
+    """The series that lacks this file: that of a refused header, if so much can be read, or of a slice without pixels."""
+    if status is Status.NOT_DICOM:
+        return None
     try:
         skimmed = skim(source, {tags.STUDY: "UI", tags.SERIES: "UI", tags.SOP_CLASS: "UI"}, limits)
     except (NoImage, Untrusted):
@@ -148,7 +148,7 @@ def _series_of(source: Source, limits: Limits, *, sections_only: bool) -> Series
     attributes = Attributes(skimmed.elements)
     series = attributes.text(tags.STUDY), attributes.text(tags.SERIES)
     is_slice = attributes.text(tags.SOP_CLASS) in SECTION_CLASSES
-    return series if series[1] and (is_slice or not sections_only) else None
+    return series if series[1] and (is_slice or status is Status.QUARANTINED) else None
 
 
 def _refuse_twins(found: _Found) -> None:
