@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Union
 
 from fedmed.dicom.limits import LIMITS, Limits
@@ -69,6 +70,10 @@ VRS = (
     )
     | frozenset((b"TM", b"UI", b"UL", b"US"))
 )
+
+
+LETTERS = frozenset(bytes(pair) for pair in product(range(65, 91), repeat=2))
+"""What looks like a VR: some of them are of later editions than this table."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ class _Walk:
             if left == 0:
                 raise Untrusted(Reason.TOO_LARGE, f"It has more than {self.limits.elements} data elements.")
             left -= 1
-            if implicit or not b"AA" <= vr <= b"ZZ":
+            if implicit or vr not in LETTERS:
                 # Some writers switch to implicit within an explicit file: what is no VR is half of a length.
                 vr, value, length = b"", at + 8, self.wide(data, at + 4)[0]
             elif vr in WIDE_VRS:

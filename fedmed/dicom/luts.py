@@ -63,15 +63,12 @@ def modality_values(instance: Instance, stored: Values) -> NDArray[np.float32]:
     header = instance.header
     if header.modality_table:
         return modality_table(instance)(stored).astype(np.float32)
-    rescales = header.rescales
-    if rescales.count(rescales[0]) == len(rescales):
-        slope, intercept = np.float64(rescales[0].slope), np.float64(rescales[0].intercept)
-    else:
-        tail = (1,) * (stored.ndim - 1)
-        slope = np.array([one.slope for one in rescales]).reshape(-1, *tail)
-        intercept = np.array([one.intercept for one in rescales]).reshape(-1, *tail)
+    tail = (1,) * (stored.ndim - 1)
+    each = header.rescales if header.rescales.count(header.rescales[0]) < header.frames else header.rescales[:1]
+    slope = np.array([one.slope for one in each]).reshape(-1, *tail)
+    intercept = np.array([one.intercept for one in each]).reshape(-1, *tail)
     with np.errstate(over="ignore"):
-        return np.asarray(stored * slope + intercept, np.float32)
+        return np.asarray(np.asarray(stored, np.float64) * slope + intercept, np.float32)
 
 
 def bright_values(instance: Instance, stored: Values) -> NDArray[np.float32]:
@@ -83,9 +80,14 @@ def bright_values(instance: Instance, stored: Values) -> NDArray[np.float32]:
     header = instance.header
     if header.photometric != "MONOCHROME1":
         return values
-    ends = stored_range(instance)
-    low, high = (modality_values(instance, np.full_like(stored, end)).astype(np.float64) for end in ends)
+    low, high = (_constant(instance, end, stored.ndim) for end in stored_range(instance))
     return np.asarray(low + high - values, np.float32)
+
+
+def _constant(instance: Instance, value: int, axes: int) -> NDArray[np.float64]:
+    """A stored value in modality units, in each frame, to be broadcast against all of `axes` axes."""
+    count = instance.header.frames if axes > 2 else 1
+    return modality_values(instance, np.full((count, *(1,) * (axes - 1)), value)).astype(np.float64)
 
 
 def stored_range(instance: Instance) -> tuple[int, int]:
@@ -143,9 +145,9 @@ def display_values(instance: Instance, stored: Values) -> NDArray[np.float64]:
         parts = [windows(instance, frame)[0](values[frame]) for frame in range(len(values))] if several else []
         shown = np.stack(parts) if several else frame_windows[0](values)
     else:
-        low, high = (float(modality_values(instance, np.array([end])).flat[0]) for end in stored_range(instance))
-        low, high = min(low, high), max(low, high)
-        shown = (values.astype(np.float64) - low) / (high - low or 1.0)
+        ends = np.stack([_constant(instance, end, values.ndim) for end in stored_range(instance)])
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        shown = (values - low) / (high - low)
     inverse = instance.attributes.text(tags.PRESENTATION_SHAPE) == "INVERSE"
     turned = instance.header.photometric == "MONOCHROME1" or inverse
     return np.asarray(1 - shown if turned else shown, np.float64)
@@ -198,7 +200,8 @@ def _palette(instance: Instance, colour: int) -> Table:
 
 def _words(data: bytes, bits: int, big_endian: bool) -> list[int]:
     kind = "u1" if bits <= 8 else ">u2" if big_endian else "<u2"
-    return np.frombuffer(data[: len(data) // int(kind[-1]) * int(kind[-1])], kind).tolist()
+    values: list[int] = np.frombuffer(data[: len(data) // int(kind[-1]) * int(kind[-1])], kind).tolist()
+    return values
 
 
 def _expanded(words: list[int], count: int, bits: int) -> list[int]:
