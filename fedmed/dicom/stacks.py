@@ -137,7 +137,7 @@ def _judged(
 
 def _refuse_mixed(members: list[Header]) -> None:
     """What must be equal over all files for their stored values to be of one kind and one size."""
-    first = members[0]
+    first, storage = members[0], _storage(members[0])
     sizes = sorted({(header.rows, header.columns) for header in members})
     if len(sizes) > 1:
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in sizes[:4])
@@ -148,7 +148,7 @@ def _refuse_mixed(members: list[Header]) -> None:
                 Reason.COLOUR,
                 f"One is {header.photometric} with {header.samples} samples a pixel; volumes are of {' or '.join(GREY)}.",
             )
-        if _storage(header) != _storage(first):
+        if _storage(header) != storage:
             raise Untrusted(Reason.MIXED_MEANING, f"Values are stored in two ways: {_stored(first)}; {_stored(header)}.")
     ranges = {header.padding for header in members if header.padding is not None}
     if len(ranges) > 1:

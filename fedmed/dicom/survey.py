@@ -14,19 +14,21 @@ from fedmed.dicom import tags
 from fedmed.dicom.attributes import Attributes
 from fedmed.dicom.case import Case
 from fedmed.dicom.elements import skim
+from fedmed.dicom.geometry import TOLERANCE, Tolerance
 from fedmed.dicom.inspection import FileRecord, inspect_file
 from fedmed.dicom.instance import Instance, pixel_shape, read_instance
 from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.scanning import SECONDS
-from fedmed.dicom.sources import Source, walk
+from fedmed.dicom.sources import Source, of_file, walk
 from fedmed.dicom.stacks import Series, Stack, stacks
 
 Progress = Callable[[str, int, int], None]
 """What is being done ("headers", "pixels"), how many files of how many are done."""
 SECTION_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "2.1", "4", "4.1", "128", "130"))
 """CT, MR and PET Image Storage and their enhanced forms: such an object has pixels, or was cut off before them."""
+MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 CHUNK = 64 * 1024**2
 
 
@@ -75,15 +77,20 @@ def survey(
     workers: int = 2,
     seconds: float = SECONDS,
     limits: Limits = LIMITS,
+    tolerance: Tolerance = TOLERANCE,
     allows: Callable[[Case], bool] = _never,
     progress: Progress = silent,
 ) -> Survey:
-    """Look at everything below `root`, a folder, an archive or a file. Raises nothing for what lies there.
+    """Look at everything below `root`: a folder, an archive, a file, or a DICOMDIR, which stands for the folder it lies in.
+
+    Raises nothing for what lies there.
 
     `pixels` decodes every image and digests it, in `workers` processes that may die of it or take `seconds` at most (0: in
     this one); without it a file is judged by its header alone, and what is wrong with its pixels shows when its volume is
     loaded. `allows` says of a case whether a person released it.
     """
+    root = root.absolute()
+    root = root.parent if _is_directory(root, limits) else root
     found = _Found(list(walk(root, limits)))
     if pixels:
         _inspect(found, workers, seconds, limits, progress)
@@ -92,13 +99,18 @@ def survey(
     places = sorted(found.instances)
     instances = [found.instances[place] for place in places]
     refusals = {n: found.refusals[place] for n, place in enumerate(places) if place in found.refusals}
-    judged, cases = _judge(root, instances, refusals, found.poisoned, allows)
+    judged, cases = _judge(root, instances, refusals, found.poisoned, tolerance, allows)
     aside = [
         _file_case(root, source, file)
         for source, file in zip(found.sources, found.files, strict=True)
         if file.status is Status.QUARANTINED
     ]
     return Survey(root, found.files, instances, judged, aside + cases)
+
+
+def _is_directory(root: Path, limits: Limits) -> bool:
+    """A DICOMDIR lists the files of the folder that it lies in (PS3.10 section 8.6), which are looked at themselves."""
+    return root.is_file() and MEDIA_DIRECTORY in of_file(root, root.name, limits).head(1024)
 
 
 def _inspect(found: _Found, workers: int, seconds: float, limits: Limits, progress: Progress) -> None:
@@ -177,13 +189,14 @@ def _judge(
     instances: list[Instance],
     refusals: Mapping[int, Untrusted],
     poisoned: Mapping[Series, Untrusted],
+    tolerance: Tolerance,
     allows: Callable[[Case], bool],
 ) -> tuple[list[Stack], list[Case]]:
     """The stacks, judged again for as long as a person let their reasons pass."""
     overruled: dict[str, set[Reason]] = {}
     headers = [instance.header for instance in instances]
     while True:
-        found = stacks(headers, refusals=refusals, poisoned=poisoned, overruled=overruled)
+        found = stacks(headers, refusals=refusals, poisoned=poisoned, tolerance=tolerance, overruled=overruled)
         cases = [series_case(root, stack, instances, stack.refusal) for stack in found if stack.refusal]
         passed = [case for case in cases if case.releasable and allows(case)]
         if not passed:

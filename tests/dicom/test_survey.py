@@ -5,9 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedmed.dicom.ct_phantom import Protocol, synthesise, write
-from fedmed.dicom.reasons import Reason, Status
+from fedmed.dicom.reasons import Reason, Status, Untrusted
 from fedmed.dicom.series import load
 from fedmed.dicom.survey import survey
 
@@ -68,6 +70,38 @@ def test_an_archive_is_a_folder(two, tmp_path):
         assert set(refused(found).values()) == {None}
         stack = next(stack for stack in found.stacks if stack.series == uid(two["good"]))
         np.testing.assert_array_equal(load(stack, found.instances, workers=2).voxels, two["good"].stored)
+
+
+def test_a_dicomdir_stands_for_its_folder(two, tmp_path):
+    media = two["good"].slices[0]
+    media.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    del media.PixelData, media.SOPClassUID
+    media.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    found = survey(tmp_path / "DICOMDIR", pixels=False)
+    assert len(found.files) == 15
+    assert set(refused(found).values()) == {None}
+    assert [len(survey(tmp_path / "good" / "0001.dcm", pixels=False).files)] == [1]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 1600), byte=st.integers(0, 255), cut=st.booleans())
+def test_whatever_a_byte_does_only_its_own_series_suffers(two, tmp_path, at, byte, cut):
+    path = tmp_path / "bad" / "0002.dcm"
+    before = path.read_bytes()
+    at %= len(before)
+    path.write_bytes(before[:at] if cut else before[:at] + bytes([byte]) + before[at + 1 :])
+    try:
+        found = survey(tmp_path, pixels=False)
+        (good,) = [stack for stack in found.stacks if stack.series == uid(two["good"])]
+        assert good.refusal is None
+        for stack in found.stacks:
+            try:
+                volume = load(stack, found.instances)
+            except Untrusted:
+                continue
+            assert np.isfinite(volume.affine).all()
+    finally:
+        path.write_bytes(before)
 
 
 def test_a_file_whose_header_is_refused_sets_aside_its_own_series(two, tmp_path):
