@@ -21,7 +21,10 @@ def scan(
         typer.Option(metavar="DIR", envvar="FEDMED_QUARANTINE", help="Keep a record there of what cannot be trusted."),
     ] = None,
     pixels: Annotated[bool, typer.Option(help="Decode every image, and digest it; --no-pixels reads headers alone.")] = True,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode.")] = 2,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, max=256, help="Processes that decode: a file that kills one costs itself alone. 0: this one."),
+    ] = 2,
     as_json: Json = False,
 ) -> None:
     """Say of every file and series below DIR whether it can be trusted, and if not, why. Changes nothing there."""

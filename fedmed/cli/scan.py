@@ -23,7 +23,6 @@ from fedmed.errors import DataError
 from fedmed.store.intake import take_in
 from fedmed.store.quarantine import Quarantine
 
-
 SHOWN = 24  # letters of a series UID in the table
 
 
@@ -91,7 +90,7 @@ def _show(found: Survey) -> None:
         shape = " x ".join(map(str, shape_of(found, stack))) if stack.frames else "-"
         spacing = " x ".join("?" if math.isnan(mm) else f"{mm:.4g}" for mm in stack.grid.spacing_mm) if stack.grid else "-"
         table.add_row(
-            stack.subject, _modality(found, stack), shape, spacing, stack.refusal.reason if stack.refusal else "ok"
+            _short(stack.subject), _modality(found, stack), shape, spacing, stack.refusal.reason if stack.refusal else "ok"
         )
     if found.stacks:
         console.print(table, highlight=False)

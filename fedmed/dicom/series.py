@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.dicom.header import Header, Rescale
-from fedmed.dicom.instance import Instance
+from fedmed.dicom.instance import Instance, pixel_dtype
 from fedmed.dicom.limits import LIMITS, Limits
-from fedmed.dicom.pixels import decode, decode_into, pixel_dtype
+from fedmed.dicom.pixels import decode, decode_into
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.dicom.stacks import Stack
+from fedmed.dicom.units import in_units
 from fedmed.dicom.volume import Volume
 
 Voxels = NDArray[np.generic]
@@ -36,14 +36,12 @@ def load(
     first = instances[stack.frames[0][0]].header
     voxels = _allocated(stack, instances, limits)
     _decode_all(stack, instances, voxels, workers)
-    rescales = [instances[index].header.rescales[frame] for index, frame in stack.frames]
-    slope, intercept = _bright_is_bright(first, _ends(first), rescales)
-    paddings = {instances[index].header.padding for index, _ in stack.frames} - {None}
+    units = in_units(stack, instances, voxels)
     return Volume(
-        voxels=voxels,
-        slope=slope,
-        intercept=intercept,
-        padding=next(iter(paddings), None),
+        voxels=units.voxels,
+        slope=units.slope,
+        intercept=units.intercept,
+        padding=units.padding,
         affine=stack.grid.affine,
         spacing_mm=stack.grid.spacing_mm,
         modality=first.modality,
@@ -51,7 +49,7 @@ def load(
         series=first.series,
         accession=first.accession,
         patient=first.patient,
-        pixel_sha256=hashlib.sha256(voxels.data).hexdigest() if digest else "",
+        pixel_sha256=hashlib.sha256(units.voxels.data).hexdigest() if digest else "",
         located=stack.grid.located,
     )
 
@@ -117,24 +115,3 @@ def _permute(voxels: Voxels, order: list[int]) -> None:
             place = order[place]
             left.remove(place)
         voxels[place] = kept
-
-
-def _bright_is_bright(
-    header: Header, ends: tuple[float, float], rescales: Sequence[Rescale]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Slopes and intercepts `(D,)`; MONOCHROME1 is mirrored at the middle of what its bits can hold, `ends`.
-
-    Not at the middle of this volume: equal values stay equal across volumes.
-    """
-    slope = np.array([rescale.slope for rescale in rescales])
-    intercept = np.array([rescale.intercept for rescale in rescales])
-    if header.photometric == "MONOCHROME1":
-        slope, intercept = -slope, intercept + slope * sum(ends)
-    return slope.astype(np.float32), intercept.astype(np.float32)
-
-
-def _ends(header: Header) -> tuple[int, int]:
-    """The lowest and highest stored value."""
-    if header.signed:
-        return -(1 << header.bits_stored - 1), (1 << header.bits_stored - 1) - 1
-    return 0, (1 << header.bits_stored) - 1

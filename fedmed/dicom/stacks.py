@@ -83,7 +83,9 @@ def _parts(headers: Sequence[Header]) -> dict[Series, _Parts]:
     for index, header in enumerate(headers):
         for frame, kind in enumerate(header.frame_kinds or (header.kind,) * header.frames):
             whole = (header.modality, header.sop_class, *kind, *_alone(header))
-            found[header.study, header.series][whole].append((index, frame))
+            # Without a series nothing says what belongs together: each file is one of its own.
+            series = header.series or f"of no series: {header.sop_instance or index}"
+            found[header.study, series][whole].append((index, frame))
     return found
 
 
@@ -135,7 +137,7 @@ def _judged(
 
 def _refuse_mixed(members: list[Header]) -> None:
     """What must be equal over all files for their stored values to be of one kind and one size."""
-    first = members[0]
+    first, storage = members[0], _storage(members[0])
     sizes = sorted({(header.rows, header.columns) for header in members})
     if len(sizes) > 1:
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in sizes[:4])
@@ -146,16 +148,17 @@ def _refuse_mixed(members: list[Header]) -> None:
                 Reason.COLOUR,
                 f"One is {header.photometric} with {header.samples} samples a pixel; volumes are of {' or '.join(GREY)}.",
             )
-        # The white end of MONOCHROME1 depends on the bits; else they only say how much of the words is used.
-        mine, theirs = (
-            (one.photometric, one.signed, one.bits_allocated, one.bits_stored if one.photometric == GREY[0] else 0)
-            for one in (header, first)
-        )
-        if mine != theirs:
+        if _storage(header) != storage:
             raise Untrusted(Reason.MIXED_MEANING, f"Values are stored in two ways: {_stored(first)}; {_stored(header)}.")
     ranges = {header.padding for header in members if header.padding is not None}
     if len(ranges) > 1:
         raise Untrusted(Reason.MIXED_MEANING, f"Pixel padding is given in {len(ranges)} ways: {sorted(ranges)[:4]}.")
+
+
+def _storage(header: Header) -> tuple[object, ...]:
+    """What must be equal; Bits Stored only where it sets the white end, else it just fills words more or less."""
+    bits = header.bits_stored if header.photometric == GREY[0] else 0
+    return header.photometric, header.signed, header.bits_allocated, bits, header.modality_table
 
 
 def _stored(header: Header) -> str:

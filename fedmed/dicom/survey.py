@@ -14,18 +14,21 @@ from fedmed.dicom import tags
 from fedmed.dicom.attributes import Attributes
 from fedmed.dicom.case import Case
 from fedmed.dicom.elements import skim
+from fedmed.dicom.geometry import TOLERANCE, Tolerance
 from fedmed.dicom.inspection import FileRecord, inspect_file
-from fedmed.dicom.instance import Instance, read_instance
+from fedmed.dicom.instance import Instance, pixel_shape, read_instance
 from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS, Limits
-from fedmed.dicom.pixels import pixel_shape
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.scanning import SECONDS
-from fedmed.dicom.sources import Source, walk
+from fedmed.dicom.sources import Source, of_file, walk
 from fedmed.dicom.stacks import Series, Stack, stacks
 
 Progress = Callable[[str, int, int], None]
 """What is being done ("headers", "pixels"), how many files of how many are done."""
+SECTION_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "2.1", "4", "4.1", "128", "130"))
+"""CT, MR and PET Image Storage and their enhanced forms: such an object has pixels, or was cut off before them."""
+MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 CHUNK = 64 * 1024**2
 
 
@@ -74,15 +77,20 @@ def survey(
     workers: int = 2,
     seconds: float = SECONDS,
     limits: Limits = LIMITS,
+    tolerance: Tolerance = TOLERANCE,
     allows: Callable[[Case], bool] = _never,
     progress: Progress = silent,
 ) -> Survey:
-    """Look at everything below `root`, a folder, an archive or a file. Raises nothing for what lies there.
+    """Look at everything below `root`: a folder, an archive, a file, or a DICOMDIR, which stands for the folder it lies in.
+
+    Raises nothing for what lies there.
 
     `pixels` decodes every image and digests it, in `workers` processes that may die of it or take `seconds` at most (0: in
     this one); without it a file is judged by its header alone, and what is wrong with its pixels shows when its volume is
     loaded. `allows` says of a case whether a person released it.
     """
+    root = root.absolute()
+    root = root.parent if _is_directory(root, limits) else root
     found = _Found(list(walk(root, limits)))
     if pixels:
         _inspect(found, workers, seconds, limits, progress)
@@ -91,7 +99,7 @@ def survey(
     places = sorted(found.instances)
     instances = [found.instances[place] for place in places]
     refusals = {n: found.refusals[place] for n, place in enumerate(places) if place in found.refusals}
-    judged, cases = _judge(root, instances, refusals, found.poisoned, allows)
+    judged, cases = _judge(root, instances, refusals, found.poisoned, tolerance, allows)
     aside = [
         _file_case(root, source, file)
         for source, file in zip(found.sources, found.files, strict=True)
@@ -100,12 +108,14 @@ def survey(
     return Survey(root, found.files, instances, judged, aside + cases)
 
 
+def _is_directory(root: Path, limits: Limits) -> bool:
+    """A DICOMDIR lists the files of the folder that it lies in (PS3.10 section 8.6), which are looked at themselves."""
+    return root.is_file() and MEDIA_DIRECTORY in of_file(root, root.name, limits).head(1024)
+
+
 def _inspect(found: _Found, workers: int, seconds: float, limits: Limits, progress: Progress) -> None:
-    if workers == 0:
-        records = (inspect_file(source, limits) for source in found.sources)
-    else:
-        records = Crew(workers, limits, seconds).records(found.sources)
-    for record in records:
+    here = (inspect_file(source, limits) for source in found.sources)
+    for record in Crew(workers, limits, seconds).records(found.sources) if workers else here:
         found.files.append(record)
         progress("pixels", len(found.files), len(found.sources))
 
@@ -114,8 +124,6 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
     """Of the images, also of those whose pixels are refused: they say which volume lacks a slice."""
     inspected = bool(found.files)
     for place, source in enumerate(found.sources):
-        if inspected and found.files[place].reason is None and found.files[place].status is not Status.OK:
-            continue
         record, instance = _header_of(source, limits)
         if inspected:
             record = found.files[place]
@@ -126,8 +134,8 @@ def _read_headers(found: _Found, limits: Limits, progress: Progress) -> None:
             found.instances[place] = instance
             if error:
                 found.refusals[place] = error
-        elif error and (series := _series_of(source, limits)) is not None:
-            found.poisoned.setdefault(series, error)
+        elif series := _series_of(source, limits, record.status):
+            found.poisoned.setdefault(series, error or Untrusted(Reason.TRUNCATED, "A file of it holds no pixels at all."))
         progress("headers", place + 1, len(found.sources))
 
 
@@ -141,15 +149,18 @@ def _header_of(source: Source, limits: Limits) -> tuple[FileRecord, Instance | N
     return FileRecord(source.name, Status.OK, shape=pixel_shape(instance.header)), instance
 
 
-def _series_of(source: Source, limits: Limits) -> Series | None:
-    """The series of a file whose header is refused, if that much of it can be read."""
+def _series_of(source: Source, limits: Limits, status: Status) -> Series | None:
+    """The series that lacks this file: that of a refused header, if so much can be read, or of a slice without pixels."""
+    if status is Status.NOT_DICOM:
+        return None
     try:
-        skimmed = skim(source, {tags.STUDY: "UI", tags.SERIES: "UI"}, limits)
+        skimmed = skim(source, {tags.STUDY: "UI", tags.SERIES: "UI", tags.SOP_CLASS: "UI"}, limits)
     except (NoImage, Untrusted):
         return None
     attributes = Attributes(skimmed.elements)
     series = attributes.text(tags.STUDY), attributes.text(tags.SERIES)
-    return series if series[1] else None
+    is_slice = attributes.text(tags.SOP_CLASS) in SECTION_CLASSES
+    return series if series[1] and (is_slice or status is Status.QUARANTINED) else None
 
 
 def _refuse_twins(found: _Found) -> None:
@@ -178,13 +189,14 @@ def _judge(
     instances: list[Instance],
     refusals: Mapping[int, Untrusted],
     poisoned: Mapping[Series, Untrusted],
+    tolerance: Tolerance,
     allows: Callable[[Case], bool],
 ) -> tuple[list[Stack], list[Case]]:
     """The stacks, judged again for as long as a person let their reasons pass."""
     overruled: dict[str, set[Reason]] = {}
     headers = [instance.header for instance in instances]
     while True:
-        found = stacks(headers, refusals=refusals, poisoned=poisoned, overruled=overruled)
+        found = stacks(headers, refusals=refusals, poisoned=poisoned, tolerance=tolerance, overruled=overruled)
         cases = [series_case(root, stack, instances, stack.refusal) for stack in found if stack.refusal]
         passed = [case for case in cases if case.releasable and allows(case)]
         if not passed:

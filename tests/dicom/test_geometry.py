@@ -146,6 +146,29 @@ def test_a_slice_twice_is_refused_and_named():
     assert refused([planes[0], planes[0]])[0] is Reason.DUPLICATE_SLICES
 
 
+numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1.0, -1.0, 5e-324, 0.005, 2.5])
+triples = st.none() | st.tuples(numbers, numbers, numbers) | st.sampled_from([(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    planes=st.lists(
+        st.builds(Plane, triples, triples, triples, st.none() | st.tuples(numbers, numbers), st.just(1.0)), max_size=5
+    ),
+    places=st.lists(numbers, min_size=1, max_size=6),
+)
+def test_whatever_headers_say_the_answer_is_a_grid_or_a_reason(planes, places):
+    line = [Plane((0.0, 0.0, place), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0)) for place in places]
+    for given_planes in (planes, line):
+        try:
+            grid = arrange(given_planes)
+        except Untrusted:
+            continue
+        assert np.isfinite(grid.affine).all()
+        assert abs(np.linalg.det(grid.affine)) > 0
+        assert sorted(grid.order.tolist()) == list(range(len(given_planes)))
+
+
 def test_two_phases_at_the_same_places_are_refused():
     assert refused(stack(6) + stack(6)) == (Reason.DUPLICATE_SLICES, "6 slices too many; the first at 33.00 mm.")
 
