@@ -151,26 +151,60 @@ def rows(
 
 
 @jitted
-def trilinear(voxels: Any, scale: Any, offset: Any, mask: Any, z: Any, y: Any, x: Any) -> Any:
-    """u at one place."""
-    d0, d1, deep = place(z, voxels.shape[0])
-    h0, h1, down = place(y, voxels.shape[1])
-    w0, w1, across = place(x, voxels.shape[2])
-    sides = (np.float32(0), np.float32(0))
-    for side in range(2):
-        d = d0 if side == 0 else d1
-        a = rescaled(voxels[d, h0, w0], scale[d], offset[d], mask)
-        b = rescaled(voxels[d, h1, w0], scale[d], offset[d], mask)
-        a += across * (rescaled(voxels[d, h0, w1], scale[d], offset[d], mask) - a)
-        b += across * (rescaled(voxels[d, h1, w1], scale[d], offset[d], mask) - b)
-        sides = (sides[1], a + down * (b - a))
-    return sides[0] + deep * (sides[1] - sides[0])
+def along(start: Any, step: Any, count: Any, margin: Any, low: Any, share: Any, held: Any) -> None:
+    """One input axis at the outputs of a row: lower voxel, share of the upper, and whether it lies within `margin`."""
+    last = count - 1.0
+    for i in range(low.size):
+        at = start + step * i
+        held[i] = held[i] and at >= -margin and at <= last + margin
+        at = at if at > 0.0 else 0.0
+        at = at if at < last else last
+        low[i] = np.int32(at)
+        share[i] = np.float32(at - low[i])
 
 
 @jitted
-def within(at: Any, count: Any, margin: Any) -> Any:
-    """Whether a coordinate lies at most `margin` voxels outside."""
-    return at >= -margin and at <= count - 1 + margin
+def stored_at(voxels: Any, low: Any, share: Any, line: Any) -> None:
+    """`line` of stored values at any places: voxels of one scale and offset, none of them masked."""
+    depth, height, width = voxels.shape
+    flat = voxels.reshape(-1)
+    for i in range(line.size):
+        d, h, w = low[0, i], low[1, i], low[2, i]
+        at = (np.uint64(d) * np.uint64(height) + np.uint64(h)) * np.uint64(width) + np.uint64(w)
+        right = np.uint64(w + 1 < width)
+        down = np.uint64(width) if h + 1 < height else np.uint64(0)
+        deep = np.uint64(height * width) if d + 1 < depth else np.uint64(0)
+        across, below, far = share[2, i], share[1, i], share[0, i]
+        a = np.float32(flat[at])
+        a += across * (np.float32(flat[at + right]) - a)
+        b = np.float32(flat[at + down])
+        b += across * (np.float32(flat[at + down + right]) - b)
+        a += below * (b - a)
+        at += deep
+        b = np.float32(flat[at])
+        b += across * (np.float32(flat[at + right]) - b)
+        c = np.float32(flat[at + down])
+        c += across * (np.float32(flat[at + down + right]) - c)
+        b += below * (c - b)
+        line[i] = a + far * (b - a)
+
+
+@jitted
+def rescaled_at(voxels: Any, scale: Any, offset: Any, mask: Any, low: Any, share: Any, line: Any) -> None:
+    """`line` of u at any places, each voxel rescaled by its slice and masked."""
+    depth, height, width = voxels.shape
+    for i in range(line.size):
+        h, w = low[1, i], low[2, i]
+        right, down = min(w + 1, width - 1), min(h + 1, height - 1)
+        across, below = share[2, i], share[1, i]
+        near = far = np.float32(0)
+        for d in (np.int64(low[0, i]), np.int64(min(low[0, i] + 1, depth - 1))):
+            a = rescaled(voxels[d, h, w], scale[d], offset[d], mask)
+            a += across * (rescaled(voxels[d, h, right], scale[d], offset[d], mask) - a)
+            b = rescaled(voxels[d, down, w], scale[d], offset[d], mask)
+            b += across * (rescaled(voxels[d, down, right], scale[d], offset[d], mask) - b)
+            near, far = far, a + below * (b - a)
+        line[i] = near + share[0, i] * (far - near)
 
 
 @jitted
@@ -178,15 +212,22 @@ def oblique(
     voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, margin: Any, finish: Any, first_slice: Any, out: Any
 ) -> None:
     """Any affine, voxel by voxel; beyond `margin` voxels outside lies `fill` (an infinite margin clamps)."""
-    line = np.empty(out.shape[2], np.float32)
-    depth, height, width = voxels.shape
+    count = out.shape[2]
+    low, share = np.empty((3, count), np.int32), np.empty((3, count), np.float32)
+    held, line = np.empty(count, np.bool_), np.empty(count, np.float32)
+    plain = not mask[3] and (scale == scale[0]).all() and (offset == offset[0]).all()
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
-            z = matrix[0, 0] * (k + first_slice) + matrix[0, 1] * j + matrix[0, 3]
-            y = matrix[1, 0] * (k + first_slice) + matrix[1, 1] * j + matrix[1, 3]
-            x = matrix[2, 0] * (k + first_slice) + matrix[2, 1] * j + matrix[2, 3]
-            for i in range(out.shape[2]):
-                d, h, w = z + matrix[0, 2] * i, y + matrix[1, 2] * i, x + matrix[2, 2] * i
-                held = within(d, depth, margin) and within(h, height, margin) and within(w, width, margin)
-                line[i] = trilinear(voxels, scale, offset, mask, d, h, w) if held else mask[2]
+            held[:] = True
+            for a in range(3):
+                start = matrix[a, 0] * (k + first_slice) + matrix[a, 1] * j + matrix[a, 3]
+                along(start, matrix[a, 2], voxels.shape[a], margin, low[a], share[a], held)
+            if plain:
+                stored_at(voxels, low, share, line)
+                for i in range(count):
+                    line[i] = line[i] * scale[0] + offset[0] if held[i] else mask[2]
+            else:
+                rescaled_at(voxels, scale, offset, mask, low, share, line)
+                for i in range(count):
+                    line[i] = line[i] if held[i] else mask[2]
             blend(line, line, np.float32(0), finish, out[k, j])

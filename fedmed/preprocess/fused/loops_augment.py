@@ -8,7 +8,7 @@ import numpy as np
 
 from fedmed.preprocess.fused.arguments import TIE
 from fedmed.preprocess.fused.jit import jitted
-from fedmed.preprocess.fused.loops import place, within
+from fedmed.preprocess.fused.loops import along, stored_at
 from fedmed.preprocess.fused.noise import DEVIATION, MEAN, MULTIPLIER, ROUNDS, WEYL
 
 BYTES = np.uint32(0x00FF00FF)
@@ -49,37 +49,27 @@ def noisy(line: Any, scale: Any, first: Any, words: Any) -> None:
 
 
 @jitted
-def sampled(image: Any, matrix: Any, k: Any, j: Any, margin: Any, fill: Any, line: Any) -> None:
-    """Row j of slice k, trilinear, of one channel (D, H, W)."""
-    depth, height, width = image.shape
-    for i in range(line.size):
-        z = matrix[0, 0] * k + matrix[0, 1] * j + matrix[0, 2] * i + matrix[0, 3]
-        y = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + matrix[1, 3]
-        x = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + matrix[2, 3]
-        d0, d1, deep = place(z, depth)
-        h0, h1, down = place(y, height)
-        w0, w1, across = place(x, width)
-        a = image[d0, h0, w0] + across * (image[d0, h0, w1] - image[d0, h0, w0])
-        b = image[d0, h1, w0] + across * (image[d0, h1, w1] - image[d0, h1, w0])
-        a += down * (b - a)
-        if deep != 0:
-            c = image[d1, h0, w0] + across * (image[d1, h0, w1] - image[d1, h0, w0])
-            b = image[d1, h1, w0] + across * (image[d1, h1, w1] - image[d1, h1, w0])
-            c += down * (b - c)
-            a += deep * (c - a)
-        held = within(z, depth, margin) and within(y, height, margin) and within(x, width, margin)
-        line[i] = a if held else fill
+def geometry(matrix: Any, k: Any, j: Any, size: Any, margin: Any, low: Any, share: Any, held: Any) -> None:
+    """Where output row j of slice k reads in a volume of `size` (D, H, W)."""
+    held[:] = True
+    for a in range(3):
+        start = matrix[a, 0] * k + matrix[a, 1] * j + matrix[a, 3]
+        along(start, matrix[a, 2], size[a], margin, low[a], share[a], held)
 
 
 @jitted
 def augment(images: Any, matrix: Any, tones: Any, words: Any, margin: Any, fill: Any, out: Any) -> None:
     """`out` from `images`, both (C, D, H, W) float32; tones: gamma, contrast, brightness, noise, low, width; last in units."""
     channels, depth, height, width = images.shape
-    for c in range(channels):
-        for k in range(depth):
-            for j in range(height):
+    low, share, held = np.empty((3, width), np.int32), np.empty((3, width), np.float32), np.empty(width, np.bool_)
+    for k in range(depth):
+        for j in range(height):
+            geometry(matrix, k, j, (depth, height, width), margin, low, share, held)
+            for c in range(channels):
                 line = out[c, k, j]
-                sampled(images[c], matrix, k, j, margin, fill, line)
+                stored_at(images[c], low, share, line)
+                for i in range(width):
+                    line[i] = line[i] if held[i] else fill
                 toned(line, tones)
                 if tones[3] != 0:
                     noisy(line, tones[3], ((c * depth + k) * height + j) * width, words)
@@ -87,7 +77,7 @@ def augment(images: Any, matrix: Any, tones: Any, words: Any, margin: Any, fill:
 
 @jitted
 def move_labels(labels: Any, matrix: Any, margin: Any, fill: Any, out: Any) -> None:
-    """`out` from `labels`, both (C, D, H, W) of one unsigned type: the nearest voxel."""
+    """`out` from `labels`, both (C, D, H, W) of one unsigned type: the nearest voxel, a tie going up."""
     channels, depth, height, width = labels.shape
     for k in range(depth):
         for j in range(height):
@@ -96,14 +86,18 @@ def move_labels(labels: Any, matrix: Any, margin: Any, fill: Any, out: Any) -> N
                 y = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + matrix[1, 3]
                 x = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + matrix[2, 3]
                 held = within(z, depth, margin) and within(y, height, margin) and within(x, width, margin)
-                d = nearest(z, depth)
-                h = nearest(y, height)
-                w = nearest(x, width)
+                d, h, w = nearest(z, depth), nearest(y, height), nearest(x, width)
                 for c in range(channels):
                     out[c, k, j, i] = labels[c, d, h, w] if held else fill
 
 
 @jitted
+def within(at: Any, count: Any, margin: Any) -> Any:
+    """Whether a coordinate lies at most `margin` voxels outside."""
+    return at >= -margin and at <= count - 1 + margin
+
+
+@jitted
 def nearest(at: Any, count: Any) -> Any:
-    """The nearest voxel, a tie going up, clamped to the volume."""
+    """The nearest voxel, clamped to the volume."""
     return np.int64(min(max(np.floor(at + (0.5 + TIE)), 0.0), count - 1.0))
