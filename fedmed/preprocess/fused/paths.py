@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.preprocess.fused.arguments import TIE, Folded, Request, Shape
+from fedmed.preprocess.fused.arguments import TIE, Request, Shape
+from fedmed.preprocess.fused.folding import Folded
 from fedmed.preprocess.fused.launch import STRAIGHT
 
 Path = Literal["stack", "turned", "rows", "oblique"]
@@ -107,7 +108,8 @@ def _stacked(source: tuple[Any, ...], deep: Axis, rest: tuple[Any, ...], piece: 
     for start in range(piece.start, piece.stop, step):
         part = slice(start, min(start + step, piece.stop))
         target = out[part] if straight else np.empty(out[part].shape, out.dtype)
-        loops.stack(*source, (deep[0][part], deep[1][part], deep[2][part]), *rest, target)
+        cut = (deep[0][part], deep[1][part], deep[2][part])
+        loops.stack(*(*source, cut, *rest, target))
         if not straight:
             out[part] = target
 
@@ -138,4 +140,6 @@ def finished(fold: Folded) -> np.float32:
     if fold.sigmoid:
         share = 1 / (1 + np.exp(min(-4 * (float(u) - 0.5), 700.0)))
         return np.float32(share * fold.gain + fold.base)
-    return np.float32(np.clip(u, np.float32(fold.lowest), np.float32(fold.highest)) * np.float32(fold.gain) + np.float32(fold.base))
+    return np.float32(
+        np.clip(u, np.float32(fold.lowest), np.float32(fold.highest)) * np.float32(fold.gain) + np.float32(fold.base)
+    )
