@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fedmed.errors import MissingPart
-from fedmed.preprocess.fused.arguments import Edge, Request, Shape, check_out, checked, delivered, folded
+from fedmed.preprocess.fused.arguments import Edge, Request, Shape, check_out, checked, delivered
 from fedmed.preprocess.fused.augmentation import AugmentParameters, as_volumes, check_images, check_labels
+from fedmed.preprocess.fused.folding import folded
 from fedmed.preprocess.fused.paths import MARGIN, Job, fill_outside, jobs
+from fedmed.preprocess.fused.sources import digest
 from fedmed.preprocess.fused.window import Window
 
 NAME = "numba"
+SOURCES = ("jit.py", "loops.py", "paths.py")
 
 
 @functools.cache
@@ -34,6 +37,11 @@ def version() -> str:
     import numba
 
     return f"numba {numba.__version__}"
+
+
+def source_sha256() -> str:
+    """Of the files that compute the results."""
+    return digest(SOURCES)
 
 
 def to_host(array: NDArray[Any]) -> NDArray[Any]:
@@ -56,7 +64,7 @@ def resample(
     out: NDArray[Any] | None = None,
     threads: int = 1,
 ) -> NDArray[Any]:
-    """What twin.resample defines, in float32 within arguments.bound; the same bits for any number of threads.
+    """What twin.resample defines, in float32 within folding.bound; the same bits for any number of threads.
 
     Raises ValueError as the twin does, and MissingPart without numba.
     """
@@ -70,7 +78,8 @@ def resample(
     if edge == "constant":
         for n, volume in enumerate(result):
             fill_outside(request, fold, n, volume)
-    return delivered(result, request, out)
+    final: NDArray[Any] = delivered(result, request, out)
+    return final
 
 
 def _target(request: Request, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -107,7 +116,7 @@ def augment(
     Raises ValueError as the twin does, and MissingPart without numba.
     """
     _need_numba()
-    from fedmed.preprocess.fused import loops_augment
+    from fedmed.preprocess.fused import loops
 
     check_images(images, values)
     volumes = np.ascontiguousarray(as_volumes(images, parameters, edge))
@@ -120,7 +129,7 @@ def augment(
         key = int(parameters.key[n])
         words = (np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32))
         job = functools.partial(
-            loops_augment.augment, volumes[n], matrix.astype(np.float64), tones, words, margin, np.float32(fill), result[n]
+            loops.augment, volumes[n], matrix.astype(np.float64), tones, words, margin, np.float32(fill), result[n]
         )
         work.append(job)
     _run(work, threads)
@@ -135,7 +144,7 @@ def augment_labels(
     Raises ValueError as the twin does, and MissingPart without numba.
     """
     _need_numba()
-    from fedmed.preprocess.fused import loops_augment
+    from fedmed.preprocess.fused import loops
 
     check_labels(labels)
     volumes = np.ascontiguousarray(as_volumes(labels, parameters, edge))
@@ -145,7 +154,7 @@ def augment_labels(
     matrices = np.broadcast_to(parameters.to_voxel, (len(volumes), 3, 4)).astype(np.float64)
     _run(
         [
-            functools.partial(loops_augment.move_labels, bits[n], matrices[n], margin, outside, result[n])
+            functools.partial(loops.move_labels, bits[n], matrices[n], margin, outside, result[n])
             for n in range(len(volumes))
         ],
         threads,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numba.extending
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,8 +29,13 @@ def jitted(function: F) -> F:
     return made
 
 
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """numba's decorator; what it makes is called from compiled loops only."""
+    return numba.extending.intrinsic(function)
+
+
 @intrinsic
-def rounded(typing: Any, value: Any, like: Any) -> Any:  # noqa: ARG001 - numba's signature
+def rounded(typing: Any, value: Any, like: Any) -> Any:
     """The float32 `value` as what an array of `like` holds: float32, or for uint16 the bits of the nearest float16."""
     half = like == numba.types.uint16
 
@@ -43,7 +48,7 @@ def rounded(typing: Any, value: Any, like: Any) -> Any:  # noqa: ARG001 - numba'
 
 
 @intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - numba's signature
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of `array[index]`, which will be read soon: hardware does not foresee jumps between rows."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

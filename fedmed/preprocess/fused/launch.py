@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.config.catalogue import shipped
-from fedmed.preprocess.fused.arguments import Edge, Request, folded
+from fedmed.preprocess.fused.arguments import Edge, Request
 from fedmed.preprocess.fused.augmentation import AugmentParameters
+from fedmed.preprocess.fused.folding import folded
 
 BLOCK = (32, 8)
 CHUNK = 8
@@ -19,6 +20,8 @@ CHUNK = 8
 MOST_BLOCKS = 2**20
 """Beyond this many tiles a block takes several (grid-stride)."""
 SOURCES = ("resample", "augment")
+OPTIONS = ("--std=c++14",)
+"""Of the compiler. No fast-math: it would round divisions, roots and powers otherwise than the bounds say."""
 SIGMOID, CONSTANT_EDGE = 1, 2
 STRAIGHT = 1e-9
 """Voxels: a slope of the slices whose whole effect is smaller counts as none."""
@@ -80,9 +83,7 @@ def resample(request: Request) -> Launch:
     )
 
 
-def augment(
-    volumes: Any, parameters: AugmentParameters, values: tuple[float, float], edge: Edge, fill: float
-) -> Launch:
+def augment(volumes: Any, parameters: AugmentParameters, values: tuple[float, float], edge: Edge, fill: float) -> Launch:
     """The call that augments `(N, C, D, H, W)` float32: arguments in the order of kernels/augment.cu."""
     tones = np.stack([parameters.gamma, parameters.contrast, parameters.brightness, parameters.noise], axis=1)
     words = np.stack([parameters.key & np.uint64(0xFFFFFFFF), parameters.key >> np.uint64(32)], axis=1)

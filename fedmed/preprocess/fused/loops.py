@@ -6,6 +6,9 @@ finite, become u = fill; where `masks` is False there are none. `finish` is (low
 arguments.Folded says what these mean. `deep`, `down` and `across` are where the outputs lie along d, h and w: arrays of the
 lower voxel, the upper voxel and the share of the upper; `across` counts from columns[0], columns[1] is the end of the
 columns that are read. Coordinates are clamped; whoever wants a constant edge writes it afterwards or says so to `oblique`.
+
+The augmentations take one sample (C, D, H, W) at a time; twin_augment.py says what they compute. All loops lie in one file,
+for numba's cache on disk looks at the file of a function, not at those of the functions it calls.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.preprocess.fused.arguments import TIE
 from fedmed.preprocess.fused.jit import jitted, prefetch, rounded
+from fedmed.preprocess.fused.noise import DEVIATION, MEAN, MULTIPLIER, ROUNDS, WEYL
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 AHEAD = 3
 """Rows that are asked for before they are needed."""
 LINE = 64
 """Bytes of a cache line."""
+BYTES = np.uint32(0x00FF00FF)
+LOW = np.uint32(0xFFFF)
+UNIT = np.float32(1 / DEVIATION)
 
 
 @jitted
@@ -88,7 +96,9 @@ def fetch(row: Any, columns: Any) -> None:
 
 
 @jitted
-def in_plane(image: Any, scale: Any, offset: Any, mask: Any, down: Any, across: Any, columns: Any, row: Any, target: Any) -> None:
+def in_plane(
+    image: Any, scale: Any, offset: Any, mask: Any, down: Any, across: Any, columns: Any, row: Any, target: Any
+) -> None:
     """`target` (oH, oW) of u: one slice at the places `down` and `across`."""
     top, bottom, share = down
     left, right = columns
@@ -125,7 +135,16 @@ def stack(
 
 @jitted
 def rows(
-    voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, across: Any, columns: Any, finish: Any, first_slice: Any, out: Any
+    voxels: Any,
+    scale: Any,
+    offset: Any,
+    mask: Any,
+    matrix: Any,
+    across: Any,
+    columns: Any,
+    finish: Any,
+    first_slice: Any,
+    out: Any,
 ) -> None:
     """Every output row along a row of voxels (a tilted gantry's slices): four rows are blended, then picked from."""
     left, right = columns
@@ -151,20 +170,161 @@ def rows(
 
 
 @jitted
-def trilinear(voxels: Any, scale: Any, offset: Any, mask: Any, z: Any, y: Any, x: Any) -> Any:
-    """u at one place."""
-    d0, d1, deep = place(z, voxels.shape[0])
-    h0, h1, down = place(y, voxels.shape[1])
-    w0, w1, across = place(x, voxels.shape[2])
-    sides = (np.float32(0), np.float32(0))
-    for side in range(2):
-        d = d0 if side == 0 else d1
-        a = rescaled(voxels[d, h0, w0], scale[d], offset[d], mask)
-        b = rescaled(voxels[d, h1, w0], scale[d], offset[d], mask)
-        a += across * (rescaled(voxels[d, h0, w1], scale[d], offset[d], mask) - a)
-        b += across * (rescaled(voxels[d, h1, w1], scale[d], offset[d], mask) - b)
-        sides = (sides[1], a + down * (b - a))
-    return sides[0] + deep * (sides[1] - sides[0])
+def along(start: Any, step: Any, count: Any, margin: Any, low: Any, share: Any, held: Any) -> None:
+    """One input axis at the outputs of a row: lower voxel, share of the upper, and whether it lies within `margin`."""
+    last = count - 1.0
+    for i in range(low.size):
+        at = start + step * i
+        held[i] = held[i] and at >= -margin and at <= last + margin
+        at = at if at > 0.0 else 0.0
+        at = at if at < last else last
+        low[i] = np.int32(at)
+        share[i] = np.float32(at - low[i])
+
+
+@jitted
+def stored_at(voxels: Any, low: Any, share: Any, line: Any) -> None:
+    """`line` of stored values at any places: voxels of one scale and offset, none of them masked."""
+    depth, height, width = voxels.shape
+    flat = voxels.reshape(-1)
+    for i in range(line.size):
+        d, h, w = low[0, i], low[1, i], low[2, i]
+        at = (np.uint64(d) * np.uint64(height) + np.uint64(h)) * np.uint64(width) + np.uint64(w)
+        right = np.uint64(w + 1 < width)
+        down = np.uint64(width) if h + 1 < height else np.uint64(0)
+        deep = np.uint64(height * width) if d + 1 < depth else np.uint64(0)
+        across, below, far = share[2, i], share[1, i], share[0, i]
+        a = np.float32(flat[at])
+        a += across * (np.float32(flat[at + right]) - a)
+        b = np.float32(flat[at + down])
+        b += across * (np.float32(flat[at + down + right]) - b)
+        a += below * (b - a)
+        at += deep
+        b = np.float32(flat[at])
+        b += across * (np.float32(flat[at + right]) - b)
+        c = np.float32(flat[at + down])
+        c += across * (np.float32(flat[at + down + right]) - c)
+        b += below * (c - b)
+        line[i] = a + far * (b - a)
+
+
+@jitted
+def rescaled_at(voxels: Any, scale: Any, offset: Any, mask: Any, low: Any, share: Any, line: Any) -> None:
+    """`line` of u at any places, each voxel rescaled by its slice and masked."""
+    depth, height, width = voxels.shape
+    for i in range(line.size):
+        h, w = low[1, i], low[2, i]
+        right, down = min(w + 1, width - 1), min(h + 1, height - 1)
+        across, below = share[2, i], share[1, i]
+        near = far = np.float32(0)
+        for d in (np.int64(low[0, i]), np.int64(min(low[0, i] + 1, depth - 1))):
+            a = rescaled(voxels[d, h, w], scale[d], offset[d], mask)
+            a += across * (rescaled(voxels[d, h, right], scale[d], offset[d], mask) - a)
+            b = rescaled(voxels[d, down, w], scale[d], offset[d], mask)
+            b += across * (rescaled(voxels[d, down, right], scale[d], offset[d], mask) - b)
+            near, far = far, a + below * (b - a)
+        line[i] = near + share[0, i] * (far - near)
+
+
+@jitted
+def oblique(
+    voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, margin: Any, finish: Any, first_slice: Any, out: Any
+) -> None:
+    """Any affine, voxel by voxel; beyond `margin` voxels outside lies `fill` (an infinite margin clamps)."""
+    count = out.shape[2]
+    low, share = np.empty((3, count), np.int32), np.empty((3, count), np.float32)
+    held, line = np.empty(count, np.bool_), np.empty(count, np.float32)
+    plain = not mask[3] and (scale == scale[0]).all() and (offset == offset[0]).all()
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            held[:] = True
+            for a in range(3):
+                start = matrix[a, 0] * (k + first_slice) + matrix[a, 1] * j + matrix[a, 3]
+                along(start, matrix[a, 2], voxels.shape[a], margin, low[a], share[a], held)
+            if plain:
+                stored_at(voxels, low, share, line)
+                for i in range(count):
+                    line[i] = line[i] * scale[0] + offset[0] if held[i] else mask[2]
+            else:
+                rescaled_at(voxels, scale, offset, mask, low, share, line)
+                for i in range(count):
+                    line[i] = line[i] if held[i] else mask[2]
+            blend(line, line, np.float32(0), finish, out[k, j])
+
+
+@jitted
+def normal(voxel: Any, high: Any, key: Any) -> Any:
+    """Noise of deviation 1: noise.normal, word for word."""
+    left, right = voxel, high
+    for step in range(ROUNDS):
+        product = np.uint64(MULTIPLIER) * np.uint64(left)
+        left = np.uint32(product >> np.uint64(32)) ^ np.uint32(key + np.uint32(step) * np.uint32(WEYL)) ^ right
+        right = np.uint32(product)
+    pairs = (left & BYTES) + ((left >> np.uint32(8)) & BYTES) + (right & BYTES) + ((right >> np.uint32(8)) & BYTES)
+    return np.float32(np.int32(pairs & LOW) + np.int32(pairs >> np.uint32(16)) - np.int32(MEAN)) * UNIT
+
+
+@jitted
+def toned(line: Any, tones: Any) -> None:
+    """Gamma, contrast and brightness on a row."""
+    gamma, contrast, brightness, _, low, width = tones
+    if gamma != np.float32(1):
+        for i in range(line.size):
+            share = min(max((line[i] - low) / width, np.float32(0)), np.float32(1))
+            line[i] = low + width * share**gamma
+    middle = low + np.float32(0.5) * width
+    for i in range(line.size):
+        line[i] = middle + contrast * (line[i] - middle) + brightness
+
+
+@jitted
+def noisy(line: Any, scale: Any, first: Any, words: Any) -> None:
+    """Noise on a row whose first voxel has the number `first`."""
+    for i in range(line.size):
+        line[i] += scale * normal(np.uint32(first + i), words[1], words[0])
+
+
+@jitted
+def geometry(matrix: Any, k: Any, j: Any, size: Any, margin: Any, low: Any, share: Any, held: Any) -> None:
+    """Where output row j of slice k reads in a volume of `size` (D, H, W)."""
+    held[:] = True
+    for a in range(3):
+        start = matrix[a, 0] * k + matrix[a, 1] * j + matrix[a, 3]
+        along(start, matrix[a, 2], size[a], margin, low[a], share[a], held)
+
+
+@jitted
+def augment(images: Any, matrix: Any, tones: Any, words: Any, margin: Any, fill: Any, out: Any) -> None:
+    """`out` from `images`, both (C, D, H, W) float32; tones: gamma, contrast, brightness, noise, low, width."""
+    channels, depth, height, width = images.shape
+    low, share, held = np.empty((3, width), np.int32), np.empty((3, width), np.float32), np.empty(width, np.bool_)
+    for k in range(depth):
+        for j in range(height):
+            geometry(matrix, k, j, (depth, height, width), margin, low, share, held)
+            for c in range(channels):
+                line = out[c, k, j]
+                stored_at(images[c], low, share, line)
+                for i in range(width):
+                    line[i] = line[i] if held[i] else fill
+                toned(line, tones)
+                if tones[3] != 0:
+                    noisy(line, tones[3], ((c * depth + k) * height + j) * width, words)
+
+
+@jitted
+def move_labels(labels: Any, matrix: Any, margin: Any, fill: Any, out: Any) -> None:
+    """`out` from `labels`, both (C, D, H, W) of one unsigned type: the nearest voxel, a tie going up."""
+    channels, depth, height, width = labels.shape
+    for k in range(depth):
+        for j in range(height):
+            for i in range(width):
+                z = matrix[0, 0] * k + matrix[0, 1] * j + matrix[0, 2] * i + matrix[0, 3]
+                y = matrix[1, 0] * k + matrix[1, 1] * j + matrix[1, 2] * i + matrix[1, 3]
+                x = matrix[2, 0] * k + matrix[2, 1] * j + matrix[2, 2] * i + matrix[2, 3]
+                held = within(z, depth, margin) and within(y, height, margin) and within(x, width, margin)
+                d, h, w = nearest(z, depth), nearest(y, height), nearest(x, width)
+                for c in range(channels):
+                    out[c, k, j, i] = labels[c, d, h, w] if held else fill
 
 
 @jitted
@@ -174,19 +334,6 @@ def within(at: Any, count: Any, margin: Any) -> Any:
 
 
 @jitted
-def oblique(
-    voxels: Any, scale: Any, offset: Any, mask: Any, matrix: Any, margin: Any, finish: Any, first_slice: Any, out: Any
-) -> None:
-    """Any affine, voxel by voxel; beyond `margin` voxels outside lies `fill` (an infinite margin clamps)."""
-    line = np.empty(out.shape[2], np.float32)
-    depth, height, width = voxels.shape
-    for k in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            z = matrix[0, 0] * (k + first_slice) + matrix[0, 1] * j + matrix[0, 3]
-            y = matrix[1, 0] * (k + first_slice) + matrix[1, 1] * j + matrix[1, 3]
-            x = matrix[2, 0] * (k + first_slice) + matrix[2, 1] * j + matrix[2, 3]
-            for i in range(out.shape[2]):
-                d, h, w = z + matrix[0, 2] * i, y + matrix[1, 2] * i, x + matrix[2, 2] * i
-                held = within(d, depth, margin) and within(h, height, margin) and within(w, width, margin)
-                line[i] = trilinear(voxels, scale, offset, mask, d, h, w) if held else mask[2]
-            blend(line, line, np.float32(0), finish, out[k, j])
+def nearest(at: Any, count: Any) -> Any:
+    """The nearest voxel, clamped to the volume."""
+    return np.int64(min(max(np.floor(at + (0.5 + TIE)), 0.0), count - 1.0))

@@ -13,7 +13,9 @@ MEAN = 1020
 DEVIATION = (8 * (256**2 - 1) / 12) ** 0.5
 
 
-def philox2x32(left: NDArray[np.uint32], right: NDArray[np.uint32], key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def philox2x32(
+    left: NDArray[np.uint32], right: NDArray[np.uint32], key: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Philox2x32-10 of the counter (left, right): Salmon et al., "Parallel random numbers", SC 2011, section 3.3."""
     low = np.uint64(0xFFFFFFFF)
     one, two = left.astype(np.uint64), right.astype(np.uint64)

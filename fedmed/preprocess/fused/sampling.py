@@ -40,5 +40,6 @@ def corners(places: Places, size: tuple[int, ...]) -> list[tuple[Any, ...]]:
 def nearest(places: Places, size: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
     """Index of the voxel nearest to each place, clamped into `size`; a tie (within TIE) goes up."""
     return tuple(
-        np.clip(np.floor(place + 0.5 + TIE), 0, count - 1).astype(np.int64) for place, count in zip(places, size, strict=True)
+        np.clip(np.floor(place + 0.5 + TIE), 0, count - 1).astype(np.int64)
+        for place, count in zip(places, size, strict=True)
     )

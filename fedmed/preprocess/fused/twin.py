@@ -9,11 +9,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from fedmed.preprocess.fused.arguments import LARGEST, Edge, Request, Shape, checked, delivered
 from fedmed.preprocess.fused.sampling import coordinates, corners, inside
+from fedmed.preprocess.fused.sources import digest
 from fedmed.preprocess.fused.twin_augment import augment as augment
 from fedmed.preprocess.fused.twin_augment import augment_labels as augment_labels
 from fedmed.preprocess.fused.window import Window
 
 NAME = "numpy"
+SOURCES = ("arguments.py", "window.py", "twin.py", "twin_augment.py", "sampling.py", "noise.py")
 
 
 def why_not() -> str | None:
@@ -24,6 +26,11 @@ def why_not() -> str | None:
 def version() -> str:
     """NumPy's."""
     return f"numpy {np.__version__}"
+
+
+def source_sha256() -> str:
+    """Of the files that compute the results."""
+    return digest(SOURCES)
 
 
 def to_host(array: NDArray[Any]) -> NDArray[Any]:
@@ -68,7 +75,8 @@ def resample(
     for n in range(len(result)):
         for k in range(request.shape[0]):
             result[n, k] = _finished(_sampled(request, n, k), request)
-    return delivered(result, request, out)
+    final: NDArray[Any] = delivered(result, request, out)
+    return final
 
 
 def _sampled(request: Request, n: int, k: int) -> NDArray[np.float64]:

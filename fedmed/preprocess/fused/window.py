@@ -16,7 +16,7 @@ class Window:
     With x in modality units and u = (x - low) / (high - low):
     "linear" gives out_low + clamp(u, 0, 1) * (out_high - out_low);
     "sigmoid" gives out_low + (out_high - out_low) / (1 + exp(-4 (u - 1/2))), PS3.3 C.11.2.1.3.1.
-    To normalise with a mean and a deviation, put (0 - mean) / deviation and (1 - mean) / deviation into out_low and out_high.
+    To normalise by a mean and a deviation, let out_low be (0 - mean) / deviation and out_high (1 - mean) / deviation.
     """
 
     low: float
