@@ -28,6 +28,8 @@ class Reason(str, Enum):
     MISSING_SLICES = "missing-slices"
     IRREGULAR_SPACING = "irregular-spacing"
     BURNED_IN_TEXT = "burned-in-text"
+    DOCUMENT = "document"
+    MEDIA_DIRECTORY = "media-directory"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -49,6 +51,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.MISSING_SLICES: "Slices are missing between those that are there.",
     Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
+    Reason.DOCUMENT: "It holds a document whose text nobody has looked through.",
+    Reason.MEDIA_DIRECTORY: "It is the directory of a disc, no study.",
 }
 
 
