@@ -28,6 +28,7 @@ class Reason(str, Enum):
     MISSING_SLICES = "missing-slices"
     IRREGULAR_SPACING = "irregular-spacing"
     BURNED_IN_TEXT = "burned-in-text"
+    DUPLICATE_INSTANCE = "duplicate-instance"
     DOCUMENT = "document"
     MEDIA_DIRECTORY = "media-directory"
 
@@ -51,6 +52,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.MISSING_SLICES: "Slices are missing between those that are there.",
     Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
+    Reason.DUPLICATE_INSTANCE: "Another file has the same SOP Instance UID.",
     Reason.DOCUMENT: "It holds a document whose text nobody has looked through.",
     Reason.MEDIA_DIRECTORY: "It is the directory of a disc, no study.",
 }

@@ -18,7 +18,9 @@ from fedmed.dicom.deid.actions import POLICY, Policy
 from fedmed.dicom.deid.engine import deidentify
 from fedmed.dicom.deid.findings import Findings
 from fedmed.dicom.deid.identity import Identity, identity_of
+from fedmed.dicom.deid.known import Known
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
+from fedmed.dicom.deid.subject import known_of
 from fedmed.dicom.deid.verify import Check, check
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
@@ -40,6 +42,8 @@ class Outcome:
     detail: str = ""
     findings: Findings = field(default_factory=Findings)
     identity: Identity | None = None
+    people: Known | None = None
+    """Everybody whom the original names, where it was asked for."""
     check: Check | None = None
 
 
@@ -54,31 +58,50 @@ def files_of(folder: Path, limits: Limits = LIMITS) -> list[Path]:
     return sorted(path for path in found if stat.S_ISREG(path.lstat().st_mode))
 
 
-def deidentify_files(
-    paths: list[Path], out: Path, pseudonyms: Pseudonyms, policy: Policy = POLICY, verify: bool = False, limits: Limits = LIMITS
-) -> Iterator[Outcome]:
-    """De-identifies each file into `out`/patient/study/series/instance.dcm, all four pseudonymous.
+@dataclass(frozen=True)
+class Job:
+    """What all files of one run share."""
+
+    out: Path
+    pseudonyms: Pseudonyms
+    policy: Policy = POLICY
+    verify: bool = False
+    """Read each copy again and look for what identified the original."""
+    people: bool = False
+    """Tell who is named, for the reports that lie beside the images."""
+    limits: Limits = LIMITS
+
+
+def deidentify_files(paths: list[Path], job: Job) -> Iterator[Outcome]:
+    """De-identifies each file into `job.out`/patient/study/series/instance.dcm, all four pseudonymous.
 
     Nothing is decided for a folder as a whole: a file that cannot be made safe is not written, the others are.
     """
     for path in paths:
         try:
-            yield _one(path, out, pseudonyms, policy, verify, limits)
+            yield _one(path, job)
         except Untrusted as error:
             yield Outcome(path, QUARANTINED, reason=error.reason, detail=error.detail)
 
 
-def _one(path: Path, out: Path, pseudonyms: Pseudonyms, policy: Policy, verify: bool, limits: Limits) -> Outcome:
-    dataset = read(path, limits)
+def _one(path: Path, job: Job) -> Outcome:
+    dataset = read(path, job.limits)
     if dataset is None:
         return Outcome(path, TEXT if path.suffix.lower() == ".txt" else NOT_DICOM)
-    cleaned, findings = deidentify(dataset, pseudonyms, policy, limits)
-    target = out / place_of(cleaned)
+    cleaned, findings = deidentify(dataset, job.pseudonyms, job.policy, job.limits)
+    target = job.out / place_of(cleaned)
     if target.exists():
-        raise Untrusted(Reason.BAD_ATTRIBUTE, "another file of this folder has the same SOP Instance UID")
+        raise Untrusted(Reason.DUPLICATE_INSTANCE, "only the first, in the order of paths, was written")
     write(cleaned, target)
-    checked = check(dataset, target, limits) if verify else None
-    return Outcome(path, WRITTEN, target, findings=findings, identity=identity_of(dataset, cleaned), check=checked)
+    return Outcome(
+        path,
+        WRITTEN,
+        target,
+        findings=findings,
+        identity=identity_of(dataset, cleaned),
+        people=known_of(dataset, job.limits.depth) if job.people else None,
+        check=check(dataset, target, job.limits) if job.verify else None,
+    )
 
 
 def read(path: Path, limits: Limits = LIMITS) -> Dataset | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from fedmed.dicom.deid.patterns import PATTERNS, SUSPECTS
 
 MAX_TEXT = 4 * 1024 * 1024
 """Characters of one text that are searched; patterns take time in proportion."""
+
+_MARKS = re.compile(rf"\[(?:{'|'.join(sorted({kind for kind, _ in PATTERNS}))})\]")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def left(text: str, known: Known) -> Counter[str]:
 
     The suspicion is wider than the cleaning, so that a figure of zero means something and any other a look at the text.
     """
+    text = _MARKS.sub(" ", text)
     found = Counter[str]({"known": sum(1 for _ in known.spans(text))})
     for kind, pattern in SUSPECTS:
         found[kind] += sum(1 for _ in pattern.finditer(text))

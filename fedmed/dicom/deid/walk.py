@@ -91,7 +91,7 @@ class Walk:
         vr = vr_of(source, tag)
         row = row_of(tag)
         action = action_of(row, vr, self._policy) if row else self._unlisted(tag, vr)
-        if tag in PSEUDONYMS and action is Action.EMPTY:
+        if tag in PSEUDONYMS and action in (Action.EMPTY, Action.DUMMY):
             return self._pseudonym(source, tag, vr)
         handler = self._do.get(action)
         return handler(source, tag, vr, depth) if handler else self._fall_back(action, tag, vr)
@@ -131,7 +131,8 @@ class Walk:
         self.findings.done["replaced" if original else "emptied"] += 1
         kind = PSEUDONYMS[int(tag)]
         value = self._patient if tag == 0x00100010 else self._pseudonyms.identifier(kind, original)
-        return DataElement(tag, vr, value if original else "")
+        nothing = self._patient if kind == PATIENT else ""
+        return DataElement(tag, vr, value if original else nothing)
 
     def _uid(self, source: Dataset, tag: BaseTag, vr: str, depth: int) -> Element | None:
         text = text_of(source, tag)
