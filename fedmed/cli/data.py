@@ -21,7 +21,9 @@ def deid(
     source: Source,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the copies.")],
     key: Key = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Search the copies' bytes for what identified the originals.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Search the copies' bytes for what identified the originals.")
+    ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report there, as JSON.")] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Labels by study, series, accession or patient; joined, then renamed.")
@@ -31,7 +33,7 @@ def deid(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")] = False,
 ) -> None:
-    """Copy a folder's studies without what identifies patients (DICOM PS3.15 Annex E); what cannot be made safe is set aside."""
+    """Copy studies without what identifies patients (DICOM PS3.15 Annex E); what cannot be made safe is set aside."""
     from fedmed.cli.deid import Options, run
 
     run(Options(source, out, key, verify, as_json, report, labels, structured_content))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fedmed.cli.deid import Tally, progress, site_key
+from fedmed.cli.deid import progress, site_key
+from fedmed.cli.tally import Tally
 from fedmed.dicom.deid.folder import files_of
 from fedmed.errors import DataError
 from fedmed.store import intake

@@ -71,14 +71,18 @@ def read(path: Path) -> SiteKey:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
-        raise KeyRefused(f"{path}: no key can be read there ({error.strerror}); `fedmed data key {path}` makes one") from error
+        raise KeyRefused(
+            f"{path}: no key can be read there ({error.strerror}); `fedmed data key {path}` makes one"
+        ) from error
     with os.fdopen(handle, "rb") as file:
         # Of the opened file, not of the path: that may be another file by now.
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise KeyRefused(f"{path}: is no file")
         if found.st_mode & 0o077:
-            raise KeyRefused(f"{path}: others can read or change it (mode {found.st_mode & 0o777:03o}); say `chmod 600 {path}`")
+            raise KeyRefused(
+                f"{path}: others can read or change it (mode {found.st_mode & 0o777:03o}); say `chmod 600 {path}`"
+            )
         text = file.read(_MAX_FILE).decode("ascii", "replace").strip()
     try:
         secret = base64.b64decode(text.removeprefix(_PREFIX), validate=True)

@@ -6,8 +6,9 @@ Misuse-Resistance, CRYPTO 2015), with a key of its own for every file. Of a seal
     header   magic 7 bytes, version 1, log2 of the chunk's bytes 1, salt 32
     chunks   each encrypted with nonce = prefix 7 | number 4 | last 1 and a tag of 16 bytes; all but the last are full
 
-key and prefix are HKDF-SHA256 of the store's key with the salt, and header and name are authenticated with every chunk. A
-chunk that is changed, moved, left out, or taken from another file or another name is refused, and so is a file that ends early.
+Key and prefix are HKDF-SHA256 of the store's key with the salt, and header and name are authenticated with every chunk.
+A chunk that is changed, moved, left out, or taken from another file or another name is refused, and so is a file that
+ends early.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def seal(
 
 
 def unsealed(key: bytes, name: str, source: BinaryIO) -> Iterator[bytes]:
-    """The chunks that were sealed, each once it is proven whole; whoever stops before the last has proof of a beginning only.
+    """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
 
     Raises SealBroken.
     """
@@ -75,7 +76,9 @@ def unsealed(key: bytes, name: str, source: BinaryIO) -> Iterator[bytes]:
         raise SealBroken(f"{name}: is no sealed file")
     version, chunk_log2 = header[len(MAGIC)], header[len(MAGIC) + 1]
     if version != VERSION or chunk_log2 not in CHUNK_LOG2_ALLOWED:
-        raise SealBroken(f"{name}: sealed in version {version} with chunks of 2^{chunk_log2} bytes; this is version {VERSION}")
+        raise SealBroken(
+            f"{name}: sealed in version {version} with chunks of 2^{chunk_log2} bytes; this is version {VERSION}"
+        )
     cipher, prefix = _cipher(key, header[-SALT:])
     bound = _bound(header, name)
     size = (1 << chunk_log2) + TAG

@@ -88,7 +88,9 @@ class Studies:
             _sync_folder(target.parent)
         except OSError as error:
             beside.unlink(missing_ok=True)
-            raise StoreError(f"{self.folder}: an object cannot be written ({error.strerror}); make room or mend the disk") from error
+            raise StoreError(
+                f"{self.folder}: an object cannot be written ({error.strerror}); make room or mend the disk"
+            ) from error
 
     def sweep(self) -> int:
         """Removes what killed processes had begun to write; how many. What a living process writes stays."""

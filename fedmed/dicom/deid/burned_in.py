@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -13,9 +14,9 @@ WHOLE = 0.97
 """Regions that cover more than this part of the frame point at no place where text is, so they clean nothing."""
 
 # Modalities whose images usually come with text in them, or are taken of a screen, a film or a person.
-MODALITIES = frozenset("US IVUS BDUS ES GM XC OP OPT OCT EPS HD SC OT RG DOC ECG EMG SM VL".split())
+MODALITIES = re.compile("US|IVUS|BDUS|ES|GM|XC|OP|OPT|OCT|EPS|HD|SC|OT|RG|DOC|SM|VL")
 # How a secondary capture was made (PS3.3 C.8.6.1): film, paper, video, workstation, drawing. DI is a detector's own output.
-CONVERSIONS = frozenset("DV DF SD WSD SI DRW SYN".split())
+CONVERSIONS = re.compile("DV|DF|SD|WSD|SI|DRW|SYN")
 # SOP classes (PS3.4 B.5): secondary capture, single and multi-frame; ultrasound; photographs and videos of visible light.
 CLASSES = (
     "1.2.840.10008.5.1.4.1.1.7",
@@ -70,9 +71,9 @@ def _likely(dataset: Dataset) -> str | None:
         return "it is a capture of a screen or a label"
     if any(_of(sop_class, one) for one in CLASSES):
         return "its class is one whose pixels usually show text"
-    if (text_of(dataset, 0x00080060) or "").strip().upper() in MODALITIES:
+    if MODALITIES.fullmatch((text_of(dataset, 0x00080060) or "").strip().upper()):
         return "its modality is one whose pixels usually show text"
-    if (text_of(dataset, 0x00080064) or "").strip().upper() in CONVERSIONS:
+    if CONVERSIONS.fullmatch((text_of(dataset, 0x00080064) or "").strip().upper()):
         return "it was captured from film, paper or a screen"
     if image_type[1:2] == ["SECONDARY"] and not _lies_somewhere(dataset):
         return "it is a secondary image that lies nowhere in the patient"

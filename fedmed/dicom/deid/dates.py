@@ -7,7 +7,9 @@ from datetime import date, timedelta
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")  # with dots: ACR-NEMA, still to be read
 _TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?$")
-_DATETIME = re.compile(r"(\d{8})((?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?([+-](?:0\d|1[0-4])[0-5]\d)?$")
+_DATETIME = re.compile(
+    r"(\d{8})((?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?([+-](?:0\d|1[0-4])[0-5]\d)?$"
+)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d$")
 
 
@@ -37,10 +39,15 @@ def valid_time(text: str) -> str | None:
 
 
 def shifted(vr: str, text: str, days: int) -> str | None:
-    """A value, or several between backslashes, of the value representation DA, DT or TM; None where one of them is refused."""
-    one = {"DA": shifted_date, "DT": shifted_datetime, "TM": lambda value, _: valid_time(value)}[vr]
-    found = [value if not value.strip(" \0") else one(value, days) for value in text.split("\\")]
+    """A value, or several between backslashes, of the representation DA, DT or TM; None where one of them is refused."""
+    found = [value if not value.strip(" \0") else _shifted_one(vr, value, days) for value in text.split("\\")]
     return None if any(value is None for value in found) else "\\".join(str(value) for value in found)
+
+
+def _shifted_one(vr: str, text: str, days: int) -> str | None:
+    if vr == "TM":
+        return valid_time(text)
+    return shifted_date(text, days) if vr == "DA" else shifted_datetime(text, days)
 
 
 def valid_offset(text: str) -> bool:

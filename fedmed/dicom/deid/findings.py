@@ -11,7 +11,7 @@ class Findings:
     """Counts for one object; nothing in it identifies anybody."""
 
     done: Counter[str] = field(default_factory=Counter)
-    """Attributes by what happened to them: removed, emptied, replaced, uid, shifted, cleaned, kept, private, unknown, malformed."""
+    """By what happened to them: removed, emptied, replaced, uid, shifted, cleaned, kept, private, unknown, malformed."""
     lost: Counter[str] = field(default_factory=Counter)
     """Keywords of attributes that the profile keeps and that went, because they were malformed or named somebody."""
     pixels: str = "none"

@@ -12,10 +12,9 @@ MIN_PART = 3
 """Letters of a name's part that is searched on its own; initials and particles are not."""
 MIN_ID = 4
 """Characters of an identifier that is searched inside texts; `1` would be found everywhere."""
-MAX_PARTS = 5
 _SPLIT = re.compile(r"[\s^=,;.&/\\_()]+")
 _HAN = re.compile(r"[\u3400-\u9fff\uac00-\ud7af\u3040-\u30ff]")
-_PARTICLES = frozenset("von van der den del las los the and for jr sr iii dr prof mr mrs ms md phd rn".split())
+_PARTICLES = re.compile("von|van|der|den|del|las|los|the|and|for|jr|sr|iii|dr|prof|mr|mrs|ms|md|phd|rn")
 
 
 def fold(text: str) -> tuple[str, list[int]]:
@@ -47,7 +46,7 @@ def name_parts(name: str) -> list[str]:
 def _telling(part: str) -> bool:
     if _HAN.search(part):
         return len(part) >= 2
-    return len(part) >= MIN_PART and part not in _PARTICLES and not part.isdigit()
+    return len(part) >= MIN_PART and not _PARTICLES.fullmatch(part) and not part.isdigit()
 
 
 @dataclass(frozen=True)

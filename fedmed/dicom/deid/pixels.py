@@ -79,8 +79,8 @@ def _blank(
 
 
 def _store(out: Dataset, frames: NDArray[np.generic], photometric: str, syntax: str) -> None:
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    raw = frames.astype(frames.dtype.newbyteorder(order), copy=False).tobytes()
+    dtype = frames.dtype.newbyteorder(">") if syntax == ExplicitVRBigEndian else frames.dtype.newbyteorder("<")
+    raw = frames.astype(dtype, copy=False).tobytes()
     out.PhotometricInterpretation = photometric
     if int(out.get("SamplesPerPixel") or 1) > 1:
         out.PlanarConfiguration = 0
@@ -98,7 +98,7 @@ def _native(transfer_syntax: str) -> str:
 
 
 def _overlay_in_pixels(source: Dataset) -> bool:
-    """Whether an overlay plane lies in unused bits of the pixels (PS3.5 8.1.2, retired): its group then has no data of its own."""
+    """Whether an overlay lies in unused bits of the pixels (PS3.5 8.1.2, retired): its group then has no data of its own."""
     groups = range(0x6000, 0x6020, 2)
     return any((group << 16 | 0x102) in source and (group << 16 | 0x3000) not in source for group in groups)
 

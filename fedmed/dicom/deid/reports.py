@@ -52,7 +52,7 @@ def clean_report(path: Path, out: Path, known: Known, names: Mapping[str, str], 
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8, in GB 18030 where that gives mostly Chinese letters, else in Latin-1, in which every byte is a letter."""
+    """Text in UTF-8, in GB 18030 where that gives mostly Chinese letters, else in Latin-1, where every byte is a letter."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -16,7 +16,22 @@ from pydicom.tag import BaseTag
 from fedmed.dicom.single_frame import UNREADABLE
 
 # Bytes of one value of each binary value representation (PS3.5 table 6.2-1).
-WIDTH = {"US": 2, "SS": 2, "OW": 2, "UL": 4, "SL": 4, "FL": 4, "AT": 4, "OF": 4, "OL": 4, "FD": 8, "OD": 8, "OV": 8, "SV": 8, "UV": 8}
+WIDTH = {
+    "US": 2,
+    "SS": 2,
+    "OW": 2,
+    "UL": 4,
+    "SL": 4,
+    "FL": 4,
+    "AT": 4,
+    "OF": 4,
+    "OL": 4,
+    "FD": 8,
+    "OD": 8,
+    "OV": 8,
+    "SV": 8,
+    "UV": 8,
+}
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 # What a value may be made of, padding left off; a text in a number's place is no number, whoever it names.
 GRAMMAR = {
@@ -44,7 +59,12 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
 def text_of(dataset: Dataset, tag: int) -> str | None:
     """The value as text, several values between backslashes; None for what cannot be decoded or is no text."""
     item = dataset.get_item(tag)
-    if isinstance(item, RawDataElement) and isinstance(item.value, bytes) and item.value.isascii() and b"\x1b" not in item.value:
+    if (
+        isinstance(item, RawDataElement)
+        and isinstance(item.value, bytes)
+        and item.value.isascii()
+        and b"\x1b" not in item.value
+    ):
         return item.value.decode("ascii").rstrip(" \0")
     element = element_of(dataset, tag)
     if element is None or element.VR == "SQ" or isinstance(element.value, (bytes, bytearray)):

@@ -20,7 +20,18 @@ from fedmed.dicom.deid.values import items_of, known_tag, text_of, vr_of
 from fedmed.dicom.deid.vocabulary import protocol_word
 from fedmed.dicom.limits import Limits
 
-ENCODINGS = ("utf-8", "gb18030", "latin-1", "iso8859-2", "iso8859-5", "iso8859-7", "shift_jis", "euc_kr", "utf-16-le", "utf-16-be")
+ENCODINGS = (
+    "utf-8",
+    "gb18030",
+    "latin-1",
+    "iso8859-2",
+    "iso8859-5",
+    "iso8859-7",
+    "shift_jis",
+    "euc_kr",
+    "utf-16-le",
+    "utf-16-be",
+)
 IN_PIXELS = 6
 """Bytes of the shortest value that is looked for among pixels; shorter ones are found in noise."""
 SHORT_NUMBER = 6
@@ -28,11 +39,12 @@ SHORT_NUMBER = 6
 _DAY = re.compile(r"\d{8}")
 _WORD = re.compile(rb"[0-9a-z]")
 # What an image is drawn, measured and compared by: gone or changed, the copy is of no use.
-CORE = (
-    "Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation NumberOfFrames PixelSpacing ImageOrientationPatient "
-    "ImagePositionPatient SliceThickness SpacingBetweenSlices RescaleSlope RescaleIntercept RescaleType WindowCenter WindowWidth "
-    "Modality KVP EchoTime RepetitionTime FlipAngle MagneticFieldStrength InstanceNumber ImageType PatientPosition SOPClassUID"
-).split()
+CORE = re.compile(
+    "Rows|Columns|BitsAllocated|BitsStored|HighBit|PixelRepresentation|NumberOfFrames|PixelSpacing|SliceThickness|"
+    "ImageOrientationPatient|ImagePositionPatient|SpacingBetweenSlices|RescaleSlope|RescaleIntercept|RescaleType|"
+    "WindowCenter|WindowWidth|Modality|KVP|EchoTime|RepetitionTime|FlipAngle|MagneticFieldStrength|InstanceNumber|"
+    "ImageType|PatientPosition|SOPClassUID"
+)
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,13 @@ def check(original: Dataset, copy: Path, limits: Limits) -> Check:
     for needle, kind in needles.items():
         for place in _places(needle, lowered, bounds):
             leaks[f"{place}: {kind}"] += 1
-    leaks["private: element"] += sum(1 for tag in again.keys() if tag.is_private)
+    leaks["private: element"] += sum(1 for tag in list(again.keys()) if tag.is_private)
     if any(data[:128]):
         leaks["preamble: bytes"] += 1
     gone, changed = Counter[str](), Counter[str]()
     _compare(original, again, limits.depth, gone)
-    for name in CORE:
-        if name in original and name in again and str(original.get(name)) != str(again.get(name)):
+    for tag in list(original.keys()):
+        if CORE.fullmatch(name := keyword_for_tag(tag)) and tag in again and text_of(original, tag) != text_of(again, tag):
             changed[name] += 1
     return Check(+leaks, len(needles), gone, changed)
 
@@ -126,7 +138,17 @@ def _places(needle: bytes, data: bytes, bounds: tuple[int, int, int]) -> Iterato
         )
         among_pixels = pixels <= at < after
         if not inside_word and not (among_pixels and len(needle) < IN_PIXELS):
-            yield "preamble" if at < 128 else "meta" if at < meta else "header" if at < pixels else "pixels" if at < after else "after"
+            yield (
+                "preamble"
+                if at < 128
+                else "meta"
+                if at < meta
+                else "header"
+                if at < pixels
+                else "pixels"
+                if at < after
+                else "after"
+            )
         at = data.find(needle, end)
 
 
@@ -136,7 +158,12 @@ def _compare(original: Dataset, again: Dataset, depth: int, gone: Counter[str]) 
         if tag.is_private or tag.element == 0 or tag.group < 8 or tag.group >> 8 in (0x50, 0x60) or not known_tag(tag):
             continue
         vr = vr_of(original, tag)
-        if row_of(tag) is None and vr not in ("PN", "AE", "UR", "UN", "OB") and tag not in again and _has_value(original, tag):
+        if (
+            row_of(tag) is None
+            and vr not in ("PN", "AE", "UR", "UN", "OB")
+            and tag not in again
+            and _has_value(original, tag)
+        ):
             gone[keyword_for_tag(tag)] += 1
         elif vr == "SQ" and depth and tag in again:
             for before, after in zip(items_of(original, tag) or (), items_of(again, tag) or (), strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from pydicom.charset import python_encoding
 from pydicom.datadict import keyword_for_tag
@@ -25,7 +26,7 @@ from fedmed.dicom.deid.vocabulary import protocol_word
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 
-Element = DataElement | RawDataElement
+Element: TypeAlias = DataElement | RawDataElement
 
 CHARACTER_SET, TIMEZONE = 0x00080005, 0x00080201
 # The table empties these (Z) and allows a value in their place, which a clinic's own label lists need.
