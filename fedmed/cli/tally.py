@@ -111,6 +111,7 @@ def summary(tally: Tally, verify: bool) -> dict[str, Any]:
 
 
 def lines(facts: dict[str, Any]) -> Iterator[str]:
+    """The same, for people."""
     aside = facts["quarantined"]
     yield f"{facts['written']} objects de-identified, {len(aside)} set aside, {facts['not_dicom']} files that are no DICOM"
     for one in aside[:SHOWN]:

@@ -59,13 +59,10 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
 def text_of(dataset: Dataset, tag: int) -> str | None:
     """The value as text, several values between backslashes; None for what cannot be decoded or is no text."""
     item = dataset.get_item(tag)
-    if (
-        isinstance(item, RawDataElement)
-        and isinstance(item.value, bytes)
-        and item.value.isascii()
-        and b"\x1b" not in item.value
-    ):
-        return item.value.decode("ascii").rstrip(" \0")
+    if isinstance(item, RawDataElement) and vr_of(dataset, item.tag).split(" ")[0] not in WIDTH:
+        value = item.value or b""
+        if value.isascii() and b"\x1b" not in value:
+            return value.decode("ascii").rstrip(" \0")
     element = element_of(dataset, tag)
     if element is None or element.VR == "SQ" or isinstance(element.value, (bytes, bytearray)):
         return None

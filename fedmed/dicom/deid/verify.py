@@ -137,7 +137,7 @@ def _places(needle: bytes, data: bytes, bounds: tuple[int, int, int]) -> Iterato
             _WORD.match(needle[-1:]) and _WORD.match(data, end)
         )
         among_pixels = pixels <= at < after
-        if not inside_word and not (among_pixels and len(needle) < IN_PIXELS):
+        if not inside_word and not (among_pixels and len(needle.replace(b"\0", b"")) < IN_PIXELS):
             yield (
                 "preamble"
                 if at < 128
