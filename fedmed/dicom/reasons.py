@@ -30,6 +30,9 @@ class Reason(str, Enum):
     SHIFTED_SLICES = "shifted-slices"
     COLOUR = "colour"
     BURNED_IN_TEXT = "burned-in-text"
+    DUPLICATE_INSTANCE = "duplicate-instance"
+    DOCUMENT = "document"
+    MEDIA_DIRECTORY = "media-directory"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -53,6 +56,9 @@ SENTENCES: dict[Reason, str] = {
     Reason.SHIFTED_SLICES: "Its slices do not lie on one straight line.",
     Reason.COLOUR: "Its pixels are colours, which measure nothing that slices could share.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
+    Reason.DUPLICATE_INSTANCE: "Another file has the same SOP Instance UID.",
+    Reason.DOCUMENT: "It holds a document whose text nobody has looked through.",
+    Reason.MEDIA_DIRECTORY: "It is the directory of a disc, no study.",
 }
 
 OVERRULABLE = frozenset({Reason.BURNED_IN_TEXT, Reason.IRREGULAR_SPACING, Reason.SHIFTED_SLICES})

@@ -1,0 +1,120 @@
+"""`fedmed data deid`, `key`, `import` and `export`: originals in, copies that name nobody out, and a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fedmed.cli.tally import Tally, lines, summary
+from fedmed.dicom.deid import folder as deid
+from fedmed.dicom.deid.actions import Policy
+from fedmed.dicom.deid.free_text import clean
+from fedmed.dicom.deid.reports import merged_known
+from fedmed.errors import DataError
+from fedmed.privacy import keys
+from fedmed.store import filling, join
+
+LABELS = "labels.csv"
+DEFAULT_KEY = Path("~/.config/fedmed/site.key")
+
+
+class SomethingLeft(DataError):
+    """A copy still holds what identified its original."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said."""
+
+    source: Path
+    out: Path
+    key: Path | None = None
+    verify: bool = False
+    as_json: bool = False
+    report: Path | None = None
+    labels: Path | None = None
+    structured: bool = False
+
+
+def run(options: Options) -> None:
+    """De-identify a folder. Raises SomethingLeft, after the report, where verification found something."""
+    deid.refuse_places(options.source, options.out)
+    if options.report and options.report.resolve().is_relative_to(options.out.resolve()):
+        raise DataError(f"{options.report}: lies in {options.out}, and names originals; write it elsewhere")
+    pseudonyms = intake.pseudonyms_of(site_key(options.key))
+    paths = deid.files_of(options.source)
+    texts = any(path.suffix.lower() == ".txt" for path in paths)
+    policy = Policy(structured_content=options.structured)
+    job = deid.Job(options.out, pseudonyms, policy, options.verify, people=texts or options.labels is not None)
+    tally = Tally()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for outcome in progress("de-identify", deid.deidentify_files(paths, job), len(paths)):
+        tally.add(outcome)
+    tally.clean_texts(options.out, pseudonyms)
+    facts = summary(tally, options.verify)
+    if options.labels:
+        facts["labels"] = _labels(options.labels, options.out / LABELS, tally)
+    _tell(facts, options)
+    if options.verify and tally.leaks:
+        places = ", ".join(f"{place} {n}" for place, n in sorted(tally.leaks.items()))
+        raise SomethingLeft(f"something is left in {len(tally.leaking)} copies ({places}); do not give them away")
+
+
+def _labels(table: Path, target: Path, tally: Tally) -> dict[str, int]:
+    known = merged_known(tally.people)
+    joined = join.join(table, tally.names, lambda cell: clean(cell, known).text)
+    join.write(joined, target)
+    return {"rows": len(joined.rows), "unmatched": joined.unmatched}
+
+
+def site_key(path: Path | None) -> keys.SiteKey:
+    """The clinic's key: that of the file named, else of the default file, which is made where it is not there."""
+    if path is not None:
+        return keys.read(path)
+    default = DEFAULT_KEY.expanduser()
+    if not default.exists():
+        sys.stderr.write(f"fedmed: made a new key, {default}; keep a copy: without it no pseudonym can be made again\n")
+        return keys.create(default)
+    return keys.read(default)
+
+
+def progress(what: str, outcomes: Iterator[deid.Outcome], total: int) -> Iterator[deid.Outcome]:
+    """Passes outcomes on, with a bar and the time left on a terminal, and a line a tenth elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        step = max(total // 10, 1)
+        for done, outcome in enumerate(outcomes, 1):
+            yield outcome
+            if done % step == 0:
+                sys.stderr.write(f"{what}: {done} of {total} files\n")
+        return
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total)
+        for outcome in outcomes:
+            yield outcome
+            bar.advance(task)
+
+
+def _tell(facts: dict[str, Any], options: Options) -> None:
+    text = json.dumps(facts, ensure_ascii=False)
+    if options.report:
+        try:
+            options.report.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{options.report}: cannot be written ({error.strerror})") from error
+    sys.stdout.write(text + "\n" if options.as_json else "\n".join(lines(facts)) + "\n")

@@ -1,0 +1,84 @@
+"""De-identification of one object: a pure function of the object, the clinic's keys and the policy."""
+
+from __future__ import annotations
+
+import warnings
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
+
+from fedmed.dicom.deid.actions import POLICY, Policy
+from fedmed.dicom.deid.findings import Findings
+from fedmed.dicom.deid.method import codes_of, declare, file_meta
+from fedmed.dicom.deid.pixels import clean_pixels
+from fedmed.dicom.deid.pseudonyms import Pseudonyms
+from fedmed.dicom.deid.subject import known_of, patient_of
+from fedmed.dicom.deid.values import text_of
+from fedmed.dicom.deid.walk import Walk
+from fedmed.dicom.limits import LIMITS, Limits
+from fedmed.dicom.reasons import Reason, Untrusted
+
+DIRECTORY, DOCUMENT = 0x00041220, 0x00420011
+SOP_CLASS, SOP_INSTANCE = 0x00080016, 0x00080018
+
+
+def deidentify(
+    dataset: Dataset, pseudonyms: Pseudonyms, policy: Policy = POLICY, limits: Limits = LIMITS
+) -> tuple[Dataset, Findings]:
+    """A new object without what identifies anybody, and what was done (PS3.15 E.1.1 and E.3); `dataset` stays as it is.
+
+    The same object, keys and policy give the same bytes in every process.
+
+    Raises Untrusted for what cannot be made safe: text in the pixels without a word of where, a document inside the object,
+    the directory of a disc, no transfer syntax, no SOP class or instance, more or deeper elements than the limits allow.
+    """
+    with warnings.catch_warnings():
+        # pydicom remarks on every odd attribute; what is not sound is removed, and counted.
+        warnings.simplefilter("ignore", UserWarning)
+        syntax = _transfer_syntax(dataset)
+        source = _with_names(dataset)
+        _refuse(source)
+        encoding = (syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+        walk = Walk(pseudonyms, policy, known_of(source, limits.depth), patient_of(source), encoding, limits)
+        out = walk.dataset(source)
+        walk.findings.pixels, syntax = clean_pixels(source, out, syntax, limits)
+        walk.findings.options = codes_of(policy, walk.findings.pixels == "regions")
+        declare(out, policy, walk.findings.options)
+        out.file_meta = file_meta(out, syntax)
+        out.preamble = bytes(128)
+        return out, walk.findings
+
+
+def _transfer_syntax(dataset: Dataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    syntax = str(meta.get("TransferSyntaxUID") or "").strip(" \0") if meta is not None else ""
+    if not syntax:
+        raise Untrusted(Reason.NO_TRANSFER_SYNTAX, "its File Meta Information names none")
+    if syntax not in UID_dictionary or not UID(syntax).is_transfer_syntax:
+        raise Untrusted(Reason.UNKNOWN_TRANSFER_SYNTAX, "it is not one that can be read here")
+    return syntax
+
+
+def _with_names(dataset: Dataset) -> Dataset:
+    """The object, with SOP class and instance from the File Meta Information where only that has them."""
+    missing = [
+        (tag, keyword)
+        for tag, keyword in ((SOP_CLASS, "MediaStorageSOPClassUID"), (SOP_INSTANCE, "MediaStorageSOPInstanceUID"))
+        if not (text_of(dataset, tag) if tag in dataset else "") and dataset.file_meta.get(keyword)
+    ]
+    if not missing:
+        return dataset
+    whole = dataset.copy()
+    for tag, keyword in missing:
+        whole.add_new(tag, "UI", str(dataset.file_meta[keyword].value))
+    return whole
+
+
+def _refuse(source: Dataset) -> None:
+    if DIRECTORY in source:
+        raise Untrusted(Reason.MEDIA_DIRECTORY, "the files that it lists are de-identified one by one")
+    if DOCUMENT in source:
+        raise Untrusted(Reason.DOCUMENT, "an encapsulated document was found")
+    for tag, name in ((SOP_CLASS, "SOP Class UID"), (SOP_INSTANCE, "SOP Instance UID")):
+        if tag not in source or not text_of(source, tag):
+            raise Untrusted(Reason.BAD_ATTRIBUTE, f"it has no {name}")

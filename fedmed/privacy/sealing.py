@@ -1,0 +1,114 @@
+"""Files encrypted at rest: AES-256-GCM in chunks, so that a file of any size takes constant memory.
+
+The construction is STREAM (Hoang, Reyhanitabar, Rogaway, Vizar: Online Authenticated-Encryption and its Nonce-Reuse
+Misuse-Resistance, CRYPTO 2015), with a key of its own for every file. Of a sealed file
+
+    header   magic 7 bytes, version 1, log2 of the chunk's bytes 1, salt 32
+    chunks   each encrypted with nonce = prefix 7 | number 4 | last 1 and a tag of 16 bytes; all but the last are full
+
+Key and prefix are HKDF-SHA256 of the store's key with the salt, and header and name are authenticated with every chunk.
+A chunk that is changed, moved, left out, or taken from another file or another name is refused, and so is a file that
+ends early.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fedmed.errors import StoreError
+from fedmed.privacy.keys import derived
+
+MAGIC, VERSION = b"fedmed\x1a", 1
+SALT, TAG, KEY, PREFIX = 32, 16, 32, 7
+HEADER = len(MAGIC) + 2 + SALT
+CHUNK_LOG2 = 16
+"""Chunks of 64 KiB: a tag costs 0.02 % and a reader waits for little."""
+CHUNK_LOG2_ALLOWED = range(8, 25)
+MOST_CHUNKS = 2**32
+
+
+class SealBroken(StoreError):
+    """A sealed file is not, byte for byte and under its name, what was sealed with this key."""
+
+
+def seal(
+    key: bytes,
+    name: str,
+    source: BinaryIO,
+    target: BinaryIO,
+    chunk_log2: int = CHUNK_LOG2,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> None:
+    """Encrypt what `source` has left into `target`; it is read again only with the same key under the same `name`.
+
+    Raises StoreError for what is longer than 2^32 chunks.
+    """
+    salt = random_bytes(SALT)
+    header = MAGIC + bytes((VERSION, chunk_log2)) + salt
+    cipher, prefix = _cipher(key, salt)
+    bound = _bound(header, name)
+    target.write(header)
+    size = 1 << chunk_log2
+    chunk, number = source.read(size), 0
+    while True:
+        following = source.read(size)
+        target.write(cipher.encrypt(_nonce(prefix, number, not following), chunk, bound))
+        if not following:
+            return
+        chunk, number = following, number + 1
+        if number == MOST_CHUNKS:
+            raise StoreError(f"{name}: longer than {MOST_CHUNKS} chunks of {size} bytes, which is all that can be sealed")
+
+
+def unsealed(key: bytes, name: str, source: BinaryIO) -> Iterator[bytes]:
+    """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
+
+    Raises SealBroken.
+    """
+    header = source.read(HEADER)
+    if len(header) != HEADER or not header.startswith(MAGIC):
+        raise SealBroken(f"{name}: is no sealed file")
+    version, chunk_log2 = header[len(MAGIC)], header[len(MAGIC) + 1]
+    if version != VERSION or chunk_log2 not in CHUNK_LOG2_ALLOWED:
+        raise SealBroken(
+            f"{name}: sealed in version {version} with chunks of 2^{chunk_log2} bytes; this is version {VERSION}"
+        )
+    cipher, prefix = _cipher(key, header[-SALT:])
+    bound = _bound(header, name)
+    size = (1 << chunk_log2) + TAG
+    chunk, number = source.read(size), 0
+    while True:
+        following = source.read(size)
+        try:
+            yield cipher.decrypt(_nonce(prefix, number, not following), chunk, bound)
+        except (InvalidTag, ValueError) as error:
+            raise SealBroken(
+                f"{name}: chunk {number} is not what was sealed with this key under this name; "
+                "take the file from a backup, or look for the key it was sealed with"
+            ) from error
+        if not following:
+            return
+        chunk, number = following, number + 1
+        if number == MOST_CHUNKS:
+            raise SealBroken(f"{name}: longer than {MOST_CHUNKS} chunks")
+
+
+def _cipher(key: bytes, salt: bytes) -> tuple[AESGCM, bytes]:
+    if len(key) != KEY:
+        raise StoreError(f"a key of {len(key)} bytes; a store is sealed with {KEY}")
+    material = derived(key, "sealed file", salt, KEY + PREFIX)
+    return AESGCM(material[:KEY]), material[KEY:]
+
+
+def _bound(header: bytes, name: str) -> bytes:
+    return header + name.encode()
+
+
+def _nonce(prefix: bytes, number: int, last: bool) -> bytes:
+    return prefix + struct.pack(">IB", number, last)

@@ -1,0 +1,107 @@
+"""Labels join their studies on the original identifiers, before those are gone, and leave under the pseudonyms."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedmed.errors import DataError
+
+# How a column of identifiers may be called, without case and blanks.
+COLUMNS = {
+    "study": ("study", "studyuid", "studyinstanceuid", "study_uid", "study_instance_uid"),
+    "series": ("series", "seriesuid", "seriesinstanceuid", "series_uid", "series_instance_uid"),
+    "instance": ("instance", "sop", "sopinstanceuid", "sop_instance_uid"),
+    "accession": ("accession", "accessionnumber", "accession_number"),
+    "patient": ("patient", "patientid", "patient_id", "mrn"),
+}
+MAX_ROWS, MAX_CELL = 10_000_000, 100_000
+
+
+@dataclass
+class Names:
+    """Original identifiers and their pseudonyms, gathered while objects are de-identified."""
+
+    known: dict[str, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in COLUMNS})
+
+    def add(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Notes one object's names: `study`, `series`, `instance`, `accession`, `patient`."""
+        for kind, original in before.items():
+            if original:
+                self.known[kind][original] = after[kind]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Label rows under pseudonyms."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    unmatched: int
+    """Rows that named no study, series, accession or patient among the objects; they are left out."""
+
+
+def join(table: Path, names: Names, clean: Callable[[str], str]) -> Joined:
+    """The rows of a CSV file of labels whose identifiers are all among `names`, with pseudonyms in their place.
+
+    Every cell that is no identifier goes through `clean`, for a label may quote a report.
+
+    Raises DataError for a file that cannot be read or has no column of identifiers.
+    """
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return _joined(table, csv.reader(file), names, clean)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read as a CSV file in UTF-8 ({error})") from error
+
+
+def _joined(table: Path, lines: Iterable[list[str]], names: Names, clean: Callable[[str], str]) -> Joined:
+    reader = iter(lines)
+    header = tuple(next(reader, ()))
+    kinds = tuple(_kind(name) for name in header)
+    if not any(kinds):
+        allowed = ", ".join(written[0] for written in COLUMNS.values())
+        raise DataError(f"{table}: its columns are {', '.join(header[:20])}; one must be called {allowed}")
+    rows, unmatched = [], 0
+    for number, line in enumerate(reader):
+        if number >= MAX_ROWS or any(len(cell) > MAX_CELL for cell in line):
+            raise DataError(f"{table}: more than {MAX_ROWS} rows, or a cell longer than {MAX_CELL} characters")
+        row = _row(line, kinds, names, clean)
+        if row is not None:
+            rows.append(row)
+        unmatched += row is None and bool(line)
+    return Joined(header, tuple(rows), unmatched)
+
+
+def _row(line: list[str], kinds: tuple[str, ...], names: Names, clean: Callable[[str], str]) -> tuple[str, ...] | None:
+    if len(line) != len(kinds):
+        return None
+    row = []
+    for kind, cell in zip(kinds, line, strict=True):
+        if not kind:
+            row.append(clean(cell))
+        elif not cell.strip():
+            row.append("")
+        elif (pseudonym := names.known[kind].get(cell.strip())) is not None:
+            row.append(pseudonym)
+        else:
+            return None
+    return tuple(row) if any(cell for kind, cell in zip(kinds, row, strict=True) if kind) else None
+
+
+def _kind(column: str) -> str:
+    written = column.strip().lower().replace(" ", "").replace("-", "_")
+    return next((kind for kind, names in COLUMNS.items() if written in names), "")
+
+
+def write(joined: Joined, target: Path) -> None:
+    """Writes the table as CSV in UTF-8. Raises DataError where the disk refuses."""
+    try:
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(joined.header)
+            writer.writerows(joined.rows)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror})") from error
