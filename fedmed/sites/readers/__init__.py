@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fedmed.config.scenario import Data, Part
 from fedmed.errors import ConfigError, DataError
+from fedmed.preprocess.pipeline import Pipeline
 from fedmed.sites.cases import Cases, check
 from fedmed.sites.readers.folder import FOLDER
 from fedmed.sites.readers.heart import HEART
@@ -74,6 +75,12 @@ def read(data: Data, root: Path | None, seed: int, source: str) -> Cases:
         ) from error
     check(cases, f"reader {data.reader!r}")
     return cases
+
+
+def pipeline_of(data: Data) -> Pipeline:
+    """How the images that `data` describes are prepared. Raises ConfigError as `read` does."""
+    reader = reader_named(data.reader)
+    return reader.pipeline(_options(data, reader))
 
 
 def _options(data: Data, reader: Reader) -> Part:
