@@ -19,4 +19,4 @@ def sites_of(data: Data, root: Path | None, seed: int, source: str) -> list[Site
     """
     cases = read(data, root, seed, source)
     sites = [split(name, own, data.split, seed) for name, own in partition(cases, data.partition, seed).items()]
-    return [replace(site, pipeline=pipeline_of(data)) for site in sites]
+    return [replace(site, pipeline=pipeline_of(data, root, site.name)) for site in sites]

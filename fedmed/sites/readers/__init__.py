@@ -18,6 +18,7 @@ from fedmed.sites.readers.npz import NPZ
 from fedmed.sites.readers.phantom import PHANTOM
 from fedmed.sites.readers.pneumonia import PNEUMONIA
 from fedmed.sites.readers.reader import MissingData, Reader, locate
+from fedmed.sites.readers.shards import SHARDS
 from fedmed.sites.readers.skin import SKIN
 from fedmed.sites.readers.tabular import CSV
 
@@ -29,6 +30,7 @@ READERS: dict[str, Reader] = {
     "npz": NPZ,
     "phantom": PHANTOM,
     "pneumonia": PNEUMONIA,
+    "shards": SHARDS,
     "skin": SKIN,
 }
 
@@ -77,10 +79,10 @@ def read(data: Data, root: Path | None, seed: int, source: str) -> Cases:
     return cases
 
 
-def pipeline_of(data: Data) -> Pipeline:
-    """How the images that `data` describes are prepared. Raises ConfigError as `read` does."""
+def pipeline_of(data: Data, root: Path | None, site: str) -> Pipeline:
+    """How the images of one site of `data` are prepared. Raises ConfigError and DataError as `read` does."""
     reader = reader_named(data.reader)
-    return reader.pipeline(_options(data, reader))
+    return reader.pipeline(locate(data.folder, root) if reader.needs_folder else None, _options(data, reader), site)
 
 
 def _options(data: Data, reader: Reader) -> Part:

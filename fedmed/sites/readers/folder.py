@@ -112,4 +112,4 @@ def prepared_by(options: FolderOptions) -> Pipeline:
     )
 
 
-FOLDER = Reader(read_folder, FolderOptions, pipeline=prepared_by)
+FOLDER = Reader(read_folder, FolderOptions, pipeline=lambda folder, options, site: prepared_by(options))

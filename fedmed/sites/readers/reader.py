@@ -22,8 +22,9 @@ class Reader:
     options: type[Part]
     """Frozen pydantic model of the reader's own options."""
     needs_folder: bool = True
-    pipeline: Callable[[Any], Pipeline] = lambda options: AS_STORED
-    """How the reader prepares images under its options; what only says where things are, such as file names, stays out."""
+    pipeline: Callable[[Path | None, Any, str], Pipeline] = lambda folder, options, site: AS_STORED
+    """`(folder, options, site) -> Pipeline`: how a site's images are prepared; what only says where things are, such as
+    file names, stays out."""
 
 
 class MissingData(DataError):
