@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 
 from fedmed.flower.client import answer, answer_text, order_in, tensors_in
 from fedmed.learning.clinic import Clinic
+from fedmed.learning.disclosure import simulated_desk
 from fedmed.learning.order import parse
 from fedmed.sites.prepared import open_site
 
@@ -21,7 +22,7 @@ app = ClientApp()
 @lru_cache(maxsize=64)
 def clinic_at(folder: str, index: int) -> Clinic:
     """The clinic whose cases are the `index`-th of a folder of prepared sites."""
-    return Clinic(open_site(Path(folder), index))
+    return Clinic(open_site(Path(folder), index), simulated_desk(Path(folder), index))
 
 
 def clinic(context: Context) -> Clinic:

@@ -5,6 +5,7 @@
     ├── DataError                   3     a site's data is missing, empty or unreadable
     ├── FederationError             4     the federation could not go on
     │   ├── QuorumError             4     too few sites, or too little data weight, answered a round
+    │   ├── GateRefused             4     a site's images do not go with those of the others
     │   └── UpdateRefused           4     one site's update cannot be used (the round goes on without it)
     ├── StoreError                  5     a commit could not be written or none could be read
     │   └── ResumeRefused           5     what is resumed is not what was started
@@ -42,6 +43,10 @@ class FederationError(FedmedError):
 
 class QuorumError(FederationError):
     """Too few sites, or too little data weight, answered a round."""
+
+
+class GateRefused(FederationError):
+    """A site prepares its images otherwise, or they look otherwise, than those of the others."""
 
 
 class UpdateRefused(FederationError):

@@ -140,6 +140,8 @@ def describe(event: dict[str, Any]) -> str:
             return f"preparing {event['scenario']}: reading, partitioning and splitting the sites' cases"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
+        case "gate":
+            return _gate(event)
         case "resumed":
             return f"going on after round {event['round']}"
         case "damaged":
@@ -157,6 +159,15 @@ def describe(event: dict[str, Any]) -> str:
         case "compared":
             return f"compared: {event['name']}"
     return ""
+
+
+def _gate(event: dict[str, Any]) -> str:
+    """Who differs, a line each; those with too few cases together."""
+    findings = event["findings"]
+    lines = [f"site {each['site']}: {each['sentence']}" for each in findings if each["weight"] != "notes"]
+    if few := [each["site"] for each in findings if each["weight"] == "notes"]:
+        lines.append(f"too few cases to tell what their images are like: {', '.join(few[:12])}, {len(few)} sites")
+    return "\n".join(lines) or f"{event['sites']} sites prepare their images alike, and they lie alike"
 
 
 def _loss(event: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from fedmed.config.differences import differences
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, ResumeRefused
 from fedmed.federation.average import Average
+from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.journal import Journal
 from fedmed.federation.phase import Member
 from fedmed.federation.rounds import Record, RoundLoop
@@ -24,6 +25,7 @@ from fedmed.store.commits import Commit, Commits
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
 
+ENTRY = ("gate", "fingerprints")
 MODEL, AVERAGE, STRATEGY = "model/", "average/", "strategy/"
 
 
@@ -37,6 +39,8 @@ class State:
     history: list[Record]
     resumed: list[int]
     """Rounds after which the run was taken up again."""
+    entry: Entry
+    """What the gate found before round one."""
 
 
 def run(
@@ -52,6 +56,7 @@ def run(
     plan = planning.make(scenario, described)
     rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
     state = start(plan, rule, commits, journal)
+    _go_through_the_gate(state, scenario, described, journal)
     _say_what_is_held(rule, state.model, len(members), journal)
     loop = RoundLoop(transport, rule, members, scenario.federation, clock, journal)
     journal.say("start", rounds=scenario.rounds, round=state.round, sites=[member.name for member in members])
@@ -65,7 +70,7 @@ def run(
 def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journal) -> tuple[list[Member], list[Described]]:
     """Every site's name and description; a site that cannot describe itself is named and refused."""
     nodes = transport.nodes()
-    request = planning.first_preparation(scenario).model_dump_json()
+    request = planning.inquiry(scenario).model_dump_json()
     answers = transport.ask("query.describe", nodes, request, scenario.federation.deadline_s)
     found: dict[str, tuple[Member, Described]] = {}
     for node in nodes:
@@ -91,13 +96,21 @@ def start(plan: Plan, rule: Rule, commits: Commits, journal: Journal) -> State:
     for fault in faults:
         journal.say("damaged", fault=fault)
     if commit is None:
-        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [], [])
+        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [], [], {})
     _refuse_another_scenario(commit, plan.scenario)
     rule.restore(_part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(plan.scenario.training.average_last, plan.scenario.rounds, _part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
     history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
-    return State(commit.round, _part(commit.tensors, MODEL), average, history, resumed)
+    entry: Entry = {name: commit.state[name] for name in ENTRY if name in commit.state}
+    return State(commit.round, _part(commit.tensors, MODEL), average, history, resumed, entry)
+
+
+def _go_through_the_gate(state: State, scenario: Scenario, sites: list[Described], journal: Journal) -> None:
+    if state.round == 0:
+        state.entry = enter(scenario.federation, sites, journal)
+    else:
+        state.entry = enter_again(state.entry, scenario.federation, sites, journal)
 
 
 def _refuse_strange_names(scenario: Scenario, members: list[Member]) -> None:
@@ -128,7 +141,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     record["phases"]["validate"] = clock.now() - trained
     record["seconds"] = clock.now() - began
     state.average.add(number, model)
-    return State(number, model, state.average, [*state.history, record], state.resumed)
+    return State(number, model, state.average, [*state.history, record], state.resumed, state.entry)
 
 
 def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
@@ -147,6 +160,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "strategy": remembered,
         "history": state.history,
         "resumed": state.resumed,
+        **state.entry,
     }
     commits.write(Commit(state.round, tensors, described))
     state.history[-1]["phases"]["commit"] = clock.now() - began

@@ -11,8 +11,10 @@ import numpy as np
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
+from fedmed.learning.disclosure import Desk, fingerprint_of
+from fedmed.learning.fingerprint import Parity
 from fedmed.learning.kinds import KINDS
-from fedmed.learning.order import Order, Preparation
+from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
 from fedmed.learning.training import train
 from fedmed.sites.cases import Site, class_counts
@@ -24,8 +26,9 @@ Metrics = dict[str, float | int]
 class Clinic:
     """One site's cases and the three things that a center may ask of them."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, site: Site, desk: Desk | None = None, parity: Parity | None = None) -> None:
+        """Without a `desk` nothing is told of what the images are like; `parity` certifies the site's kernels."""
+        self.site, self._desk, self._parity = site, desk, parity
         self.inputs = lru_cache(maxsize=2)(self._prepare)
 
     def _prepare(self, preparation: Preparation) -> inputs.Inputs:
@@ -33,7 +36,7 @@ class Clinic:
 
     def describe(self, request: str) -> str:
         """Name, counts and, where the task standardises over the federation, sums of the features: JSON."""
-        preparation = Preparation.model_validate_json(request)
+        preparation = Inquiry.model_validate_json(request)
         train_cases = self.site.train
         sample = inputs.featurise(train_cases.take(np.arange(min(1, len(train_cases)))), preparation)
         told: dict[str, Any] = {
@@ -50,6 +53,10 @@ class Clinic:
                     f"site {self.site.name}: training cases hold values that are not finite; mend or remove them"
                 )
             told["moments"] = [total.n, total.sum.ravel().tolist(), total.sumsq.ravel().tolist()]
+        if preparation.fingerprint:
+            shown = fingerprint_of(self.site, self._desk, self._parity, preparation.purpose)
+            if shown is not None:
+                told["fingerprint"] = shown.record()
         return json.dumps(told)
 
     def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:

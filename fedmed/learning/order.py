@@ -44,6 +44,15 @@ class Preparation(BaseModel):
     clip: float | None = None
 
 
+class Inquiry(Preparation):
+    """What the center asks before the first round: to be described under this preparation."""
+
+    fingerprint: bool = False
+    """Whether what a site's images are like is asked as well."""
+    purpose: str = ""
+    """Which run it is for, in words for the site's ledger."""
+
+
 class Order(BaseModel):
     """One round's work: what to train or evaluate, on what, how."""
 

@@ -14,9 +14,11 @@ import torch
 from fedmed.config.scenario import Patches, Scenario
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning import tasks, weights
+from fedmed.learning.fingerprint import Fingerprint
+from fedmed.learning.fingerprint import parse as parse_fingerprint
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
-from fedmed.learning.order import ModelSpec, Order, Preparation
+from fedmed.learning.order import Inquiry, ModelSpec, Order, Preparation
 from fedmed.learning.tasks import KindName
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
@@ -34,6 +36,8 @@ class Described:
     examples: dict[str, int]
     class_counts: tuple[int, ...]
     moments: Moments | None
+    fingerprint: Fingerprint | None = None
+    """Of sites with images, where it was asked for."""
 
     @classmethod
     def parse(cls, text: str) -> Described:
@@ -48,8 +52,9 @@ class Described:
                 examples={str(k): int(v) for k, v in told["examples"].items()},
                 class_counts=tuple(int(n) for n in told["class_counts"]),
                 moments=None if sums is None else Moments(int(sums[0]), *(np.array(each, np.float64) for each in sums[1:])),
+                fingerprint=parse_fingerprint(told["fingerprint"]) if "fingerprint" in told else None,
             )
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise DataError(f"a site's description cannot be read: {error!r}") from error
         if fault := described.fault():
             raise DataError(f"site {described.name} describes itself wrongly: {fault}")
@@ -76,6 +81,12 @@ def first_preparation(scenario: Scenario) -> Preparation:
             "none (its features standardise each image)"
         )
     return Preparation(features=task.features, normalise=scenario.data.normalise, clip=task.clip)
+
+
+def inquiry(scenario: Scenario) -> Inquiry:
+    """What the sites are asked before the first round."""
+    asked = scenario.federation.gate != "off"
+    return Inquiry(**first_preparation(scenario).model_dump(), fingerprint=asked, purpose=f"run {scenario.name}")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, ResumeRefused, StoreError
 from fedmed.federation.journal import NAME as JOURNAL
+from fedmed.learning.disclosure import LEDGERS
 from fedmed.store.commits import Commits
 
 SCENARIO, RUN = "scenario.yaml", "run.json"
@@ -137,6 +138,7 @@ class RunFolder:
             return
         for name in (SCENARIO, RUN, JOURNAL):
             (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / LEDGERS, ignore_errors=True)  # what sites told a run that never was
         if not any(self.path.iterdir()):
             self.path.rmdir()
 

@@ -32,6 +32,8 @@ def summarise(
         "engine": scenario.engine.name,
         "evaluated_by": "the simulation's harness, which sees every site; a real center sees sums only",
         "resumed": commit.state["resumed"],
+        "fingerprints": commit.state.get("fingerprints", {}),
+        "gate": commit.state.get("gate"),
         "rounds": rounds,
         "overall": overall,
         "sites": sites,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.errors import DataError
+from fedmed.preprocess.pipeline import AS_STORED, Pipeline
 
+Kind = TypeVar("Kind", bound=np.generic)
 SPLITS = ("train", "validation", "test")
 
 
@@ -43,6 +45,10 @@ class Cases:
     """Natural site of each case `(N,)`."""
     split: NDArray[np.str_] | None = None
     """One of `SPLITS` per case `(N,)`, where the set has a split of its own."""
+    spacing_mm: NDArray[np.float32] | None = None
+    """Between slices, rows, columns `(N, 3)` as the scanner had them, NaN where unknown; for the site's fingerprint."""
+    orientation: NDArray[np.str_] | None = None
+    """Patient directions of each image's axes `(N,)`, as `fedmed.preprocess.fingerprint.ORIENTATIONS` has them."""
     features: tuple[str, ...] = ()
     """Column names of tabular inputs."""
     spatial: Literal[2, 3] = 2
@@ -61,7 +67,7 @@ class Cases:
     def take(self, rows: NDArray[np.integer]) -> Cases:
         """The given rows, in the given order."""
 
-        def pick(column: NDArray[np.str_] | None) -> NDArray[np.str_] | None:
+        def pick(column: NDArray[Kind] | None) -> NDArray[Kind] | None:
             return None if column is None else column[rows]
 
         return replace(
@@ -71,6 +77,8 @@ class Cases:
             patient=pick(self.patient),
             site=pick(self.site),
             split=pick(self.split),
+            spacing_mm=pick(self.spacing_mm),
+            orientation=pick(self.orientation),
         )
 
 
@@ -82,6 +90,10 @@ class Site:
     train: Cases
     validation: Cases
     test: Cases
+    pipeline: Pipeline = AS_STORED
+    """How its images were prepared."""
+    version: str = ""
+    """Digest of its data set, where somebody has made it already."""
 
 
 def pool(parts: Sequence[Cases]) -> Cases:
@@ -98,7 +110,7 @@ def pool(parts: Sequence[Cases]) -> Cases:
                 f"shape {first.x.shape[1:]} and classes {first.classes}; all sites need the same columns and classes"
             )
 
-    def join(name: str) -> NDArray[np.str_] | None:
+    def join(name: str) -> NDArray[Any] | None:
         columns = [getattr(part, name) for part in parts]
         return None if any(column is None for column in columns) else np.concatenate(columns)
 
@@ -110,6 +122,8 @@ def pool(parts: Sequence[Cases]) -> Cases:
         patient=join("patient"),
         site=join("site"),
         split=join("split"),
+        spacing_mm=join("spacing_mm"),
+        orientation=join("orientation"),
     )
 
 
@@ -144,7 +158,7 @@ def check(cases: Cases, who: str) -> None:
     """Raises DataError with every fault of `cases`: lengths, class indices, split names, values that are not finite."""
     faults = [
         f"column {name!r} has {len(column)} rows, the labels {len(cases)}"
-        for name in ("x", "patient", "site", "split")
+        for name in ("x", "patient", "site", "split", "spacing_mm", "orientation")
         if (column := getattr(cases, name)) is not None and len(column) != len(cases)
     ]
     if len(cases) == 0:

@@ -7,12 +7,16 @@ import json
 import mmap
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.errors import DataError
+from fedmed.preprocess.fingerprint import ORIENTATIONS
+from fedmed.preprocess.pipeline import parse
 from fedmed.sites.cases import SPLITS, Cases, Site
 from fedmed.wire import tensors as wire
 
@@ -23,13 +27,14 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
     """Write every site into `folder`, anew; returns the SHA-256 over all names and tensors, the data's fingerprint."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fingerprint, entries = hashlib.sha256(), []
+    fingerprint, entries = hashlib.sha256(), list[dict[str, Any]]()
     for number, site in enumerate(sites):
         file = f"{number:05d}.safetensors"
         parts = {f"{part}.{axis}": getattr(getattr(site, part), axis) for part in SPLITS for axis in ("x", "y")}
-        digest = wire.save(parts, folder / file)
+        digest = wire.save({**parts, **_described(site.train)}, folder / file)
         fingerprint.update(f"{site.name}\x1f{digest}\x1e".encode())
         entry = {field: getattr(site.train, field) for field in ("classes", "features", "spatial")}
+        entry |= {"pipeline": site.pipeline.record(), "version": digest}
         entries.append({"name": site.name, "file": file, **entry})
     (folder / INDEX).write_text(json.dumps({"sites": entries}), encoding="utf-8")
     return fingerprint.hexdigest()
@@ -50,7 +55,32 @@ def open_site(folder: Path, number: int) -> Site:
         labels: NDArray[np.integer] = y.astype(np.uint8 if y.ndim > 1 else np.int64, copy=False)
         return Cases(x, labels, tuple(entry["classes"]), features=tuple(entry["features"]), spatial=entry["spatial"])
 
-    return Site(entry["name"], **{part: cases(part) for part in SPLITS})
+    parts = {part: cases(part) for part in SPLITS}
+    parts["train"] = _with_columns(parts["train"], found)
+    return Site(entry["name"], **parts, pipeline=parse(entry["pipeline"]), version=entry["version"])
+
+
+def _described(train: Cases) -> wire.Tensors:
+    """What the site's fingerprint needs beside the images: whose they are (by number), and how they were scanned."""
+    found: wire.Tensors = {}
+    if train.patient is not None:
+        found["train.patient"] = np.unique(train.patient, return_inverse=True)[1].astype(np.int32).reshape(-1)
+    if train.spacing_mm is not None:
+        found["train.spacing_mm"] = np.asarray(train.spacing_mm, np.float32)
+    if train.orientation is not None:
+        known = {code: number for number, code in enumerate(ORIENTATIONS)}
+        found["train.orientation"] = np.array([known.get(code, 0) for code in train.orientation.tolist()], np.uint8)
+    return found
+
+
+def _with_columns(train: Cases, found: wire.Tensors) -> Cases:
+    patient, spacing, orientation = (found.get(f"train.{name}") for name in ("patient", "spacing_mm", "orientation"))
+    return replace(
+        train,
+        patient=None if patient is None else patient.astype(np.str_),
+        spacing_mm=None if spacing is None else spacing.astype(np.float32, copy=False),
+        orientation=None if orientation is None else np.array(ORIENTATIONS)[orientation.astype(np.int64)],
+    )
 
 
 def names(folder: Path) -> list[str]:

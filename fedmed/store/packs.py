@@ -10,10 +10,10 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,15 @@ MAX_SAMPLES = 100_000_000
 class About:
     """The texts of a pack; one entry a sample, and what holds for all."""
 
-    pipeline: str
+    pipeline: dict[str, Any]
+    """The record of what made the samples."""
     keys: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
 
 
-def write_pack(path: Path, samples: Iterable[Sample], pipeline: str = "") -> int:
+def write_pack(path: Path, samples: Iterable[Sample], pipeline: Mapping[str, Any] | None = None) -> int:
     """Write `samples` (ascending keys, one shape and type) as the pack `path`; returns how many there are.
 
     Raises DataError for a sample that does not fit or where there is none, StoreError where the disk refuses.
@@ -46,7 +47,7 @@ def write_pack(path: Path, samples: Iterable[Sample], pipeline: str = "") -> int
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            count = _fill(file, samples, About(pipeline))
+            count = _fill(file, samples, About(dict(pipeline or {})))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,25 @@ class Damage:
 
 
 def write_shards(
-    folder: Path, samples: Iterable[Sample], classes: Sequence[str] = (), pipeline: str = "", most: int = SHARD_BYTES
+    folder: Path,
+    samples: Iterable[Sample],
+    classes: Sequence[str] = (),
+    pipeline: Mapping[str, Any] | None = None,
+    most: int = SHARD_BYTES,
 ) -> dict[str, Any]:
     """Write `samples` (ascending keys) as `shard-000000.tar` ... of at most `most` bytes each; returns their index.
 
     A sample larger than `most` has a shard of its own. With `classes`, each sample has its index in them as `.cls`, too.
+    `pipeline` is the record of what made the samples; the index carries it.
     Raises DataError for a sample that does not fit or where there is none, StoreError where the disk refuses.
     """
-    index: dict[str, Any] = {"version": 1, "classes": list(classes), "pipeline": pipeline, "samples": 0, "shards": []}
+    index: dict[str, Any] = {
+        "version": 1,
+        "classes": list(classes),
+        "pipeline": dict(pipeline or {}),
+        "samples": 0,
+        "shards": [],
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, (content, count) in enumerate(_filled(samples, classes, most)):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fedmed.config.scenario import Data, Part
 from fedmed.errors import ConfigError, DataError
+from fedmed.preprocess.pipeline import Pipeline
 from fedmed.sites.cases import Cases, check
 from fedmed.sites.readers.chase import CHASE
 from fedmed.sites.readers.folder import FOLDER
@@ -19,6 +20,7 @@ from fedmed.sites.readers.npz import NPZ
 from fedmed.sites.readers.phantom import PHANTOM
 from fedmed.sites.readers.pneumonia import PNEUMONIA
 from fedmed.sites.readers.reader import MissingData, Reader, locate
+from fedmed.sites.readers.shards import SHARDS
 from fedmed.sites.readers.skin import SKIN
 from fedmed.sites.readers.studies import STUDIES
 from fedmed.sites.readers.tabular import CSV
@@ -33,6 +35,7 @@ READERS: dict[str, Reader] = {
     "npz": NPZ,
     "phantom": PHANTOM,
     "pneumonia": PNEUMONIA,
+    "shards": SHARDS,
     "skin": SKIN,
     "studies": STUDIES,
 }
@@ -80,6 +83,12 @@ def read(data: Data, root: Path | None, seed: int, source: str) -> Cases:
         ) from error
     check(cases, f"reader {data.reader!r}")
     return cases
+
+
+def pipeline_of(data: Data, root: Path | None, site: str) -> Pipeline:
+    """How the images of one site of `data` are prepared. Raises ConfigError and DataError as `read` does."""
+    reader = reader_named(data.reader)
+    return reader.pipeline(locate(data.folder, root) if reader.needs_folder else None, _options(data, reader), site)
 
 
 def _options(data: Data, reader: Reader) -> Part:

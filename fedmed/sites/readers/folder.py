@@ -10,9 +10,10 @@ from pydantic import Field
 
 from fedmed.config.scenario import Part
 from fedmed.errors import DataError
+from fedmed.preprocess.pipeline import Pipeline, Step
 from fedmed.sites.cases import Cases, pool
 from fedmed.sites.partition import refuse_site_names
-from fedmed.sites.readers.pixels import Grid, read_pixels
+from fedmed.sites.readers.pixels import Grid, read_image
 from fedmed.sites.readers.reader import MissingData, Reader
 from fedmed.sites.readers.table import Faults, Table, read_table
 
@@ -103,8 +104,23 @@ def _site_cases(name: str, table: Table, classes: tuple[str, ...], options: Fold
     splits = table.split_column("split") if "split" in table.columns else None
     patients = np.array(table.filled("patient"), dtype=np.str_) if "patient" in table.columns else None
     grid = Grid(options.size, options.field_of_view_mm, options.colour, options.standardise)
-    images = np.stack([read_pixels(table.path.parent / text, grid) for text in table.column("path")])
-    return Cases(images, labels, classes, patients, np.full(len(table), name), splits)
+    read = [read_image(table.path.parent / text, grid) for text in table.column("path")]
+    images, spacing = np.stack([pixels for pixels, _ in read]), np.array([(np.nan, *each) for _, each in read], np.float32)
+    return Cases(images, labels, classes, patients, np.full(len(table), name), splits, spacing)
 
 
-FOLDER = Reader(read_folder, FolderOptions)
+def prepared_by(options: FolderOptions) -> Pipeline:
+    """The steps of `read_image` under these options."""
+    resample = {"size": options.size, "field_of_view_mm": options.field_of_view_mm, "shrink": "area", "grow": "linear"}
+    normalise = "each image: mean 0, deviation 1" if options.standardise else "none"
+    return Pipeline(
+        (
+            Step("read", {"values": "modality units", "channels": 3 if options.colour else 1}),
+            Step("resample", resample),
+            Step("normalise", {"how": normalise}),
+            Step("cast", {"type": "float32"}),
+        )
+    )
+
+
+FOLDER = Reader(read_folder, FolderOptions, pipeline=lambda folder, options, site: prepared_by(options))

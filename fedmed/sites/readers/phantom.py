@@ -10,7 +10,7 @@ from pydantic import Field
 from fedmed.clock import derive_seed
 from fedmed.errors import DataError
 from fedmed.sites.cases import Cases
-from fedmed.sites.readers.folder import FolderOptions, read_folder
+from fedmed.sites.readers.folder import FOLDER, FolderOptions, read_folder
 from fedmed.sites.readers.reader import Reader
 
 MEGABYTES = 26
@@ -44,4 +44,4 @@ def read_phantom(folder: Path | None, options: PhantomOptions, seed: int) -> Cas
         ) from error
 
 
-PHANTOM = Reader(read_phantom, PhantomOptions, needs_folder=False)
+PHANTOM = Reader(read_phantom, PhantomOptions, needs_folder=False, pipeline=FOLDER.pipeline)

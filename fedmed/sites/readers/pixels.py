@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,14 +36,19 @@ class Grid:
 
 def read_pixels(path: Path, grid: Grid) -> NDArray[np.float32]:
     """The image at `path`, `(size, size)` or in colour `(3, size, size)`, float32; raises DataError naming the file."""
+    return read_image(path, grid)[0]
+
+
+def read_image(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """As `read_pixels`, and between the file's own rows and columns in mm, NaN where it does not say."""
     kind = kind_of(path)
     if kind == "dicom":
         channels, spacing, field = _dicom(path, grid)
     else:
-        channels, spacing, field = read_picture(path, grid.colour), (1.0, 1.0), None
-    resampled = np.stack([resample(channel, spacing, grid.size, field) for channel in channels])
+        channels, spacing, field = read_picture(path, grid.colour), None, None
+    resampled = np.stack([resample(channel, spacing or (1.0, 1.0), grid.size, field) for channel in channels])
     result = standardise(resampled) if grid.standardise else resampled
-    return result if grid.colour else result[0]
+    return result if grid.colour else result[0], spacing or (math.nan, math.nan)
 
 
 def kind_of(path: Path) -> str:
@@ -60,7 +66,7 @@ def kind_of(path: Path) -> str:
     raise DataError(f"{path}: is neither PNG, JPEG nor DICOM by its first bytes")
 
 
-def _dicom(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, float], float | None]:
+def _dicom(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, float] | None, float | None]:
     from fedmed.dicom.single_frame import read_image
 
     if grid.colour:
@@ -68,7 +74,7 @@ def _dicom(path: Path, grid: Grid) -> tuple[NDArray[np.float32], tuple[float, fl
     image = read_image(path)
     if image.spacing_mm is None and grid.field_of_view_mm is not None:
         raise DataError(f"{path}: states no pixel spacing; leave data.options.field_of_view_mm out to use whole images")
-    return image.pixels[None], image.spacing_mm or (1.0, 1.0), grid.field_of_view_mm
+    return image.pixels[None], image.spacing_mm, grid.field_of_view_mm
 
 
 def read_picture(path: Path, colour: bool) -> NDArray[np.float32]:

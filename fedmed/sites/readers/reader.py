@@ -9,6 +9,7 @@ from typing import Any
 
 from fedmed.config.scenario import Part
 from fedmed.errors import ConfigError, DataError
+from fedmed.preprocess.pipeline import AS_STORED, Pipeline
 from fedmed.sites.cases import Cases
 
 
@@ -21,6 +22,9 @@ class Reader:
     options: type[Part]
     """Frozen pydantic model of the reader's own options."""
     needs_folder: bool = True
+    pipeline: Callable[[Path | None, Any, str], Pipeline] = lambda folder, options, site: AS_STORED
+    """`(folder, options, site) -> Pipeline`: how a site's images are prepared; what only says where things are, such as
+    file names, stays out."""
 
 
 class MissingData(DataError):
