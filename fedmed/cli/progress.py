@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fedmed.federation.journal import NAME
+from fedmed.report.measures import LEADING
 
 POLL_S = 0.1
 
@@ -171,9 +172,6 @@ def _gate(event: dict[str, Any]) -> str:
 
 
 def _loss(event: dict[str, Any]) -> str:
-    parts = []
-    for name, numbers in (("train loss", event["train"]), ("validation AUC", event["validation"] or {})):
-        value = numbers.get("loss" if "loss" in name else "auc")
-        if value is not None:
-            parts.append(f"{name} {value:.3f}")
-    return ", ".join(parts)
+    found = [("train loss", event["train"].get("loss"))]
+    found += [(f"validation {name}", (event["validation"] or {}).get(key)) for key, name in LEADING.items()]
+    return ", ".join(f"{name} {value:.3f}" for name, value in found if value is not None)

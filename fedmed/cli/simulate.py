@@ -13,10 +13,10 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
+from fedmed.report.measures import KINDS, in_text
 from fedmed.simulate.folder import RunFolder, free_folder
 
 DEFAULT = "demo"
-SHOWN = {"auc": "AUC", "accuracy": "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,21 @@ def summary(report: dict[str, Any], out: Path) -> str:
     lines = [f"{report['scenario']['title']}: {report['status']}"]
     lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
     metrics = report["overall"]["metrics"]
-    shown = [f"{label} {_figure(metrics[name])}" for name, label in SHOWN.items() if name in metrics]
+    measures = KINDS[report["kind"]]
+    shown = [f"{in_text(name)} {_figure(metrics[name])}" for name in measures if name in metrics]
     lines.append(f"  pooled test ({report['overall']['test_examples']} cases): {', '.join(shown)}")
-    lines += [_site_line(name, site) for name, site in report["sites"].items()][:20]
+    lines += [_site_line(name, site, measures[0]) for name, site in report["sites"].items()][:20]
     lines.append(f"  {report['seconds']['total']:.0f} s. Report: {(out / 'report.html').resolve()}")
     return "\n".join(lines) + "\n"
 
 
-def _site_line(name: str, site: dict[str, Any]) -> str:
-    def area(model: str) -> str:
-        figure = (site[model] or {}).get("auc") or {"value": None}
+def _site_line(name: str, site: dict[str, Any], leading: str) -> str:
+    def score(model: str) -> str:
+        figure = (site[model] or {}).get(leading) or {"value": None}
         return "–" if figure["value"] is None else f"{figure['value']:.3f}"
 
-    alone = "" if site["local"] is None else f" (its own model alone {area('local')})"
-    return f"  {name}: AUC {area('federated')}{alone}, {site['rounds_joined']} rounds joined"
+    alone = "" if site["local"] is None else f" (its own model alone {score('local')})"
+    return f"  {name}: {in_text(leading)} {score('federated')}{alone}, {site['rounds_joined']} rounds joined"
 
 
 def _figure(figure: dict[str, float | None]) -> str:

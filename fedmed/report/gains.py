@@ -8,7 +8,7 @@ from fedmed.report import formats
 from fedmed.report.axes import Axis, figure
 from fedmed.report.forest import Mark, scatter, strip, strip_axis, strip_ticks
 from fedmed.report.markup import Markup, join, tag
-from fedmed.report.measures import MEANINGS, MODELS, cell, measures, models_of, name, undefined
+from fedmed.report.measures import MEANINGS, MODELS, cell, headline, measures, models_of, name, undefined
 from fedmed.report.record import Metric, Report, SiteResult
 
 FEW = 12
@@ -39,10 +39,10 @@ def _meanings(report: Report) -> Markup:
 
 
 def _compared(report: Report) -> str:
-    """AUC, or the first measure with a value where AUC has none."""
+    """The leading measure, or the first with a value where it has none."""
     values = [site.federated or {} for site in report.sites.values()]
     known = [m for m in measures(values) if any(v.get(m, Metric()).value is not None for v in values)]
-    return known[0] if known else "auc"
+    return known[0] if known else headline(report)[0]
 
 
 def _pairs(report: Report, measure: str) -> dict[str, tuple[Metric, Metric]]:

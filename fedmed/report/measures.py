@@ -8,13 +8,22 @@ from fedmed.report import formats
 from fedmed.report.markup import Markup, tag
 from fedmed.report.record import Metric, Metrics, Report, SiteResult
 
-_NAMES = {
+NAMES = {
+    "dice": "Dice",
+    "iou": "IoU",
     "auc": "AUC",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
+    "precision": "Precision",
 }
+KINDS = {"classification": ("auc", "accuracy"), "segmentation": ("dice", "iou")}
+"""Kind of task -> the two measures to remember of it; validation follows the first."""
+_MEANS = ("dice", "iou", "auc", "sensitivity", "specificity", "precision")
+_PROPER = ("dice", "iou", "auc")
+LEADING = {measures[0]: NAMES[measures[0]] for measures in KINDS.values()}
+"""Measures that validation follows, by their key -> name on screen and page."""
 MEANINGS = {
     "federated": "the shared model that all sites trained",
     "mixture": "the site's own mix of the shared model and its own",
@@ -32,15 +41,25 @@ MODELS = {
 
 def name(report: Report, measure: str) -> str:
     """Name of a measure; with more than two classes it is the mean over the classes."""
-    shown = _NAMES.get(measure, measure.replace("_", " ").capitalize())
+    shown = NAMES.get(measure, measure.replace("_", " ").capitalize())
     several = max((len(site.classes) for site in report.sites.values()), default=2) > 2
-    return f"{shown} (macro)" if several and measure in ("auc", "sensitivity", "specificity") else shown
+    return f"{shown} (macro)" if several and measure in _MEANS else shown
+
+
+def headline(report: Report) -> tuple[str, ...]:
+    """The measures to remember of this kind of task."""
+    return KINDS.get(report.kind, KINDS["classification"])
+
+
+def in_text(measure: str) -> str:
+    """Name of a measure within a sentence."""
+    return NAMES[measure] if measure in _PROPER else NAMES[measure].lower()
 
 
 def measures(found: Iterable[Metrics | None]) -> list[str]:
     """Every measure there is, the known ones first."""
     there = dict.fromkeys(measure for metrics in found for measure in metrics or {})
-    return [measure for measure in _NAMES if measure in there] + [measure for measure in there if measure not in _NAMES]
+    return [measure for measure in NAMES if measure in there] + [measure for measure in there if measure not in NAMES]
 
 
 def models_of(site: SiteResult) -> dict[str, Metrics]:

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from fedmed.errors import StoreError
-from fedmed.report import cost, gains, presence, quality, setup, training, verdict
+from fedmed.report import cost, gains, pictures, presence, quality, setup, training, verdict
 from fedmed.report.markup import Markup, escaped, join
 from fedmed.report.record import Report, read_report
 
@@ -34,9 +34,10 @@ def render(report: Report) -> str:
     """The page as text."""
     style = _template("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    images = " img-src data:;" if report.pictures else ""
     values = {
         # Nothing may be loaded, run or sent, even if a name from a site slipped through the escaping.
-        "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        "policy": f"default-src 'none'; style-src 'sha256-{digest}';{images} base-uri 'none'; form-action 'none'",
         "style": style,
         "title": escaped(verdict.title(report)),
         "body": _body(report),
@@ -45,7 +46,7 @@ def render(report: Report) -> str:
 
 
 def _body(report: Report) -> Markup:
-    sections = (verdict, gains, training, presence, quality, cost, setup)
+    sections = (verdict, gains, pictures, training, presence, quality, cost, setup)
     return join(*(part.section(report) for part in sections))
 
 

@@ -12,6 +12,11 @@ from fedmed.report.markup import Markup, tag
 from fedmed.report.measures import MODELS, cell, measures, name
 from fedmed.report.record import Curve, Metric, Metrics, Report
 
+INTERVALS = (
+    "Each figure is the mean over the test cases (and over their classes but the background); a class that is neither in "
+    "the truth nor drawn is left out. 95 % intervals: Student's t with the patient as the unit; none for a single patient."
+)
+
 
 def section(report: Report) -> Markup:
     """ROC and calibration where there are curves, and the table."""
@@ -20,7 +25,9 @@ def section(report: Report) -> Markup:
     table = _table(report)
     if not drawn and not table:
         return Markup("")
-    notes = [] if drawn else ["ROC and calibration are drawn for tasks of two classes."]
+    curved = report.kind == "classification"
+    notes = ["ROC and calibration are drawn for tasks of two classes."] if curved and not drawn else []
+    notes += [] if curved else [INTERVALS]
     notes += [f"Evaluated by {report.evaluated_by}."] if report.evaluated_by else []
     remarks = [tag("p", note, class_="note") for note in notes]
     return tag("section", tag("h2", "How good is the shared model?"), tag("div", *drawn, table, class_="charts"), *remarks)

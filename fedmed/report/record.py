@@ -55,19 +55,29 @@ class Bytes(Record):
     up: float = Field(0, ge=0)
 
 
-class SiteScore(Record):
-    """One site's part in a score."""
+class Followed(Record):
+    """Loss and leading measure of a round."""
 
     loss: Number = None
     auc: Number = None
+    """Of a classification."""
+    dice: Number = None
+    """Of a segmentation."""
+
+    def measure(self, name: str) -> float | None:
+        """The leading measure of this name."""
+        return {"auc": self.auc, "dice": self.dice}[name]
+
+
+class SiteScore(Followed):
+    """One site's part in a score."""
+
     examples: int | None = None
 
 
-class Score(Record):
-    """Loss and AUC of a round, over all sites and by site."""
+class Score(Followed):
+    """A round over all sites and by site."""
 
-    loss: Number = None
-    auc: Number = None
     sites: dict[str, SiteScore] = {}
     missing: dict[str, str] = {}
     """Sites that the score is without, and why."""
@@ -132,6 +142,15 @@ class Curve(Record):
     calibration: list[tuple[float, float, float]] | None = None
 
 
+class Picture(Record):
+    """A test case of a site, as PNG in base64: the image, and the drawn mask on it against the true one."""
+
+    png: str = Field(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=4_000_000)
+    dice: Number = None
+    slice: int | None = None
+    """Which slice of a volume."""
+
+
 class Seconds(Record):
     """Seconds of the run, whole and by phase."""
 
@@ -153,6 +172,8 @@ class Report(Record):
     sites: dict[str, SiteResult] = {}
     baselines: Baselines | None = None
     curves: dict[str, Curve | None] | None = None
+    kind: str = "classification"
+    pictures: dict[str, Picture] = {}
     sites_missing: dict[str, list[str]] = {}
     evaluated_by: str = ""
     """Who saw the test cases that the metrics are of."""

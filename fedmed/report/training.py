@@ -1,4 +1,4 @@
-"""How did training go? Losses and AUC over the rounds, all sites together and one by one."""
+"""How did training go? Losses and the leading measure over the rounds, all sites together and one by one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from fedmed.report.axes import figure
 from fedmed.report.lines import Line, Spread, over_rounds
 from fedmed.report.markup import Markup, tag
+from fedmed.report.measures import LEADING, headline
 from fedmed.report.record import Report, Round, Score, SiteScore
 
 _Value = Callable[["Score | SiteScore"], "float | None"]
@@ -17,10 +18,16 @@ DRAWN = 20
 
 def section(report: Report) -> Markup:
     """Three charts; those without a single value are left out."""
+    leading = headline(report)[0]
+    followed = f"Validation {LEADING[leading]}"
+
+    def scored(score: Score | SiteScore) -> float | None:
+        return score.measure(leading)
+
     charts = [
         _chart(report, "Training loss", "lower is better", lambda r: r.train, lambda s: s.loss),
         _chart(report, "Validation loss", "lower is better", lambda r: r.validation, lambda s: s.loss),
-        _chart(report, "Validation AUC", "higher is better", lambda r: r.validation, lambda s: s.auc, unit_range=True),
+        _chart(report, followed, "higher is better", lambda r: r.validation, scored, unit_range=True),
     ]
     drawn = [chart for chart in charts if chart]
     if not drawn:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fedmed.report import formats
 from fedmed.report.markup import Markup, join, tag
+from fedmed.report.measures import headline
 from fedmed.report.measures import name as measure_name
 from fedmed.report.record import Metric, Report
 
@@ -113,8 +114,7 @@ def _figures(report: Report) -> list[Markup]:
     total = report.seconds.total
     away = f"{len(gone)} missed a round or more" if gone else "none missing"
     return [
-        _measured(report, "auc", metrics.get("auc", Metric())),
-        _measured(report, "accuracy", metrics.get("accuracy", Metric())),
+        *(_measured(report, measure, metrics.get(measure, Metric())) for measure in headline(report)),
         _figure("Sites", f"{sites:,}", away),
         _figure("Rounds", f"{done:,}", f"of {planned:,} planned" if planned else ""),
         _figure("Time", formats.duration(total), f"{formats.duration(total / done)} a round" if total and done else ""),

@@ -6,17 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from fedmed.learning import weights
-from fedmed.learning.inputs import Inputs, prepare
-from fedmed.learning.metrics import curves, figures
 from fedmed.learning.plan import Plan
-from fedmed.learning.prediction import device_of, predict
-from fedmed.simulate.baselines import pooled_inputs
-from fedmed.sites.cases import Site
+from fedmed.simulate.judges import JUDGES, Judge
+from fedmed.simulate.pictures import Picture
+from fedmed.sites.cases import Site, class_counts
 from fedmed.wire.tensors import Tensors
 
 Result = dict[str, Any]
@@ -35,64 +28,56 @@ class Bench:
     """Evaluates models on every site's test cases and on the pooled test set."""
 
     def __init__(self, plan: Plan, sites: Sequence[Site]) -> None:
-        self._plan, self._sites = plan, sites
-        self._inputs = [prepare(site, plan.preparation) for site in sites]
-        self._device = device_of(plan.scenario.engine.device)
-        self._pooled = self._pooled_test()
-
-    def _pooled_test(self) -> tuple[Tensor, Tensor]:
-        if self._plan.scenario.evaluation.pooled_test_normalisation == "pooled":
-            return pooled_inputs(self._sites, self._plan).test
-        pairs = [inputs.test for inputs in self._inputs]
-        return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+        self._sites = sites
+        self._judge: Judge = JUDGES[plan.spec.kind](plan, sites)
 
     def overall(self, models: Models) -> tuple[Result, Result | None, Result]:
         """On the pooled test set: the federation's figures, the baselines' figures, and the curves of both."""
-        federated, y = self._probabilities(models.federated, self._pooled[0]), self._pooled[1]
-        overall = {"test_examples": len(y), "metrics": self._figures(federated, y)}
-        drawn: Result = {"federated": curves(federated, y), "pooled": None}
+        judge = self._judge
+        federated = judge.on_all(models.federated)
+        tests = sum(len(site.test) for site in self._sites)
+        overall = {"test_examples": tests, "metrics": judge.figures(federated)}
+        drawn: Result = {"federated": judge.curves(federated), "pooled": None}
         if models.pooled is None or models.local is None:
             return overall, None, drawn
-        pooled = self._probabilities(models.pooled, self._pooled[0])
-        drawn["pooled"] = curves(pooled, y)
+        pooled = judge.on_all(models.pooled)
+        drawn["pooled"] = judge.curves(pooled)
         local = {
-            site.name: self._figures(self._probabilities(model, self._pooled[0]), y)
-            for site, model in zip(self._sites, models.local, strict=True)
+            site.name: judge.figures(judge.on_all(model)) for site, model in zip(self._sites, models.local, strict=True)
         }
-        return overall, {"pooled": self._figures(pooled, y), "local": local}, drawn
+        return overall, {"pooled": judge.figures(pooled), "local": local}, drawn
 
     def sites(self, models: Models) -> dict[str, Result]:
         """On each site's own test cases: the federation's model, the site's own, the pooled one, and the mixture."""
-        return {
-            site.name: self._site(number, site, inputs, models)
-            for number, (site, inputs) in enumerate(zip(self._sites, self._inputs, strict=True))
-        }
+        return {site.name: self._site(number, site, models) for number, site in enumerate(self._sites)}
 
-    def _site(self, number: int, site: Site, inputs: Inputs, models: Models) -> Result:
-        x, y = inputs.test
-        federated = self._probabilities(models.federated, x)
+    def pictures(self, models: Models) -> dict[str, Picture]:
+        """What the federation's model makes of a test case of each site, where that can be seen."""
+        return self._judge.pictures(models.federated)
+
+    def _site(self, number: int, site: Site, models: Models) -> Result:
+        judge = self._judge
         result: Result = {
             "examples": {part: len(getattr(site, part)) for part in ("train", "validation", "test")},
             "classes": _counts(site),
-            "federated": self._figures(federated, y),
+            "federated": judge.figures(judge.on_site(number, models.federated)),
             "local": None,
             "pooled": None,
             "mixture": None,
         }
         if models.local is not None and models.pooled is not None:
-            own = self._probabilities(models.local[number], x)
-            result["local"] = self._figures(own, y)
-            result["pooled"] = self._figures(self._probabilities(models.pooled, x), y)
-            result["mixture"] = self._figures((federated + own) / 2, y)
+            own = models.local[number]
+            result["local"] = judge.figures(judge.on_site(number, own))
+            result["pooled"] = judge.figures(judge.on_site(number, models.pooled))
+            result["mixture"] = judge.figures(judge.mixed(number, models.federated, own))
         return result
-
-    def _probabilities(self, model: Tensors, x: Tensor) -> Tensor:
-        return predict(weights.loaded(self._plan.spec, model), x, self._device)
-
-    def _figures(self, probabilities: Tensor, y: Tensor) -> Result:
-        return figures(probabilities, y, self._plan.scenario.evaluation.threshold)
 
 
 def _counts(site: Site) -> dict[str, int]:
-    counts = np.bincount(site.train.y, minlength=len(site.train.classes))
-    return dict(zip(site.train.classes, counts.tolist(), strict=True))
+    """Training cases of each class or, of masks, those in which it occurs."""
+    train = site.train
+    if train.has_masks:
+        counts = [sum(bool((mask == index).any()) for mask in train.y) for index in range(len(train.classes))]
+    else:
+        counts = class_counts(train).tolist()
+    return dict(zip(train.classes, counts, strict=True))

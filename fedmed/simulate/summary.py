@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fedmed.config.scenario import Scenario
+from fedmed.learning.order import ModelSpec
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.store.commits import Commit
 
-PACKAGES = ("fedmed", "flwr", "torch", "numpy", "pydicom")
+PACKAGES = ("fedmed", "flwr", "torch", "monai", "numpy", "pydicom")
 
 
 def summarise(
@@ -39,6 +40,8 @@ def summarise(
         "sites": sites,
         "baselines": compared,
         "curves": drawn,
+        "kind": ModelSpec.model_validate(commit.state["spec"]).kind,
+        "pictures": bench.pictures(models),
         "sites_missing": missing,
         "bytes": {way: sum(record["bytes"][way] for record in rounds) for way in ("down", "up")},
         "model_sha256": model_sha256,

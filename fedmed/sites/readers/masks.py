@@ -23,14 +23,14 @@ from fedmed.sites.readers.table import Faults, Table
 
 FILES = ("path", "mask")
 MAX_CLASSES = 256
-SAME_PLACE_MM = 0.01
+SAME_PLACE_MM = 0.1
 MAX_VOXELS = 512**3
 
 
 class MasksOptions(Part):
     """What the images of all sites become, and what the labels in their masks mean."""
 
-    size: tuple[int, ...] = Field(min_length=2, max_length=3)
+    size: tuple[int, ...] = Field((128, 128), min_length=2, max_length=3)
     """Voxels of every case: rows and columns of PNG, JPEG and DICOM, slices, rows and columns of NIfTI."""
     spacing_mm: tuple[float, ...] | None = Field(None, min_length=2, max_length=3)
     """Between those voxels (DICOM and NIfTI); each image whole when absent."""

@@ -48,15 +48,16 @@ def read_nifti(path: Path, limits: Limits = LIMITS) -> Scan:
     """
     try:
         import nibabel
+        from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
     except ImportError as error:
         raise MissingPart("NIfTI needs nibabel; install it with: pip install 'fedmed[imaging]'") from error
-    unreadable = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
         image = nibabel.load(path)
         _check(path, image, nibabel, limits)
         turned = nibabel.as_closest_canonical(image)
         values, affine = np.asanyarray(turned.dataobj), np.asarray(turned.affine, dtype=np.float64)
-    except (*unreadable, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as NIfTI ({error})") from error
     values = values.reshape(values.shape[:3])
     # canonical axes are (right, anterior, superior): two of them turned, the order reversed
