@@ -29,7 +29,12 @@ from fedmed.dicom.reasons import Status
 from fedmed.dicom.sources import of_bytes
 
 LIMITS = Limits(
-    file_bytes=4 * 1024**2, header_bytes=2 * 1024**2, pixels_per_frame=1024**2, frames=200, decoded_bytes=8 * 1024**2, elements=20_000
+    file_bytes=4 * 1024**2,
+    header_bytes=2 * 1024**2,
+    pixels_per_frame=1024**2,
+    frames=200,
+    decoded_bytes=8 * 1024**2,
+    elements=20_000,
 )
 LARGEST_SEED = 150_000
 """Bytes of the files that inputs are made from; libFuzzer is slow on large ones."""
@@ -60,8 +65,21 @@ def guided(folder: Path, seconds: float) -> list[str]:
         (corpus / f"seed-{number}").write_bytes(path.read_bytes())
     tokens = folder / "tokens"
     tokens.write_text("".join(f'"{word}"\n' for word in WORDS), encoding="ascii")
-    command = [sys.executable, __file__, "--child", f"-max_total_time={seconds:.0f}", f"-timeout={SLOWEST}", "-print_final_stats=1"]
-    command += [f"-max_len={LARGEST_SEED}", f"-dict={tokens}", f"-artifact_prefix={folder}/crash-", "-rss_limit_mb=6000", str(corpus)]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        f"-max_total_time={seconds:.0f}",
+        f"-timeout={SLOWEST}",
+        "-print_final_stats=1",
+    ]
+    command += [
+        f"-max_len={LARGEST_SEED}",
+        f"-dict={tokens}",
+        f"-artifact_prefix={folder}/crash-",
+        "-rss_limit_mb=6000",
+        str(corpus),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [*done.stderr.splitlines()[-400:], f"exit {done.returncode}"]
 

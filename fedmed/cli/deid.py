@@ -48,7 +48,7 @@ def run(options: Options) -> None:
     deid.refuse_places(options.source, options.out)
     if options.report and options.report.resolve().is_relative_to(options.out.resolve()):
         raise DataError(f"{options.report}: lies in {options.out}, and names originals; write it elsewhere")
-    pseudonyms = intake.pseudonyms_of(site_key(options.key))
+    pseudonyms = filling.pseudonyms_of(site_key(options.key))
     paths = deid.files_of(options.source)
     texts = any(path.suffix.lower() == ".txt" for path in paths)
     policy = Policy(structured_content=options.structured)

@@ -17,7 +17,7 @@ def fill(source: Path, store: Path, key: Path | None) -> None:
     if not source.is_dir() or store.resolve().is_relative_to(source.resolve()):
         raise DataError(f"{source}: is no folder, or the store {store} lies in it; keep originals and stores apart")
     paths, tally = files_of(source), Tally()
-    for outcome in progress("import", intake.import_files(paths, store, site_key(key)), len(paths)):
+    for outcome in progress("import", filling.import_files(paths, store, site_key(key)), len(paths)):
         tally.add(outcome)
     sys.stdout.write(f"{tally.written} objects imported with a de-identified copy, {len(tally.quarantined)} without, ")
     sys.stdout.write(f"{tally.not_dicom} files that are no DICOM\n")
@@ -27,4 +27,4 @@ def fill(source: Path, store: Path, key: Path | None) -> None:
 
 def empty_into(out: Path, store: Path, key: Path | None) -> None:
     """Export the de-identified copies as files."""
-    sys.stdout.write(f"{intake.export(store, site_key(key), out)} copies written to {out}\n")
+    sys.stdout.write(f"{filling.export(store, site_key(key), out)} copies written to {out}\n")

@@ -44,7 +44,9 @@ class Target:
             (
                 Step("read", {"values": "modality units, bright is bright", "padding": "lowest of the window"}),
                 Step("orient", {"axes": "nearest to superior, posterior, left"}),
-                Step("resample", {"size": self.size, "spacing_mm": self.spacing_mm, "how": "trilinear", "outside": "padding"}),
+                Step(
+                    "resample", {"size": self.size, "spacing_mm": self.spacing_mm, "how": "trilinear", "outside": "padding"}
+                ),
                 Step("window", {"from": self.window, "to": (0.0, 1.0), "function": "linear"}),
                 Step("cast", {"type": "float32"}),
             )
@@ -116,9 +118,7 @@ def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:
     return header.rows, header.columns
 
 
-def _image(
-    stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend
-) -> NDArray[np.float32]:
+def _image(stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
     """From the cache, if the same files became a tensor before; else decoded and computed."""
     if workshop.store is None:
         return _computed(load(stack, instances, workers=workshop.workers, digest=False), grid, workshop, backend)

@@ -22,9 +22,9 @@ from fedmed.dicom.deid.known import Known
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.subject import known_of
 from fedmed.dicom.deid.verify import Check, check
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
-from fedmed.dicom.single_frame import UNREADABLE
 from fedmed.errors import DataError
 
 WRITTEN, QUARANTINED, NOT_DICOM, TEXT = "written", "quarantined", "not-dicom", "text"

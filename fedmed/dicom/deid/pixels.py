@@ -14,9 +14,9 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from fedmed.dicom.deid.burned_in import Box, boxes_to_keep
 from fedmed.dicom.deid.codestream import NotParsed, without_comments
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import Limits
 from fedmed.dicom.reasons import Reason, Untrusted
-from fedmed.dicom.single_frame import UNREADABLE
 
 PIXELS = 0x7FE00010
 OFFSETS = (0x7FE00001, 0x7FE00002)

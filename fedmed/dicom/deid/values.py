@@ -13,7 +13,7 @@ from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-from fedmed.dicom.single_frame import UNREADABLE
+from fedmed.dicom.faults import UNREADABLE
 
 # Bytes of one value of each binary value representation (PS3.5 table 6.2-1).
 WIDTH = {

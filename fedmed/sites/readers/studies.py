@@ -6,7 +6,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from fedmed.config.scenario import Part
 from fedmed.errors import ConfigError, DataError
-from fedmed.preprocess.grid import Grid, to_voxel
+from fedmed.preprocess.grid import to_voxel
 from fedmed.preprocess.labels import nearest
 from fedmed.preprocess.pipeline import Pipeline
 from fedmed.sites.cases import Cases, SetAside, pool
@@ -142,16 +142,18 @@ def _site_cases(table: Table, masked: bool, classes: tuple[str, ...], options: S
             found.aside.append(each)
         else:
             volumes[getattr(each.header, column)].append(each)
-    truths = table.column("mask") if masked else table.class_indices("label", classes).tolist()
     for row, name in enumerate(table.column(column)):
         _join(found, row, name, volumes.get(name, []), column)
     if masked:
-        _draw(found, site, truths, classes, options)
+        _draw(found, site, table.column("mask"), classes, options)
     else:
-        found.truth = [truths[row] for row in found.rows]
+        labels = table.class_indices("label", classes)
+        found.truth = [int(labels[row]) for row in found.rows]
     if not found.rows:
         why = "; ".join(f"{each.what}: {each.sentence}" for each in found.aside[:3])
-        raise DataError(f"{table.path}: none of its {len(table)} rows has a volume that can be used ({why or 'no DICOM there'})")
+        raise DataError(
+            f"{table.path}: none of its {len(table)} rows has a volume that can be used ({why or 'no DICOM there'})"
+        )
     return _cases(site.name, table, found, classes, options)
 
 
@@ -227,9 +229,13 @@ def _sliced(cases: Cases) -> Cases:
     count, depth = cases.x.shape[:2]
     whole = np.repeat(np.arange(count), depth)
     patient = cases.patient if cases.patient is not None else np.arange(count).astype(np.str_)
-    flat = Cases(cases.x.reshape(-1, *cases.x.shape[2:]), cases.y.reshape(-1, *cases.y.shape[2:]), cases.classes)
-    columns = {name: None if (own := getattr(cases, name)) is None else own[whole] for name in ("site", "split")}
-    return Cases(flat.x, flat.y, flat.classes, patient[whole], **columns, spatial=2, set_aside=cases.set_aside)
+    return replace(
+        cases.take(whole),
+        x=cases.x.reshape(-1, *cases.x.shape[2:]),
+        y=cases.y.reshape(-1, *cases.y.shape[2:]),
+        patient=patient[whole],
+        spatial=2,
+    )
 
 
 def _cache(options: StudiesOptions) -> TensorStore | None:
