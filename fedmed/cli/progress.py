@@ -141,6 +141,8 @@ def describe(event: dict[str, Any]) -> str:
             return f"preparing {event['scenario']}: reading, partitioning and splitting the sites' cases"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
+        case "set-aside":
+            return f"{event['site']}: {event['what']} is set aside. {event['sentence']}"
         case "gate":
             return _gate(event)
         case "resumed":

@@ -69,6 +69,8 @@ def summary(report: dict[str, Any], out: Path) -> str:
     """The result in a few lines: who took part, how good, where to look."""
     lines = [f"{report['scenario']['title']}: {report['status']}"]
     lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
+    aside = [(site, each) for site, found in report["set_aside"].items() for each in found]
+    lines += [f"  {site}: {each['what']} was set aside: {each['reason']}" for site, each in aside[:20]]
     metrics = report["overall"]["metrics"]
     measures = KINDS[report["kind"]]
     shown = [f"{in_text(name)} {_figure(metrics[name])}" for name in measures if name in metrics]

@@ -12,7 +12,7 @@ import numpy as np
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
 from fedmed.learning.disclosure import Desk, fingerprint_of
-from fedmed.learning.fingerprint import Parity
+from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
@@ -26,9 +26,10 @@ Metrics = dict[str, float | int]
 class Clinic:
     """One site's cases and the three things that a center may ask of them."""
 
-    def __init__(self, site: Site, desk: Desk | None = None, parity: Parity | None = None) -> None:
-        """Without a `desk` nothing is told of what the images are like; `parity` certifies the site's kernels."""
-        self.site, self._desk, self._parity = site, desk, parity
+    def __init__(self, site: Site, desk: Desk | None = None) -> None:
+        """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts."""
+        self.site, self._desk = site, desk
+        self._parity = None if site.parity is None else parse_parity(site.parity)
         self.inputs = lru_cache(maxsize=2)(self._prepare)
 
     def _prepare(self, preparation: Preparation) -> inputs.Inputs:

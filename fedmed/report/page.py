@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from fedmed.errors import StoreError
-from fedmed.report import cost, gains, pictures, presence, quality, setup, training, verdict
+from fedmed.report import aside, cost, gains, pictures, presence, quality, setup, training, verdict
 from fedmed.report.markup import Markup, escaped, join
 from fedmed.report.record import Report, read_report
 
@@ -46,7 +46,7 @@ def render(report: Report) -> str:
 
 
 def _body(report: Report) -> Markup:
-    sections = (verdict, gains, pictures, training, presence, quality, cost, setup)
+    sections = (verdict, gains, pictures, training, presence, aside, quality, cost, setup)
     return join(*(part.section(report) for part in sections))
 
 

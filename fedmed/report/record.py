@@ -151,6 +151,14 @@ class Picture(Record):
     """Which slice of a volume."""
 
 
+class Aside(Record):
+    """A series, study or file that a site left out because it cannot be trusted."""
+
+    what: str = ""
+    reason: str = ""
+    sentence: str = ""
+
+
 class Seconds(Record):
     """Seconds of the run, whole and by phase."""
 
@@ -175,6 +183,7 @@ class Report(Record):
     kind: str = "classification"
     pictures: dict[str, Picture] = {}
     sites_missing: dict[str, list[str]] = {}
+    set_aside: dict[str, list[Aside]] = {}
     evaluated_by: str = ""
     """Who saw the test cases that the metrics are of."""
     bytes: Bytes = Bytes()

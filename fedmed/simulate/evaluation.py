@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedmed.learning.plan import Plan
@@ -46,6 +46,13 @@ class Bench:
             site.name: judge.figures(judge.on_all(model)) for site, model in zip(self._sites, models.local, strict=True)
         }
         return overall, {"pooled": judge.figures(pooled), "local": local}, drawn
+
+    def set_aside(self) -> dict[str, list[dict[str, str]]]:
+        """What each site's reader left out, because it cannot be trusted."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for site, aside in self._sites[0].train.set_aside:
+            found.setdefault(site, []).append(asdict(aside))
+        return found
 
     def sites(self, models: Models) -> dict[str, Result]:
         """On each site's own test cases: the federation's model, the site's own, the pooled one, and the mixture."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -90,6 +90,8 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         engines.warm_up(scenario.engine)
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
         sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
+        for site, aside in sites[0].train.set_aside:
+            journal.say("set-aside", site=site, **asdict(aside))
         fingerprint = prepared.lay_out(sites, folder.sites)
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)

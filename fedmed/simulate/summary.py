@@ -43,6 +43,7 @@ def summarise(
         "kind": ModelSpec.model_validate(commit.state["spec"]).kind,
         "pictures": bench.pictures(models),
         "sites_missing": missing,
+        "set_aside": bench.set_aside(),
         "bytes": {way: sum(record["bytes"][way] for record in rounds) for way in ("down", "up")},
         "model_sha256": model_sha256,
         "data_sha256": facts["data_sha256"],

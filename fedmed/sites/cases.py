@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -94,6 +94,8 @@ class Site:
     """How its images were prepared."""
     version: str = ""
     """Digest of its data set, where somebody has made it already."""
+    parity: Mapping[str, Any] | None = None
+    """Certificate of the kernels that prepared its images; plain JSON values."""
 
 
 def pool(parts: Sequence[Cases]) -> Cases:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fedmed.config.scenario import Data
 from fedmed.sites.cases import Site
 from fedmed.sites.partition import partition
-from fedmed.sites.readers import pipeline_of, read
+from fedmed.sites.readers import pipeline_of, read, reader_named
 from fedmed.sites.split import split
 
 
@@ -19,4 +20,20 @@ def sites_of(data: Data, root: Path | None, seed: int, source: str) -> list[Site
     """
     cases = read(data, root, seed, source)
     sites = [split(name, own, data.split, seed) for name, own in partition(cases, data.partition, seed).items()]
-    return [replace(site, pipeline=pipeline_of(data, root, site.name)) for site in sites]
+    parity = _parity() if reader_named(data.reader).kernels else None
+    return [replace(site, pipeline=pipeline_of(data, root, site.name), parity=parity) for site in sites]
+
+
+def _parity() -> dict[str, Any]:
+    """The certificate of the kernels on this machine."""
+    from fedmed.preprocess.fused.parity import certificate
+
+    found = certificate()
+    return {
+        "back_end": found.backend,
+        "version": found.version,
+        "kernel_sha256": found.source_sha256,
+        "max_error": found.max_error,
+        "bound": found.bound,
+        "passed": found.passed,
+    }

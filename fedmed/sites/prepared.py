@@ -34,7 +34,7 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
         digest = wire.save({**parts, **_described(site.train)}, folder / file)
         fingerprint.update(f"{site.name}\x1f{digest}\x1e".encode())
         entry = {field: getattr(site.train, field) for field in ("classes", "features", "spatial")}
-        entry |= {"pipeline": site.pipeline.record(), "version": digest}
+        entry |= {"pipeline": site.pipeline.record(), "version": digest, "parity": site.parity}
         entries.append({"name": site.name, "file": file, **entry})
     (folder / INDEX).write_text(json.dumps({"sites": entries}), encoding="utf-8")
     return fingerprint.hexdigest()
@@ -57,7 +57,7 @@ def open_site(folder: Path, number: int) -> Site:
 
     parts = {part: cases(part) for part in SPLITS}
     parts["train"] = _with_columns(parts["train"], found)
-    return Site(entry["name"], **parts, pipeline=parse(entry["pipeline"]), version=entry["version"])
+    return Site(entry["name"], **parts, pipeline=parse(entry["pipeline"]), version=entry["version"], parity=entry["parity"])
 
 
 def _described(train: Cases) -> wire.Tensors:

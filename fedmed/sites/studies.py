@@ -63,8 +63,10 @@ class Study:
     """Where its voxels lie."""
     header: Header
     """Of one of its slices: the ids by which labels are joined."""
+    scanned: NDArray[np.float64]
+    """The affine `(4, 4)` of the scanner's own voxels."""
     spacing_mm: tuple[float, float, float]
-    """Of the scanner's own voxels."""
+    """Of those."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
 
@@ -110,7 +112,8 @@ def _one(stack: Stack, found: Survey, workshop: Workshop, backend: Backend) -> S
     except Untrusted as error:
         return _refused(stack, error)
     headers = [found.instances[index].header for index, _ in stack.frames]
-    return Study(image, grid, headers[0], stack.grid.spacing_mm, tuple(header.sop_instance for header in headers))
+    slices = tuple(header.sop_instance for header in headers)
+    return Study(image, grid, headers[0], stack.grid.affine, stack.grid.spacing_mm, slices)
 
 
 def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:

@@ -22,6 +22,8 @@ class Reader:
     options: type[Part]
     """Frozen pydantic model of the reader's own options."""
     needs_folder: bool = True
+    kernels: bool = False
+    """It prepares images with the fused kernels: the site certifies that they compute here what their definition says."""
     pipeline: Callable[[Path | None, Any, str], Pipeline] = lambda folder, options, site: AS_STORED
     """`(folder, options, site) -> Pipeline`: how a site's images are prepared; what only says where things are, such as
     file names, stays out."""

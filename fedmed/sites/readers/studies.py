@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from fedmed.config.scenario import Part
 from fedmed.errors import ConfigError, DataError
+from fedmed.preprocess.fingerprint import orientation_code
 from fedmed.preprocess.grid import to_voxel
 from fedmed.preprocess.labels import nearest
 from fedmed.preprocess.pipeline import Pipeline
@@ -218,6 +219,8 @@ def _cases(site: str, table: Table, found: _Rows, classes: tuple[str, ...], opti
         np.array(patients, np.str_) if all(patients) else None,
         np.full(len(rows), site),
         split,
+        np.array([study.spacing_mm for study in found.studies], np.float32),
+        np.array([orientation_code(study.scanned) for study in found.studies]),
         spatial=3,
         set_aside=tuple((site, each) for each in found.aside),
     )
@@ -245,9 +248,9 @@ def _cache(options: StudiesOptions) -> TensorStore | None:
     return TensorStore(Path(named), options.cache_mb * 1024**2, logging.getLogger(__name__).warning)
 
 
-def prepared_by(options: StudiesOptions) -> Pipeline:
-    """The steps that a study's voxels go through."""
+def prepared_by(folder: Path | None, options: StudiesOptions, site: str) -> Pipeline:
+    """The steps that a study's voxels go through, at every site the same."""
     return options.target().pipeline()
 
 
-STUDIES = Reader(read_studies, StudiesOptions)
+STUDIES = Reader(read_studies, StudiesOptions, kernels=True, pipeline=prepared_by)
