@@ -72,3 +72,5 @@ class Header:
     """One a frame, where frames of this file differ in `kind` (enhanced multi-frame); empty where they do not."""
     modality_table: bool = False
     """Stored values become modality units by a Modality LUT Sequence and not by `rescales`; see `luts`."""
+    frame_of_reference: str = ""
+    """Positions of two of them cannot be compared (PS3.3 C.7.4.1)."""

@@ -113,6 +113,7 @@ def _header(attributes: Attributes, skimmed: Skimmed, limits: Limits) -> Header:
         acquisition=text(tags.ACQUISITION),
         frame_kinds=() if alike else frames.kinds,
         modality_table=tags.MODALITY_LUTS in attributes,
+        frame_of_reference=text(tags.FRAME_OF_REFERENCE),
     )
 
 

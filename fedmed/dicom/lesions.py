@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,27 @@ class Lesion:
     radius_mm: float
     hu: float = 60.0
     """Its density; 60 is soft tissue that took up a contrast agent."""
+
+
+def scatter(
+    rng: np.random.Generator,
+    count: int,
+    low_mm: tuple[float, float, float],
+    high_mm: tuple[float, float, float],
+    radius_mm: tuple[float, float] = (6.0, 12.0),
+) -> list[Lesion]:
+    """`count` lesions that do not touch, their centres in the box from `low_mm` to `high_mm`; ValueError without room."""
+    found: list[Lesion] = []
+    for _ in range(200 * count):
+        if len(found) == count:
+            return found
+        x, y, z = rng.uniform(low_mm, high_mm).tolist()
+        one = Lesion((x, y, z), rng.uniform(*radius_mm))
+        if all(math.dist(one.centre_mm, other.centre_mm) > one.radius_mm + other.radius_mm for other in found):
+            found.append(one)
+    if len(found) < count:
+        raise ValueError(f"there is room for {len(found)} lesions between {low_mm} and {high_mm} mm, not for {count}")
+    return found
 
 
 def fill(

@@ -23,6 +23,7 @@ class Reason(str, Enum):
     MIXED_ORIENTATION = "mixed-orientation"
     MIXED_SPACING = "mixed-spacing"
     MIXED_MEANING = "mixed-meaning"
+    MIXED_PATIENTS = "mixed-patients"
     BAD_ORIENTATION = "bad-orientation"
     DUPLICATE_SLICES = "duplicate-slices"
     MISSING_SLICES = "missing-slices"
@@ -49,6 +50,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.MIXED_ORIENTATION: "Its slices do not lie parallel.",
     Reason.MIXED_SPACING: "Its slices have different pixel spacings.",
     Reason.MIXED_MEANING: "Its slices do not show the same quantity, so their values cannot be compared.",
+    Reason.MIXED_PATIENTS: "Its slices say that they are of different patients.",
     Reason.BAD_ORIENTATION: "The directions of its rows and columns are no right angle of unit length.",
     Reason.DUPLICATE_SLICES: "Two of its slices lie at the same place.",
     Reason.MISSING_SLICES: "Slices are missing between those that are there.",

@@ -1,8 +1,9 @@
 """Which frames make one volume, and which cannot: headers in, stacks out. No file, no pixel.
 
-What a series *declares* to differ is parted: objects of another class, localisers among axial slices (Image Type), echoes,
-temporal positions, b-values (`Header.kind`), repeated acquisitions. Each part is a stack that is judged alone. What differs
-*undeclared* within a stack (shape, orientation, spacing, how values are stored) is refused: nothing says which is right.
+What a series *declares* to differ is parted: objects of another class, frames of reference, localisers among axial slices
+(Image Type), echoes, temporal positions, b-values (`Header.kind`), repeated acquisitions. Each part is a stack that is
+judged alone. What differs *undeclared* within a stack (shape, orientation, spacing, how values are stored) is refused:
+nothing says which is right. Segmentations make no stack: they hold the slices that they mark, and no others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fedmed.dicom.reasons import Reason, Untrusted
 GREY = ("MONOCHROME1", "MONOCHROME2")
 SECTIONS = ("CT", "MR", "PT")
 """Modalities whose images are sections: one without a place is refused. Of others (CR, DX) it is a picture on its own."""
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 Frame = tuple[int, int]
 """Index of the header, and of the frame in it."""
 
@@ -81,8 +83,10 @@ def stacks(
 def _parts(headers: Sequence[Header]) -> dict[Series, _Parts]:
     found: dict[Series, _Parts] = defaultdict(lambda: defaultdict(list))
     for index, header in enumerate(headers):
+        if header.sop_class == SEGMENTATION:
+            continue
         for frame, kind in enumerate(header.frame_kinds or (header.kind,) * header.frames):
-            whole = (header.modality, header.sop_class, *kind, *_alone(header))
+            whole = (header.modality, header.sop_class, header.frame_of_reference, *kind, *_alone(header))
             # Without a series nothing says what belongs together: each file is one of its own.
             series = header.series or f"of no series: {header.sop_instance or index}"
             found[header.study, series][whole].append((index, frame))
@@ -138,6 +142,9 @@ def _judged(
 def _refuse_mixed(members: list[Header]) -> None:
     """What must be equal over all files for their stored values to be of one kind and one size."""
     first, storage = members[0], _storage(members[0])
+    patients = len({header.patient for header in members})
+    if patients > 1:
+        raise Untrusted(Reason.MIXED_PATIENTS, f"{patients} patient IDs stand in its {len(members)} files.")
     sizes = sorted({(header.rows, header.columns) for header in members})
     if len(sizes) > 1:
         shown = ", ".join(f"{rows} x {columns}" for rows, columns in sizes[:4])

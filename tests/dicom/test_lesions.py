@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.dicom.lesions import Lesion, fill
+from fedmed.clock import generator
+from fedmed.dicom.lesions import Lesion, fill, scatter
 
 coordinate = st.floats(-20, 20)
 
@@ -40,3 +42,18 @@ def test_the_volume_of_a_lesion_is_that_of_a_ball():
 
 def test_lesions_beside_the_volume_change_nothing():
     assert not fill(np.zeros((5, 5, 5)), np.eye(4), (5, 5, 5), [Lesion((60, 2, 2), 5), Lesion((-60, 2, 2), 5)]).any()
+
+
+def test_scattered_lesions_lie_apart_in_their_box_and_follow_the_seed():
+    low, high = (-50.0, -40.0, 0.0), (50.0, 40.0, 90.0)
+    found = scatter(generator(1, "x"), 6, low, high)
+    assert len(found) == 6
+    assert found == scatter(generator(1, "x"), 6, low, high)
+    for lesion in found:
+        assert all(a <= place <= b for a, place, b in zip(low, lesion.centre_mm, high, strict=True))
+        assert 6 <= lesion.radius_mm <= 12
+    for one in found:
+        assert sum(math.dist(one.centre_mm, other.centre_mm) < one.radius_mm + other.radius_mm for other in found) == 1
+    assert scatter(generator(1, "x"), 0, low, high) == []
+    with pytest.raises(ValueError, match="room for"):
+        scatter(generator(1, "x"), 50, (0, 0, 0), (20, 20, 20))

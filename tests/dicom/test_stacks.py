@@ -63,6 +63,27 @@ def test_echoes_and_phases_are_volumes_of_their_own(kinds):
     ]
 
 
+def test_frames_of_reference_are_volumes_of_their_own():
+    moved = axial(frame_of_reference="1.5") + axial(frame_of_reference="1.6")
+    assert [(len(stack.frames), stack.refusal) for stack in stacks(moved)] == [(6, None), (6, None)]
+
+
+def test_a_file_that_claims_the_series_in_another_study_is_no_part_of_it():
+    assert [len(stack.frames) for stack in stacks([*axial(), slice_at(3, study="6.6")])] == [6, 1]
+
+
+def test_a_segmentation_is_no_stack():
+    sparse = axial(series="1.1.7", modality="SEG", sop_class="1.2.840.10008.5.1.4.1.1.66.4")
+    assert [stack.series for stack in stacks([*axial(), *sparse[:2], *sparse[4:]])] == ["1.1.1"]
+
+
+def test_no_patient_is_named_where_patients_are_mixed():
+    headers = [*axial(patient="WANG-17"), slice_at(6, patient="LI-4")]
+    (stack,) = stacks(headers)
+    assert "WANG" not in str(stack.refusal)
+    assert "LI-4" not in str(stack.refusal)
+
+
 def test_acquisitions_part_a_series_only_where_they_lie_at_the_same_places():
     again = axial(acquisition="1") + axial(acquisition="2")
     assert reasons(again) == [None, None]
@@ -90,6 +111,7 @@ def test_frames_of_one_object_are_slices_and_may_be_of_several_kinds():
         ({"bits_allocated": 8, "bits_stored": 8}, Reason.MIXED_MEANING),
         ({"photometric": "RGB", "samples": 3}, Reason.COLOUR),
         ({"photometric": "PALETTE COLOR"}, Reason.COLOUR),
+        ({"patient": "P2"}, Reason.MIXED_PATIENTS),
         ({"burned_in": "YES"}, Reason.BURNED_IN_TEXT),
         ({"planes": (NOWHERE,)}, Reason.NO_GEOMETRY),
         ({"padding": (5, 5)}, None),

@@ -104,7 +104,9 @@ def test_whatever_a_byte_does_only_its_own_series_suffers(two, tmp_path, at, byt
         path.write_bytes(before)
 
 
-def test_a_file_whose_header_is_refused_sets_aside_its_own_series(two, tmp_path):
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"])
+def test_a_file_whose_header_is_refused_sets_aside_its_own_series(two, tmp_path, sop_class):
+    two["bad"].slices[-1].SOPClassUID = two["bad"].slices[-1].file_meta.MediaStorageSOPClassUID = sop_class
     two["bad"].slices[-1].Rows = 60_000
     two["bad"].slices[-1].Columns = 60_000
     write(two["bad"].slices, tmp_path / "bad")

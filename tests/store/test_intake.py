@@ -61,12 +61,20 @@ def test_with_pixels_the_survey_tells_before_a_volume_is_asked_for(tmp_path, qua
     assert list(volumes(found, quarantine)) == []
 
 
-def test_what_was_mended_is_forgotten(tmp_path, quarantine):
-    put(tmp_path / "scans", "c", "missing-slices")
-    take_in(tmp_path / "scans", quarantine)
-    assert reasons(quarantine) == {"series": ["missing-slices"]}
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("trap", ["missing-slices", "truncated-file", "huge-dimensions"])
+def test_what_was_mended_is_forgotten_and_what_was_not_keeps_its_date(tmp_path, quarantine, trap, pixels):
+    def run() -> list[Volume]:
+        found = take_in(tmp_path / "scans", quarantine, pixels=pixels, workers=0)
+        return [result for result in volumes(found, quarantine) if isinstance(result, Volume)]
+
+    put(tmp_path / "scans", "c", trap)
+    assert run() == []
+    before, _ = quarantine.records()
+    assert run() == []
+    assert quarantine.records()[0] == before != []
     put(tmp_path / "scans", "c")
-    take_in(tmp_path / "scans", quarantine)
+    assert len(run()) == 1
     assert reasons(quarantine) == {}
 
 
