@@ -13,16 +13,19 @@ import numpy as np
 from form import data_root
 
 from fedmed.clock import generator
-from fedmed.dicom.lesions import Lesion
+from fedmed.dicom.lesions import scatter
 from fedmed.dicom.planting import Box, Planted, plant
 
 SERIES = "ct/acrin_chest_petct_49"
 SITES = {"lyon": 12, "graz": 9, "turku": 6}
 """Sound studies of each; one more is poisoned."""
-SLICES, SIDE = 16, 96
+SLICES, SIDE = 16, 64
 """Of a box, in voxels of 4 x 1.37 x 1.37 mm."""
-ROOM = (slice(4, 29), slice(150, 260), slice(130, 290))
-"""Where a box may begin, in slices, rows and columns: within the chest."""
+LUNGS = (
+    ((19, 26), (222, 252), (140, 156), ((-135.0, -175.0, -615.0), (-76.0, -118.0, -520.0))),
+    ((19, 26), (222, 250), (272, 290), ((57.0, -179.0, -627.0), (100.0, -138.0, -543.0))),
+)
+"""The right and the left lung: where a box may begin (slices, rows, columns), and where in the patient (mm) lesions may lie."""
 POISONS = {"lyon": "truncated file", "graz": "missing slices", "turku": "duplicate slice"}
 
 
@@ -45,20 +48,12 @@ def write_sites(source: Path, folder: Path, seed: int) -> dict[str, str]:
 
 
 def write_study(source: Path, folder: Path, site: str, number: int, seed: int) -> Planted:
-    """A box of the series with one to three lesions."""
+    """A box of one lung with one to three lesions."""
     rng = generator(seed, "lesions", site, number)
-    d, h, w = (int(rng.integers(span.start, span.stop)) for span in ROOM)
+    *starts, (low, high) = LUNGS[number % len(LUNGS)]
+    d, h, w = (int(rng.integers(*span)) for span in starts)
     box = Box((d, d + SLICES), (h, h + SIDE), (w, w + SIDE))
-    bare = plant(source, folder / ".bare", [], "bare", box)
-    affine, shape = bare.affine, bare.mask.shape
-    for path in bare.paths:
-        path.unlink()
-    (folder / ".bare").rmdir()
-    lesions = []
-    for _ in range(int(rng.integers(1, 4))):
-        place = [rng.uniform(0.2, 0.8) * (length - 1) for length in shape]
-        x, y, z, _ = (affine @ [*place, 1]).tolist()
-        lesions.append(Lesion((x, y, z), float(rng.uniform(7, 13)), 180.0))
+    lesions = scatter(rng, int(rng.integers(2, 5)), low, high, (6.0, 11.0))
     return plant(source, folder / "studies" / f"{number:03d}", lesions, f"{seed}/{site}/{number}", box)
 
 
