@@ -15,6 +15,7 @@ from form import data_root
 from fedmed.clock import generator
 from fedmed.dicom.lesions import scatter
 from fedmed.dicom.planting import Box, Planted, plant
+from fedmed.sites.readers.nifti import write_nifti
 
 SERIES = "ct/acrin_chest_petct_49"
 SITES = {"lyon": 12, "graz": 9, "turku": 6}
@@ -25,7 +26,7 @@ LUNGS = (
     ((19, 26), (222, 252), (140, 156), ((-135.0, -175.0, -615.0), (-76.0, -118.0, -520.0))),
     ((19, 26), (222, 250), (272, 290), ((57.0, -179.0, -627.0), (100.0, -138.0, -543.0))),
 )
-"""The right and the left lung: where a box may begin (slices, rows, columns), and where in the patient (mm) lesions may lie."""
+"""The right and the left lung: where a box may begin (slices, rows, columns), and where lesions may lie (patient, mm)."""
 POISONS = {"lyon": "truncated file", "graz": "missing slices", "turku": "duplicate slice"}
 
 
@@ -38,7 +39,7 @@ def write_sites(source: Path, folder: Path, seed: int) -> dict[str, str]:
         for number in range(count + 1):
             study = write_study(source, folder / site, site, number, seed)
             mask = f"masks/{number:03d}.nii"
-            write_mask(folder / site / mask, study)
+            write_nifti(folder / site / mask, study.mask.astype(np.uint8), study.affine)
             rows.append((study.series, mask))
         poison(study, POISONS[site])
         poisoned[site] = study.series
@@ -55,14 +56,6 @@ def write_study(source: Path, folder: Path, site: str, number: int, seed: int) -
     box = Box((d, d + SLICES), (h, h + SIDE), (w, w + SIDE))
     lesions = scatter(rng, int(rng.integers(2, 5)), low, high, (6.0, 11.0))
     return plant(source, folder / "studies" / f"{number:03d}", lesions, f"{seed}/{site}/{number}", box)
-
-
-def write_mask(path: Path, study: Planted) -> None:
-    """NIfTI (world axes right, anterior, superior) on the study's own grid."""
-    import nibabel
-
-    world = np.diag([-1.0, -1.0, 1.0, 1.0]) @ study.affine[:, [2, 1, 0, 3]]
-    nibabel.Nifti1Image(study.mask.astype(np.uint8).transpose(2, 1, 0), world).to_filename(path)
 
 
 def poison(study: Planted, how: str) -> None:

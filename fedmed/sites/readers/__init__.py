@@ -16,6 +16,7 @@ from fedmed.sites.readers.chase import CHASE
 from fedmed.sites.readers.folder import FOLDER
 from fedmed.sites.readers.heart import HEART
 from fedmed.sites.readers.masks import MASKS
+from fedmed.sites.readers.nodules import NODULES
 from fedmed.sites.readers.npz import NPZ
 from fedmed.sites.readers.phantom import PHANTOM
 from fedmed.sites.readers.pneumonia import PNEUMONIA
@@ -32,6 +33,7 @@ READERS: dict[str, Reader] = {
     "folder": FOLDER,
     "heart": HEART,
     "masks": MASKS,
+    "nodules": NODULES,
     "npz": NPZ,
     "phantom": PHANTOM,
     "pneumonia": PNEUMONIA,

@@ -46,12 +46,10 @@ def read_nifti(path: Path, limits: Limits = LIMITS) -> Scan:
     Its size is checked by its header before anything is decompressed. Raises DataError naming the file where it is
     too large, no volume, or cannot be read; MissingPart without nibabel.
     """
-    try:
-        import nibabel
-        from nibabel.filebasedimages import ImageFileError
-        from nibabel.spatialimages import HeaderDataError
-    except ImportError as error:
-        raise MissingPart("NIfTI needs nibabel; install it with: pip install 'fedmed[imaging]'") from error
+    nibabel = _nibabel()
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         image = nibabel.load(path)
         _check(path, image, nibabel, limits)
@@ -65,6 +63,19 @@ def read_nifti(path: Path, limits: Limits = LIMITS) -> Scan:
     flipped[:2, 3] = values.shape[0] - 1, values.shape[1] - 1
     own = RAS_TO_LPS @ affine @ flipped
     return Scan(np.ascontiguousarray(values[::-1, ::-1].transpose(2, 1, 0)), own[:, [2, 1, 0, 3]])
+
+
+def write_nifti(path: Path, values: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
+    """Write `values` `(D, H, W)` on the grid of `affine` (LPS+, as `Scan`); raises MissingPart without nibabel."""
+    _nibabel().Nifti1Image(values.transpose(2, 1, 0), RAS_TO_LPS @ affine[:, [2, 1, 0, 3]]).to_filename(path)
+
+
+def _nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingPart("NIfTI needs nibabel; install it with: pip install 'fedmed[imaging]'") from error
+    return nibabel
 
 
 def _check(path: Path, image: Any, nibabel: Any, limits: Limits) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fedmed.dicom.ct_phantom import Protocol, Series, synthesise, write
 from fedmed.dicom.traps import write_trap
 from fedmed.errors import ConfigError, DataError
+from fedmed.sites.readers.nifti import write_nifti
 from fedmed.sites.readers.studies import CACHE, StudiesOptions, read_studies
 
 PROTOCOL = Protocol(slices=8, rows=32, columns=32, gap_mm=12.0, spacing_mm=(10.0, 10.0))
@@ -41,10 +42,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def write_mask(path: Path, series: Series, values: np.ndarray) -> None:
-    import nibabel
-
-    world = np.diag([-1.0, -1.0, 1.0, 1.0]) @ series.affine[:, [2, 1, 0, 3]]
-    nibabel.Nifti1Image(values.astype(np.uint8).transpose(2, 1, 0), world).to_filename(path)
+    write_nifti(path, values.astype(np.uint8), series.affine)
 
 
 def test_volumes_are_joined_with_their_labels(site: Path) -> None:
