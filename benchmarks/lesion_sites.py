@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from form import data_root
 
 from fedmed.clock import generator
 from fedmed.dicom.lesions import scatter
@@ -75,4 +74,6 @@ def poison(study: Planted, how: str) -> None:
 
 
 if __name__ == "__main__":
+    from form import data_root
+
     print(write_sites(data_root() / SERIES, Path(sys.argv[1]), 1))
