@@ -265,12 +265,7 @@ def test_identifiers_beyond_ascii_are_decoded() -> None:
 def test_headers_of_real_series(shared_data) -> None:
     ct = shared_data / "ct"
     for folder, count, shape in (("acrin_chest_petct_49", 49, (512, 512)), ("philips_phantom_tilt_54", 54, (512, 512))):
-        headers = []
-        for source in walk(ct / folder):
-            try:
-                headers.append(read_instance(source).header)
-            except NoImage as error:
-                assert error.status is Status.NO_PIXELS
+        headers = [read_instance(source).header for source in walk(ct / folder) if source.name != "DIRFILE"]
         assert len(headers) == count
         assert {(one.rows, one.columns) for one in headers} == {shape}
         assert len({one.planes[0].position_mm for one in headers}) == count
