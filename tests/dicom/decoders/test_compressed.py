@@ -161,3 +161,16 @@ def test_the_gpl_plugin_is_never_asked_for() -> None:
             if name == "pylibjpeg":
                 assert syntax not in plugins.JPEG
                 assert syntax not in plugins.JPEG_LS
+
+
+def test_nothing_but_zeros_from_many_bytes_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nvimgcodec has returned for 12-bit JPEG; true zeros are small in every codec."""
+    values = smooth("<u2", 12, rows=200, columns=200)
+    for syntax, encode in ENCODERS.items():
+        assert not decode(opened(file_of(dataset(values * 0), [bytes(encode(values * 0))], syntax))).any()
+    noise = np.random.default_rng(1).integers(0, 4095, (200, 200)).astype("<u2")
+    frame = bytes(ENCODERS[JPEG_LS](noise))
+    monkeypatch.setattr(imagecodecs, "jpegls_decode", lambda data: noise * 0)
+    with pytest.raises(Untrusted, match="nothing but zeros") as error:
+        decode(opened(file_of(dataset(noise), [frame], JPEG_LS)))
+    assert error.value.reason is Reason.DECODE_FAILED
