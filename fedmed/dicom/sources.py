@@ -38,33 +38,39 @@ class Source:
 
 
 def of_file(path: Path, name: str, limits: Limits = LIMITS) -> Source:
-    """The file at `path`, opened anew at each reading; one that is replaced meanwhile is refused when it gets shorter."""
+    """The file at `path`, opened anew at each reading; one that has changed meanwhile is refused."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         return refused(name, Reason.UNREADABLE, f"Opening it failed: {error.strerror}.")
+    size, state = found.st_size, _state(found)
     if size > limits.file_bytes:
         return refused(name, Reason.TOO_LARGE, f"It has {size} bytes; at most {limits.file_bytes} are opened.")
 
     def head(length: int) -> bytes:
         buffer = bytearray(min(length, size))
-        _read_file(path, 0, memoryview(buffer))
+        _read_file(path, state, 0, memoryview(buffer))
         return bytes(buffer)
 
-    return Source(name, size, head, lambda offset, buffer: _read_file(path, offset, buffer), (str(path), ""))
+    return Source(name, size, head, lambda offset, buffer: _read_file(path, state, offset, buffer), (str(path), ""))
 
 
-def _read_file(path: Path, offset: int, buffer: memoryview) -> None:
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    """What differs once a file is written to or replaced: offsets of its old header would point into other bytes."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read_file(path: Path, state: tuple[int, int, int], offset: int, buffer: memoryview) -> None:
     try:
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe put in its place must not make us wait
         try:
+            if _state(os.fstat(number)) != state:
+                raise Untrusted(Reason.UNREADABLE, "It changed while it was read.")
             done = 0
             while done < len(buffer):
                 got = os.preadv(number, [buffer[done:]], offset + done)
                 if got == 0:
-                    raise Untrusted(
-                        Reason.TRUNCATED, f"It ends at byte {offset + done}, before byte {offset + len(buffer)}."
-                    )
+                    raise Untrusted(Reason.TRUNCATED, f"It ends at byte {offset + done} of {offset + len(buffer)}.")
                 done += got
         finally:
             os.close(number)
