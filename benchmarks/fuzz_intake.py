@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import importlib.util
+import json
 import re
 import resource
 import subprocess
@@ -40,7 +41,10 @@ LARGEST_SEED = 150_000
 """Bytes of the files that inputs are made from; libFuzzer is slow on large ones."""
 SLOWEST = 20
 """Seconds that one input may take."""
-MEMORY = 6 * 1024**3
+MEMORY_MB = 1024
+"""Of the process, at most: an input's own caps are far below."""
+ENDS = "ends.json"
+SAVE_EVERY = 1000
 
 
 def check(data: bytes) -> FileRecord:
@@ -65,34 +69,22 @@ def guided(folder: Path, seconds: float) -> list[str]:
         (corpus / f"seed-{number}").write_bytes(path.read_bytes())
     tokens = folder / "tokens"
     tokens.write_text("".join(f'"{word}"\n' for word in WORDS), encoding="ascii")
-    command = [
-        sys.executable,
-        __file__,
-        "--child",
-        f"-max_total_time={seconds:.0f}",
-        f"-timeout={SLOWEST}",
-        "-print_final_stats=1",
-    ]
-    command += [
-        f"-max_len={LARGEST_SEED}",
-        f"-dict={tokens}",
-        f"-artifact_prefix={folder}/crash-",
-        "-rss_limit_mb=6000",
-        str(corpus),
-    ]
+    command = [sys.executable, __file__, "--child", str(folder / ENDS), "-print_final_stats=1", f"-dict={tokens}"]
+    command += [f"-max_total_time={seconds:.0f}", f"-timeout={SLOWEST}", f"-max_len={LARGEST_SEED}"]
+    command += [f"-artifact_prefix={folder}/crash-", f"-rss_limit_mb={MEMORY_MB}", str(corpus)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [*done.stderr.splitlines()[-400:], f"exit {done.returncode}"]
 
 
 # VRs, delimiters and markers, so that mutations do not have to find them.
-WORDS = [vr for vr in ("OB", "OW", "SQ", "UN", "US", "DS", "UI", "UT")]
+WORDS = ["OB", "OW", "SQ", "UN", "US", "DS", "UI", "UT"]
 WORDS += [r"\xfe\xff\x00\xe0", r"\xfe\xff\x0d\xe0", r"\xfe\xff\xdd\xe0", r"\xff\xff\xff\xff", r"\xe0\x7f\x10\x00"]
 WORDS += [r"\xff\x4f\xff\x51", r"\xff\xd8\xff", r"\xff\xd9", r"\xff\xda", r"\xff\xc0", r"\xff\xf7"]
 WORDS += [f"1.2.840.10008.1.2.{end}" for end in ("1", "2", "5", "1.99", "4.50", "4.70", "4.80", "4.90", "4.201", "8.1")]
 
 
-def child(arguments: list[str]) -> None:
-    """Within the process that libFuzzer owns."""
+def child(ends_file: Path, arguments: list[str]) -> None:
+    """Within the process that libFuzzer owns, and which it ends as it likes: how inputs end is written now and then."""
     import atheris
 
     with atheris.instrument_imports(include=["fedmed.dicom"]):
@@ -102,8 +94,14 @@ def child(arguments: list[str]) -> None:
         sources = importlib.import_module("fedmed.dicom.sources")
         limits = importlib.import_module("fedmed.dicom.limits").Limits(**vars(LIMITS))
 
+    ends: dict[str, int] = {}
+
     def one(data: bytes) -> None:
-        inspection.inspect_file(sources.of_bytes("input", data), limits)
+        record = inspection.inspect_file(sources.of_bytes("input", data), limits)
+        end = record.reason.value if record.reason else record.status.value
+        ends[end] = ends.get(end, 0) + 1
+        if sum(ends.values()) % SAVE_EVERY == 0:
+            ends_file.write_text(json.dumps(ends), encoding="ascii")
 
     atheris.Setup([sys.argv[0], *arguments], one)
     atheris.Fuzz()
@@ -158,6 +156,7 @@ def rows_of(folder: Path, seconds: float, random_only: bool) -> list[Row]:
         stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", "\n".join(lines)))
         crashes = sorted(path.name for path in folder.glob("crash-*"))
         covered = re.findall(r"cov: (\d+)", "\n".join(lines))
+        ends: dict[str, int] = json.loads((folder / ENDS).read_text(encoding="ascii")) if (folder / ENDS).exists() else {}
         for line in lines if crashes or lines[-1] != "exit 0" else []:
             print(line, file=sys.stderr)
         return [
@@ -166,6 +165,7 @@ def rows_of(folder: Path, seconds: float, random_only: bool) -> list[Row]:
             make_row("slowest input", int(stats.get("slowest_unit_time_sec", 0)), "s", f"<= {SLOWEST}"),
             make_row("peak memory of the process", int(stats.get("peak_rss_mb", 0)), "MB"),
             make_row("crashes, hangs, other exceptions", len(crashes), "", "0", not crashes and lines[-1] == "exit 0"),
+            *[make_row(f"ended as {end}", number, "inputs") for end, number in sorted(ends.items())],
         ]
     count, ends, slowest = unguided(folder, seconds)
     rows = [make_row("inputs, random mutations", count, "inputs"), make_row("slowest input", slowest, "s", f"<= {SLOWEST}")]
@@ -176,7 +176,7 @@ def main() -> None:
     """Read the options, fuzz, print."""
     warnings.simplefilter("error")
     if "--child" in sys.argv:
-        child([argument for argument in sys.argv[1:] if argument != "--child"])
+        child(Path(sys.argv[2]), sys.argv[3:])
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600)

@@ -39,11 +39,11 @@ def members(path: Path, whole: Source, limits: Limits) -> Iterator[Source]:
         name = f"{whole.name}!{entry.filename.encode('utf-8', 'surrogatepass').decode('utf-8', 'backslashreplace')}"
         if entry.is_dir():
             continue
-        budget -= entry.file_size
+        complaint = _complaint(entry, limits)
+        budget -= 0 if complaint else entry.file_size
         if count >= limits.files or budget < 0:
             yield refused(whole.name, Reason.TOO_LARGE, "It unpacks to more files or bytes than the limits allow.")
             return
-        complaint = _complaint(entry, limits)
         yield refused(name, *complaint) if complaint else _member(archive, entry, name, str(path))
 
 

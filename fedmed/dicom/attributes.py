@@ -99,7 +99,8 @@ def _binary(value: bytes, code: str, big_endian: bool) -> tuple[float, ...]:
 
 
 def _bad(tag: int, value: bytes) -> Untrusted:
-    shown = value[:24].decode("ascii", "backslashreplace").strip("\0 ")
+    """Shows what belongs into a number and hides the rest: a name may have come into the wrong place."""
+    shown = "".join(chr(code) if chr(code) in "0123456789+-.\\ " else "?" for code in value[:24].strip(b"\0 "))
     return Untrusted(Reason.BAD_ATTRIBUTE, f"Attribute {tag:08X} is {shown!r}, which cannot be its value.")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Union
@@ -16,7 +15,7 @@ from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.sources import Source, of_bytes
 
-Wanted = Mapping[int, Union[str, "Wanted"]]
+Wanted = dict[int, Union[str, "Wanted"]]
 """Tag -> its VR in the standard (what an implicit file leaves out), or what is wanted in the items of a sequence."""
 Elements = dict[int, tuple[str, bytes, "list[Elements]"]]
 """Tag -> VR, value, and the items of a sequence."""
@@ -236,7 +235,7 @@ class _Walk:
                 self.left = left
                 items, at = self._items(value, end, implicit or vr == b"UN", inner, depth, closed=True)
                 left = self.left
-                if isinstance(inner, Mapping):
+                if isinstance(inner, dict):
                     found[tag] = "SQ", b"", items
                 continue
             at = value + length
@@ -264,7 +263,7 @@ class _Walk:
         """The items of a sequence, or the fragments of an encapsulated value (PS3.5 section 7.5, annex A.4)."""
         if depth == self.limits.depth:
             raise Untrusted(Reason.TOO_LARGE, f"Its sequences are nested deeper than {self.limits.depth}.")
-        inner = wanted if isinstance(wanted, Mapping) else NOTHING
+        inner = wanted if isinstance(wanted, dict) else NOTHING
         items: list[Elements] = []
         while at < end:
             if at + 8 > len(self.data):

@@ -197,5 +197,23 @@ def _refuse_size(instance: Instance, limits: Limits) -> None:
     if decoded > limits.decoded_bytes:
         raise Untrusted(Reason.TOO_LARGE, f"It decodes to {decoded} bytes; at most {limits.decoded_bytes} are decoded.")
     there = instance.pixels.source.size - instance.pixels.offset
-    if instance.header.transfer_syntax not in NATIVE and decoded > FREE_EXPANSION + limits.expansion * there:
+    if instance.header.transfer_syntax in NATIVE:
+        _refuse_length(instance, there)
+    elif decoded > FREE_EXPANSION + limits.expansion * there:
         raise Untrusted(Reason.TOO_LARGE, f"{there} bytes decode to {decoded}: a bomb.")
+
+
+def _refuse_length(instance: Instance, there: int) -> None:
+    """Uncompressed pixels: too short is cut off; a short tail is padding; whole frames more contradict the header."""
+    header, length = instance.header, instance.pixels.length
+    bits = header.rows * header.columns * header.samples * header.frames * header.bits_allocated
+    subsampled = header.photometric == "YBR_FULL_422"
+    expected = -(-(bits // 3 * 2 if subsampled else bits) // 8)
+    claimed = there if length is None else min(length, there)
+    if claimed < expected:
+        raise Untrusted(Reason.TRUNCATED, f"{claimed} bytes of pixels are there; {expected} were expected.")
+    if subsampled and claimed >= expected // 2 * 3:
+        raise Untrusted(Reason.BAD_ATTRIBUTE, f"{claimed} bytes are too many for YBR_FULL_422, which has {expected}.")
+    frames = claimed * header.frames // expected
+    if length is not None and claimed > expected + expected % 2 and frames > header.frames:
+        raise Untrusted(Reason.BAD_ATTRIBUTE, f"Its pixels are those of {frames} frames; its header says {header.frames}.")

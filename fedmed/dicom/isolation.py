@@ -22,6 +22,7 @@ from fedmed.dicom.reasons import Reason, Status
 from fedmed.dicom.sources import Source, reopen
 
 MAX_LINE = 64 * 1024
+COMMAND = [sys.executable, "-c", "from fedmed.dicom.isolation import _child; _child()"]
 SPARE_BYTES = 4 * 1024**3
 """Of address space for Python and the codecs, beside three times the largest image."""
 
@@ -103,12 +104,7 @@ class Crew:
         self.busy[_fileno(worker.process.stdout)] = worker
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            "-c",
-            "from fedmed.dicom.isolation import _child; _child()",
-            json.dumps(asdict(self.limits)),
-        ]
+        command = [*COMMAND, json.dumps(asdict(self.limits))]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def _wait(self) -> None:

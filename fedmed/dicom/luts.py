@@ -221,7 +221,7 @@ def _expanded(words: list[int], count: int, bits: int) -> list[int]:
         elif code == 1 and length and entries and body:
             entries += np.rint(np.linspace(entries[-1], body[0], length + 1)[1:]).astype(int).tolist()
             following = at + 3
-        elif code == 2 and length and len(body) == per_word and left is math.inf:
+        elif code == 2 and length and len(body) == per_word and left == math.inf:
             following = at + 2 + per_word
         else:
             raise damaged

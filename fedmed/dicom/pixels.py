@@ -31,8 +31,10 @@ def decode(instance: Instance, *, workers: int = 1) -> Pixels:
 def decode_into(instance: Instance, out: Pixels, *, workers: int = 1) -> None:
     """Decodes into `out`: of `pixel_shape`, with or without an axis of one frame, and of a dtype that loses nothing.
 
-    Where `out` is contiguous and of `pixel_dtype`, uncompressed pixels are read from the disk straight into it and most
-    codecs decode straight into it. Raises Untrusted as `decode` does; `out` then holds anything.
+    Where `out` is contiguous and of `pixel_dtype`, uncompressed pixels are read from the disk straight into it, and of
+    compressed ones no more than a frame a thread is held beside it; else the whole is decoded first and copied.
+
+    Raises Untrusted as `decode` does; `out` then holds anything.
     """
     header = instance.header
     shape = pixel_shape(header)

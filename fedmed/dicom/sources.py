@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
+
+DIRECTORY_FILE = "DICOMDIR"
+"""The index of a medium (PS3.10 section 8.6); it is not believed, the files beside it are read."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +38,39 @@ class Source:
 
 
 def of_file(path: Path, name: str, limits: Limits = LIMITS) -> Source:
-    """The file at `path`, opened anew at each reading; one that is replaced meanwhile is refused when it gets shorter."""
+    """The file at `path`, opened anew at each reading; one that has changed meanwhile is refused."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         return refused(name, Reason.UNREADABLE, f"Opening it failed: {error.strerror}.")
+    size, state = found.st_size, _state(found)
     if size > limits.file_bytes:
         return refused(name, Reason.TOO_LARGE, f"It has {size} bytes; at most {limits.file_bytes} are opened.")
 
     def head(length: int) -> bytes:
         buffer = bytearray(min(length, size))
-        _read_file(path, 0, memoryview(buffer))
+        _read_file(path, state, 0, memoryview(buffer))
         return bytes(buffer)
 
-    return Source(name, size, head, lambda offset, buffer: _read_file(path, offset, buffer), (str(path), ""))
+    return Source(name, size, head, lambda offset, buffer: _read_file(path, state, offset, buffer), (str(path), ""))
 
 
-def _read_file(path: Path, offset: int, buffer: memoryview) -> None:
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    """What differs once a file is written to or replaced: offsets of its old header would point into other bytes."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read_file(path: Path, state: tuple[int, int, int], offset: int, buffer: memoryview) -> None:
     try:
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe put in its place must not make us wait
         try:
+            if _state(os.fstat(number)) != state:
+                raise Untrusted(Reason.UNREADABLE, "It changed while it was read.")
             done = 0
             while done < len(buffer):
                 got = os.preadv(number, [buffer[done:]], offset + done)
                 if got == 0:
-                    raise Untrusted(
-                        Reason.TRUNCATED, f"It ends at byte {offset + done}, before byte {offset + len(buffer)}."
-                    )
+                    raise Untrusted(Reason.TRUNCATED, f"It ends at byte {offset + done} of {offset + len(buffer)}.")
                 done += got
         finally:
             os.close(number)
@@ -95,11 +105,13 @@ def refused(name: str, reason: Reason, detail: str) -> Source:
 
 
 def walk(root: Path, limits: Limits = LIMITS) -> Iterator[Source]:
-    """All files below `root` (or `root` itself, a file) in the order of their names, archives opened.
+    """All files below `root` in the order of their names, archives opened; `root` may be a file, of a DICOMDIR its folder.
 
     A link that leads out of the root is named and refused; one within it would show a file twice and is passed over, as
     are devices, pipes and sockets. What cannot be listed is refused by name. Nothing is ever unpacked onto the disk.
     """
+    if root.is_file() and root.name == DIRECTORY_FILE:
+        root = root.parent
     if root.is_file():
         yield from _file(root, root.name, limits)
         return
@@ -115,10 +127,18 @@ def walk(root: Path, limits: Limits = LIMITS) -> Iterator[Source]:
 
 def reopen(place: tuple[str, str], name: str, limits: Limits = LIMITS) -> Source:
     """The source that `walk` gave with this `place`."""
-    for source in _file(Path(place[0]), name.partition("!")[0], limits):
-        if source.place == place:
-            return source
-    return refused(name, Reason.UNREADABLE, "It is gone.")
+    path = Path(place[0])
+    if place[1]:
+        found = _members(path, name.partition("!")[0], path.stat().st_mtime_ns if path.exists() else 0, limits).get(place)
+    else:
+        found = next((source for source in _file(path, name, limits) if source.place == place), None)
+    return found or refused(name, Reason.UNREADABLE, "It is gone.")
+
+
+@lru_cache(maxsize=1)
+def _members(path: Path, name: str, changed: int, limits: Limits) -> dict[tuple[str, str] | None, Source]:
+    """Of the archive that was asked about last: its table of contents is read once and not for each member."""
+    return {source.place: source for source in _file(path, name, limits)}
 
 
 def _below(folder: Path, root: Path, prefix: str, depth: int) -> Iterator[tuple[Path | Source, str]]:

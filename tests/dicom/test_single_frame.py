@@ -94,8 +94,8 @@ def test_spacing_is_that_in_the_patient_before_that_at_the_detector(tmp_path: Pa
 @pytest.mark.parametrize(
     ("attributes", "complaint"),
     [
-        ({"NumberOfFrames": 3}, "3 frames"),
-        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "RGB"),
+        ({"NumberOfFrames": 3, "PixelData": bytes(96)}, "3 frames"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PixelData": bytes(96)}, "RGB"),
         ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels"),
         ({"Rows": 0}, "0 x 4 pixels"),
         ({"Rows": 40}, "cannot be decoded"),

@@ -49,7 +49,7 @@ def decode_frame(data: bytes, header: Header, out: NDArray[np.generic]) -> bool:
     if header.transfer_syntax in JPEG_LS:
         _into(out, _decoded("jpegls", data))
         if header.signed:  # a JPEG-LS codestream knows no sign
-            clear_unused_bits(out, 8 * out.itemsize - stream.precision)
+            clear_unused_bits(out, 8 * out.itemsize - min(stream.precision, header.bits_stored))
         return ybr
     # Its components as they were encoded: what colour they are is decided here, not by the codec.
     space = "YCBCR" if stream.samples == 3 else "GRAYSCALE"

@@ -45,10 +45,17 @@ class Codestream:
             )
 
 
+def _refuse_cut_off(data: bytes) -> None:
+    """EOI of JPEG and JPEG-LS, EOC of JPEG 2000, then padding: libjpeg fills what is missing with grey, in silence."""
+    if b"\xff\xd9" not in data[-16:]:
+        raise Untrusted(Reason.TRUNCATED, "A compressed frame has no end marker (ffd9).")
+
+
 def of_jpeg(data: bytes) -> Codestream:
     """Of JPEG or JPEG-LS: the frame header, and what comes before it."""
     if data[:2] != b"\xff\xd8":
         raise Untrusted(Reason.DECODE_FAILED, f"A JPEG frame begins with {data[:2].hex()} and not with ffd8.")
+    _refuse_cut_off(data)
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise Untrusted(Reason.DECODE_FAILED, f"A JPEG frame has more than {MAX_SCANS} scans.")
     at, ybr = 2, None
@@ -79,6 +86,7 @@ def of_jpeg2000(data: bytes) -> tuple[Codestream, bytes]:
     begin = data.find(SIZE_MARKER)
     if begin < 0 or len(data) < begin + 45:
         raise Untrusted(Reason.DECODE_FAILED, "A JPEG 2000 frame has no image size marker.")
+    _refuse_cut_off(data)
     data = data[begin:] if begin else data
     width, height, left, top, tile_width, tile_height = struct.unpack_from(">6I", data, 8)
     (samples,) = struct.unpack_from(">H", data, 40)

@@ -47,6 +47,10 @@ UNREAD = {
 """Transfer syntaxes of the standard (PS3.6 annex A) that nothing here decodes."""
 
 
+FREE_BYTES = 4096
+"""Of headers and tables that a frame may have whatever it shows."""
+
+
 def backend_for(syntax: str) -> Backend:
     """The first back end that is installed; Untrusted, naming what to install, where none is."""
     able = [backend for backend in BACKENDS if syntax in backend.SYNTAXES]
@@ -70,8 +74,10 @@ def decode(instance: Instance, out: NDArray[np.generic], workers: int = 1) -> No
     frames = frames_of(data, header.frames, instance.attributes)
 
     def one(number: int) -> None:
-        parts = [data[begin:end] for begin, end in frames[number]]
-        if backend.decode_frame(b"".join(parts), header, out[number]):
+        frame = b"".join([data[begin:end] for begin, end in frames[number]])
+        is_ybr = backend.decode_frame(frame, header, out[number])
+        _refuse_nothing(out[number], len(frame))
+        if is_ybr:
             to_rgb(out[number])
 
     if workers == 1 or header.frames == 1:
@@ -81,3 +87,10 @@ def decode(instance: Instance, out: NDArray[np.generic], workers: int = 1) -> No
     with ThreadPoolExecutor(min(workers, header.frames)) as pool:
         for done in [pool.submit(one, number) for number in range(header.frames)]:
             done.result()
+
+
+def _refuse_nothing(frame: NDArray[np.generic], length: int) -> None:
+    """A decoder that fails in silence leaves zeros; a true frame of zeros has a bit a sample at most, whatever the codec."""
+    suspicious = length > FREE_BYTES + frame.size * frame.itemsize // 6
+    if suspicious and not frame[len(frame) // 2].any() and not frame.any():
+        raise Untrusted(Reason.DECODE_FAILED, f"A frame of {length} compressed bytes decodes to nothing but zeros.")
