@@ -20,8 +20,6 @@ CHUNK = 8
 MOST_BLOCKS = 2**20
 """Beyond this many tiles a block takes several (grid-stride)."""
 SOURCES = ("resample", "augment")
-OPTIONS = ("--std=c++14",)
-"""Of the compiler. No fast-math: it would round divisions, roots and powers otherwise than the bounds say."""
 SIGMOID, CONSTANT_EDGE = 1, 2
 STRAIGHT = 1e-9
 """Voxels: a slope of the slices whose whole effect is smaller counts as none."""

@@ -16,8 +16,10 @@ scales = st.sampled_from([1.0, 0.5, 2.0]) | st.floats(0.2, 3)
 shifts = st.sampled_from([0.0, 0.5]) | st.floats(-2, 2)
 
 
-def matrix_of(kind: str, rng: np.random.Generator, size, shape, scale, shift) -> np.ndarray:
-    """A grid of one kind about the volume's centre, off it by `shift`."""
+@st.composite
+def grids_of(draw, rng: np.random.Generator, size, shape, kinds) -> np.ndarray:
+    """A to_voxel of one of the kinds, about the volume's centre or up to two voxels off it."""
+    kind, scale, shift = draw(st.sampled_from(kinds)), [draw(scales) for _ in "dhw"], [draw(shifts) for _ in "dhw"]
     axes = np.diag(np.array(scale) * rng.choice([-1, 1], 3))
     if kind == "rows":
         axes[1, 0], axes[0, 1] = rng.uniform(-0.6, 0.6), rng.choice([0, 0.1])
@@ -47,10 +49,7 @@ def resamples(draw, kinds=KINDS, stored=NATIVE, results=("float32", "float16")):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, size, shape = draw(st.integers(1, 2)), draw(sizes), draw(sizes)
     kind = draw(st.sampled_from(stored))
-    grids = [
-        matrix_of(draw(st.sampled_from(kinds)), rng, size, shape, [draw(scales) for _ in "dhw"], [draw(shifts) for _ in "dhw"])
-        for _ in range(n)
-    ]
+    grids = [draw(grids_of(rng, size, shape, kinds)) for _ in range(n)]
     low = 0 if kind == "uint16" else -2000
     return {
         "voxels": voxels_of(kind, rng, (n, *size)),
@@ -72,10 +71,7 @@ def augmentations(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n, channels, size = draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(sizes)
     images = rng.uniform(0, 1, (n, channels, *size)).astype(np.float32)
-    grids = [
-        matrix_of(draw(st.sampled_from(KINDS)), rng, size, size, [draw(scales) for _ in "dhw"], [draw(shifts) for _ in "dhw"])
-        for _ in range(n)
-    ]
+    grids = [draw(grids_of(rng, size, size, KINDS)) for _ in range(n)]
     tones = {
         "gamma": draw(st.sampled_from([np.ones(n), rng.uniform(0.7, 1.5, n)])),
         "contrast": rng.uniform(0.7, 1.3, n),

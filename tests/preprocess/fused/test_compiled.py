@@ -56,7 +56,11 @@ def test_out_is_written_in_place_whatever_its_strides():
         "shape": (3, 4, 5),
         "window": None,
     }
-    for out in (np.zeros((3, 4, 5), np.float32), np.zeros((5, 4, 3), np.float32).T, np.zeros((3, 4, 10), np.float32)[..., ::2]):
+    for out in (
+        np.zeros((3, 4, 5), np.float32),
+        np.zeros((5, 4, 3), np.float32).T,
+        np.zeros((3, 4, 10), np.float32)[..., ::2],
+    ):
         assert compiled.resample(**case, out=out) is out
         assert (out == case["voxels"]).all()
     turned = {**case, "voxels": np.asfortranarray(case["voxels"])}
