@@ -22,7 +22,7 @@ BAD = [
     ({"intercept": np.array([0, np.nan, 0])}, "intercept"),
     ({"to_voxel": np.eye(4)}, r"\(3, 4\)"),
     ({"to_voxel": np.full((3, 4), np.nan)}, "finite"),
-    ({"to_voxel": np.eye(4)[:3] * 2.0**30}, "reaches voxel"),
+    ({"to_voxel": np.eye(4)[:3] * 2.0**29}, "reaches voxel"),
     ({"shape": (0, 4, 5)}, "output shape"),
     ({"shape": (1, 2**20, 2**20)}, "output shape"),
     ({"fill": np.inf}, "fill"),

@@ -67,6 +67,17 @@ def test_out_is_written_in_place_whatever_its_strides():
     assert (compiled.resample(**turned) == case["voxels"]).all()
 
 
+@pytest.mark.parametrize("tilt", [(0, 0), (1, 0), (1, 2)])
+def test_a_volume_of_more_than_two_billion_voxels_is_read_at_its_end(tilt):
+    """64-bit indices; most of the volume is never touched, so it takes no memory."""
+    voxels, ones = np.zeros((2050, 1024, 1024), np.uint8), np.ones(2050)
+    voxels[-1, -1, -32:] = np.arange(32)
+    matrix = np.array([[1, 0, 0, 2049], [0, 1, 0, 1023], [0, 0, 1, 992.0]])
+    matrix[tilt] += 0 if tilt == (0, 0) else 0.01
+    got = compiled.resample(voxels, ones, 0 * ones, matrix, (1, 1, 32), window=None)
+    assert (got[0, 0] == np.arange(32)).all()
+
+
 def test_which_grid_takes_which_path():
     shape, eye = (10, 10, 10), np.eye(4)[:3]
     assert path_of(eye, shape) == "stack"

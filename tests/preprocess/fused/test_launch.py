@@ -136,6 +136,18 @@ def test_a_far_coordinate_is_as_exact_as_a_near_one(libraries):
     assert got == pytest.approx(np.tile([1000 / 3, 2000 / 3], 32), abs=1e-3)
 
 
+def test_a_volume_of_more_than_two_billion_voxels_is_read_at_its_end(libraries):
+    """64-bit indices; most of the volume is never touched, so it takes no memory."""
+    voxels = np.zeros((2050, 1024, 1024), np.uint8)
+    voxels[-1, -1, -32:] = np.arange(32)
+    for tilt in (0.0, 1e-3):
+        matrix = np.array([[1, tilt, 0, 2049], [0, 1, 0, 1023], [0, 0, 1, 992.0]])
+        ones = np.ones(len(voxels))
+        request = arguments.checked(voxels, ones, 0 * ones, matrix, (1, 1, 32), None, None, 0.0, "border", np.float32)
+        assert launch.resample(request).entry.startswith("oblique" if tilt else "parallel")
+        assert (resampled(libraries["resample"], request)[0, 0, 0] == np.arange(32)).all()
+
+
 SANITISED = """
 import ctypes, sys
 import numpy as np
