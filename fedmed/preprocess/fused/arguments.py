@@ -113,7 +113,7 @@ def _stored(voxels: Any) -> Any:
         raise ValueError(f"got slices of {voxels.shape[2]} x {voxels.shape[3]}; they may have 2^29 voxels at most")
     name = voxels.dtype.name
     if name in NATIVE:
-        return voxels
+        return voxels if voxels.dtype.isnative else voxels.astype(name)  # big-endian DICOM
     if name not in CONVERTED:
         raise ValueError(f"got voxels of {name}; allowed: {', '.join((*NATIVE, *CONVERTED))}")
     return voxels.astype(CONVERTED[name])
@@ -123,7 +123,7 @@ def _per_slice(values: NDArray[np.generic], n: int, depth: int, name: str) -> ND
     array = np.asarray(values, dtype=np.float32)
     if array.shape not in ((depth,), (n, depth)) or not np.isfinite(array).all():
         raise ValueError(f"got a {name} of shape {array.shape}; it must be ({depth},) or ({n}, {depth}), and finite")
-    return np.ascontiguousarray(np.broadcast_to(array, (n, depth)))
+    return np.array(np.broadcast_to(array, (n, depth)))
 
 
 def checked_matrices(to_voxel: NDArray[np.generic], n: int, shape: Shape) -> NDArray[np.float64]:
@@ -136,4 +136,4 @@ def checked_matrices(to_voxel: NDArray[np.generic], n: int, shape: Shape) -> NDA
     reach = np.abs(matrices) @ np.array([*shape, 1.0])
     if (reach > FARTHEST).any():
         raise ValueError(f"got a matrix that reaches voxel {reach.max():.3g}; 2^29 at most")
-    return np.ascontiguousarray(np.broadcast_to(matrices, (n, 3, 4)))
+    return np.array(np.broadcast_to(matrices, (n, 3, 4)))

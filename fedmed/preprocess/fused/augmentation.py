@@ -145,9 +145,9 @@ def check_images(images: Any, values: tuple[float, float]) -> None:
 
 
 def check_labels(labels: Any) -> None:
-    """ValueError unless labels are whole numbers."""
-    if labels.dtype.kind not in LABELS:
-        raise ValueError(f"got labels of {labels.dtype}; they must be whole numbers")
+    """ValueError unless labels are whole numbers, in this machine's byte order."""
+    if labels.dtype.kind not in LABELS or not labels.dtype.isnative:
+        raise ValueError(f"got labels of {labels.dtype}; they must be whole numbers in this machine's byte order")
 
 
 def bound(images: NDArray[np.float32], parameters: AugmentParameters, values: tuple[float, float], fill: float) -> float:

@@ -119,4 +119,4 @@ def _integers(*values: int) -> tuple[np.int32, ...]:
 
 
 def _matrices(parameters: AugmentParameters, n: int) -> NDArray[np.float64]:
-    return np.ascontiguousarray(np.broadcast_to(parameters.to_voxel.astype(np.float64), (n, 3, 4)))
+    return np.array(np.broadcast_to(parameters.to_voxel, (n, 3, 4)), np.float64)

@@ -63,8 +63,26 @@ def test_out_is_written_in_place_whatever_its_strides():
     ):
         assert compiled.resample(**case, out=out) is out
         assert (out == case["voxels"]).all()
-    turned = {**case, "voxels": np.asfortranarray(case["voxels"])}
-    assert (compiled.resample(**turned) == case["voxels"]).all()
+
+
+def test_voxels_may_lie_in_a_files_bytes_in_either_order_at_any_address():
+    """Read-only, big-endian, unaligned, or with other strides."""
+    from fedmed.preprocess.fused import loops
+
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    rest = {"slope": np.ones(3), "intercept": np.zeros(3), "to_voxel": np.eye(4)[:3], "shape": (3, 4, 5), "window": None}
+    assert (compiled.resample(voxels, **rest) == voxels).all()
+    known = len(loops.stack.signatures)
+    for given_as in (
+        np.frombuffer(voxels.tobytes(), np.int16).reshape(voxels.shape),
+        np.frombuffer(b"\0" + voxels.tobytes(), np.int16, offset=1).reshape(voxels.shape),
+        voxels.astype(">i2"),
+        np.asfortranarray(voxels),
+        np.repeat(voxels, 2, axis=2)[..., ::2],
+    ):
+        assert (compiled.resample(given_as, **rest) == voxels).all()
+        assert (twin.resample(given_as, **rest) == voxels).all()
+    assert len(loops.stack.signatures) == known
 
 
 @pytest.mark.parametrize("tilt", [(0, 0), (1, 0), (1, 2)])
