@@ -22,7 +22,7 @@ from tests.preprocess.fused.cases import augmentations, resamples, worst
 pytest.importorskip("numba", reason="numba is not installed")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(resamples())
 def test_it_equals_the_definition(case):
     assert worst(compiled.resample(**case), twin.resample(**case)) <= bound(checked(**case))
@@ -34,7 +34,7 @@ def test_the_number_of_threads_changes_no_bit(case, threads):
     assert compiled.resample(**case, threads=threads).tobytes() == compiled.resample(**case).tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(augmentations(), st.sampled_from(["border", "constant"]))
 def test_augmentations_equal_the_definition(case, edge):
     images, parameters = case

@@ -76,7 +76,7 @@ def resampled(library, request, **options):
     return out
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(resamples())
 def test_resample_equals_the_definition(libraries, case):
     request = arguments.checked(**case)
@@ -105,7 +105,7 @@ def test_every_entry_is_reached(libraries):
     assert len(reached) == ENTRIES["resample"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(augmentations(), st.sampled_from(["border", "constant"]))
 def test_augmentations_equal_the_definition(libraries, case, edge):
     images, parameters = case
@@ -159,7 +159,7 @@ from tests.preprocess.fused.cases import augmentations, resamples
 
 resample, augment = (ctypes.CDLL(path) for path in sys.argv[1:])
 
-@settings(max_examples=60, deadline=None, database=None, phases=[Phase.generate])
+@settings(max_examples=30, deadline=None, database=None, phases=[Phase.generate])
 @given(resamples(), augmentations())
 def walk(case, batch):
     request = arguments.checked(**case)
