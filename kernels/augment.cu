@@ -62,7 +62,7 @@ __device__ __forceinline__ float in_slice(const float* slice, const Place& y, co
               y.share);
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)  // three blocks, 80 registers: at four it spills
     augment(const float* __restrict__ images, const double* __restrict__ to_voxel, const float* __restrict__ tones,
             const unsigned* __restrict__ keys, float* __restrict__ out, int n, int c, int d, int h, int w, float low,
             float width, float fill, int flags) {

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.preprocess.fused import launch
+
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("fedmed", "server", "clients", "edge_agents", "benchmarks", "tests")
 FACE = {
@@ -125,9 +127,12 @@ def test_a_wheel_puts_one_name_into_a_users_packages(unpacked):
     assert list(unpacked.rglob("LICENSE"))
 
 
-def test_a_wheel_carries_the_scenarios_and_the_roles(unpacked):
-    for kind in ("simulations", "server", "clients"):
-        ours = {path.relative_to(ROOT / kind) for path in (ROOT / kind).rglob("*") if path.suffix in (".py", ".yaml", ".md")}
+TRAVELS = (".py", ".yaml", ".md", ".cu", ".cuh")
+
+
+def test_a_wheel_carries_the_scenarios_the_roles_and_the_kernels(unpacked):
+    for kind in ("simulations", "server", "clients", "kernels"):
+        ours = {path.relative_to(ROOT / kind) for path in (ROOT / kind).rglob("*") if path.suffix in TRAVELS}
         assert ours
         assert ours == {
             path.relative_to(unpacked / "fedmed" / "shipped" / kind)
@@ -144,13 +149,15 @@ import fedmed
 from fedmed.config.catalogue import builtin_scenarios, shipped
 from fedmed.config.loading import load
 from fedmed.flower import apps
+from fedmed.preprocess.fused import launch
 from fedmed.simulate import engines
 for ref in (engines.SERVER, engines.CLIENT):
     apps.load(ref)
 print(json.dumps({
     "library": fedmed.__file__,
     "scenarios": {name: load(path).name for name, path in builtin_scenarios().items()},
-    "shipped": [str(shipped(kind)) for kind in ("simulations", "server", "clients")],
+    "shipped": [str(shipped(kind)) for kind in ("simulations", "server", "clients", "kernels")],
+    "kernels": launch.source_sha256(),
     "apps": [sys.modules[name].__file__ for name in ("server.app", "clients.app")],
 }))
 """
@@ -169,4 +176,5 @@ def test_an_installed_fedmed_needs_no_checkout(unpacked, tmp_path):
     found = json.loads(done.stdout)
     for place in (found["library"], *found["shipped"], *found["apps"]):
         assert Path(place).is_relative_to(unpacked), place
+    assert found["kernels"] == launch.source_sha256()
     assert found["scenarios"] == {path.stem: path.stem for path in (ROOT / "simulations").glob("*.yaml")}

@@ -20,8 +20,8 @@ CONVERTED = {"bool": "uint8", "int8": "int16", "int32": "float32", "uint32": "fl
 """Stored types that are converted first; 32 bits are rounded to float32's 24."""
 TIE = 1e-6
 """Voxels: a border or a tie this near counts as reached, so that no back end's rounding decides."""
-FARTHEST = 2.0**30
-"""No coordinate and no plane may be larger: indices inside a plane have 32 bits."""
+FARTHEST = 2.0**29
+"""No coordinate and no plane may be larger: the kernels count voxels in 32.32 fixed point, and a plane in 32 bits."""
 LARGEST: dict[str, float] = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 """Results beyond the largest finite number of their type become that number."""
 
@@ -110,10 +110,10 @@ def _stored(voxels: Any) -> Any:
     if voxels.ndim != 4 or 0 in voxels.shape:
         raise ValueError(f"got voxels of shape {voxels.shape}; they must be (D, H, W) or (N, D, H, W), none of them 0")
     if voxels.shape[2] * voxels.shape[3] > FARTHEST:
-        raise ValueError(f"got slices of {voxels.shape[2]} x {voxels.shape[3]}; they may have 2^30 voxels at most")
+        raise ValueError(f"got slices of {voxels.shape[2]} x {voxels.shape[3]}; they may have 2^29 voxels at most")
     name = voxels.dtype.name
     if name in NATIVE:
-        return voxels
+        return voxels if voxels.dtype.isnative else voxels.astype(name)  # big-endian DICOM
     if name not in CONVERTED:
         raise ValueError(f"got voxels of {name}; allowed: {', '.join((*NATIVE, *CONVERTED))}")
     return voxels.astype(CONVERTED[name])
@@ -123,17 +123,17 @@ def _per_slice(values: NDArray[np.generic], n: int, depth: int, name: str) -> ND
     array = np.asarray(values, dtype=np.float32)
     if array.shape not in ((depth,), (n, depth)) or not np.isfinite(array).all():
         raise ValueError(f"got a {name} of shape {array.shape}; it must be ({depth},) or ({n}, {depth}), and finite")
-    return np.ascontiguousarray(np.broadcast_to(array, (n, depth)))
+    return np.array(np.broadcast_to(array, (n, depth)))
 
 
 def checked_matrices(to_voxel: NDArray[np.generic], n: int, shape: Shape) -> NDArray[np.float64]:
     """`to_voxel` as `(n, 3, 4)`; ValueError where it, or a coordinate it gives, is beyond what can be computed."""
     if len(shape) != 3 or min(shape) < 1 or shape[1] * shape[2] > FARTHEST:
-        raise ValueError(f"got the output shape {shape}; it must be (oD, oH, oW), all above 0, with at most 2^30 a slice")
+        raise ValueError(f"got the output shape {shape}; it must be (oD, oH, oW), all above 0, with at most 2^29 a slice")
     matrices = np.asarray(to_voxel, dtype=np.float64)
     if matrices.shape not in ((3, 4), (n, 3, 4)) or not np.isfinite(matrices).all():
         raise ValueError(f"got matrices of shape {matrices.shape}; they must be (3, 4) or ({n}, 3, 4), and finite")
     reach = np.abs(matrices) @ np.array([*shape, 1.0])
     if (reach > FARTHEST).any():
-        raise ValueError(f"got a matrix that reaches voxel {reach.max():.3g}; 2^30 at most")
-    return np.ascontiguousarray(np.broadcast_to(matrices, (n, 3, 4)))
+        raise ValueError(f"got a matrix that reaches voxel {reach.max():.3g}; 2^29 at most")
+    return np.array(np.broadcast_to(matrices, (n, 3, 4)))

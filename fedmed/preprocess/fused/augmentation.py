@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.preprocess.fused.arguments import FARTHEST, Edge, Shape, checked_matrices
+from fedmed.preprocess.fused.arguments import Edge, Shape, checked_matrices
 
+NUMBERED = 2**32
+"""Voxels of a sample: the noise's counter has 32 bits for them."""
 LABELS = "biu"
 """Kinds of label: bool, int, unsigned."""
 
@@ -124,7 +126,7 @@ def as_volumes(batch: Any, parameters: AugmentParameters, edge: Edge) -> Any:
     checked_matrices(parameters.to_voxel, n, shape)
     if edge not in ("border", "constant"):
         raise ValueError(f"got the edge {edge!r}; allowed: border, constant")
-    if math.prod(volumes.shape[1:]) > 4 * FARTHEST:
+    if math.prod(volumes.shape[1:]) > NUMBERED:
         raise ValueError(f"got samples of shape {volumes.shape[1:]}; the noise numbers 2^32 voxels at most")
     tones = (parameters.gamma, parameters.contrast, parameters.brightness, parameters.noise)
     if any(len(tone) != n or not np.isfinite(tone).all() for tone in tones) or not (parameters.gamma > 0).all():
@@ -143,9 +145,9 @@ def check_images(images: Any, values: tuple[float, float]) -> None:
 
 
 def check_labels(labels: Any) -> None:
-    """ValueError unless labels are whole numbers."""
-    if labels.dtype.kind not in LABELS:
-        raise ValueError(f"got labels of {labels.dtype}; they must be whole numbers")
+    """ValueError unless labels are whole numbers, in this machine's byte order."""
+    if labels.dtype.kind not in LABELS or not labels.dtype.isnative:
+        raise ValueError(f"got labels of {labels.dtype}; they must be whole numbers in this machine's byte order")
 
 
 def bound(images: NDArray[np.float32], parameters: AugmentParameters, values: tuple[float, float], fill: float) -> float:

@@ -70,7 +70,7 @@ def resample(
     """
     _need_numba()
     request = checked(voxels, slope, intercept, to_voxel, shape, window, padding, fill, edge, dtype)
-    request = dataclasses.replace(request, voxels=np.ascontiguousarray(request.voxels))
+    request = dataclasses.replace(request, voxels=_readable(request.voxels))
     result = _target(request, out)
     bits = result.view(np.uint16) if request.dtype == np.float16 else result
     fold, parts = folded(request), -(-max(threads, 1) // len(result))
@@ -80,6 +80,25 @@ def resample(
             fill_outside(request, fold, n, volume)
     final: NDArray[Any] = delivered(result, request, out)
     return final
+
+
+class _Memory:
+    """An array's memory under another view."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+        address = array.__array_interface__["data"][0]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def _readable(array: NDArray[Any]) -> NDArray[Any]:
+    """`array` as the loops take it: C-contiguous and aligned, copied only if it must be.
+
+    Said to be writable though no loop writes into it: numba would compile all of them again for what is read-only, as
+    arrays over a file's bytes are.
+    """
+    fit = np.require(array, requirements=["C", "A"])
+    return fit if fit.flags.writeable else np.asarray(_Memory(fit))
 
 
 def _target(request: Request, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -119,18 +138,16 @@ def augment(
     from fedmed.preprocess.fused import loops
 
     check_images(images, values)
-    volumes = np.ascontiguousarray(as_volumes(images, parameters, edge))
+    volumes = _readable(as_volumes(images, parameters, edge))
     result, margin = np.empty_like(volumes), MARGIN if edge == "constant" else np.inf
     width = np.float32(values[1] - values[0])
     work: list[Job] = []
-    for n, matrix in enumerate(np.broadcast_to(parameters.to_voxel, (len(volumes), 3, 4))):
+    for n, matrix in enumerate(np.array(np.broadcast_to(parameters.to_voxel, (len(volumes), 3, 4)), np.float64)):
         tone = (parameters.gamma[n], parameters.contrast[n], parameters.brightness[n] * width, parameters.noise[n] * width)
         tones = (*(np.float32(number) for number in tone), np.float32(values[0]), width)
         key = int(parameters.key[n])
         words = (np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32))
-        job = functools.partial(
-            loops.augment, volumes[n], matrix.astype(np.float64), tones, words, margin, np.float32(fill), result[n]
-        )
+        job = functools.partial(loops.augment, volumes[n], matrix, tones, words, margin, np.float32(fill), result[n])
         work.append(job)
     _run(work, threads)
     return result.reshape(images.shape)
@@ -147,11 +164,11 @@ def augment_labels(
     from fedmed.preprocess.fused import loops
 
     check_labels(labels)
-    volumes = np.ascontiguousarray(as_volumes(labels, parameters, edge))
+    volumes = _readable(as_volumes(labels, parameters, edge))
     as_bits = np.dtype(f"u{labels.dtype.itemsize}")
     bits, result = volumes.view(as_bits), np.empty(volumes.shape, as_bits)
     outside, margin = np.array(fill, labels.dtype).view(as_bits)[()], MARGIN if edge == "constant" else np.inf
-    matrices = np.broadcast_to(parameters.to_voxel, (len(volumes), 3, 4)).astype(np.float64)
+    matrices = np.array(np.broadcast_to(parameters.to_voxel, (len(volumes), 3, 4)), np.float64)
     _run(
         [
             functools.partial(loops.move_labels, bits[n], matrices[n], margin, outside, result[n])

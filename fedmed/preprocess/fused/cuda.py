@@ -29,13 +29,18 @@ def why_not() -> str | None:
         import cupy
         from cupy.cuda.compiler import CompileException
     except ImportError as error:
-        return f"CuPy cannot be imported ({error}); install fedmed[gpu]"
+        return f"CuPy cannot be imported ({_line(error)}); install fedmed[gpu]"
     try:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             return "CuPy finds no GPU"
         return _probe()
     except (RuntimeError, OSError, ImportError, CompileException) as error:
-        return f"no kernel runs on a GPU here ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
+        return f"no kernel runs on a GPU here ({type(error).__name__}: {_line(error)})"
+
+
+def _line(error: Exception) -> str:
+    """An error's text as one line that is not too long: CuPy's and the compiler's fill screens."""
+    return " ".join(str(error).split())[:300]
 
 
 def _probe() -> str | None:
@@ -122,7 +127,8 @@ def run(call: launch.Launch, out: Any) -> None:
 def _module(name: str, device: int) -> Any:
     import cupy
 
-    return cupy.RawModule(code=launch.source(name), options=launch.OPTIONS)
+    # No fast-math: it would round divisions, roots and powers otherwise than the bounds say.
+    return cupy.RawModule(code=launch.source(name))
 
 
 def augment(

@@ -20,8 +20,6 @@ CHUNK = 8
 MOST_BLOCKS = 2**20
 """Beyond this many tiles a block takes several (grid-stride)."""
 SOURCES = ("resample", "augment")
-OPTIONS = ("--std=c++14",)
-"""Of the compiler. No fast-math: it would round divisions, roots and powers otherwise than the bounds say."""
 SIGMOID, CONSTANT_EDGE = 1, 2
 STRAIGHT = 1e-9
 """Voxels: a slope of the slices whose whole effect is smaller counts as none."""
@@ -121,4 +119,4 @@ def _integers(*values: int) -> tuple[np.int32, ...]:
 
 
 def _matrices(parameters: AugmentParameters, n: int) -> NDArray[np.float64]:
-    return np.ascontiguousarray(np.broadcast_to(parameters.to_voxel.astype(np.float64), (n, 3, 4)))
+    return np.array(np.broadcast_to(parameters.to_voxel, (n, 3, 4)), np.float64)

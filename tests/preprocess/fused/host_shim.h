@@ -17,17 +17,17 @@ inline unsigned short half_bits(float value) {
   return bits;
 }
 
-// Walks the unchanged __global__ entry over a grid of `blocks` and blocks of 32 x 8.
+// Walks the unchanged __global__ entry over a grid of `blocks` and blocks of 32 x 8, forwards or backwards.
 template <auto kernel> struct Walker;
 template <class... A, void (*kernel)(A...)> struct Walker<kernel> {
-  static void run(int blocks, A... arguments) {
+  static void run(int blocks, int backwards, A... arguments) {
     gridDim = {(unsigned)blocks, 1, 1};
-    for (unsigned b = 0; b < (unsigned)blocks; ++b)
-      for (unsigned y = 0; y < 8; ++y)
-        for (unsigned x = 0; x < 32; ++x) {
-          blockIdx = {b, 0, 0};
-          threadIdx = {x, y, 0};
-          kernel(arguments...);
-        }
+    const unsigned all = (unsigned)blocks * 256;
+    for (unsigned step = 0; step < all; ++step) {
+      const unsigned number = backwards ? all - 1 - step : step;
+      blockIdx = {number / 256, 0, 0};
+      threadIdx = {number % 32, number / 32 % 8, 0};
+      kernel(arguments...);
+    }
   }
 };

@@ -6,6 +6,7 @@ import ctypes
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +16,43 @@ from fedmed.config.catalogue import shipped
 from fedmed.preprocess.fused import launch
 
 HERE = Path(__file__).parent
+CHECKED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+"""Options under which a read or write outside an array, or an overflow, ends the process."""
 
 
 def entries(name: str) -> list[str]:
     """Names of the `__global__` functions of one source, after the preprocessor has spelled out the macros."""
     command = ["g++", "-E", "-P", "-D__CUDACC_RTC__", "-x", "c++", "-"]
     done = subprocess.run(command, input=launch.source(name), capture_output=True, text=True, check=True)
-    return re.findall(r"__launch_bounds__\(256\)\s+(\w+)\(", done.stdout)
+    return re.findall(r"__launch_bounds__\([\d, ]+\)\s+(\w+)\(", done.stdout)
 
 
-def library(name: str, folder: Path) -> ctypes.CDLL:
-    """One source as a shared library with a `walk_ENTRY` for each kernel; skips where there is no g++."""
+def need_compiler() -> None:
+    """Skip, by name, where there is no g++."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: the CUDA sources cannot be run on the host")
+
+
+def build(name: str, folder: Path, options: Sequence[str] = ()) -> Path:
+    """One source as a shared library with a `walk_ENTRY` for each kernel."""
     lines = [f'#include "{name}.cu"', 'extern "C" {']
     lines += [f"void* walk_{entry}() {{ return (void*)&Walker<&{entry}>::run; }}" for entry in entries(name)]
     driver, built = folder / f"{name}.cpp", folder / f"{name}.so"
     driver.write_text("\n".join([*lines, "}"]))
     include = [f"-I{shipped('kernels')}", f"-I{HERE}"]
-    command = ["g++", "-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", *include, str(driver), "-o", str(built)]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(str(built))
+    command = ["g++", "-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC", *options, *include]
+    subprocess.run([*command, str(driver), "-o", str(built)], check=True)
+    return built
 
 
-def run(library: ctypes.CDLL, call: launch.Launch, out: np.ndarray, blocks: int | None = None) -> None:
-    """Walk the kernel over its grid, or over fewer blocks, writing into `out`."""
+def run(
+    library: ctypes.CDLL, call: launch.Launch, out: np.ndarray, blocks: int | None = None, backwards: bool = False
+) -> None:
+    """Walk the kernel over its grid, or over fewer blocks, or from the last thread to the first, writing into `out`."""
     find = getattr(library, f"walk_{call.entry}")
     find.restype = ctypes.c_void_p
     arrays = [np.ascontiguousarray(array) for array in call.inputs]
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (*arrays, out)]
     scalars = [np.ctypeslib.as_ctypes_type(value.dtype)(value.item()) for value in call.scalars]
-    ctypes.CFUNCTYPE(None, ctypes.c_int, *map(type, pointers), *map(type, scalars))(find())(
-        call.blocks if blocks is None else blocks, *pointers, *scalars
-    )
+    walk = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, *map(type, pointers), *map(type, scalars))(find())
+    walk(call.blocks if blocks is None else blocks, int(backwards), *pointers, *scalars)
