@@ -68,7 +68,12 @@ def _with_names(dataset: Dataset) -> Dataset:
     ]
     if not missing:
         return dataset
-    whole = dataset.copy()
+    whole = Dataset()
+    whole.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    whole.file_meta = dataset.file_meta
+    for tag in list(dataset.keys()):
+        if not tag.is_private:
+            whole[tag] = dataset.get_item(tag)
     for tag, keyword in missing:
         whole.add_new(tag, "UI", str(dataset.file_meta[keyword].value))
     return whole

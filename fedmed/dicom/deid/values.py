@@ -35,9 +35,9 @@ WIDTH = {
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 # What a value may be made of, padding left off; a text in a number's place is no number, whoever it names.
 GRAMMAR = {
-    "DS": re.compile(rf"(?: *{_NUMBER} *)?(?:\\ *(?:{_NUMBER})? *)*"),
-    "IS": re.compile(r"(?: *[+-]?\d{1,12} *)?(?:\\ *(?:[+-]?\d{1,12})? *)*"),
-    "AS": re.compile(r"\d{3}[DWMY]|"),
+    "DS": re.compile(rf"(?: *{_NUMBER} *)?(?:\\ *(?:{_NUMBER})? *)*", re.ASCII),
+    "IS": re.compile(r"(?: *[+-]?\d{1,12} *)?(?:\\ *(?:[+-]?\d{1,12})? *)*", re.ASCII),
+    "AS": re.compile(r"\d{3}[DWMY]|", re.ASCII),
     "CS": re.compile(r"[A-Za-z0-9 _./+*()&:%#\\-]*"),
     "UI": re.compile(r"[0-9.\\]*"),
 }
