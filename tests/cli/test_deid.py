@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from tests.dicom.deid.objects import small_ct, to_bytes
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 Said = Callable[..., tuple[int, str, str]]
 
 
@@ -41,7 +43,8 @@ def scans(tmp_path) -> Path:
         (folder / f"Jane_{number}.dcm").write_bytes(to_bytes(dataset))
     (folder / "screen.dcm").write_bytes(to_bytes(small_ct(ConversionType="WSD", SOPInstanceUID="1.2.4")))
     (folder / "A-99.txt").write_text("Jane Doe, MRN 0012345, has a nodule of 5 mm")
-    (tmp_path / "labels.csv").write_text("accession,label,comment\nA-99,1,Jane is well\nB-1,0,\n")
+    (tmp_path / "labels.csv").write_text("accession,label,comment,mask\nA-99,1,Jane is well,Jane.png\nB-1,0,,\n")
+    (tmp_path / "Jane.png").write_bytes(base64.b64decode(PIXEL))
     return folder
 
 
@@ -66,10 +69,12 @@ def test_a_folder_is_deidentified_verified_and_told(run, scans, tmp_path):
     [report] = (out / "reports").iterdir()
     assert report.stem == copies[0].AccessionNumber
     assert "Jane" not in report.read_text()
+    [mask] = (out / "masks").iterdir()
+    assert "Jane" not in mask.name
     with (out / "labels.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
-            ["accession", "label", "comment"],
-            [copies[0].AccessionNumber, "1", "[name] is well"],
+            ["accession", "label", "comment", "mask"],
+            [copies[0].AccessionNumber, "1", "[name] is well", f"masks/{mask.name}"],
         ]
     assert facts["labels"] == {"rows": 1, "unmatched": 1}
 

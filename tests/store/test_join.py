@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedmed.errors import DataError
-from fedmed.store.join import Joined, Names, join, write
+from fedmed.store.join import Cells, Joined, Names, join, write
 
 
 def names() -> Names:
@@ -30,10 +30,13 @@ def names() -> Names:
     return found
 
 
-def joined(tmp_path: Path, text: str, clean=lambda cell: cell.replace("Jane", "[name]")) -> Joined:
+CELLS = Cells(lambda cell: cell.replace("Jane", "[name]"), lambda cell: f"masks/{len(cell)}")
+
+
+def joined(tmp_path: Path, text: str) -> Joined:
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
-    return join(path, names(), clean)
+    return join(path, names(), CELLS)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +79,20 @@ def test_a_table_without_identifiers_is_refused(tmp_path, text):
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"study,label\n\xff\xfe\x00,1\n")
     with pytest.raises(DataError, match="UTF-8"):
-        join(tmp_path / "labels.csv", names(), str)
+        join(tmp_path / "labels.csv", names(), CELLS)
     with pytest.raises(DataError, match="cannot be read"):
-        join(tmp_path / "none.csv", names(), str)
+        join(tmp_path / "none.csv", names(), CELLS)
 
 
 def test_rows_of_another_length_are_left_out(tmp_path):
     assert joined(tmp_path, "study,label\n1.2.1\n1.2.1,1,2\n1.2.1,1\n\n").unmatched == 2
+
+
+def test_a_mask_is_copied_only_with_its_row(tmp_path):
+    found = joined(tmp_path, "study,mask\n1.2.1,Jane.png\n9.9,x.png\n1.2.2,\n")
+    assert found.rows == (("2.25.1", "masks/8"), ("2.25.2", ""))
+
+
+def test_a_mask_alone_joins_nothing(tmp_path):
+    with pytest.raises(DataError, match="one must be called"):
+        joined(tmp_path, "mask,label\na.png,1\n")

@@ -71,7 +71,9 @@ def check(original: Dataset, copy: Path, limits: Limits) -> Check:
     """Searches the copy's raw bytes for every name, identifier, date and UID of the original, in every usual encoding."""
     data = copy.read_bytes()
     again = pydicom.dcmread(copy)
-    needles = dict(_needles(original, limits.depth))
+    needles: dict[bytes, str] = {}
+    for needle, kind in _needles(original, limits.depth):
+        needles.setdefault(needle, kind)
     leaks = Counter[str]()
     bounds = _bounds(again, data)
     lowered = data.lower()
@@ -198,5 +200,5 @@ def _compare(original: Dataset, again: Dataset, depth: int, gone: Counter[str]) 
 
 
 def _has_value(dataset: Dataset, tag: int) -> bool:
-    item = dataset.get_item(tag)
+    item = dataset.get_item(tag, keep_deferred=True)
     return bool(item.value)

@@ -210,9 +210,9 @@ class Walk:
         return protocol_word(value) or not self._known.occurs(value)
 
     def _stays(self, source: Dataset, tag: BaseTag, vr: str) -> Element | None:
-        item: Element = source.get_item(tag)
+        item: Element = source.get_item(tag, keep_deferred=True)
         as_is = isinstance(item, RawDataElement) and (item.is_implicit_VR, item.is_little_endian) == self._encoding
-        if not as_is or item.VR == "UN":
+        if not as_is or item.VR == "UN" or item.value is None:
             # Written otherwise than the transfer syntax says, or made in memory: it must be encoded anew.
             decoded = settled(source, tag)
             if decoded is None:
