@@ -16,10 +16,11 @@ from fedmed.cli.tally import Tally, lines, summary
 from fedmed.dicom.deid import folder as deid
 from fedmed.dicom.deid.actions import Policy
 from fedmed.dicom.deid.free_text import clean
+from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.reports import merged_known
 from fedmed.errors import DataError
 from fedmed.privacy import keys
-from fedmed.store import filling, join
+from fedmed.store import filling, join, masks
 
 LABELS = "labels.csv"
 DEFAULT_KEY = Path("~/.config/fedmed/site.key")
@@ -60,17 +61,21 @@ def run(options: Options) -> None:
     tally.clean_texts(options.out, pseudonyms)
     facts = summary(tally, options.verify)
     if options.labels:
-        facts["labels"] = _labels(options.labels, options.out / LABELS, tally)
+        facts["labels"] = _labels(options.labels, options.out, tally, pseudonyms)
     _tell(facts, options)
     if options.verify and tally.leaks:
         places = ", ".join(f"{place} {n}" for place, n in sorted(tally.leaks.items()))
         raise SomethingLeft(f"something is left in {len(tally.leaking)} copies ({places}); do not give them away")
 
 
-def _labels(table: Path, target: Path, tally: Tally) -> dict[str, int]:
+def _labels(table: Path, out: Path, tally: Tally, pseudonyms: Pseudonyms) -> dict[str, int]:
     known = merged_known(tally.people)
-    joined = join.join(table, tally.names, lambda cell: clean(cell, known).text)
-    join.write(joined, target)
+    cells = join.Cells(
+        clean=lambda cell: clean(cell, known).text,
+        mask=lambda cell: masks.copy_mask(table.parent, cell, out, pseudonyms.identifier("mask", cell)),
+    )
+    joined = join.join(table, tally.names, cells)
+    join.write(joined, out / LABELS)
     return {"rows": len(joined.rows), "unmatched": joined.unmatched}
 
 

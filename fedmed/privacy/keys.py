@@ -69,21 +69,17 @@ def read(path: Path) -> SiteKey:
     that does not hold a key of fedmed.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise KeyRefused(
             f"{path}: no key can be read there ({error.strerror}); `fedmed data key {path}` makes one"
         ) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         # Of the opened file, not of the path: that may be another file by now.
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise KeyRefused(f"{path}: is no file")
-        if found.st_mode & 0o077:
-            raise KeyRefused(
-                f"{path}: others can read or change it (mode {found.st_mode & 0o777:03o}); say `chmod 600 {path}`"
-            )
-        text = file.read(_MAX_FILE).decode("ascii", "replace").strip()
+        _refuse_open_file(path, os.fstat(handle).st_mode)
+        text = os.read(handle, _MAX_FILE).decode("ascii", "replace").strip()
+    finally:
+        os.close(handle)
     try:
         secret = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except (ValueError, binascii.Error):
@@ -91,3 +87,10 @@ def read(path: Path) -> SiteKey:
     if not text.startswith(_PREFIX) or len(secret) != BYTES:
         raise KeyRefused(f"{path}: holds no key of fedmed; one begins with {_PREFIX!r} and has {BYTES} bytes in base64")
     return SiteKey(secret)
+
+
+def _refuse_open_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise KeyRefused(f"{path}: is no file")
+    if mode & 0o077:
+        raise KeyRefused(f"{path}: others can read or change it (mode {mode & 0o777:03o}); say `chmod 600 {path}`")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
-_DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")  # with dots: ACR-NEMA, still to be read
-_TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?$")
+_DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)  # with dots: ACR-NEMA, still to be read
+_TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
 _DATETIME = re.compile(
-    r"(\d{8})((?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?([+-](?:0\d|1[0-4])[0-5]\d)?$"
+    r"(\d{8})((?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?([+-](?:0\d|1[0-4])[0-5]\d)?", re.ASCII
 )
-_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d$")
+_OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d", re.ASCII)
 
 
 def shifted_date(text: str, days: int) -> str | None:
     """A DA value `days` later; None where it is no date, or no day of the calendar any more."""
-    matched = _DATE.match(text.strip(" \0"))
+    matched = _DATE.fullmatch(text.strip(" \0"))
     if not matched:
         return None
     try:
@@ -27,7 +27,7 @@ def shifted_date(text: str, days: int) -> str | None:
 
 def shifted_datetime(text: str, days: int) -> str | None:
     """A DT value `days` later, its time and offset from UTC as they were; None where it names no whole day."""
-    matched = _DATETIME.match(text.strip(" \0"))
+    matched = _DATETIME.fullmatch(text.strip(" \0"))
     moved = shifted_date(matched[1], days) if matched else None
     return None if matched is None or moved is None else moved + (matched[2] or "") + (matched[3] or "")
 
@@ -35,7 +35,7 @@ def shifted_datetime(text: str, days: int) -> str | None:
 def valid_time(text: str) -> str | None:
     """A TM value as it is; None where it is no time. Times stay: the option modifies dates (PS3.15 E.3.6)."""
     stripped = text.strip(" \0")
-    return stripped if _TIME.match(stripped) else None
+    return stripped if _TIME.fullmatch(stripped) else None
 
 
 def shifted(vr: str, text: str, days: int) -> str | None:
@@ -52,4 +52,4 @@ def _shifted_one(vr: str, text: str, days: int) -> str | None:
 
 def valid_offset(text: str) -> bool:
     """An offset from UTC: `+0100`."""
-    return bool(_OFFSET.match(text.strip(" \0")))
+    return bool(_OFFSET.fullmatch(text.strip(" \0")))

@@ -84,7 +84,7 @@ DATES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "date",
         _p(
-            r"(?<!\d)(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+            r"(?<!\d)(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
             r"(?:[T ]?(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?(?!\d)"
         ),
     ),
@@ -147,7 +147,7 @@ PERSONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("name", _p(rf"\b{_ROLES}\s{{0,4}}[:：]\s{{0,4}}(?P<gone>{_PERSON})")),
     ("name", _p(rf"\b{_SIGNED}\s{{0,4}}[:：]?\s{{0,4}}(?P<gone>{_PERSON})")),
     ("name", _p(rf"(?P<gone>{_PERSON}),?\s+(?:MD|M\.D\.|DO|FRCR|FRCS|MBBS|RN)\b")),
-    ("name", _p(rf"(?P<gone>(?:{SURNAMES}){_HAN}{{0,2}})\s?(?:{_CN_TITLE})")),
+    ("name", _p(rf"(?<!主)(?P<gone>(?:{SURNAMES}){_HAN}{{0,2}})\s?(?:{_CN_TITLE})")),
     ("name", _p(rf"(?:{_CN_LABEL})\s{{0,4}}[:：]\s{{0,4}}(?P<gone>{_HAN}{{2,4}}(?:·{_HAN}{{1,6}})?)")),
     ("name", _p(r"(?<!\w)(?P<gone>[A-Z][A-Za-z'’-]+\^[A-Za-z'’-]*(?:\^[A-Za-z'’.-]*)*)")),
 )

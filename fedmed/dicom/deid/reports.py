@@ -15,7 +15,7 @@ from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.errors import DataError
 
-_HAN = re.compile(r"[\u4e00-\u9fff]")
+_HIGH = re.compile(rb"[\x80-\xff]+")
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ def clean_report(path: Path, out: Path, known: Known, names: Mapping[str, str], 
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8, in GB 18030 where that gives mostly Chinese letters, else in Latin-1, where every byte is a letter."""
+    """Text in UTF-8, in GB 18030 where most bytes above 127 come in pairs, else in Latin-1, where every byte is a letter."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    text = data.decode("gb18030", "replace")
-    foreign = [character for character in text if not character.isascii()]
-    return text if foreign and 2 * len(_HAN.findall(text)) > len(foreign) else data.decode("latin-1")
+    # Of a Chinese letter both bytes are above 127; an accented one stands between plain ones.
+    runs = [len(run) for run in _HIGH.findall(data)]
+    paired = sum(length for length in runs if length % 2 == 0)
+    return data.decode("gb18030" if 2 * paired > sum(runs) else "latin-1", "replace")
 
 
 def merged_known(people: list[Known]) -> Known:

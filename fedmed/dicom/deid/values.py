@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+import zlib
 from copy import deepcopy
 from math import inf
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, repeater_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
+from pydicom.valuerep import VR
 
 from fedmed.dicom.faults import UNREADABLE
 
+# What pydicom raises for a value, besides, that is not as the standard says.
+UNPARSED = (*UNREADABLE, BytesLengthException, zlib.error)
+
+REPRESENTATIONS = frozenset(one.value for one in VR)
 # Bytes of one value of each binary value representation (PS3.5 table 6.2-1).
 WIDTH = {
     "US": 2,
@@ -32,12 +39,14 @@ WIDTH = {
     "SV": 8,
     "UV": 8,
 }
+# Bytes of the longest text that is looked at, several times what PS3.5 allows: what is longer has swallowed other elements.
+LONGEST = {"CS": 2048, "SH": 2048, "LO": 4096, "PN": 4096, "ST": 16_384, "LT": 65_536, "UT": 2**20, "UC": 2**20}
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 # What a value may be made of, padding left off; a text in a number's place is no number, whoever it names.
 GRAMMAR = {
-    "DS": re.compile(rf"(?: *{_NUMBER} *)?(?:\\ *(?:{_NUMBER})? *)*"),
-    "IS": re.compile(r"(?: *[+-]?\d{1,12} *)?(?:\\ *(?:[+-]?\d{1,12})? *)*"),
-    "AS": re.compile(r"\d{3}[DWMY]|"),
+    "DS": re.compile(rf"(?: *{_NUMBER} *)?(?:\\ *(?:{_NUMBER})? *)*", re.ASCII),
+    "IS": re.compile(r"(?: *[+-]?\d{1,12} *)?(?:\\ *(?:[+-]?\d{1,12})? *)*", re.ASCII),
+    "AS": re.compile(r"\d{3}[DWMY]|", re.ASCII),
     "CS": re.compile(r"[A-Za-z0-9 _./+*()&:%#\\-]*"),
     "UI": re.compile(r"[0-9.\\]*"),
 }
@@ -50,7 +59,7 @@ def known_tag(tag: int) -> bool:
 
 def vr_of(dataset: Dataset, tag: BaseTag) -> str:
     """The value representation that the file declares, or PS3.6's where it declares none or UN."""
-    declared = dataset.get_item(tag).VR
+    declared = dataset.get_item(tag, keep_deferred=True).VR
     if (declared is None or declared == "UN") and known_tag(tag):
         return str(dictionary_VR(tag))
     return str(declared or "UN")
@@ -58,9 +67,11 @@ def vr_of(dataset: Dataset, tag: BaseTag) -> str:
 
 def text_of(dataset: Dataset, tag: int) -> str | None:
     """The value as text, several values between backslashes; None for what cannot be decoded or is no text."""
-    item = dataset.get_item(tag)
-    if isinstance(item, RawDataElement) and vr_of(dataset, item.tag).split(" ")[0] not in WIDTH:
+    item = dataset.get_item(tag, keep_deferred=True)
+    if isinstance(item, RawDataElement) and (vr := vr_of(dataset, item.tag).split(" ")[0]) not in WIDTH:
         value = item.value or b""
+        if len(value) > LONGEST.get(vr, len(value)):
+            return None
         if value.isascii() and b"\x1b" not in value:
             return value.decode("ascii").rstrip(" \0")
     element = element_of(dataset, tag)
@@ -77,7 +88,7 @@ def element_of(dataset: Dataset, tag: int) -> DataElement | None:
     try:
         element: DataElement = dataset[tag]
         return element if element.VR != "SQ" or element.value is not None else None
-    except UNREADABLE:
+    except UNPARSED:
         return None
 
 
@@ -86,7 +97,7 @@ def items_of(dataset: Dataset, tag: int) -> list[Dataset] | None:
     element = element_of(dataset, tag)
     try:
         return list(element.value) if element is not None and element.VR == "SQ" else None
-    except UNREADABLE:
+    except UNPARSED:
         return None
 
 
@@ -97,14 +108,14 @@ def settled(dataset: Dataset, tag: int) -> DataElement | None:
         return element
     try:
         return correct_ambiguous_vr_element(deepcopy(element), dataset, dataset.original_encoding[1] is not False)
-    except UNREADABLE:
+    except UNPARSED:
         return None
 
 
 def sound(dataset: Dataset, tag: BaseTag, vr: str) -> bool:
     """Whether a value that is to stay is written as its value representation, and PS3.6's for the attribute, demand."""
-    item = dataset.get_item(tag)
-    if isinstance(item, RawDataElement) and item.VR is None and not item.is_implicit_VR:
+    item = dataset.get_item(tag, keep_deferred=True)
+    if isinstance(item, RawDataElement) and not item.is_implicit_VR and item.VR not in REPRESENTATIONS:
         return False  # two bytes that name no value representation: everything behind may have slipped into this value
     width = WIDTH.get(vr.split(" ")[0])
     if width is not None:

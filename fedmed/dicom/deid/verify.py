@@ -1,4 +1,8 @@
-"""Looks for what identified the original in the bytes of its copy, without trusting the code that made the copy."""
+"""Looks for what identified the original in the bytes of its copy, whatever the code that made the copy thinks of it.
+
+Which values are looked for is told by the same table and the same list of known people as de-identification uses: a name
+that neither knows, in a text that was thought harmless, is not found.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,12 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.uid import UID_dictionary
 
+from fedmed.dicom.deid.actions import TEXTS
 from fedmed.dicom.deid.known import MIN_PART
 from fedmed.dicom.deid.subject import known_of
 from fedmed.dicom.deid.table import row_of
 from fedmed.dicom.deid.values import items_of, known_tag, text_of, vr_of
-from fedmed.dicom.deid.vocabulary import protocol_word
+from fedmed.dicom.deid.vocabulary import known_word, protocol_word
 from fedmed.dicom.limits import Limits
 
 ENCODINGS = (
@@ -36,6 +41,7 @@ IN_PIXELS = 6
 """Bytes of the shortest value that is looked for among pixels; shorter ones are found in noise."""
 SHORT_NUMBER = 6
 """Digits of the shortest number that is looked for; shorter ones are in every header."""
+_PIECES = re.compile(r"[^\W_]+")
 _DAY = re.compile(r"\d{8}")
 _WORD = re.compile(rb"[0-9a-z]")
 # What an image is drawn, measured and compared by: gone or changed, the copy is of no use.
@@ -65,7 +71,9 @@ def check(original: Dataset, copy: Path, limits: Limits) -> Check:
     """Searches the copy's raw bytes for every name, identifier, date and UID of the original, in every usual encoding."""
     data = copy.read_bytes()
     again = pydicom.dcmread(copy)
-    needles = dict(_needles(original, limits.depth))
+    needles: dict[bytes, str] = {}
+    for needle, kind in _needles(original, limits.depth):
+        needles.setdefault(needle, kind)
     leaks = Counter[str]()
     bounds = _bounds(again, data)
     lowered = data.lower()
@@ -96,6 +104,9 @@ def _needles(original: Dataset, depth: int) -> Iterator[tuple[bytes, str]]:
             whole = name.encode(encoding, "ignore").lower()
             if len(whole) >= SHORT_NUMBER and not protocol_word(name):
                 yield whole, "name or identifier"
+    for text in _removed_texts(original, depth):
+        for encoding in ENCODINGS:
+            yield text.encode(encoding, "ignore").lower(), "attribute"
     for vr, text in _dates_and_uids(original, depth):
         for value in text.split("\\"):
             value = value.strip(" \0")
@@ -114,6 +125,24 @@ def _dates_and_uids(dataset: Dataset, depth: int) -> Iterator[tuple[str, str]]:
                 yield from _dates_and_uids(item, depth - 1)
         elif vr in ("DA", "DT", "UI") and "ClassUID" not in keyword_for_tag(tag):
             yield vr, text_of(dataset, tag) or ""
+
+
+def _removed_texts(dataset: Dataset, depth: int) -> Iterator[str]:
+    """Values that the profile lets nobody keep, such as a department's or a protocol committee's name, at every depth."""
+    for tag in list(dataset.keys()):
+        row, vr = row_of(tag), vr_of(dataset, tag)
+        if vr == "SQ" and depth and not tag.is_private:
+            for item in items_of(dataset, tag) or ():
+                yield from _removed_texts(item, depth - 1)
+        elif (
+            row
+            and not tag.is_private
+            and not (row.descriptors or row.device or row.dates)
+            and vr in TEXTS | {"PN", "AE", "UR"}
+        ):
+            for value in (text_of(dataset, tag) or "").split("\\"):
+                if len(value.strip()) >= IN_PIXELS and not all(known_word(word) for word in _PIECES.findall(value)):
+                    yield value.strip()
 
 
 def _bounds(again: Dataset, data: bytes) -> tuple[int, int, int]:
@@ -171,5 +200,5 @@ def _compare(original: Dataset, again: Dataset, depth: int, gone: Counter[str]) 
 
 
 def _has_value(dataset: Dataset, tag: int) -> bool:
-    item = dataset.get_item(tag)
+    item = dataset.get_item(tag, keep_deferred=True)
     return bool(item.value)

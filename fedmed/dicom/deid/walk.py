@@ -28,7 +28,7 @@ from fedmed.dicom.reasons import Reason, Untrusted
 
 Element: TypeAlias = DataElement | RawDataElement
 
-CHARACTER_SET, TIMEZONE = 0x00080005, 0x00080201
+CHARACTER_SET, TIMEZONE, LENGTH_TO_END, FIRST_GROUP = 0x00080005, 0x00080201, 0x00080001, 0x0008
 # The table empties these (Z) and allows a value in their place, which a clinic's own label lists need.
 PSEUDONYMS = {0x00100020: PATIENT, 0x00100010: PATIENT, 0x00080050: ACCESSION, 0x00200010: STUDY}
 # UIDs of classes and encodings, by which an object is read; private ones are not in PS3.6's register.
@@ -91,6 +91,8 @@ class Walk:
     def _element(self, source: Dataset, tag: BaseTag, depth: int) -> Element | None:
         vr = vr_of(source, tag)
         row = row_of(tag)
+        if tag.group < FIRST_GROUP or tag.element == 0 or tag == LENGTH_TO_END:
+            row = None  # of messages, files and discs, and lengths that are no longer true
         action = action_of(row, vr, self._policy) if row else self._unlisted(tag, vr)
         if tag in PSEUDONYMS and action in (Action.EMPTY, Action.DUMMY):
             return self._pseudonym(source, tag, vr)
@@ -99,7 +101,13 @@ class Walk:
 
     def _unlisted(self, tag: BaseTag, vr: str) -> Action:
         """An attribute that the table does not name stays, unless nobody can know what it says."""
-        if tag.element == 0 or tag.group < 8 or tag.group >> 8 in (0x50, 0x60) or not known_tag(tag):
+        if (
+            tag.element == 0
+            or tag == LENGTH_TO_END
+            or tag.group < FIRST_GROUP
+            or tag.group >> 8 in (0x50, 0x60)
+            or not known_tag(tag)
+        ):
             self.findings.done["unknown"] += 1
             return Action.REMOVE
         if vr in ("PN", "AE", "UR", "UN") or (vr in ("OB", "OB or OW") and tag not in BINARY):
@@ -202,9 +210,9 @@ class Walk:
         return protocol_word(value) or not self._known.occurs(value)
 
     def _stays(self, source: Dataset, tag: BaseTag, vr: str) -> Element | None:
-        item: Element = source.get_item(tag)
+        item: Element = source.get_item(tag, keep_deferred=True)
         as_is = isinstance(item, RawDataElement) and (item.is_implicit_VR, item.is_little_endian) == self._encoding
-        if not as_is or item.VR == "UN":
+        if not as_is or item.VR == "UN" or item.value is None:
             # Written otherwise than the transfer syntax says, or made in memory: it must be encoded anew.
             decoded = settled(source, tag)
             if decoded is None:
