@@ -28,6 +28,7 @@ class Reason(str, Enum):
     MISSING_SLICES = "missing-slices"
     IRREGULAR_SPACING = "irregular-spacing"
     BURNED_IN_TEXT = "burned-in-text"
+    MASK_MISMATCH = "mask-mismatch"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -48,6 +49,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.DUPLICATE_SLICES: "Two of its slices lie at the same place.",
     Reason.MISSING_SLICES: "Slices are missing between those that are there.",
     Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
+    Reason.MASK_MISMATCH: "Its masks do not lie on the series that they are said to be drawn on.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
 }
 
