@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -25,6 +25,7 @@ def counted(drawn, truth, classes=3) -> np.ndarray:
     return tally(torch.tensor(drawn), torch.tensor(truth), classes)
 
 
+@settings(deadline=None, max_examples=50)
 @given(MASKS, MASKS)
 def test_a_tally_counts_every_voxel_as_the_definitions_say(drawn, truth):
     for k, (hits, false, missed) in enumerate(counted(drawn, truth), 1):
@@ -33,6 +34,7 @@ def test_a_tally_counts_every_voxel_as_the_definitions_say(drawn, truth):
         assert missed == ((drawn != k) & (truth == k)).sum()
 
 
+@settings(deadline=None, max_examples=50)
 @given(MASKS, MASKS)
 def test_dice_and_iou_say_the_same_in_other_words(drawn, truth):
     found = per_case(counted(drawn, truth)[None])
@@ -40,6 +42,7 @@ def test_dice_and_iou_say_the_same_in_other_words(drawn, truth):
     assert np.isfinite(found["dice"]).tolist() == [[((drawn == k) | (truth == k)).any() for k in (1, 2)]]
 
 
+@settings(deadline=None, max_examples=50)
 @given(MASKS)
 def test_a_mask_matches_itself(truth):
     found = mask_figures(counted(truth, truth)[None], ("a", "b", "c"))
@@ -81,6 +84,7 @@ def test_two_cases_of_a_patient_are_not_two_patients():
     assert mean_figure(values[:2], patients[:2]).low is None
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=9))
 def test_intervals_hold_their_value_and_stay_within_0_and_1(values):
     found = mean_figure(np.array(values))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.config.scenario import Patches
@@ -23,6 +23,7 @@ def numbered(*grid: int, count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data(), st.integers(2, 3))
 def test_patches_lie_inside_and_image_and_mask_at_the_same_place(data, axes):
     grid = [data.draw(st.integers(2, 9)) for _ in range(axes)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
 from torch import nn
@@ -30,13 +30,14 @@ def image(*grid: int) -> torch.Tensor:
     return torch.randn(1, *grid, generator=torch.Generator().manual_seed(1))
 
 
-@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 20)), min_size=1, max_size=3), st.floats(0, 0.95))
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 9)), min_size=1, max_size=3), st.floats(0, 0.95))
 def test_windows_cover_the_grid_and_stay_inside(sides, overlap):
     size = [want for want, _ in sides]
     grid = [want + more for want, more in sides]
     seen = np.zeros(grid, int)
     for window in windows_of(grid, size, overlap):
-        assert all(0 <= one.start and one.stop <= side for one, side in zip(window, grid, strict=True))
+        assert all(one.start >= 0 and one.stop <= side for one, side in zip(window, grid, strict=True))
         seen[window] += 1
     assert (seen > 0).all()
     if overlap == 0:
