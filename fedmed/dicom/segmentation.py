@@ -90,9 +90,15 @@ def _opened(path: Path, shape: tuple[int, int, int], limits: Limits) -> Any:
     if (rows, columns) != shape[1:]:
         raise Untrusted(Reason.MASK_MISMATCH, f"{path.name}: frames of {(rows, columns)} on slices of {shape[1:]} pixels")
     try:
-        return pydicom.dcmread(path)
+        dataset = pydicom.dcmread(path)
     except unreadable as error:
         raise Untrusted(Reason.UNREADABLE, f"{path.name}: {str(error).splitlines()[0]}") from error
+    try:
+        if dataset.file_meta.TransferSyntaxUID.is_compressed:
+            _ = dataset.pixel_array  # highdicom would say the same of a decoder that is missing and of masks that differ
+    except (RuntimeError, NotImplementedError, *unreadable) as error:
+        raise Untrusted(Reason.DECODE_FAILED, f"{path.name}: {str(error).splitlines()[0]}") from error
+    return dataset
 
 
 def _check_places(dataset: Any, affine: NDArray[np.float64], slices: dict[str, int], shape: tuple[int, int, int]) -> None:

@@ -113,7 +113,7 @@ def test_the_clinic_tells_voxels_and_no_case():
     counts = site((8, 9, 10)).train.y
     assert told["inputs"] == [1, 8, 9, 10]
     assert told["class_counts"] == [int((counts == 0).sum()), int((counts == 1).sum())]
-    assert set(told) == {"name", "classes", "inputs", "examples", "class_counts"}
+    assert set(told) == {"name", "classes", "inputs", "examples", "class_counts", "masks"}
 
 
 def test_without_validation_cases_the_dice_is_unknown():
