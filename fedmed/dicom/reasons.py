@@ -34,6 +34,7 @@ class Reason(str, Enum):
     DUPLICATE_INSTANCE = "duplicate-instance"
     DOCUMENT = "document"
     MEDIA_DIRECTORY = "media-directory"
+    MASK_MISMATCH = "mask-mismatch"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -57,6 +58,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.IRREGULAR_SPACING: "The distances between its slices differ.",
     Reason.SHIFTED_SLICES: "Its slices do not lie on one straight line.",
     Reason.COLOUR: "Its pixels are colours, which measure nothing that slices could share.",
+    Reason.MASK_MISMATCH: "Its masks do not lie on the series that they are said to be drawn on.",
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
     Reason.DUPLICATE_INSTANCE: "Another file has the same SOP Instance UID.",
     Reason.DOCUMENT: "It holds a document whose text nobody has looked through.",

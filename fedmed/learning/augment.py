@@ -69,13 +69,18 @@ def scan_masked(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tenso
     return _tone(_sampled(x, turns, "bilinear"), generator), moved
 
 
-def mirrored_scan_masked(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Each axis mirrored in half of the cases, then as `scan_masked`: for what has no side, such as vessels."""
+def mirror_masked(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each axis mirrored in half of the cases: for what has no side, such as vessels."""
     for axis in range(2, x.ndim):
         chosen = torch.rand(len(x), generator=generator) < 0.5
         x = torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x.flip(axis), x)
         y = torch.where(chosen.view(-1, *[1] * (y.ndim - 1)), y.flip(axis - 1), y)
-    return scan_masked(x, y, generator)
+    return x, y
+
+
+def mirrored_scan_masked(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As `mirror_masked`, then as `scan_masked`."""
+    return scan_masked(*mirror_masked(x, y, generator), generator)
 
 
 def _turns(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,4 +122,9 @@ def _tone(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 TABLE: dict[str, Augment] = {"none": none, "xray": xray, "scan": scan}
-MASKED: dict[str, Masked] = {"none": none_masked, "scan": scan_masked, "mirrored-scan": mirrored_scan_masked}
+MASKED: dict[str, Masked] = {
+    "none": none_masked,
+    "mirror": mirror_masked,
+    "scan": scan_masked,
+    "mirrored-scan": mirrored_scan_masked,
+}

@@ -47,6 +47,8 @@ class Clinic:
             "examples": {part: len(getattr(self.site, part)) for part in ("train", "validation", "test")},
             "class_counts": class_counts(train_cases).tolist(),
         }
+        if train_cases.has_masks:
+            told["masks"] = True
         if preparation.normalise == "federated":
             total = inputs.moments_of(train_cases, preparation)
             if not np.isfinite(total.sumsq).all():

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.errors import DataError
-from fedmed.preprocess.contrast import against_surroundings
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
@@ -39,11 +38,6 @@ def standardised_image(x: Array) -> Floats:
     mean, std = values.mean(axes, keepdims=True), values.std(axes, keepdims=True)
     standard: Floats = (values - mean) / np.maximum(std, np.float32(1e-6))
     return standard
-
-
-def local_contrast(x: Array) -> Floats:
-    """Images `(N, C, H, W)`, each pixel against mean and deviation of its surroundings: uneven light goes, vessels stay."""
-    return against_surroundings(image(x))
 
 
 def invariants(x: Array) -> Floats:
@@ -84,6 +78,5 @@ TABLE: dict[str, Features] = {
     "plain": plain,
     "image": image,
     "standardised-image": standardised_image,
-    "local-contrast": local_contrast,
     "invariants": invariants,
 }

@@ -38,6 +38,8 @@ class Described:
     moments: Moments | None
     fingerprint: Fingerprint | None = None
     """Of sites with images, where it was asked for."""
+    masks: bool = False
+    """Every voxel has a class, and `class_counts` are voxels."""
 
     @classmethod
     def parse(cls, text: str) -> Described:
@@ -53,6 +55,7 @@ class Described:
                 class_counts=tuple(int(n) for n in told["class_counts"]),
                 moments=None if sums is None else Moments(int(sums[0]), *(np.array(each, np.float64) for each in sums[1:])),
                 fingerprint=parse_fingerprint(told["fingerprint"]) if "fingerprint" in told else None,
+                masks=bool(told.get("masks", False)),
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise DataError(f"a site's description cannot be read: {error!r}") from error
@@ -145,12 +148,21 @@ def make(scenario: Scenario, sites: list[Described]) -> Plan:
                 raise DataError(
                     f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
                 )
+    _refuse_another_kind(task.kind, sites)
     counts = np.sum([site.class_counts for site in sites], axis=0)
     inputs = _seen(first.inputs, scenario.task.patches)
     _try_out(task.kind, task.augment, inputs)
     options = scenario.task.model_options
     spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(counts), kind=task.kind)
     return Plan(scenario, spec, preparation(scenario, sites), class_weights(task.class_weights, counts), task.augment)
+
+
+def _refuse_another_kind(kind: KindName, sites: list[Described]) -> None:
+    wanted = kind == "segmentation"
+    for site in sites:
+        if site.masks != wanted:
+            has, needs = ("masks", "one class a case") if site.masks else ("one class a case", "masks")
+            raise DataError(f"site {site.name} has {has}; a task of {kind} needs {needs}: take another task or reader")
 
 
 def _seen(case: tuple[int, ...], patches: Patches | None) -> tuple[int, ...]:

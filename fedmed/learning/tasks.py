@@ -37,7 +37,6 @@ TABLE: dict[str, Task] = {
     "lesion": Task("mlp", features="invariants", clip=5.0, class_weights="sqrt"),
     "volume": Task("densenet121", features="standardised-image", augment="scan", class_weights="balanced"),
     "segmentation": Task("unet", features="standardised-image", augment="scan", kind="segmentation"),
-    "vessels": Task("unet", features="local-contrast", augment="mirrored-scan", kind="segmentation"),
 }
 
 

@@ -14,7 +14,7 @@ from fedmed.learning.prediction import channels_last, probabilities_of
 
 WINDOWS_AT_ONCE = 8
 SIGMA = 0.125  # of a window's side, as in nnU-Net and MONAI
-LEAST_WEIGHT = 1e-3  # of the largest: a voxel that only a window's corner sees has a value, too
+LEAST_WEIGHT = 1e-3  # a voxel that only a window's corner sees has a value, too
 
 
 def predict_case(model: nn.Module, image: Tensor, patches: Patches | None, device: torch.device) -> Tensor:
@@ -57,9 +57,9 @@ def windows_of(grid: Sequence[int], size: Sequence[int], overlap: float) -> list
 
 
 def gaussian(size: Sequence[int]) -> Tensor:
-    """Weights of a window's voxels, 1 at its centre."""
+    """Weights of a window's voxels, 1 at its very centre."""
     weight = torch.ones(())
     for side in size:
         at = (torch.arange(side) - (side - 1) / 2) / max(side * SIGMA, 1e-6)
         weight = weight[..., None] * torch.exp(-0.5 * at * at)
-    return (weight / weight.max()).clamp_min(LEAST_WEIGHT)
+    return weight.clamp_min(LEAST_WEIGHT)

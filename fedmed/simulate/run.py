@@ -145,7 +145,9 @@ def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
 
 def _described(site: Site, spec: ModelSpec) -> Described:
     counts = tuple(class_counts(site.train).tolist())
-    return Described(site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, counts, None)
+    return Described(
+        site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, counts, None, site.train.has_masks
+    )
 
 
 def _compare(

@@ -20,7 +20,7 @@ def test_sites_missing_names_whom_a_round_was_closed_without():
 
 def test_versions_are_those_of_what_decides_the_figures():
     found = versions()
-    assert set(found) == {"python", "fedmed", "flwr", "torch", "numpy", "pydicom"}
+    assert set(found) == {"python", "fedmed", "flwr", "torch", "monai", "numpy", "pydicom"}
     assert found["fedmed"] == __version__
     assert found["flwr"] == "1.41.0"
 
