@@ -145,9 +145,8 @@ def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
 
 def _described(site: Site, spec: ModelSpec) -> Described:
     counts = tuple(class_counts(site.train).tolist())
-    return Described(
-        site.name, site.train.classes, spec.inputs, {"train": len(site.train)}, counts, None, site.train.has_masks
-    )
+    train = site.train
+    return Described(site.name, train.classes, spec.inputs, {"train": len(train)}, counts, None, masks=train.has_masks)
 
 
 def _compare(

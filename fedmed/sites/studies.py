@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.header import Header
-from fedmed.dicom.instance import Instance
+from fedmed.dicom.instance import NATIVE, Instance
+from fedmed.dicom.isolation import Crew
+from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.reasons import Untrusted
+from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.series import load
 from fedmed.dicom.stacks import Stack
 from fedmed.dicom.survey import Progress, Survey, silent, survey
@@ -67,6 +70,8 @@ class Study:
     """The affine `(4, 4)` of the scanner's own voxels."""
     spacing_mm: tuple[float, float, float]
     """Of those."""
+    shape: tuple[int, int, int]
+    """How many of them there are: slices, rows, columns."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
 
@@ -84,36 +89,61 @@ class Workshop:
     """Of the fused pass; the fastest that runs here when absent."""
 
 
-def prepared(
-    folder: Path, workshop: Workshop, look: Callable[[Path], Survey] | None = None, progress: Progress = silent
-) -> Iterator[Study | SetAside]:
+def prepared(folder: Path, workshop: Workshop, progress: Progress = silent) -> Iterator[Study | SetAside]:
     """Every volume below `folder`, on one grid, in the order of the series' UIDs; in its place, why one is set aside.
 
-    `look` surveys the folder; by default headers are judged first, and pixels when they are decoded. Raises nothing for
-    what lies in the folder, and MissingPart or ConfigError for a back end that cannot run.
+    Headers are judged first. Compressed pixels are tried in processes of their own before they are decoded here: a file
+    that kills a decoder costs itself alone. Raises nothing for what lies in the folder, and MissingPart or ConfigError for
+    a back end that cannot run.
     """
     backend = chosen(workshop.backend)
-    found = survey(folder, pixels=False, workers=0, progress=progress) if look is None else look(folder)
+    found = survey(folder, pixels=False, workers=0, progress=progress)
     yield from (_aside(case.subject, case.reason.value, case.detail) for case in found.cases if case.level == "file")
-    for done, stack in enumerate(found.stacks, start=1):
-        yield _one(stack, found, workshop, backend)
+    kept = [_kept(stack, found.instances, workshop) for stack in found.stacks]
+    refused = _tried([stack for stack, image in zip(found.stacks, kept, strict=True) if image is None], found, workshop)
+    for done, (stack, image) in enumerate(zip(found.stacks, kept, strict=True), start=1):
+        yield _one(stack, found, image, refused, workshop, backend)
         progress("volumes", done, len(found.stacks))
 
 
-def _one(stack: Stack, found: Survey, workshop: Workshop, backend: Backend) -> Study | SetAside:
+def _tried(doubtful: list[Stack], found: Survey, workshop: Workshop) -> dict[int, Untrusted]:
+    """Why compressed images of these stacks cannot be decoded, by index of the instance."""
+    wanted = {index for stack in doubtful if stack.refusal is None for index, _ in stack.frames}
+    compressed = sorted(n for n in wanted if found.instances[n].header.transfer_syntax not in NATIVE)
+    if not compressed:
+        return {}
+    crew = Crew(workshop.workers, LIMITS, SECONDS)
+    records = crew.records(found.instances[n].source for n in compressed)
+    return {
+        n: Untrusted(record.reason, record.detail)
+        for n, record in zip(compressed, records, strict=True)
+        if record.reason is not None
+    }
+
+
+def _one(
+    stack: Stack,
+    found: Survey,
+    kept: NDArray[np.float32] | None,
+    refused: Mapping[int, Untrusted],
+    workshop: Workshop,
+    backend: Backend,
+) -> Study | SetAside:
     if stack.refusal is not None or stack.grid is None:
         return _refused(stack, stack.refusal)
+    if error := next((refused[index] for index, _ in stack.frames if index in refused), None):
+        return _refused(stack, error)
     if not stack.grid.located or not np.isfinite(stack.grid.spacing_mm).all():
         return _aside(stack.subject, "no-geometry", "It is one picture, whose place in the patient is unknown.")
     shape = (len(stack.frames), *_plane(stack, found.instances))
     grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
     try:
-        image = _image(stack, found.instances, grid, workshop, backend)
+        image = _made(stack, found.instances, grid, workshop, backend) if kept is None else kept
     except Untrusted as error:
         return _refused(stack, error)
     headers = [found.instances[index].header for index, _ in stack.frames]
     slices = tuple(header.sop_instance for header in headers)
-    return Study(image, grid, headers[0], stack.grid.affine, stack.grid.spacing_mm, slices)
+    return Study(image, grid, headers[0], stack.grid.affine, stack.grid.spacing_mm, shape, slices)
 
 
 def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:
@@ -121,20 +151,27 @@ def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:
     return header.rows, header.columns
 
 
-def _image(stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
-    """From the cache, if the same files became a tensor before; else decoded and computed."""
-    if workshop.store is None:
-        return _computed(load(stack, instances, workers=workshop.workers, digest=False), grid, workshop, backend)
+def _kept(stack: Stack, instances: list[Instance], workshop: Workshop) -> NDArray[np.float32] | None:
+    """From the cache, where the same files became a tensor before."""
     store, pipeline = workshop.store, workshop.target.pipeline().fingerprint()
-    stamp = Key(REMEMBERED, digest([pipeline, stack.subject, _stamps(stack, instances)]))
-    if (kept := store.get(stamp)) is not None:
-        key = Key(pipeline, kept["pixels"].tobytes().decode("ascii"))
-        if (found := store.get(key)) is not None:
-            return np.asarray(found["image"], np.float32)
-    volume = load(stack, instances, workers=workshop.workers)
+    if store is None or stack.refusal is not None:
+        return None
+    remembered = store.get(_stamp(stack, instances, pipeline))
+    if remembered is None:
+        return None
+    found = store.get(Key(pipeline, remembered["pixels"].tobytes().decode("ascii")))
+    return None if found is None else np.asarray(found["image"], np.float32)
+
+
+def _made(stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
+    """Decoded and computed, and kept where there is a cache."""
+    store, pipeline = workshop.store, workshop.target.pipeline().fingerprint()
+    volume = load(stack, instances, workers=workshop.workers, digest=store is not None)
+    if store is None:
+        return _computed(volume, grid, workshop, backend)
     key = Key(pipeline, _identity(volume))
     made = store.get_or_make(key, lambda: {"image": _computed(volume, grid, workshop, backend)})
-    store.put(stamp, {"pixels": np.frombuffer(key.pixels.encode("ascii"), np.uint8)})
+    store.put(_stamp(stack, instances, pipeline), {"pixels": np.frombuffer(key.pixels.encode("ascii"), np.uint8)})
     return np.asarray(made["image"], np.float32)
 
 
@@ -161,14 +198,14 @@ def _identity(volume: Volume) -> str:
     return digest([volume.pixel_sha256, scales, volume.affine.tolist()])
 
 
-def _stamps(stack: Stack, instances: list[Instance]) -> list[list[object]]:
+def _stamp(stack: Stack, instances: list[Instance], pipeline: str) -> Key:
     """Path, size and time of every file, and which of its frames: what changes when a file does."""
     found: list[list[object]] = []
     for index, frame in stack.frames:
         source = instances[index].source
         path, member = source.place or (source.name, "")
         found.append([path, member, source.size, Path(path).stat().st_mtime_ns, frame])
-    return found
+    return Key(REMEMBERED, digest([pipeline, stack.subject, found]))
 
 
 def _refused(stack: Stack, error: Untrusted | None) -> SetAside:

@@ -6,25 +6,23 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.dicom.segmentation import masks_of
 from fedmed.errors import MissingPart
+from tests.dicom.segments import LIVER, TUMOUR, written
 from tests.dicom.test_single_frame import dicom
 
 SHAPE = (4, 6, 5)
 SPACING = (3.0, 1.5, 0.5)
 ORIGIN = (-20.0, 11.0, 7.0)
 AFFINE = np.array([[0, 0, 0.5, -20], [0, 1.5, 0, 11], [3.0, 0, 0, 7], [0, 0, 0, 1]])
-LIVER, TUMOUR = "Liver", "Tumour"
 
 
 def series() -> list[Dataset]:
@@ -43,34 +41,6 @@ def series() -> list[Dataset]:
         one.InstanceNumber = d + 1
         made.append(one)
     return made
-
-
-def described(number: int, label: str) -> hd.seg.SegmentDescription:
-    liver = CodedConcept("10200004", "SCT", "Liver")
-    return hd.seg.SegmentDescription(
-        number, label, CodedConcept("123037004", "SCT", "Anatomical structure"), liver, "MANUAL"
-    )
-
-
-def written(path: Path, slices: list[Dataset], masks: np.ndarray, labels: tuple[str, ...] = (LIVER, TUMOUR)) -> Path:
-    """`masks (D, H, W, segments)`."""
-    made = hd.seg.Segmentation(
-        slices,
-        masks.astype(np.uint8),
-        "BINARY",
-        [described(number, label) for number, label in enumerate(labels, 1)],
-        series_instance_uid=generate_uid(),
-        series_number=9,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="nobody",
-        manufacturer_model_name="none",
-        software_versions="0",
-        device_serial_number="0",
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-    )
-    made.save_as(path)
-    return path
 
 
 def drawn(seed: int = 0) -> np.ndarray:

@@ -195,9 +195,9 @@ def _mask(site: Path, text: str, study: Study, values: tuple[int, ...]) -> NDArr
         scan = read_nifti(path)
         drawn, affine = scan.values, scan.affine
     else:
-        from fedmed.dicom.segmentation import read_segmentation
+        from fedmed.dicom.segmentation import masks_of
 
-        drawn, affine = read_segmentation(path, study.slices)
+        (drawn, _), affine = masks_of(path, study.scanned, study.slices, study.shape), study.scanned
     if strange := sorted(set(np.unique(drawn).tolist()) - set(values))[:8]:
         raise DataError(f"the mask {text!r} holds the labels {strange}; the classes have {list(values)}")
     index = np.zeros(drawn.shape, np.uint8)

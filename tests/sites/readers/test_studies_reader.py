@@ -214,3 +214,41 @@ def test_kept_tensors_spare_the_decoding(site: Path, tmp_path: Path, monkeypatch
     wider = SMALL.model_copy(update={"window": (-500.0, 500.0)})
     with pytest.raises(AssertionError):
         read_studies(site.parent, wider, 0)
+
+
+def test_compressed_studies_are_read_and_a_damaged_one_costs_itself_alone(site: Path) -> None:
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    fresh = read_studies(site.parent, SMALL, 0)
+    for path in sorted(site.glob("*/*.dcm")):
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    assert np.array_equal(read_studies(site.parent, SMALL, 0).x, fresh.x)
+    victim = site / "b" / "0004.dcm"
+    content = victim.read_bytes()
+    victim.write_bytes(content[: len(content) // 2])
+    cases = read_studies(site.parent, SMALL, 0)
+    assert len(cases) == 2
+    [(_, aside)] = cases.set_aside
+    assert aside.reason in ("truncated", "decode-failed", "unreadable")
+
+
+def test_a_segmentation_object_is_a_mask(tmp_path: Path) -> None:
+    from tests.dicom.segments import written
+
+    site, made = masked_site(tmp_path)
+    rows = []
+    for number, series in enumerate(made):
+        for dataset in series.slices:
+            dataset.PatientBirthDate = dataset.PatientSex = dataset.StudyDate = dataset.StudyTime = dataset.StudyID = ""
+            dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+        written(site / f"{number}.seg", series.slices, series.mask[..., None], ("Nodule",))
+        rows.append((uid(series), f"{number}.seg"))
+    drawn = read_studies(tmp_path / "data", SMALL, 0)
+    table(site, [("series", "mask"), *rows])
+    cases = read_studies(tmp_path / "data", SMALL, 0)
+    assert not cases.set_aside
+    assert np.array_equal(cases.y, drawn.y)
+    assert cases.y.any()
