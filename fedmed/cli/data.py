@@ -18,6 +18,9 @@ Source = Annotated[Path, typer.Argument(metavar="IN", help="Folder of originals.
 Key = Annotated[
     Path | None, typer.Option(envvar="FEDMED_KEY", help="The clinic's key file; ~/.config/fedmed/site.key when absent.")
 ]
+Labels = Annotated[
+    Path | None, typer.Option(metavar="CSV", help="Labels by study, series, accession or patient; joined, then renamed.")
+]
 Store = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the two sealed stores.")]
 
 
@@ -50,9 +53,7 @@ def deid(
         bool, typer.Option("--verify", help="Search the copies' bytes for what identified the originals.")
     ] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report there, as JSON.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Labels by study, series, accession or patient; joined, then renamed.")
-    ] = None,
+    labels: Labels = None,
     structured_content: Annotated[
         bool, typer.Option("--clean-structured-content", help="Keep the content of structured reports, its texts cleaned.")
     ] = False,
@@ -74,11 +75,11 @@ def make_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="A file t
 
 
 @data.command("import")
-def import_studies(source: Source, store: Store, key: Key = None) -> None:
+def import_studies(source: Source, store: Store, key: Key = None, labels: Labels = None) -> None:
     """Put originals and their de-identified copies into two sealed stores."""
     from fedmed.cli.stores import fill
 
-    fill(source, store, key)
+    fill(source, store, key, labels)
 
 
 @data.command("export")

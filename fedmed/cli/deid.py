@@ -12,17 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fedmed.cli.labels import into_folder, join_labels
 from fedmed.cli.tally import Tally, lines, summary
 from fedmed.dicom.deid import folder as deid
 from fedmed.dicom.deid.actions import Policy
-from fedmed.dicom.deid.free_text import clean
-from fedmed.dicom.deid.pseudonyms import Pseudonyms
-from fedmed.dicom.deid.reports import merged_known
 from fedmed.errors import DataError
 from fedmed.privacy import keys
-from fedmed.store import filling, join, masks
+from fedmed.store import filling
 
-LABELS = "labels.csv"
 DEFAULT_KEY = Path("~/.config/fedmed/site.key")
 
 
@@ -61,22 +58,11 @@ def run(options: Options) -> None:
     tally.clean_texts(options.out, pseudonyms)
     facts = summary(tally, options.verify)
     if options.labels:
-        facts["labels"] = _labels(options.labels, options.out, tally, pseudonyms)
+        facts["labels"] = join_labels(options.labels, tally, pseudonyms, into_folder(options.out))
     _tell(facts, options)
     if options.verify and tally.leaks:
         places = ", ".join(f"{place} {n}" for place, n in sorted(tally.leaks.items()))
         raise SomethingLeft(f"something is left in {len(tally.leaking)} copies ({places}); do not give them away")
-
-
-def _labels(table: Path, out: Path, tally: Tally, pseudonyms: Pseudonyms) -> dict[str, int]:
-    known = merged_known(tally.people)
-    cells = join.Cells(
-        clean=lambda cell: clean(cell, known).text,
-        mask=lambda cell: masks.copy_mask(table.parent, cell, out, pseudonyms.identifier("mask", cell)),
-    )
-    joined = join.join(table, tally.names, cells)
-    join.write(joined, out / LABELS)
-    return {"rows": len(joined.rows), "unmatched": joined.unmatched}
 
 
 def site_key(path: Path | None) -> keys.SiteKey:

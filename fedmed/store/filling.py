@@ -10,6 +10,7 @@ from fedmed.dicom.deid.engine import deidentify
 from fedmed.dicom.deid.folder import NOT_DICOM, QUARANTINED, WRITTEN, Outcome, encoded, place_of, read
 from fedmed.dicom.deid.identity import identity_of
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
+from fedmed.dicom.deid.subject import known_of
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.errors import DataError, StoreError
@@ -55,11 +56,14 @@ def _import(path: Path, kept: Studies, copies: Studies, pseudonyms: Pseudonyms, 
         kept.put(content, {"reason": error.reason.value})
         return Outcome(path, QUARANTINED, reason=error.reason, detail=error.detail)
     kept.put(content, {"before": identity.before, "after": identity.after, "copy": copy})
-    return Outcome(path, WRITTEN, findings=findings, identity=identity)
+    return Outcome(path, WRITTEN, findings=findings, identity=identity, people=known_of(dataset, limits.depth))
 
 
 def export(folder: Path, key: SiteKey, out: Path) -> int:
-    """Writes the de-identified copies as files below `out`; how many. Raises DataError for an `out` that is not empty."""
+    """Writes the store of de-identified copies as files below `out`; how many.
+
+    Raises DataError for an `out` that is not empty, StoreError for a store that is.
+    """
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out}: is not an empty folder; name a new one")
     copies = deidentified(folder, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from fedmed.errors import DataError
@@ -111,12 +112,10 @@ def _kind(column: str) -> str:
     return next((kind for kind, names in COLUMNS.items() if written in names), "")
 
 
-def write(joined: Joined, target: Path) -> None:
-    """Writes the table as CSV in UTF-8. Raises DataError where the disk refuses."""
-    try:
-        with target.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(joined.header)
-            writer.writerows(joined.rows)
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror})") from error
+def as_csv(joined: Joined) -> bytes:
+    """The table as CSV in UTF-8."""
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(joined.header)
+    writer.writerows(joined.rows)
+    return text.getvalue().encode()

@@ -74,22 +74,18 @@ def _nifti(name: str, data: bytes) -> bytes:
     return bytes(header) + bytes(4) + data[int(start) :]
 
 
-def copy_mask(folder: Path, cell: str, out: Path, name: str) -> str:
-    """Copies the mask that a table in `folder` names to `out`/masks, called `name`; its path below `out`.
+def read_mask(folder: Path, cell: str) -> tuple[bytes, str]:
+    """The pixels alone of the mask that a table in `folder` names, and the ending that such a file's name has.
 
-    Raises DataError for a file that is not there, lies outside of `folder`, is no mask, or cannot be written.
+    Raises DataError for a file that is not there, lies outside of `folder`, or is no mask.
     """
     source = (folder / cell).resolve()
     if not source.is_relative_to(folder.resolve()) or not source.is_file():
         raise DataError(f"{cell}: a mask must be a file below the folder of its table, {folder}")
-    suffix = ".nii.gz" if source.name.endswith(".nii.gz") else source.suffix.lower()
-    target = out / "masks" / f"{name}{suffix}"
     try:
         if source.stat().st_size > MAX_BYTES:
             raise DataError(f"{cell}: {source.stat().st_size} bytes; at most {MAX_BYTES} are copied")
-        content = only_pixels(cell, source.read_bytes())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        content = source.read_bytes()
     except OSError as error:
-        raise DataError(f"{cell}: cannot be copied to {target.parent} ({error.strerror})") from error
-    return str(target.relative_to(out))
+        raise DataError(f"{cell}: cannot be read ({error.strerror})") from error
+    return only_pixels(cell, content), ".nii.gz" if source.name.endswith(".nii.gz") else source.suffix.lower()

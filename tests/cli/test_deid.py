@@ -140,12 +140,16 @@ def test_what_is_left_is_an_error(scans, tmp_path, monkeypatch, capsys):
 
 def test_stores_are_filled_and_emptied(run, scans, tmp_path):
     run("key", tmp_path / "site.key")
-    code, said, heard = run("import", scans, "--store", tmp_path / "store", "--key", tmp_path / "site.key")
+    labels = ("--labels", tmp_path / "labels.csv")
+    code, said, heard = run("import", scans, "--store", tmp_path / "store", "--key", tmp_path / "site.key", *labels)
     assert code == 0, heard
+    assert "labels: 1 rows joined, 1 left out" in said
     assert "3 objects imported with a de-identified copy, 1 without" in said
     code, said, _ = run("export", tmp_path / "out", "--store", tmp_path / "store", "--key", tmp_path / "site.key")
-    assert (code, said.startswith("3 copies")) == (0, True)
+    assert (code, said.startswith("5 files")) == (0, True)
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
+    [mask] = (tmp_path / "out" / "masks").iterdir()
+    assert mask.name in (tmp_path / "out" / "labels.csv").read_text()
     run("key", tmp_path / "other.key")
     assert run("export", tmp_path / "no", "--store", tmp_path / "store", "--key", tmp_path / "other.key")[0] == 5
     assert run("import", scans, "--store", scans / "store")[0] == 3

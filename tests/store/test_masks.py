@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import DataError
 from fedmed.store import masks
-from fedmed.store.masks import copy_mask, only_pixels
+from fedmed.store.masks import only_pixels, read_mask
 
 NAME = b"Jane Doe"
 
@@ -99,10 +99,11 @@ def test_any_bytes_are_stripped_or_refused(data):
             continue
 
 
-def test_a_mask_is_copied_under_another_name(tmp_path):
+def test_a_mask_is_read_with_its_ending(tmp_path):
     (tmp_path / "Jane Doe.nii.gz").write_bytes(gzip.compress(nifti()))
-    assert copy_mask(tmp_path, "Jane Doe.nii.gz", tmp_path / "out", "M1") == "masks/M1.nii.gz"
-    assert gzip.decompress((tmp_path / "out" / "masks" / "M1.nii.gz").read_bytes()) == only_pixels("a", nifti())
+    content, ending = read_mask(tmp_path, "Jane Doe.nii.gz")
+    assert ending == ".nii.gz"
+    assert gzip.decompress(content) == only_pixels("a", nifti())
 
 
 @pytest.mark.parametrize("cell", ["none.png", "../outside.png", "/etc/passwd", "."])
@@ -110,4 +111,4 @@ def test_a_mask_that_is_not_beside_its_table_is_refused(tmp_path, cell):
     (tmp_path / "outside.png").write_bytes(png())
     (tmp_path / "tables").mkdir()
     with pytest.raises(DataError, match="below the folder of its table"):
-        copy_mask(tmp_path / "tables", cell, tmp_path / "out", "M1")
+        read_mask(tmp_path / "tables", cell)
