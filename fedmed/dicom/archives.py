@@ -37,7 +37,7 @@ def members(path: Path, whole: Source, limits: Limits) -> Iterator[Source]:
     budget = limits.expansion * whole.size
     for count, entry in enumerate(sorted(archive.infolist(), key=lambda entry: entry.filename)):
         name = f"{whole.name}!{entry.filename.encode('utf-8', 'surrogatepass').decode('utf-8', 'backslashreplace')}"
-        if entry.is_dir():
+        if entry.filename.endswith("/"):  # a folder; is_dir() fails on an empty name
             continue
         complaint = _complaint(entry, limits)
         budget -= 0 if complaint else entry.file_size

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from fedmed.dicom.inspection import FileRecord, inspect_file
 from fedmed.dicom.limits import Limits
 from fedmed.dicom.reasons import Status
-from fedmed.dicom.sources import of_bytes
+from fedmed.dicom.sources import of_bytes, walk
 from tests.dicom.files import compressed, dataset, encoded
 
 LIMITS = Limits(
@@ -116,3 +118,29 @@ def test_damaged_files_of_our_own(number: int, many) -> None:
 def test_noise(noise: bytes, preamble: bool) -> None:
     record = ended(bytes(128) + b"DICM" + noise if preamble else noise)
     assert record.status is not Status.OK
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("1.dcm", MADE[0])
+        with archive.open(zipfile.ZipInfo("2.dcm"), "w", force_zip64=True) as member:
+            member.write(MADE[1])
+        archive.writestr(zipfile.ZipInfo("3.dcm"), MADE[2], zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+ZIPPED = zipped()
+# Where names and sizes stand: the table of contents and the record after it.
+CONTENTS = ZIPPED.index(b"PK\1\2")
+
+
+@bounded
+@given(many=st.lists(faults(), min_size=1, max_size=5))
+@example(many=[(1, 28.1 / (len(ZIPPED) - CONTENTS), 0, 1)])  # a member without a name
+def test_damaged_archives(tmp_path_factory: pytest.TempPathFactory, many) -> None:
+    damaged = ZIPPED[:CONTENTS] + with_faults(ZIPPED[CONTENTS:], many)
+    path = tmp_path_factory.getbasetemp() / "fuzz.zip"
+    path.write_bytes(damaged)
+    records = [inspect_file(source, LIMITS) for source in walk(path, LIMITS)]
+    assert all((record.status is Status.QUARANTINED) == (record.reason is not None) for record in records)

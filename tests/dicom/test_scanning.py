@@ -46,6 +46,12 @@ def test_one_record_a_file_in_their_order(folder: Path, workers: int) -> None:
     assert heard == [1, 2, 3, 4, 5]
 
 
+def test_names_that_are_no_text_reach_the_children(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff\n1.dcm")).write_bytes(FILE)
+    [record] = scan_files(tmp_path, workers=1)
+    assert (record.path, record.status) == ("\\xff\n1.dcm", Status.OK)
+
+
 def test_a_record_as_a_line_of_json() -> None:
     ok, bad = (inspect_file(of_bytes("a/1.dcm", data)).as_json() for data in (FILE, FILE[:-8]))
     assert json.loads(json.dumps(ok)) == {

@@ -45,7 +45,7 @@ def decode_frame(data: bytes, header: Header, out: NDArray[np.generic]) -> bool:
         return _jpeg2000(data, header, out)
     stream = codestream.of_jpeg(data)
     stream.check(header)
-    ybr = stream.samples == 3 and (header.photometric.startswith("YBR") if stream.ybr is None else stream.ybr)
+    ybr = stream.samples == 3 and (header.photometric.startswith("YBR_FULL") if stream.ybr is None else stream.ybr)
     if header.transfer_syntax in JPEG_LS:
         _into(out, _decoded("jpegls", data))
         if header.signed:  # a JPEG-LS codestream knows no sign

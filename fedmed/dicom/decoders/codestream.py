@@ -28,7 +28,7 @@ class Codestream:
     signed: bool | None = None
     """JPEG and JPEG-LS do not say."""
     ybr: bool | None = None
-    """Whether markers say that the samples are YBR; None where none does (JFIF, Adobe APP14, component ids RGB)."""
+    """Whether markers say that the samples are YBR (JFIF, Adobe APP14) or RGB (component ids); None where none does."""
 
     def check(self, header: Header) -> None:
         """Untrusted unless it has the size of the header's frames and samples that fit into its words."""
@@ -76,7 +76,7 @@ def of_jpeg(data: bytes) -> Codestream:
         if marker == 0xE0 and body.startswith(b"JFIF"):
             ybr = True
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
-            ybr = body[11] != 0
+            ybr = ybr or (True if body[11] else None)  # 0 says less than Photometric Interpretation does
         at += 2 + length
     raise Untrusted(Reason.DECODE_FAILED, "A JPEG frame has no frame header.")
 

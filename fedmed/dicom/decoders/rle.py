@@ -44,7 +44,7 @@ def decode_frame(data: bytes, header: Header, out: NDArray[np.generic]) -> bool:
     planes = np.frombuffer(content, np.dtype(f"<{out.dtype.kind}{out.itemsize}"))
     out[...] = planes.reshape(header.samples, header.rows, header.columns).transpose(1, 2, 0).reshape(out.shape)
     clear_unused_bits(out, header.bits_allocated - header.bits_stored)
-    return header.photometric.startswith("YBR")
+    return header.photometric.startswith("YBR_FULL")
 
 
 def _refuse_segments(data: bytes, header: Header) -> None:
