@@ -2,7 +2,8 @@
 
 Every arm hands over the same float32 samples as arrays of its own (a new array for each batch of 32), in the same random
 order where it can jump (packs, store, plain reads), and in the order of the file where it cannot (shards). The files are in
-the page cache for all arms. Ours checks a SHA-256 of every sample when it is first read; plain reads and webdataset check
+the page cache for all arms, so that CPU seconds tell, whatever else the machine does: a rate is samples a second of one core.
+Ours checks a SHA-256 of every sample when it is first read; plain reads and webdataset check
 nothing. The arms take turns, the best of `TURNS` counts. The network is MONAI's ResNet-18 in two dimensions, one channel.
 """
 
@@ -24,7 +25,7 @@ from fedmed.store.tensors import Key, TensorStore
 from fedmed.wire.samples import Sample
 from fedmed.wire.shards import read_shard, write_shards
 
-SAMPLES, SIDE, BATCH, TURNS, STEPS = 1024, 224, 32, 5, 6
+SAMPLES, SIDE, BATCH, TURNS, STEPS = 1024, 224, 32, 5, 4
 SAMPLE_BYTES = 4 * SIDE * SIDE
 ENOUGH, SHARE_OF_READ, SHARE_OF_STEP = 5000.0, 0.8, 0.1
 PARALLEL_BATCHES = 64
@@ -50,12 +51,12 @@ class Arm:
 
     @property
     def rate(self) -> float:
-        """Samples a second."""
-        return SAMPLES / min(self.seconds)
+        """Samples a second of one core."""
+        return SAMPLES / min(self.cpu)
 
     def row(self, bar: str = "", holds: bool | None = None) -> Row:
         """The arm's line."""
-        return make_row(self.name, self.rate, f"samples/s ({min(self.cpu) / SAMPLES * 1e6:.0f} us CPU each)", bar, holds)
+        return make_row(self.name, self.rate, f"samples/CPU s (wall {SAMPLES / min(self.seconds):.0f}/s)", bar, holds)
 
 
 def samples() -> Iterator[Sample]:
@@ -154,24 +155,24 @@ def of_a_step(path: Path) -> list[Row]:
     from monai.networks.nets import resnet18
 
     torch.manual_seed(0)
-    network = resnet18(spatial_dims=2, n_input_channels=1, num_classes=2)
+    network = resnet18(spatial_dims=2, n_input_channels=1, num_classes=2, conv1_t_stride=2)  # as published
     optimiser, loss_of = torch.optim.SGD(network.parameters(), lr=0.01), torch.nn.CrossEntropyLoss()
     pack, steps, loads = Pack(path), list[float](), list[float]()
     y = torch.arange(BATCH) % 2
     for rows in batches()[:STEPS]:
-        began = time.perf_counter()
+        began = time.process_time()
         x = torch.from_numpy(pack.batch(rows))
-        loaded = time.perf_counter()
+        loaded = time.process_time()
         optimiser.zero_grad()
         loss_of(network(x), y).backward()
         optimiser.step()
-        steps.append(time.perf_counter() - loaded)
+        steps.append(time.process_time() - loaded)
         loads.append(loaded - began)
     share = float(np.median(loads[1:]) / np.median(steps[1:]))
-    unit = f"ms, median, batch {BATCH}, {torch.get_num_threads()} threads"
+    unit = f"CPU s, median, batch {BATCH}, {torch.get_num_threads()} threads"
     return [
-        make_row("training step of ResNet-18", float(np.median(steps[1:])) * 1e3, unit),
-        make_row("loading its batch, digests included", float(np.median(loads[1:])) * 1e3, "ms, median"),
+        make_row("training step of ResNet-18", float(np.median(steps[1:])), unit),
+        make_row("loading its batch, digests included", float(np.median(loads[1:])), "CPU s, median"),
         make_row("loading as a share of the step", share, "of 1", f"< {SHARE_OF_STEP:g}", share < SHARE_OF_STEP),
     ]
 
@@ -209,7 +210,7 @@ def rows_of_all(folder: Path) -> list[Row]:
         make_row(
             "pack, two processes together, half of it first pass",
             together,
-            "samples/s",
+            "samples/s, wall",
             f">= {ENOUGH:g}",
             together >= ENOUGH,
         ),
