@@ -1,15 +1,15 @@
-"""How far one site's images are from the others', and how they would have to be turned to be nearer."""
+"""How far one site's images are from the others': histograms in shares, means of several sites, distances."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.preprocess.fingerprint import DIRECTIONS, PER_OCTAVE, Statistics
+from fedmed.preprocess.fingerprint import PER_OCTAVE, Statistics
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +31,16 @@ def shares(statistics: Statistics, name: str) -> Share | None:
     if counts is None or not statistics.cases or counts.sum() * 2 < statistics.cases:
         return None
     return Share(np.asarray(counts / counts.sum(), np.float64), 1 / int(counts.sum()))
+
+
+def directions(statistics: Statistics) -> Share | None:
+    """Which share of the cases has its edges in each direction; bins too small to tell are taken to be alike."""
+    counts = statistics.histograms.get("edges")
+    if counts is None or not statistics.cases:
+        return None
+    hidden = max(0, statistics.cases - int(counts.sum()))
+    filled = counts + (counts == 0) * (hidden / max(1, int((counts == 0).sum())))
+    return Share(np.asarray(filled / filled.sum(), np.float64), 1 / statistics.cases) if filled.sum() else None
 
 
 def brightness(statistics: Statistics) -> Share | None:
@@ -72,55 +82,3 @@ def cells_apart(one: Floats, other: Floats) -> float:
 def chance(one: Share, other: Share) -> float:
     """How much two sites may differ that draw from the same images, as a standard deviation of one share."""
     return math.sqrt(one.variance + other.variance)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What may have befallen all images of a site; undone by the same or the opposite."""
-
-    done: str
-    """Said of the images."""
-    undo: Callable[[Floats], Floats]
-    """On the map."""
-    sideways: bool = False
-    """Whether changes across become changes down."""
-
-
-TURNS = (
-    Turn("lie sideways (turned by 90 degrees to the right)", lambda cells: np.rot90(cells), True),
-    Turn("lie sideways (turned by 90 degrees to the left)", lambda cells: np.rot90(cells, -1), True),
-    Turn("lie sideways (with rows and columns exchanged)", np.transpose, True),
-    Turn("lie sideways (with rows and columns exchanged, upside down)", lambda cells: np.rot90(cells, 2).T, True),
-    Turn("are turned by 180 degrees", lambda cells: np.rot90(cells, 2)),
-    Turn("are mirrored left to right", np.fliplr),
-    Turn("are mirrored top to bottom", np.flipud),
-    Turn("have bright and dark exchanged", lambda cells: 1 - cells),
-)
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """The turn that explains best how a site's images differ."""
-
-    turn: Turn
-    as_they_are: float
-    undone: float
-    """Distance to the others once the turn is undone."""
-    chance: float
-
-    @property
-    def gain(self) -> float:
-        """How much nearer undoing it brings them."""
-        return self.as_they_are - self.undone
-
-
-def suspect(mine: tuple[Share, Share | None], others: tuple[Share, Share | None]) -> Suspicion:
-    """The best of `TURNS` for maps and, where both tell, edges; the distance is the sum of both distances."""
-    found = []
-    for turn in TURNS:
-        before, after = (cells_apart(cells, others[0].values) for cells in (mine[0].values, turn.undo(mine[0].values)))
-        if turn.sideways and mine[1] is not None and others[1] is not None:
-            before += total_variation(mine[1].values, others[1].values)
-            after += total_variation(np.roll(mine[1].values, DIRECTIONS // 2), others[1].values)
-        found.append(Suspicion(turn, before, after, chance(mine[0], others[0])))
-    return max(found, key=lambda each: each.gain)

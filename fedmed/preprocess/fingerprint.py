@@ -134,7 +134,7 @@ def _of_image(image: NDArray[np.generic]) -> tuple[float, float, int, NDArray[np
 
 
 def _cells(plane: Floats, axis: int) -> Floats:
-    """Means of `SIDE` strips along an axis; their bounds lie alike from both ends, so that a mirror image has the mirror map."""
+    """Means of `SIDE` strips along an axis; their bounds lie alike from both ends, so that a mirror turns the map too."""
     if plane.shape[axis] < SIDE:
         plane = np.repeat(plane, SIDE, axis)
     bounds = np.rint(np.arange(SIDE + 1) * plane.shape[axis] / SIDE).astype(np.int64)
