@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,34 @@ def brightness(statistics: Statistics) -> Share | None:
     return Share(np.asarray(statistics.brighter / statistics.cases, np.float64), 1 / statistics.cases)
 
 
-def pooled(parts: Sequence[Share | None]) -> Share | None:
-    """The mean of several sites, weighted as if sites differed by chance and by one part in `ENOUGH` of their own.
+class Pool:
+    """The mean of several sites, less one, weighted as if sites differed by chance and by one part in `ENOUGH` of their own.
 
     (The weights of a random-effects mean: DerSimonian and Laird, Control. Clin. Trials 7:177, 1986.)
     """
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    weights = np.array([1 / (part.variance + 1 / ENOUGH) for part in known])
-    weights /= weights.sum()
-    values = np.tensordot(weights, np.array([part.values for part in known]), axes=1)
-    return Share(values, float((weights**2 * [part.variance for part in known]).sum()))
+
+    def __init__(self, parts: Mapping[str, Share | None]) -> None:
+        """By name of the site; None for one that does not tell."""
+        self._parts = {name: part for name, part in parts.items() if part is not None}
+        weights = [_weight(part) for part in self._parts.values()]
+        self._weight = sum(weights)
+        self._sum = sum((w * part.values for w, part in zip(weights, self._parts.values(), strict=True)), np.float64(0))
+        self._spread = sum(w**2 * part.variance for w, part in zip(weights, self._parts.values(), strict=True))
+
+    def without(self, name: str) -> Share | None:
+        """The mean of the others; None where none of them tells."""
+        own = self._parts.get(name)
+        if len(self._parts) - (own is not None) < 1:
+            return None
+        weight, values, spread = self._weight, self._sum, self._spread
+        if own is not None:
+            weight, values = weight - _weight(own), values - _weight(own) * own.values
+            spread -= _weight(own) ** 2 * own.variance
+        return Share(np.asarray(values / weight, np.float64), max(0.0, spread / weight**2))
+
+
+def _weight(part: Share) -> float:
+    return 1 / (part.variance + 1 / ENOUGH)
 
 
 def total_variation(one: Floats, other: Floats) -> float:

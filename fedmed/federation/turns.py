@@ -13,12 +13,12 @@ import numpy as np
 
 from fedmed.federation.likeness import (
     Floats,
+    Pool,
     Share,
     brightness,
     cells_apart,
     chance,
     directions,
-    pooled,
     total_variation,
 )
 from fedmed.preprocess.fingerprint import DIRECTIONS, Statistics
@@ -114,7 +114,8 @@ def suspects(looks: Mapping[str, Look]) -> dict[str, Suspicion]:
     settled: dict[str, Suspicion] = {}
     left = dict(looks)
     while len(left) > 1:
-        each = {name: suspect(mine, _others(left, name)) for name, mine in left.items() if name not in settled}
+        others = pool(left)
+        each = {name: suspect(mine, others(name)) for name, mine in left.items() if name not in settled}
         if not each:
             break
         name = max(each, key=lambda name: (each[name].beyond, name))
@@ -125,8 +126,14 @@ def suspects(looks: Mapping[str, Look]) -> dict[str, Suspicion]:
     return settled
 
 
-def _others(looks: Mapping[str, Look], name: str) -> Look:
-    others = [each for other, each in looks.items() if other != name]
-    cells = pooled([each.cells for each in others])
-    assert cells is not None
-    return Look(cells, pooled([each.edges for each in others]))
+def pool(looks: Mapping[str, Look]) -> Callable[[str], Look]:
+    """How the images of all sites but the named one lie, taken together; there are at least two."""
+    cells = Pool({name: each.cells for name, each in looks.items()})
+    edges = Pool({name: each.edges for name, each in looks.items()})
+
+    def others(name: str) -> Look:
+        mean = cells.without(name)
+        assert mean is not None
+        return Look(mean, edges.without(name))
+
+    return others

@@ -61,7 +61,7 @@ def test_of_two_sites_that_differ_both_are_named_for_nobody_knows_which():
         ("a", "lies", "refuses"),
         ("b", "lies", "refuses"),
     ]
-    assert "nobody can tell which of them are right" in findings[1].sentence
+    assert any("nobody can tell which of them are right" in each.sentence for each in findings)
     halves = [printed(f"s{n}", n, sideways if n < 2 else lambda x: x) for n in range(4)]
     assert {each.site for each in judge(halves)} == {"s0", "s1", "s2", "s3"}
 

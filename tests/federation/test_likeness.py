@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedmed.federation.likeness import Share, brightness, directions, octaves, pooled, shares, total_variation
+from fedmed.federation.likeness import Pool, Share, brightness, directions, octaves, shares, total_variation
 from fedmed.preprocess.fingerprint import statistics
 from tests.federation.prints import images
 
@@ -29,10 +29,21 @@ def test_octaves_count_factors_of_two():
 
 
 def test_a_large_site_does_not_outvote_the_rest():
-    sites = [Share(np.array([0.0]), 1 / 100_000), Share(np.array([1.0]), 1 / 300), Share(np.array([1.0]), 1 / 300)]
-    assert pooled(sites).values[0] > 0.55
-    assert pooled([None, None]) is None
-    assert pooled([None, sites[1]]).values[0] == 1
+    large, small = Share(np.array([0.0]), 1 / 100_000), Share(np.array([1.0]), 1 / 300)
+    assert Pool({"a": large, "b": small, "c": small}).without("d").values[0] > 0.55
+
+
+def test_a_pool_without_one_is_the_pool_of_the_others():
+    rng = np.random.default_rng(1)
+    parts = {name: Share(rng.dirichlet(np.ones(4)), 1 / int(rng.integers(20, 2000))) for name in "abcde"} | {"f": None}
+    for name in parts:
+        found = Pool(parts).without(name)
+        others = Pool({other: part for other, part in parts.items() if other != name}).without("nobody")
+        np.testing.assert_allclose(found.values, others.values)
+        assert found.variance == pytest.approx(others.variance)
+        assert found.values.sum() == pytest.approx(1)
+    assert Pool({"a": None}).without("b") is None
+    assert Pool({"a": parts["a"], "b": None}).without("a") is None
 
 
 def test_what_is_mostly_hidden_is_not_compared():
