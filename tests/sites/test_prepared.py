@@ -57,6 +57,18 @@ def test_a_version_is_of_the_data_and_of_nothing_else(tmp_path):
     assert version(replace(site(), train=site().train.take(np.arange(11)))) != first
 
 
+def test_sites_laid_out_anew_are_told_apart_from_those_before(tmp_path):
+    prepared.lay_out([site()], tmp_path / "sites")
+    first = prepared.laid_out(tmp_path / "sites")
+    assert prepared.laid_out(tmp_path / "sites") == first
+    prepared.lay_out([site()], tmp_path / "sites")
+    assert prepared.laid_out(tmp_path / "sites") == first
+    prepared.lay_out([replace(site(), test=cases(5))], tmp_path / "sites")
+    assert prepared.laid_out(tmp_path / "sites") != first
+    with pytest.raises(DataError, match="holds no sites"):
+        prepared.laid_out(tmp_path)
+
+
 def test_a_set_without_such_columns_is_laid_out_as_before(tmp_path):
     plain = replace(site().train, patient=None, spacing_mm=None, orientation=None)
     prepared.lay_out([replace(site(), train=plain)], tmp_path / "sites")
