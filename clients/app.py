@@ -14,21 +14,21 @@ from fedmed.flower.client import answer, answer_text, order_in, tensors_in
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import simulated_desk
 from fedmed.learning.order import parse
-from fedmed.sites.prepared import open_site
+from fedmed.sites.prepared import laid_out, open_site
 
 app = ClientApp()
 
 
 @lru_cache(maxsize=64)
-def clinic_at(folder: str, index: int) -> Clinic:
-    """The clinic whose cases are the `index`-th of a folder of prepared sites."""
+def clinic_at(folder: str, index: int, laid_out: str) -> Clinic:
+    """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there."""
     return Clinic(open_site(Path(folder), index), simulated_desk(Path(folder), index))
 
 
 def clinic(context: Context) -> Clinic:
     """The clinic that this node is."""
     folder = str(context.node_config.get("sites-folder") or os.environ["FEDMED_SITES"])
-    return clinic_at(folder, int(context.node_config["partition-id"]))
+    return clinic_at(folder, int(context.node_config["partition-id"]), laid_out(Path(folder)))
 
 
 @app.query("describe")

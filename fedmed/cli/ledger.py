@@ -30,7 +30,10 @@ def show(file: Path, as_json: bool) -> None:
         }
         for entry in entries
     ]
-    listing.show(rows, as_json=False)
+    if rows:
+        listing.show(rows, as_json=False)
+    else:
+        sys.stdout.write("nothing has left this site\n")
 
 
 def verify(file: Path, as_json: bool) -> None:

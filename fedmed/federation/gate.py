@@ -5,34 +5,33 @@
 | pipeline, version of the statistics    | equal to most others' or not   |                    | any difference |
 | parity certificate of the kernels      | passed or not                  | others alone do    | not passed     |
 | how images lie: map of bright cells,   | by how much the best of        | .03 + c            | .10 + c        |
-|   edges                                |   `likeness.TURNS` brings them |                    |                |
-|                                        |   nearer                       |                    |                |
+|   edges                                |   `turns.TURNS` brings nearer  |                    |                |
 | spacing; deviation of intensities      | earth mover's, in octaves      | 1; 1.5             |                |
 | orientation; mean intensity; classes   | total variation                | .5; .8; .5, + c'   |                |
 | statistics withheld                    |                                | always             |                |
 
-c is half a standard deviation of a share, by the number of cases on both sides, c' a whole one of each bin. Among the
-others a large site does not outvote the rest. The thresholds were set on real radiographs and skin lesions and on the
-demonstration, drawn at 20 to 1000 cases a site (docs/adr/0015). What cannot be seen: a mirror image at small sites, and
-anything that half of the sites have in common.
+c is half a standard deviation of a share, by the number of cases on both sides (and a whole one more where edges count),
+c' a whole one of each bin. Among the others a large site does not outvote the rest. The thresholds were set on real
+radiographs and skin lesions and on the demonstration, drawn at 20 to 1000 cases a site (docs/adr/0015). What cannot be
+seen: a mirror image at small sites, and anything that most sites have in common.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from fedmed.federation.likeness import Share, brightness, chance, octaves, pooled, shares, suspect, total_variation
+from fedmed.federation.likeness import Pool, Share, chance, octaves, shares, total_variation
+from fedmed.federation.turns import REFUSES, WARNS, look, suspects
 from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.plan import Described
-from fedmed.preprocess.fingerprint import SPACINGS
+from fedmed.preprocess.fingerprint import SPACINGS, VERSION, Statistics
 from fedmed.preprocess.pipeline import differences
 
-TURN_WARNS, TURN_REFUSES = 0.03, 0.10
 OCTAVES = {**dict.fromkeys(SPACINGS, 1.0), "deviation": 1.5}
 VARIATIONS = {"orientation": 0.5, "mean": 0.8}
 CLASSES = 0.5
@@ -45,6 +44,7 @@ MEANING = {
     "mean": "its images have another brightness or are on another scale",
 }
 SHOWN_DIFFERENCES = 4
+ORDER = ("refuses", "warns", "notes")
 
 
 @dataclass(frozen=True)
@@ -66,107 +66,111 @@ class Finding:
 
 def judge(sites: Sequence[Described]) -> list[Finding]:
     """What is found, by site; nothing where no site has images to compare."""
-    asked = [site for site in sites if site.fingerprint is not None]
-    if not asked:
+    prints = {site.name: site.fingerprint for site in sites if site.fingerprint is not None}
+    if not prints:
         return []
-    found = []
-    for site in asked:
-        others = [other for other in asked if other is not site]
-        mine = site.fingerprint
-        if mine is not None and others:
-            found += [*_prepared(site.name, mine, others), *_told(site, mine, others)]
-    found += [
-        Finding(site.name, "withheld", "warns", "it sends no fingerprint; an older fedmed runs there")
-        for site in sites
-        if site.fingerprint is None
-    ]
-    return found
+    silent = [site.name for site in sites if site.name not in prints]
+    found = [Finding(name, "withheld", "warns", "it sends no fingerprint; an older fedmed runs there") for name in silent]
+    if len(prints) > 1:
+        told = {name: each.statistics for name, each in prints.items() if each.statistics is not None}
+        found += [*_prepared(prints), *_told(prints), *_lying(told), *_differs(told)]
+        found += _classes_differ([site for site in sites if site.name in prints])
+    return sorted(found, key=lambda each: (each.site, ORDER.index(each.weight)))
 
 
-def _prints(sites: Sequence[Described]) -> list[Fingerprint]:
-    return [site.fingerprint for site in sites if site.fingerprint is not None]
+def _prepared(prints: Mapping[str, Fingerprint]) -> Iterator[Finding]:
+    """Whether images are prepared as at most other sites, by kernels that do what they should."""
+    digests = {name: each.pipeline.fingerprint() for name, each in prints.items()}
+    counts = Counter(digests.values())
+    first = {digest: name for name, digest in reversed(digests.items())}
+    certified = sum(each.parity is not None for each in prints.values())
+    for name, mine in prints.items():
+        others = counts - Counter([digests[name]])
+        commonest, many = max(others.items(), key=lambda item: (item[1], item[0]))
+        if many > others[digests[name]]:
+            how = _ways(differences(mine.pipeline, prints[first[commonest]].pipeline))
+            text = f"it prepares its images otherwise than {many} other {'sites' if many > 1 else 'site'}: {how}"
+            yield Finding(name, "pipeline", "refuses", text)
+        if mine.parity is not None and not mine.parity.passed:
+            text = f"error {mine.parity.max_error:g} with a bound of {mine.parity.bound:g} ({mine.parity.back_end})"
+            yield Finding(name, "parity", "refuses", f"its kernels do not compute what their definition says: {text}")
+        if mine.parity is None and certified:
+            yield Finding(name, "parity", "warns", "it sends no parity certificate of its kernels; others do")
 
 
-def _prepared(name: str, mine: Fingerprint, others: Sequence[Described]) -> Iterator[Finding]:
-    """Whether the site's images are prepared as those of most other sites, by kernels that do what they should."""
-    own, told = mine.pipeline.fingerprint(), _prints(others)
-    counts = Counter(each.pipeline.fingerprint() for each in told)
-    commonest, many = max(counts.items(), key=lambda item: (item[1], item[0]))
-    if own != commonest and many > counts[own]:
-        theirs = next(each.pipeline for each in told if each.pipeline.fingerprint() == commonest)
-        ways = differences(mine.pipeline, theirs)
-        more = f" and {len(ways) - SHOWN_DIFFERENCES} more" if len(ways) > SHOWN_DIFFERENCES else ""
-        how = "; ".join(ways[:SHOWN_DIFFERENCES]) + more
-        yield Finding(name, "pipeline", "refuses", f"it prepares its images otherwise than {many} other sites: {how}")
-    if mine.parity is not None and not mine.parity.passed:
-        text = f"error {mine.parity.max_error:g} with a bound of {mine.parity.bound:g} ({mine.parity.back_end})"
-        yield Finding(name, "parity", "refuses", f"its kernels do not compute what their definition says: {text}")
-    if mine.parity is None and any(each.parity is not None for each in told):
-        yield Finding(name, "parity", "warns", "it sends no parity certificate of its kernels; others do")
+def _ways(ways: list[str]) -> str:
+    more = f" and {len(ways) - SHOWN_DIFFERENCES} more" if len(ways) > SHOWN_DIFFERENCES else ""
+    return "; ".join(ways[:SHOWN_DIFFERENCES]) + more
 
 
-def _told(site: Described, mine: Fingerprint, others: Sequence[Described]) -> Iterator[Finding]:
-    if mine.statistics is None:
-        yield Finding(site.name, "withheld", "warns", f"it withholds the statistics of its images: {mine.withheld}")
-        return
-    if mine.statistics.cases == 0:
-        yield Finding(site.name, "few", "notes", "it has too few cases to tell what its images are like")
-        return
-    told = [each.statistics for each in _prints(others) if each.statistics is not None and each.statistics.cases > 0]
-    versions = Counter(each.version for each in told)
-    if told and versions[mine.statistics.version] < max(versions.values()):
-        text = f"its statistics are of definition {mine.statistics.version}, those of others of {max(versions)}"
-        yield Finding(site.name, "version", "refuses", f"{text}: update fedmed there")
-        return
-    told = [each for each in told if each.version == mine.statistics.version]
-    yield from _lies(site.name, mine, told)
-    yield from _differs(site, mine, told, others)
+def _told(prints: Mapping[str, Fingerprint]) -> Iterator[Finding]:
+    """Who does not tell what its images are like, or tells it in another version."""
+    for name, mine in prints.items():
+        if mine.statistics is None:
+            yield Finding(name, "withheld", "warns", f"it withholds the statistics of its images: {mine.withheld}")
+        elif mine.statistics.version != VERSION:
+            text = f"its statistics are of definition {mine.statistics.version}, the center's of {VERSION}; update the older"
+            yield Finding(name, "version", "refuses", text)
+        elif mine.statistics.cases == 0:
+            yield Finding(name, "few", "notes", "it has too few cases to tell what its images are like")
 
 
-def _lies(name: str, mine: Fingerprint, told: Sequence[Any]) -> Iterator[Finding]:
-    """Whether its images would be nearer to the others' if they were turned."""
-    assert mine.statistics is not None
-    own, theirs = brightness(mine.statistics), pooled([brightness(each) for each in told])
-    if own is None or theirs is None:
-        return
-    edges = pooled([shares(each, "edges") for each in told])
-    found = suspect((own, shares(mine.statistics, "edges")), (theirs, edges))
-    allowed = found.chance / 2
-    if found.gain <= TURN_WARNS + allowed:
-        return
-    refuses = found.gain > TURN_REFUSES + allowed
-    compared = "the other site's" if len(told) == 1 else "the other sites'"
-    text = (
-        f"its images {found.turn.done if refuses else 'seem to ' + _infinitive(found.turn.done)}, compared with {compared}: "
-        f"with that undone, their distance would be {found.undone:.2f} instead of {found.as_they_are:.2f}"
-    )
-    threshold = (TURN_REFUSES if refuses else TURN_WARNS) + allowed
-    yield Finding(name, "lies", "refuses" if refuses else "warns", text, found.gain, threshold)
+def _lying(told: Mapping[str, Statistics]) -> Iterator[Finding]:
+    """Whose images lie otherwise than most others'; where half of the sites do, all are named, for nobody knows which."""
+    every = {name: look(each) for name, each in told.items() if each.version == VERSION}
+    looks = {name: each for name, each in every.items() if each is not None}
+    suspected = suspects(looks)
+    for name, each in suspected.items():
+        refuses = each.beyond > REFUSES
+        done = each.turn.done if refuses else f"seem to {_infinitive(each.turn.done)}"
+        text = (
+            f"its images {done}, compared with other sites': "
+            f"with that undone, their distance would be {each.undone:.2f} instead of {each.as_they_are:.2f}"
+        )
+        threshold = (REFUSES if refuses else WARNS) + each.allowed
+        yield Finding(name, "lies", "refuses" if refuses else "warns", text, each.gain, threshold)
+    if 2 * len(suspected) >= len(looks):
+        refuses = any(each.beyond > REFUSES for each in suspected.values())
+        text = f"its images lie otherwise than those of {', '.join(suspected)}, and nobody can tell which of them are right"
+        for name in looks.keys() - suspected.keys():
+            yield Finding(name, "lies", "refuses" if refuses else "warns", text)
 
 
 def _infinitive(done: str) -> str:
     return "be" + done.removeprefix("are") if done.startswith("are ") else done
 
 
-def _differs(site: Described, mine: Fingerprint, told: Sequence[Any], others: Sequence[Described]) -> Iterator[Finding]:
-    assert mine.statistics is not None
-    for name in (*OCTAVES, *VARIATIONS):
-        own, theirs = shares(mine.statistics, name), pooled([shares(each, name) for each in told])
-        if own is None or theirs is None:
-            continue
-        if name in OCTAVES:
-            distance, threshold, unit = octaves(own.values, theirs.values), OCTAVES[name], "octaves"
-        else:
-            distance, threshold = total_variation(own.values, theirs.values), VARIATIONS[name] + _by_chance(own, theirs)
-            unit = "of 1"
-        if distance > threshold:
-            yield Finding(site.name, name, "warns", f"{MEANING[name]} (by {distance:.2f} {unit})", distance, threshold)
-    own, theirs = _classes(site), pooled([_classes(other) for other in others])
-    if own is not None and theirs is not None:
-        distance, threshold = total_variation(own.values, theirs.values), CLASSES + _by_chance(own, theirs)
+def _differs(told: Mapping[str, Statistics]) -> Iterator[Finding]:
+    """What scanners, protocols and patients may differ in; for a person to look at."""
+    for kind in (*OCTAVES, *VARIATIONS):
+        parts = {name: shares(each, kind) for name, each in told.items() if each.version == VERSION}
+        for name, own, others in _beside(parts):
+            if kind in OCTAVES:
+                distance, threshold, unit = octaves(own.values, others.values), OCTAVES[kind], "octaves"
+            else:
+                distance, unit = total_variation(own.values, others.values), "of 1"
+                threshold = VARIATIONS[kind] + _by_chance(own, others)
+            if distance > threshold:
+                yield Finding(name, kind, "warns", f"{MEANING[kind]} (by {distance:.2f} {unit})", distance, threshold)
+
+
+def _classes_differ(sites: Sequence[Described]) -> Iterator[Finding]:
+    for name, own, others in _beside({site.name: _classes(site) for site in sites}):
+        if own.values.shape != others.values.shape:
+            return  # refused for its classes elsewhere
+        distance, threshold = total_variation(own.values, others.values), CLASSES + _by_chance(own, others)
         if distance > threshold:
             text = f"its mixture of classes is another (by {distance:.2f} of 1)"
-            yield Finding(site.name, "classes", "warns", text, distance, threshold)
+            yield Finding(name, "classes", "warns", text, distance, threshold)
+
+
+def _beside(parts: Mapping[str, Share | None]) -> Iterator[tuple[str, Share, Share]]:
+    """Each site that tells, and all others that do, together."""
+    pool = Pool(parts)
+    for name, own in parts.items():
+        others = pool.without(name)
+        if own is not None and others is not None:
+            yield name, own, others
 
 
 def _classes(site: Described) -> Share | None:

@@ -1,15 +1,15 @@
-"""How far one site's images are from the others', and how they would have to be turned to be nearer."""
+"""How far one site's images are from the others': histograms in shares, means of several sites, distances."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.preprocess.fingerprint import DIRECTIONS, PER_OCTAVE, Statistics
+from fedmed.preprocess.fingerprint import PER_OCTAVE, Statistics
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +33,16 @@ def shares(statistics: Statistics, name: str) -> Share | None:
     return Share(np.asarray(counts / counts.sum(), np.float64), 1 / int(counts.sum()))
 
 
+def directions(statistics: Statistics) -> Share | None:
+    """Which share of the cases has its edges in each direction; bins too small to tell are taken to be alike."""
+    counts = statistics.histograms.get("edges")
+    if counts is None or not statistics.cases:
+        return None
+    hidden = max(0, statistics.cases - int(counts.sum()))
+    filled = counts + (counts == 0) * (hidden / max(1, int((counts == 0).sum())))
+    return Share(np.asarray(filled / filled.sum(), np.float64), 1 / statistics.cases) if filled.sum() else None
+
+
 def brightness(statistics: Statistics) -> Share | None:
     """In which share of the cases each cell of the map is one of the brighter ones."""
     if statistics.brighter is None or not statistics.cases:
@@ -40,18 +50,34 @@ def brightness(statistics: Statistics) -> Share | None:
     return Share(np.asarray(statistics.brighter / statistics.cases, np.float64), 1 / statistics.cases)
 
 
-def pooled(parts: Sequence[Share | None]) -> Share | None:
-    """The mean of several sites, weighted as if sites differed by chance and by one part in `ENOUGH` of their own.
+class Pool:
+    """The mean of several sites, less one, weighted as if sites differed by chance and by one part in `ENOUGH` of their own.
 
     (The weights of a random-effects mean: DerSimonian and Laird, Control. Clin. Trials 7:177, 1986.)
     """
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    weights = np.array([1 / (part.variance + 1 / ENOUGH) for part in known])
-    weights /= weights.sum()
-    values = np.tensordot(weights, np.array([part.values for part in known]), axes=1)
-    return Share(values, float((weights**2 * [part.variance for part in known]).sum()))
+
+    def __init__(self, parts: Mapping[str, Share | None]) -> None:
+        """By name of the site; None for one that does not tell."""
+        self._parts = {name: part for name, part in parts.items() if part is not None}
+        weights = [_weight(part) for part in self._parts.values()]
+        self._weight = sum(weights)
+        self._sum = sum((w * part.values for w, part in zip(weights, self._parts.values(), strict=True)), np.float64(0))
+        self._spread = sum(w**2 * part.variance for w, part in zip(weights, self._parts.values(), strict=True))
+
+    def without(self, name: str) -> Share | None:
+        """The mean of the others; None where none of them tells."""
+        own = self._parts.get(name)
+        if len(self._parts) - (own is not None) < 1:
+            return None
+        weight, values, spread = self._weight, self._sum, self._spread
+        if own is not None:
+            weight, values = weight - _weight(own), values - _weight(own) * own.values
+            spread -= _weight(own) ** 2 * own.variance
+        return Share(np.asarray(values / weight, np.float64), max(0.0, spread / weight**2))
+
+
+def _weight(part: Share) -> float:
+    return 1 / (part.variance + 1 / ENOUGH)
 
 
 def total_variation(one: Floats, other: Floats) -> float:
@@ -72,55 +98,3 @@ def cells_apart(one: Floats, other: Floats) -> float:
 def chance(one: Share, other: Share) -> float:
     """How much two sites may differ that draw from the same images, as a standard deviation of one share."""
     return math.sqrt(one.variance + other.variance)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What may have befallen all images of a site; undone by the same or the opposite."""
-
-    done: str
-    """Said of the images."""
-    undo: Callable[[Floats], Floats]
-    """On the map."""
-    sideways: bool = False
-    """Whether changes across become changes down."""
-
-
-TURNS = (
-    Turn("lie sideways (turned by 90 degrees to the right)", lambda cells: np.rot90(cells), True),
-    Turn("lie sideways (turned by 90 degrees to the left)", lambda cells: np.rot90(cells, -1), True),
-    Turn("lie sideways (with rows and columns exchanged)", np.transpose, True),
-    Turn("lie sideways (with rows and columns exchanged, upside down)", lambda cells: np.rot90(cells, 2).T, True),
-    Turn("are turned by 180 degrees", lambda cells: np.rot90(cells, 2)),
-    Turn("are mirrored left to right", np.fliplr),
-    Turn("are mirrored top to bottom", np.flipud),
-    Turn("have bright and dark exchanged", lambda cells: 1 - cells),
-)
-
-
-@dataclass(frozen=True)
-class Suspicion:
-    """The turn that explains best how a site's images differ."""
-
-    turn: Turn
-    as_they_are: float
-    undone: float
-    """Distance to the others once the turn is undone."""
-    chance: float
-
-    @property
-    def gain(self) -> float:
-        """How much nearer undoing it brings them."""
-        return self.as_they_are - self.undone
-
-
-def suspect(mine: tuple[Share, Share | None], others: tuple[Share, Share | None]) -> Suspicion:
-    """The best of `TURNS` for maps and, where both tell, edges; the distance is the sum of both distances."""
-    found = []
-    for turn in TURNS:
-        before, after = (cells_apart(cells, others[0].values) for cells in (mine[0].values, turn.undo(mine[0].values)))
-        if turn.sideways and mine[1] is not None and others[1] is not None:
-            before += total_variation(mine[1].values, others[1].values)
-            after += total_variation(np.roll(mine[1].values, DIRECTIONS // 2), others[1].values)
-        found.append(Suspicion(turn, before, after, chance(mine[0], others[0])))
-    return max(found, key=lambda each: each.gain)

@@ -129,8 +129,17 @@ def _of_image(image: NDArray[np.generic]) -> tuple[float, float, int, NDArray[np
     # The direction of a change, not of a line: taken twice, 0 and 180 degrees are one (Bigun and Granlund, ICCV 1987).
     twice = math.atan2(2 * float((down * across).sum()), float((across**2).sum() - (down**2).sum()))
     direction = round(twice / 2 / math.pi * DIRECTIONS) % DIRECTIONS
-    cells = np.array([[cell.mean() for cell in np.array_split(band, SIDE, axis=1)] for band in np.array_split(plane, SIDE)])
+    cells = _cells(_cells(plane, 0), 1)
     return float(plane.mean()), float(plane.std()), direction, cells > np.median(cells)
+
+
+def _cells(plane: Floats, axis: int) -> Floats:
+    """Means of `SIDE` strips along an axis; their bounds lie alike from both ends, so that a mirror turns the map too."""
+    if plane.shape[axis] < SIDE:
+        plane = np.repeat(plane, SIDE, axis)
+    bounds = np.rint(np.arange(SIDE + 1) * plane.shape[axis] / SIDE).astype(np.int64)
+    widths = np.expand_dims(np.diff(bounds), 1 - axis)
+    return np.asarray(np.add.reduceat(plane, bounds[:-1], axis) / widths)
 
 
 def _coarse(image: NDArray[np.generic]) -> Floats:
@@ -141,8 +150,10 @@ def _coarse(image: NDArray[np.generic]) -> Floats:
     plane = np.nan_to_num(planes.astype(np.float64) / top, posinf=0.0, neginf=0.0).mean(axis=0)
     for axis in (0, 1):
         step = max(1, plane.shape[axis] // COARSE)
-        starts = np.arange(0, plane.shape[axis] // step * step, step)
-        plane = np.add.reduceat(plane.take(np.arange(len(starts) * step), axis), starts, axis) / step
+        count = plane.shape[axis] // step
+        margin = (plane.shape[axis] - count * step) // 2
+        whole = plane.take(np.arange(margin, margin + count * step), axis)
+        plane = np.add.reduceat(whole, np.arange(0, count * step, step), axis) / step
     return np.asarray(plane)
 
 

@@ -20,7 +20,7 @@ from fedmed.preprocess.pipeline import parse
 from fedmed.sites.cases import SPLITS, Cases, Site
 from fedmed.wire import tensors as wire
 
-INDEX = "index.json"
+INDEX, DIGEST = "index.json", "index.sha256"
 
 
 def lay_out(sites: Sequence[Site], folder: Path) -> str:
@@ -36,7 +36,9 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
         entry = {field: getattr(site.train, field) for field in ("classes", "features", "spatial")}
         entry |= {"pipeline": site.pipeline.record(), "version": digest, "parity": site.parity}
         entries.append({"name": site.name, "file": file, **entry})
-    (folder / INDEX).write_text(json.dumps({"sites": entries}), encoding="utf-8")
+    index = json.dumps({"sites": entries})
+    (folder / INDEX).write_text(index, encoding="utf-8")
+    (folder / DIGEST).write_text(wire.sha256(index.encode()), encoding="ascii")
     return fingerprint.hexdigest()
 
 
@@ -81,6 +83,17 @@ def _with_columns(train: Cases, found: wire.Tensors) -> Cases:
         spacing_mm=None if spacing is None else spacing.astype(np.float32, copy=False),
         orientation=None if orientation is None else np.array(ORIENTATIONS)[orientation.astype(np.int64)],
     )
+
+
+def laid_out(folder: Path) -> str:
+    """Digest of all that was laid out in a folder: another one for other sites in the same place.
+
+    Raises DataError where there are none.
+    """
+    try:
+        return (folder / DIGEST).read_text(encoding="ascii")
+    except OSError as error:
+        raise DataError(f"{folder} holds no sites ({error.strerror}); a run lays them out") from error
 
 
 def names(folder: Path) -> list[str]:

@@ -63,7 +63,7 @@ class TensorStore:
         path = self._place(key.name)
         try:
             found = entries.read(path, key.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (StoreError, OSError) as error:
             self._said(f"a cached entry is damaged and is made anew: {error}")

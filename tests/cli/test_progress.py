@@ -17,6 +17,10 @@ EVENTS = [
     ({"event": "preparing", "scenario": "heart", "rounds": 4}, "preparing heart"),
     ({"event": "met", "sites": {"north": 40, "south": 3}}, "2 sites: north (40), south (3)"),
     ({"event": "resumed", "round": 3}, "going on after round 3"),
+    (
+        {"event": "gate", "sites": 3, "findings": [{"site": STRANGE, "weight": "warns", "sentence": "its images lie"}]},
+        f"site {STRANGE}: its images lie",
+    ),
     ({"event": "damaged", "fault": "commit of round 4 is torn"}, "passed over: commit of round 4 is torn"),
     (
         {"event": "holds", "strategy": "FedMedian", "bytes": 5e6, "sites": 4},
@@ -44,6 +48,14 @@ def test_what_a_person_wants_to_know_is_said_in_words(event, words, capsys):
     assert words in describe(event)
     Lines().event(event)
     assert capsys.readouterr().err == describe(event) + "\n"
+
+
+def test_a_gate_that_finds_nothing_or_little_says_so_in_a_line():
+    assert (
+        describe({"event": "gate", "sites": 3, "findings": []}) == "3 sites prepare their images alike, and they lie alike"
+    )
+    few = [{"site": f"s{n:02d}", "weight": "notes", "sentence": "too few"} for n in range(20)]
+    assert describe({"event": "gate", "sites": 20, "findings": few}).endswith("s10, s11, 20 sites")
 
 
 @pytest.mark.parametrize("event", SILENT, ids=lambda event: event["event"])

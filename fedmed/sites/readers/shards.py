@@ -119,11 +119,12 @@ def _index(site: Path) -> dict[str, Any] | None:
 
 def _named_classes(sites: Sequence[Path]) -> tuple[str, ...]:
     """The classes of the sites' indexes, where all have one and they agree."""
-    indexes = [_index(site) for site in sites]
-    named = {index["classes"] for index in indexes if index is not None}
+    named = {index["classes"] if index is not None else () for index in map(_index, sites)}
+    if () in named:
+        return ()
     if len(named) > 1:
         raise DataError(f"the sites' {INDEX} name different classes: {'; '.join(', '.join(each) for each in sorted(named))}")
-    return () if None in indexes else next(iter(named), ())
+    return next(iter(named), ())
 
 
 def _packed_by(folder: Path | None, options: ShardOptions, site: str) -> Pipeline:
