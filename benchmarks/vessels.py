@@ -1,10 +1,11 @@
 """Retinal vessels of CHASE_DB1, three sites split by child: Dice of the federation, single sites, pooled data and a human.
 
-    python benchmarks/vessels.py [--seeds 0 1 2] [--json]
+    python benchmarks/vessels.py [--seeds 0 1 2] [--split N] [--json]
 
-Each seed holds other children back: one of each site, both eyes, six photographs. All models have the same network and the
-same number of passes over the cases they may see, and are judged on the same six photographs at their own 960 x 999
-pixels, threshold .5. The ceiling is the second grader, judged against the first on the same photographs.
+One child of each site, both eyes, is held back: six photographs, the same under every seed, which draws first weights and
+patches. All models have the same network and the same number of passes over the cases they may see, and are judged on these
+photographs at their own 960 x 999 pixels, threshold .5. The ceiling is the second grader, judged against the first.
+`--split N` holds other children back.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ from fedmed.sites.prepare import sites_of
 BAR = 0.75
 
 
-def scenario(seed: int, *settings: str) -> Scenario:
-    """The built-in scenario under this seed."""
-    return load(find("vessels"), [f"seed={seed}", *settings])
+def scenario(seed: int, split: int | None, *settings: str) -> Scenario:
+    """The built-in scenario under this seed, with other test children where a split is given."""
+    held = [] if split is None else [f"data.split.seed={split}"]
+    return load(find("vessels"), [f"seed={seed}", *held, *settings])
 
 
-def run(seed: int) -> dict[str, Any]:
+def run(seed: int, split: int | None) -> dict[str, Any]:
     """The report of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        return simulate(Request(scenario(seed), data_root(), Path(folder) / "run"))
+        return simulate(Request(scenario(seed, split), data_root(), Path(folder) / "run"))
 
 
-def second_grader(seed: int) -> float:
-    """Mean Dice of the second grader on the seed's test photographs."""
-    graders = [scenario(seed, f"data.options.grader={grader}") for grader in (1, 2)]
+def second_grader(seed: int, split: int | None) -> float:
+    """Mean Dice of the second grader on the test photographs."""
+    graders = [scenario(seed, split, f"data.options.grader={grader}") for grader in (1, 2)]
     first, second = (sites_of(each.data, data_root(), each.seed, each.source) for each in graders)
     tallies = [
         tally(torch.from_numpy(drawn), torch.from_numpy(truth), 2)
@@ -52,16 +54,16 @@ def second_grader(seed: int) -> float:
     return float(per_case(np.stack(tallies))["dice"].mean())
 
 
-def rows_of(seed: int) -> tuple[list[Row], dict[str, float]]:
+def rows_of(seed: int, split: int | None) -> tuple[list[Row], dict[str, float]]:
     """The rows of one seed, and its figures by name."""
-    report = run(seed)
+    report = run(seed, split)
     local = {site: dice(metrics) for site, metrics in report["baselines"]["local"].items()}
     best = max(local, key=lambda site: local[site])
     found = {
         "federated": dice(report["overall"]["metrics"]),
         "best single site": local[best],
         "pooled": dice(report["baselines"]["pooled"]),
-        "second grader": second_grader(seed),
+        "second grader": second_grader(seed, split),
         "training, s": report["seconds"]["phases"]["federate"],
     }
     interval = report["overall"]["metrics"]["dice"]
@@ -89,13 +91,14 @@ def main() -> None:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--split", type=int)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []
     figures = []
     for seed in options.seeds:
-        made, found = rows_of(seed)
+        made, found = rows_of(seed, options.split)
         rows += made
         figures.append(found)
     means = {name: mean(found[name] for found in figures) for name in figures[0]}

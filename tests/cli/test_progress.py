@@ -126,3 +126,17 @@ def test_a_journal_that_comes_and_goes_is_no_trouble(tmp_path, capsys):
             journal.write_text(json.dumps(EVENTS[0][0]) + "\n")
             journal.unlink()
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_committed_round_tells_the_measure_it_has():
+    from fedmed.cli.progress import _loss
+
+    assert (
+        _loss({"train": {"loss": 0.5}, "validation": {"loss": 1.0, "dice": 0.75}})
+        == "train loss 0.500, validation Dice 0.750"
+    )
+    assert (
+        _loss({"train": {"loss": 0.5}, "validation": {"loss": 1.0, "auc": 0.75}}) == "train loss 0.500, validation AUC 0.750"
+    )
+    assert _loss({"train": {"loss": 0.5}, "validation": {"loss": 1.0, "dice": None}}) == "train loss 0.500"
+    assert _loss({"train": {"loss": 0.5}, "validation": None}) == "train loss 0.500"

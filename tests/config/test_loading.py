@@ -179,3 +179,25 @@ def test_numbers_are_the_yaml_that_editors_know(valid):
 def test_reading_a_scenario_does_not_load_torch():
     code = "import sys, fedmed.config.loading; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_patches_are_a_section_of_the_task(valid):
+    text = valid.replace("task:\n", "task:\n  patches: {size: [96, 128], foreground: 0}\n")
+    patches = parse(text, "f.yaml").task.patches
+    assert patches is not None
+    assert (patches.size, patches.per_case, patches.foreground, patches.overlap) == ((96, 128), 4, 0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("patches", "why"),
+    [
+        ("{size: [96]}", "task.patches.size"),
+        ("{size: [0, 4]}", "its sides must be positive"),
+        ("{size: [100000, 100000]}", "of 134217728 voxels at most"),
+        ("{size: [8, 8], overlap: 1}", "task.patches.overlap: got 1"),
+        ("{per_case: 3}", "task.patches.size: missing"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused(valid, patches, why):
+    with pytest.raises(ConfigError, match=why):
+        parse(valid.replace("task:\n", f"task:\n  patches: {patches}\n"), "f.yaml")

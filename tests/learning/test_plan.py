@@ -212,3 +212,43 @@ def test_a_file_that_is_no_start_is_explained(tmp_path):
     wire.save({"1.weight": np.zeros((1, 4), np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(ConfigError, match=r"1.bias: got None.*1.weight: got \(1, 4\), allowed \(1, 3\)"):
         starting_from(tmp_path / "other.safetensors").first_weights()
+
+
+MASKS = ("task.name=segmentation", "data.normalise=none")
+
+
+def masked(name: str = "north", **change: Any) -> Described:
+    return described(name, **({"masks": True, "inputs": [1, 64, 80]} | change))
+
+
+def test_a_segmentation_sees_patches_and_says_so_in_every_order():
+    plan = make(scenario(*MASKS, "task.patches={size: [16, 32], overlap: 0.25}", "evaluation.threshold=0.4"), [masked()])
+    assert (plan.spec.kind, plan.spec.inputs, plan.spec.outputs) == ("segmentation", (1, 16, 32), 1)
+    order = plan.order(3)
+    assert (order.patches.size, order.patches.overlap, order.threshold) == ((16, 32), 0.25, 0.4)
+    assert make(scenario(*MASKS), [masked()]).spec.inputs == (1, 64, 80)
+
+
+@pytest.mark.parametrize(
+    ("settings", "site", "error", "why"),
+    [
+        (MASKS, described(), DataError, "north has one class a case; a task of segmentation needs masks"),
+        (
+            ("data.normalise=none",),
+            masked(inputs=[3]),
+            DataError,
+            "north has masks; a task of classification needs one class",
+        ),
+        (
+            (*MASKS, "task.patches={size: [8, 8, 8]}"),
+            masked(),
+            ConfigError,
+            r"got \[8, 8, 8\] for cases of shape \[1, 64, 80\]",
+        ),
+        (("task.name=segmentation",), masked(), ConfigError, "data.normalise: got federated"),
+        ((*MASKS, "task.augment=scan"), masked(inputs=[7]), ConfigError, r"task.augment: scan cannot be applied to .*\[7\]"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(settings, site, error, why):
+    with pytest.raises(error, match=why):
+        make(scenario(*settings), [site])

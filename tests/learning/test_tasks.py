@@ -137,6 +137,8 @@ def test_a_scenario_changes_single_parts_of_a_row():
         ({"name": "tabula"}, "task.name: got 'tabula', allowed: image, .*entry point fedmed.tasks"),
         ({"name": "image", "model": "alexnet"}, "task.model: got 'alexnet', allowed: .*resnet18"),
         ({"name": "image", "augment": "mirror"}, "task.augment: got 'mirror', allowed: none, xray"),
+        ({"name": "segmentation", "augment": "xray"}, "task.augment: got 'xray', allowed: none, mirror"),
+        ({"name": "image", "patches": {"size": (8, 8)}}, "task.patches: image classifies whole cases"),
     ],
 )
 def test_names_that_no_table_knows_are_refused_with_those_that_are_known(section, why):

@@ -45,7 +45,7 @@ data:
   split: {test: 0.25, validation: 0.25}
 task:
   name: volume
-  model_options: {blocks: [1, 1], growth: 8, first: 16}
+  model_options: {blocks: [2, 2], growth: 8, first: 16}
 training: {optimiser: adam, learning_rate: 0.01, batch_size: 4, epochs: 1}
 engine: {workers: 0, device: cpu}
 """

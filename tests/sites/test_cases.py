@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmed.errors import DataError
-from fedmed.sites.cases import Cases, check, patient_rows, pool
+from fedmed.sites.cases import Cases, case_labels, check, class_counts, patient_rows, pool
 
 
 def cases(**changes) -> Cases:
@@ -70,3 +70,59 @@ def test_check_names_all_faults_at_once() -> None:
 
 def test_check_lets_sound_cases_pass() -> None:
     check(cases(split=np.array(["train", "validation", "test", "test"])), "reader 'x'")
+
+
+def masked(**changes) -> Cases:
+    """Four images of 2 x 3 pixels; in the first nothing is drawn, in the others class 1, 2 and more of 2."""
+    y = np.zeros((4, 2, 3), np.uint8)
+    y[1, 0, 0], y[2, 0, 0], y[3, :, 0], y[3, 0, 1] = 1, 2, 2, 1
+    base = Cases(np.zeros((4, 2, 3), np.float32), y, ("none", "a", "b"))
+    return replace(base, **changes)
+
+
+def test_masks_go_with_their_images() -> None:
+    some = masked().take(np.array([3, 0]))
+    assert some.has_masks
+    assert some.y.shape == (2, 2, 3)
+    assert some.y[0].any()
+    assert not some.y[1].any()
+    assert pool([masked(), masked()]).y.shape == (8, 2, 3)
+    check(masked(), "who")
+
+
+def test_a_case_is_dealt_by_what_is_drawn_in_it() -> None:
+    assert case_labels(masked()).tolist() == [0, 1, 2, 2]
+    assert case_labels(cases()).tolist() == [0, 1, 0, 1]
+
+
+def test_classes_of_masks_are_counted_in_voxels() -> None:
+    assert class_counts(masked()).tolist() == [19, 2, 3]
+    assert class_counts(cases()).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y": np.zeros((4, 2, 2), np.uint8)},
+        {"y": np.zeros((4, 2, 3), np.int64)},
+        {"x": np.zeros((4, 2, 3), np.float32), "spatial": 3},
+        {"x": np.zeros((4, 1, 1, 2, 3), np.float32)},
+        {"y": np.zeros((4, 3), np.uint8)},
+    ],
+)
+def test_masks_that_do_not_lie_on_their_images_are_refused(changes) -> None:
+    with pytest.raises(DataError, match="do not lie on images"):
+        check(masked(**changes), "who")
+
+
+def test_a_label_beyond_the_classes_is_refused() -> None:
+    with pytest.raises(DataError, match="labels span 0 to 3"):
+        check(masked(y=np.full((4, 2, 3), 3, np.uint8) * np.eye(2, 3, dtype=np.uint8)), "who")
+
+
+def test_images_with_channels_and_volumes_are_told_apart_by_what_is_said_of_them() -> None:
+    x = np.zeros((4, 3, 2, 5), np.float32)
+    check(masked(x=x, y=np.zeros((4, 2, 5), np.uint8)), "channels")
+    check(masked(x=x, y=np.zeros((4, 3, 2, 5), np.uint8), spatial=3), "slices")
+    with pytest.raises(DataError, match="cannot be pooled"):
+        pool([masked(x=x, y=np.zeros((4, 2, 5), np.uint8)), masked(x=x, y=np.zeros((4, 2, 5), np.uint8), spatial=3)])
