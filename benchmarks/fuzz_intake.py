@@ -72,8 +72,10 @@ def guided(folder: Path, seconds: float) -> list[str]:
     command = [sys.executable, __file__, "--child", str(folder / ENDS), "-print_final_stats=1", f"-dict={tokens}"]
     command += [f"-max_total_time={seconds:.0f}", f"-timeout={SLOWEST}", f"-max_len={LARGEST_SEED}"]
     command += [f"-artifact_prefix={folder}/crash-", f"-rss_limit_mb={MEMORY_MB}", str(corpus)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [*done.stderr.splitlines()[-400:], f"exit {done.returncode}"]
+    log = folder / "log"
+    with log.open("wb") as stream:
+        done = subprocess.run(command, stdout=stream, stderr=stream, check=False)
+    return [*log.read_text(errors="replace").splitlines()[-400:], f"exit {done.returncode}"]
 
 
 # VRs, delimiters and markers, so that mutations do not have to find them.

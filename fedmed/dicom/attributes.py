@@ -6,8 +6,8 @@ import math
 import struct
 from dataclasses import dataclass
 
-from fedmed.dicom.elements import Elements
 from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.dicom.walking import Elements
 
 CHARACTER_SET = 0x00080005
 BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "OV": "Q", "UV": "Q", "SV": "q", "OW": "H"}

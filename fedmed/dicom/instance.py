@@ -8,12 +8,13 @@ import numpy as np
 
 from fedmed.dicom import elements, tags
 from fedmed.dicom.attributes import Attributes
-from fedmed.dicom.elements import BIG_ENDIAN, DOUBLE_PIXELS, FLOAT_PIXELS, Skimmed, Span, skim
+from fedmed.dicom.elements import BIG_ENDIAN, Skimmed, Span, skim
 from fedmed.dicom.frames import Frames, frames_of
 from fedmed.dicom.header import Header
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.sources import Source
+from fedmed.dicom.walking import DOUBLE_PIXELS, FLOAT_PIXELS
 
 NATIVE = (*elements.IMPLICIT_SYNTAXES, elements.EXPLICIT, elements.DEFLATED, elements.BIG_ENDIAN)
 """Transfer syntaxes whose pixels are not compressed."""

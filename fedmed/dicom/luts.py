@@ -1,11 +1,10 @@
-"""Lookup tables and windows of an image, from stored values to modality units, to a display's range, to colours.
+"""Lookup tables and windows of a grey image, from stored values to modality units and to a display's range.
 
 The order is that of PS3.3 C.11: modality, then values of interest, then presentation. Nothing here needs pydicom.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,13 +152,7 @@ def display_values(instance: Instance, stored: Values) -> NDArray[np.float64]:
     return np.asarray(1 - shown if turned else shown, np.float64)
 
 
-def palette_colours(instance: Instance, stored: Values) -> NDArray[np.unsignedinteger]:
-    """Stored values of a PALETTE COLOR image -> `(..., 3)` uint8 or uint16 (PS3.3 C.7.6.3.1.5, C.7.9)."""
-    tables = [_palette(instance, colour) for colour in range(3)]
-    return np.stack([table(stored) for table in tables], axis=-1)
-
-
-def _descriptor(attributes: Attributes, tag: int, signed: bool) -> tuple[int, int, int]:
+def described(attributes: Attributes, tag: int, signed: bool) -> tuple[int, int, int]:
     """Entries, first value mapped, bits an entry (PS3.3 C.11.1.1.1); the second is signed as the pixels are."""
     numbers = [int(number) & 0xFFFF for number in attributes.numbers(tag)]
     if len(numbers) != 3 or not 1 <= numbers[2] <= 16:
@@ -170,11 +163,11 @@ def _descriptor(attributes: Attributes, tag: int, signed: bool) -> tuple[int, in
 
 
 def _table(item: Attributes, signed: bool) -> Table:
-    count, first, bits = _descriptor(item, tags.LUT_DESCRIPTOR, signed)
-    return Table(first, _entries(item, tags.LUT_DATA, count), bits)
+    count, first, bits = described(item, tags.LUT_DESCRIPTOR, signed)
+    return Table(first, entries_of(item, tags.LUT_DATA, count), bits)
 
 
-def _entries(item: Attributes, tag: int, count: int) -> NDArray[np.unsignedinteger]:
+def entries_of(item: Attributes, tag: int, count: int) -> NDArray[np.unsignedinteger]:
     """Words, or bytes where there is one a table entry (PS3.3 C.7.6.3.1.6)."""
     data = item.raw(tag)
     if len(data) >= 2 * count:
@@ -185,50 +178,3 @@ def _entries(item: Attributes, tag: int, count: int) -> NDArray[np.unsignedinteg
     if item.big_endian and len(data) % 2 == 0:
         values = values.reshape(-1, 2)[:, ::-1].reshape(-1)
     return values[:count].copy()
-
-
-def _palette(instance: Instance, colour: int) -> Table:
-    attributes = instance.attributes
-    count, first, bits = _descriptor(attributes, tags.PALETTES[colour], instance.header.signed)
-    if tags.PALETTE_DATA[colour] in attributes:
-        return Table(first, _entries(attributes, tags.PALETTE_DATA[colour], count), bits)
-    tag = tags.SEGMENTED_DATA[colour]
-    words = _words(attributes.raw(tag), bits, attributes.big_endian)
-    entries = _expanded(words, count, bits)
-    return Table(first, np.array(entries, np.uint8 if bits <= 8 else np.uint16), bits)
-
-
-def _words(data: bytes, bits: int, big_endian: bool) -> list[int]:
-    kind = "u1" if bits <= 8 else ">u2" if big_endian else "<u2"
-    values: list[int] = np.frombuffer(data[: len(data) // int(kind[-1]) * int(kind[-1])], kind).tolist()
-    return values
-
-
-def _expanded(words: list[int], count: int, bits: int) -> list[int]:
-    """Segmented palette (PS3.3 C.7.9.2): runs, straight lines, and earlier segments once more, to `count` entries."""
-    damaged = Untrusted(Reason.BAD_ATTRIBUTE, f"Its segmented palette does not make {count} entries.")
-    per_word = 4 if bits <= 8 else 2  # an offset is two words of 16 bits
-    entries: list[int] = []
-    queue = [(0, math.inf)]  # where to read, and how many segments
-    while queue and len(entries) < count:
-        at, left = queue.pop()
-        if left < 1 or at + 1 >= len(words):
-            continue
-        code, length, body = words[at], words[at + 1], words[at + 2 : at + 2 + per_word]
-        if code == 0 and length:
-            entries += words[at + 2 : at + 2 + length]
-            following = at + 2 + length
-        elif code == 1 and length and entries and body:
-            entries += np.rint(np.linspace(entries[-1], body[0], length + 1)[1:]).astype(int).tolist()
-            following = at + 3
-        elif code == 2 and length and len(body) == per_word and left == math.inf:
-            following = at + 2 + per_word
-        else:
-            raise damaged
-        queue.append((following, left - 1))
-        if code == 2:
-            offset = int.from_bytes(bytes(body), "little") if bits <= 8 else body[0] | body[1] << 16
-            queue.append((offset // (1 if bits <= 8 else 2), length))
-    if len(entries) != count:
-        raise damaged
-    return entries

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.dicom.elements import PIXELS
 from fedmed.dicom.instance import Instance, read_instance
 from fedmed.dicom.limits import Limits
 from fedmed.dicom.luts import bright_values
 from fedmed.dicom.pixels import decode
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
 from fedmed.dicom.sources import of_file
+from fedmed.dicom.walking import PIXELS
 from fedmed.errors import DataError
 
 MAX_PIXELS = 64 * 1024 * 1024

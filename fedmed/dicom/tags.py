@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.dicom.elements import Wanted
+from fedmed.dicom.walking import Wanted
 
 IMAGE_TYPE, SOP_CLASS, SOP_INSTANCE = 0x00080008, 0x00080016, 0x00080018
 ACCESSION, MODALITY, FRAME_TYPE, PATIENT = 0x00080050, 0x00080060, 0x00089007, 0x00100020

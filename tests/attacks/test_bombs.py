@@ -168,7 +168,7 @@ def test_a_zip_whose_table_of_contents_is_a_bomb(tmp_path: Path) -> None:
 
 
 def test_a_palette_that_repeats_itself_without_end() -> None:
-    from fedmed.dicom.luts import palette_colours
+    from fedmed.dicom.palettes import palette_colours
     from fedmed.dicom.reasons import Untrusted
     from tests.dicom.files import opened
 

@@ -20,11 +20,11 @@ from fedmed.dicom.luts import (
     display_values,
     modality_table,
     modality_values,
-    palette_colours,
     stored_range,
     voi_tables,
     windows,
 )
+from fedmed.dicom.palettes import palette_colours
 from fedmed.dicom.pixels import decode
 from fedmed.dicom.reasons import Status, Untrusted
 from fedmed.dicom.sources import of_bytes

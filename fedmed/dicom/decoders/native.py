@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.decoders.samples import clear_unused_bits, to_rgb
-from fedmed.dicom.elements import BIG_ENDIAN, GE_BIG_ENDIAN_PIXELS, PIXELS
+from fedmed.dicom.elements import BIG_ENDIAN, GE_BIG_ENDIAN_PIXELS
 from fedmed.dicom.instance import Instance, pixel_dtype
+from fedmed.dicom.walking import PIXELS
 
 
 def decode(instance: Instance, out: NDArray[np.generic], workers: int = 1) -> None:
