@@ -66,7 +66,9 @@ def test_an_entry_point_that_is_no_reader_is_refused(entry_point, value: str, co
 
 
 def test_an_unknown_reader_names_those_that_are_known() -> None:
-    with pytest.raises(ConfigError, match=r"'cvs'; known readers are csv, folder, heart, npz, phantom, pneumonia, skin"):
+    with pytest.raises(
+        ConfigError, match=r"'cvs'; known readers are csv, folder, heart, npz, phantom, pneumonia, shards, skin"
+    ):
         read(Data(reader="cvs"), None, 0, "")
 
 
