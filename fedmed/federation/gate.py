@@ -92,7 +92,7 @@ def _prepared(prints: Mapping[str, Fingerprint]) -> Iterator[Finding]:
             text = f"it prepares its images otherwise than {many} other {'sites' if many > 1 else 'site'}: {how}"
             yield Finding(name, "pipeline", "refuses", text)
         if mine.parity is not None and not mine.parity.passed:
-            text = f"error {mine.parity.max_error:g} with a bound of {mine.parity.bound:g} ({mine.parity.back_end})"
+            text = f"error {mine.parity.max_error:g} with a bound of {mine.parity.bound:g} ({mine.parity.backend})"
             yield Finding(name, "parity", "refuses", f"its kernels do not compute what their definition says: {text}")
         if mine.parity is None and certified:
             yield Finding(name, "parity", "warns", "it sends no parity certificate of its kernels; others do")

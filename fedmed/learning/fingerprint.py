@@ -26,9 +26,15 @@ WHAT = "fingerprint"
 class Parity:
     """A back end's certificate: how far its kernels are from the definition, as measured on the site's own machine."""
 
-    back_end: str
+    backend: str
     version: str
-    kernel_sha256: str
+    source_sha256: str
+    """Of the source that computed."""
+    definition_sha256: str
+    """Of the definition compared with."""
+    cases: int
+    worst: str
+    """The case with the largest share of its bound."""
     max_error: float
     bound: float
     passed: bool
@@ -75,7 +81,8 @@ def parse(record: object) -> Fingerprint:
 
 def parse_parity(record: object) -> Parity:
     """A certificate with exactly the fields of `Parity`. Raises ValueError for anything else."""
-    kinds: dict[str, Any] = {"back_end": str, "version": str, "kernel_sha256": str, "passed": bool}
+    texts = ("backend", "version", "source_sha256", "definition_sha256", "worst")
+    kinds: dict[str, Any] = {**dict.fromkeys(texts, str), "cases": int, "passed": bool}
     kinds |= {"max_error": (int, float), "bound": (int, float)}
     if not isinstance(record, Mapping) or record.keys() != kinds.keys():
         raise ValueError(f"a parity certificate has the fields {', '.join(kinds)}")
@@ -84,8 +91,8 @@ def parse_parity(record: object) -> Parity:
         sound = isinstance(value, kind) and (name == "passed" or not isinstance(value, bool))
         if not sound or (kind is str and not _is_text(value)):
             raise ValueError(f"{name} of a parity certificate is {str(value)[:50]!r}")
-    if not all(math.isfinite(record[name]) and record[name] >= 0 for name in ("max_error", "bound")):
-        raise ValueError("errors and bounds of a parity certificate are finite and not negative")
+    if not all(math.isfinite(record[name]) and record[name] >= 0 for name in ("cases", "max_error", "bound")):
+        raise ValueError("numbers of a parity certificate are finite and not negative")
     return Parity(**record)
 
 

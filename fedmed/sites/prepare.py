@@ -28,12 +28,4 @@ def _parity() -> dict[str, Any]:
     """The certificate of the kernels on this machine."""
     from fedmed.preprocess.fused.parity import certificate
 
-    found = certificate()
-    return {
-        "back_end": found.backend,
-        "version": found.version,
-        "kernel_sha256": found.source_sha256,
-        "max_error": found.max_error,
-        "bound": found.bound,
-        "passed": found.passed,
-    }
+    return certificate().as_dict()

@@ -13,7 +13,7 @@ from fedmed.dicom.header import Header
 from fedmed.dicom.instance import NATIVE, Instance
 from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS
-from fedmed.dicom.reasons import Untrusted
+from fedmed.dicom.reasons import SENTENCES, Untrusted
 from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.series import load
 from fedmed.dicom.stacks import Stack
@@ -98,12 +98,20 @@ def prepared(folder: Path, workshop: Workshop, progress: Progress = silent) -> I
     """
     backend = chosen(workshop.backend)
     found = survey(folder, pixels=False, workers=0, progress=progress)
-    yield from (_aside(case.subject, case.reason.value, case.detail) for case in found.cases if case.level == "file")
+    yield from _files_aside(found)
     kept = [_kept(stack, found.instances, workshop) for stack in found.stacks]
     refused = _tried([stack for stack, image in zip(found.stacks, kept, strict=True) if image is None], found, workshop)
     for done, (stack, image) in enumerate(zip(found.stacks, kept, strict=True), start=1):
         yield _one(stack, found, image, refused, workshop, backend)
         progress("volumes", done, len(found.stacks))
+
+
+def _files_aside(found: Survey) -> Iterator[SetAside]:
+    """Files that are refused, but those for which their series is refused in the same words."""
+    said = {(stack.refusal.reason, stack.refusal.detail) for stack in found.stacks if stack.refusal is not None}
+    for file in found.files:
+        if file.reason is not None and (file.reason, file.detail) not in said:
+            yield SetAside(file.path, file.reason.value, f"{SENTENCES[file.reason]} {file.detail}")
 
 
 def _tried(doubtful: list[Stack], found: Survey, workshop: Workshop) -> dict[int, Untrusted]:
@@ -134,7 +142,9 @@ def _one(
     if error := next((refused[index] for index, _ in stack.frames if index in refused), None):
         return _refused(stack, error)
     if not stack.grid.located or not np.isfinite(stack.grid.spacing_mm).all():
-        return _aside(stack.subject, "no-geometry", "It is one picture, whose place in the patient is unknown.")
+        return SetAside(
+            stack.subject, "no-geometry", "It is one picture, whose place in the patient is unknown.", stack.study
+        )
     shape = (len(stack.frames), *_plane(stack, found.instances))
     grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
     try:
@@ -211,7 +221,3 @@ def _stamp(stack: Stack, instances: list[Instance], pipeline: str) -> Key:
 def _refused(stack: Stack, error: Untrusted | None) -> SetAside:
     reason, text = (error.reason.value, str(error)) if error else ("no-geometry", "It has no grid.")
     return SetAside(stack.subject, reason, text, stack.study)
-
-
-def _aside(what: str, reason: str, text: str) -> SetAside:
-    return SetAside(what, reason, text)

@@ -104,9 +104,9 @@ def test_one_slice_moved_beyond_the_tolerance_is_refused(made, random, share, da
     gap = arrange(planes).spacing_mm[0]
     direction = np.array(data.draw(st.tuples(*[st.floats(-1, 1) for _ in range(3)])))
     assume(np.linalg.norm(direction) > 0.1)
-    # Moving an end moves the line as well: half of it is left at its neighbour. Of a move of 1 at least n lies along the normal
-    # or off the line, where n^2 + (n (1 + |shear|))^2 = 1; |shear| is at most 0.6 * sqrt(2), so n is 0.475. Beyond half a gap
-    # slices change places.
+    # Moving an end moves the line as well: half of it is left at its neighbour. Of a move of 1 at least n lies along the
+    # normal or off the line, where n^2 + (n (1 + |shear|))^2 = 1; |shear| is at most 0.6 * sqrt(2), so n is 0.475. Beyond
+    # half a gap slices change places.
     least, most = 2 / 0.475 * 1.03 * TOLERANCE.place(gap), 0.45 * gap
     k = random.randrange(len(planes))
     planes[k] = moved(planes[k], direction / np.linalg.norm(direction) * (least + share * (most - least)))

@@ -69,12 +69,12 @@ def test_compressed_slices_in_threads_are_the_same(sound, tmp_path, workers):
     np.testing.assert_array_equal(volume_of(sound.slices, tmp_path, workers=workers).voxels, sound.stored)
 
 
-def test_a_file_that_does_not_decode_is_named_by_its_uid(sound, tmp_path):
+def test_a_file_that_changed_since_it_was_surveyed_is_named_by_its_uid(sound, tmp_path):
     found = surveyed(TRAPS["truncated-file"].change(sound.slices), tmp_path)
     TRAPS["truncated-file"].spoil(sorted(tmp_path.iterdir()))
     with pytest.raises(Untrusted, match=sound.slices[4].SOPInstanceUID) as caught:
         load(found.stacks[0], found.instances, workers=2)
-    assert caught.value.reason is Reason.TRUNCATED
+    assert caught.value.reason is Reason.UNREADABLE
 
 
 def test_a_refused_stack_is_refused_here_too(sound, tmp_path):

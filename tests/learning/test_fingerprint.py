@@ -20,9 +20,12 @@ from fedmed.preprocess.pipeline import AS_STORED
 from tests.learning.parts import site
 
 PASSED = {
-    "back_end": "numba",
+    "backend": "numba",
     "version": "0.61",
-    "kernel_sha256": "ab" * 32,
+    "source_sha256": "ab" * 32,
+    "definition_sha256": "cd" * 32,
+    "cases": 40,
+    "worst": "oblique",
     "max_error": 1e-6,
     "bound": 1e-5,
     "passed": True,
@@ -75,8 +78,11 @@ def test_what_is_no_fingerprint_is_refused(told):
         {"bound": -1.0},
         {"bound": "1"},
         {"version": None},
-        {"kernel_sha256": "x" * 301},
-        {"back_end": "cuda\n"},
+        {"source_sha256": "x" * 301},
+        {"cases": True},
+        {"cases": -1},
+        {"cases": 1.5},
+        {"backend": "cuda\n"},
         {"more": 1},
     ],
 )

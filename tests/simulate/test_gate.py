@@ -13,7 +13,7 @@ import pytest
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load, parse
 from fedmed.dicom.phantom import write_hospitals
-from fedmed.errors import GateRefused
+from fedmed.errors import ConfigError, GateRefused
 from fedmed.federation.gate import judge
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import simulated_desk
@@ -89,6 +89,12 @@ def test_mended_data_may_start_in_the_same_folder(turned, hospitals, tmp_path):
         run(turned, out)
     assert run(hospitals, out)["status"] == "complete"
     assert [len(ledger.verify(path)) for path in sorted((out / "ledgers").glob("*.jsonl"))] == [1, 1, 1, 2]
+
+
+def test_a_run_that_comes_to_nothing_leaves_no_ledger_either(hospitals, tmp_path):
+    with pytest.raises(ConfigError, match=r"federation\.quorum\.required"):
+        run(hospitals, tmp_path / "run", "federation.quorum.required=[nobody]")
+    assert not (tmp_path / "run").exists()
 
 
 def test_with_the_gate_off_nothing_leaves(hospitals, tmp_path):

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from fedmed.clock import SystemClock
 from fedmed.dicom.case import Case
@@ -28,6 +32,17 @@ def put(folder, name, trap=None):
     return series
 
 
+def garble(paths: list[Path]) -> None:
+    """Compress all slices, and spoil the code of one: its header and its lengths stay as they were."""
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    content = bytearray(paths[3].read_bytes())
+    content[-400:-8] = bytes([127] * 392)
+    paths[3].write_bytes(content)
+
+
 def reasons(quarantine) -> dict[str, list[str]]:
     records, faults = quarantine.records()
     assert not faults
@@ -40,7 +55,8 @@ def reasons(quarantine) -> dict[str, list[str]]:
 def test_one_poisoned_file_costs_its_series_and_nothing_else(tmp_path, quarantine):
     scans = tmp_path / "scans"
     good = [put(scans, name) for name in ("a", "b")]
-    put(scans, "c", "truncated-file")
+    put(scans, "c")
+    garble(sorted((scans / "c").iterdir()))
     found = take_in(scans, quarantine)
     assert reasons(quarantine) == {}, "headers alone do not tell"
     results = list(volumes(found, quarantine, workers=2))
@@ -49,9 +65,9 @@ def test_one_poisoned_file_costs_its_series_and_nothing_else(tmp_path, quarantin
         (volume,) = [volume for volume in loaded if volume.series == series.slices[0].SeriesInstanceUID]
         np.testing.assert_array_equal(volume.voxels, series.stored)
     (case,) = [result for result in results if isinstance(result, Case)]
-    assert case.reason is Reason.TRUNCATED
+    assert case.reason is Reason.DECODE_FAILED
     assert case.where == str(scans / "c")
-    assert reasons(quarantine) == {"series": ["truncated"]}
+    assert reasons(quarantine) == {"series": ["decode-failed"]}
 
 
 def test_with_pixels_the_survey_tells_before_a_volume_is_asked_for(tmp_path, quarantine):
