@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed.errors import DataError, StoreError
+from fedmed.store.syncing import sync_folder
 from fedmed.wire import tensors as wire
 from fedmed.wire.canonical import canonical, digest
 
@@ -52,7 +53,7 @@ class Commits:
             if target.exists():
                 shutil.rmtree(target)
             temporary.rename(target)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise StoreError(self._refused(commit.round, error)) from error
         finally:
@@ -126,12 +127,4 @@ class Commits:
             file.write(canonical({"commit": body, "sha256": digest(body)}))
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(folder)

@@ -18,6 +18,7 @@ from typing import Any
 from fedmed.clock import Clock
 from fedmed.errors import StoreError
 from fedmed.store.locks import alone
+from fedmed.store.syncing import sync_folder
 from fedmed.wire.canonical import canonical
 from fedmed.wire.tensors import sha256
 
@@ -162,8 +163,4 @@ def _append(ledger: Ledger, entry: Entry) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(_head_of(ledger.path))
-    handle = os.open(ledger.path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(ledger.path.parent)

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from fedmed.errors import StoreError
 from fedmed.privacy.keys import DEIDENTIFIED, ORIGINALS, SiteKey, derived
 from fedmed.privacy.sealing import seal, unsealed
+from fedmed.store.syncing import sync_folder
 
 BLOCK = 1 << 20
 WRITING = ".writing-"
@@ -85,7 +86,7 @@ class Studies:
                 file.flush()
                 os.fsync(file.fileno())
             beside.rename(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise StoreError(
@@ -118,11 +119,3 @@ def _alive(pid: str) -> bool:
     except (PermissionError, ValueError):
         return True
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,17 +6,16 @@ Their scanners differ in slices, spacing and noise, and each has one study that 
 from __future__ import annotations
 
 import csv
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from fedmed.clock import derive_seed
-from fedmed.errors import DataError
 from fedmed.sites.cases import Cases
 from fedmed.sites.readers.nifti import write_nifti
 from fedmed.sites.readers.reader import Reader
+from fedmed.sites.readers.scratch import scratch
 from fedmed.sites.readers.studies import LABELS, StudiesOptions, prepared_by, read_studies
 
 MEGABYTES = 20
@@ -59,17 +58,10 @@ def read_nodules(folder: Path | None, options: NodulesOptions, seed: int) -> Cas
 
     Raises DataError where the temporary folder cannot hold them.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix="fedmed-nodules-") as scratch:
-            for hospital in HOSPITALS:
-                _write(Path(scratch) / hospital.name, hospital, derive_seed(seed, "nodules", hospital.name), options.share)
-            return read_studies(Path(scratch), options, seed)
-    except OSError as error:
-        reason = str(error).splitlines()[0]  # pydicom appends its traceback
-        raise DataError(
-            f"the synthetic hospitals (about {MEGABYTES * options.share:.0f} MB for as long as they are read) cannot be "
-            f"written to the temporary folder {tempfile.gettempdir()}: {reason}; make room or set TMPDIR"
-        ) from error
+    with scratch("nodules", MEGABYTES * options.share) as made:
+        for hospital in HOSPITALS:
+            _write(made / hospital.name, hospital, derive_seed(seed, "nodules", hospital.name), options.share)
+        return read_studies(made, options, seed)
 
 
 def _write(folder: Path, hospital: Hospital, seed: int, share: float) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydantic import Field
 
 from fedmed.clock import derive_seed
-from fedmed.errors import DataError
 from fedmed.sites.cases import Cases
 from fedmed.sites.readers.folder import FOLDER, FolderOptions, read_folder
 from fedmed.sites.readers.reader import Reader
+from fedmed.sites.readers.scratch import scratch
 
 MEGABYTES = 26
 """What all four hospitals take on disk."""
@@ -32,16 +31,9 @@ def read_phantom(folder: Path | None, options: PhantomOptions, seed: int) -> Cas
     """
     from fedmed.dicom.phantom import write_hospitals
 
-    try:
-        with tempfile.TemporaryDirectory(prefix="fedmed-phantom-") as scratch:
-            write_hospitals(Path(scratch), derive_seed(seed, "phantom"), share=options.share)
-            return read_folder(Path(scratch), options, seed)
-    except OSError as error:
-        reason = str(error).splitlines()[0]  # pydicom appends its traceback
-        raise DataError(
-            f"the synthetic hospitals (about {MEGABYTES * options.share:.0f} MB for as long as they are read) cannot be "
-            f"written to the temporary folder {tempfile.gettempdir()}: {reason}; make room or set TMPDIR"
-        ) from error
+    with scratch("phantom", MEGABYTES * options.share) as made:
+        write_hospitals(made, derive_seed(seed, "phantom"), share=options.share)
+        return read_folder(made, options, seed)
 
 
 PHANTOM = Reader(read_phantom, PhantomOptions, needs_folder=False, pipeline=FOLDER.pipeline)
