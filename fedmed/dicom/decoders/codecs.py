@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
@@ -27,6 +28,8 @@ HTJ2K = {
     "1.2.840.10008.1.2.4.203": "HTJ2K",
 }
 SYNTAXES = {**JPEG, **JPEG_LS, **JPEG_2000, **HTJ2K}
+Codec = Callable[..., NDArray[np.generic]]
+"""`(name, codestream, **options)` -> samples; raises Untrusted."""
 
 
 def is_available(syntax: str) -> bool:
@@ -39,35 +42,6 @@ def is_available(syntax: str) -> bool:
     return bool(getattr(imagecodecs, codec).available)
 
 
-def decode_frame(data: bytes, header: Header, out: NDArray[np.generic]) -> bool:
-    """One frame into `out` (rows, columns[, samples]); whether its samples are YBR_FULL."""
-    if header.transfer_syntax in JPEG_2000 or header.transfer_syntax in HTJ2K:
-        return _jpeg2000(data, header, out)
-    stream = codestream.of_jpeg(data)
-    stream.check(header)
-    ybr = stream.samples == 3 and (header.photometric.startswith("YBR_FULL") if stream.ybr is None else stream.ybr)
-    if header.transfer_syntax in JPEG_LS:
-        _into(out, _decoded("jpegls", data))
-        if header.signed:  # a JPEG-LS codestream knows no sign
-            clear_unused_bits(out, 8 * out.itemsize - min(stream.precision, header.bits_stored))
-        return ybr
-    # Its components as they were encoded: what colour they are is decided here, not by the codec.
-    space = "YCBCR" if stream.samples == 3 else "GRAYSCALE"
-    _into(out, _decoded("jpeg8", data, colorspace=space, outcolorspace=space))
-    clear_unused_bits(out, header.bits_allocated - header.bits_stored)
-    return ybr
-
-
-def _jpeg2000(data: bytes, header: Header, out: NDArray[np.generic]) -> bool:
-    stream, data = codestream.of_jpeg2000(data)
-    stream.check(header)
-    _into(out, _decoded("jpeg2k" if header.transfer_syntax in JPEG_2000 else "htj2k", data))
-    if header.samples == 1 and stream.signed != header.signed:
-        # Encoded with the other sign than the header's: the bits are right, what extends them is not.
-        clear_unused_bits(out, 8 * out.itemsize - stream.precision)
-    return header.photometric.startswith("YBR_FULL")  # YBR_ICT and YBR_RCT are undone by the codec (PS3.5 section 8.2.4)
-
-
 def _decoded(name: str, data: bytes, **options: str) -> NDArray[np.generic]:
     import imagecodecs
 
@@ -77,6 +51,38 @@ def _decoded(name: str, data: bytes, **options: str) -> NDArray[np.generic]:
         text = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise Untrusted(Reason.DECODE_FAILED, f"imagecodecs {name}: {text}.") from error
     return found
+
+
+def decode_frame(data: bytes, header: Header, out: NDArray[np.generic], decoded: Codec = _decoded) -> bool:
+    """One frame into `out` (rows, columns[, samples]); whether its samples are YBR_FULL.
+
+    `decoded` is what turns a codestream into samples, another than imagecodecs where given.
+    """
+    if header.transfer_syntax in JPEG_2000 or header.transfer_syntax in HTJ2K:
+        return _jpeg2000(data, header, out, decoded)
+    stream = codestream.of_jpeg(data)
+    stream.check(header)
+    ybr = stream.samples == 3 and (header.photometric.startswith("YBR_FULL") if stream.ybr is None else stream.ybr)
+    if header.transfer_syntax in JPEG_LS:
+        _into(out, decoded("jpegls", data))
+        if header.signed:  # a JPEG-LS codestream knows no sign
+            clear_unused_bits(out, 8 * out.itemsize - min(stream.precision, header.bits_stored))
+        return ybr
+    # Its components as they were encoded: what colour they are is decided here, not by the codec.
+    space = "YCBCR" if stream.samples == 3 else "GRAYSCALE"
+    _into(out, decoded("jpeg8", data, colorspace=space, outcolorspace=space))
+    clear_unused_bits(out, header.bits_allocated - header.bits_stored)
+    return ybr
+
+
+def _jpeg2000(data: bytes, header: Header, out: NDArray[np.generic], decoded: Codec) -> bool:
+    stream, data = codestream.of_jpeg2000(data)
+    stream.check(header)
+    _into(out, decoded("jpeg2k" if header.transfer_syntax in JPEG_2000 else "htj2k", data))
+    if header.samples == 1 and stream.signed != header.signed:
+        # Encoded with the other sign than the header's: the bits are right, what extends them is not.
+        clear_unused_bits(out, 8 * out.itemsize - stream.precision)
+    return header.photometric.startswith("YBR_FULL")  # YBR_ICT and YBR_RCT are undone by the codec (PS3.5 section 8.2.4)
 
 
 def _into(out: NDArray[np.generic], found: NDArray[np.generic]) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.dicom.decoders import codecs, deflated, plugins, rle
+from fedmed.dicom.decoders import codecs, deflated, nvimgcodec, plugins, rle
 from fedmed.dicom.decoders.encapsulated import frames_of
 from fedmed.dicom.decoders.samples import to_rgb
 from fedmed.dicom.header import Header
@@ -21,7 +21,7 @@ class Backend(Protocol):
     """What a module of this folder has that decodes frames."""
 
     PACKAGE: str
-    """What a person installs."""
+    """What a person installs; empty where no error should advise it."""
     SYNTAXES: Mapping[str, str]
     """Transfer syntaxes, and what they are called."""
 
@@ -34,7 +34,7 @@ class Backend(Protocol):
 
 # In order of preference. One that fails on a frame is not followed by the next: what two decoders disagree about is not
 # to be trusted, and a file must decode alike on every run.
-BACKENDS = cast("tuple[Backend, ...]", (rle, deflated, codecs, plugins))
+BACKENDS = cast("tuple[Backend, ...]", (rle, deflated, nvimgcodec, codecs, plugins))
 UNREAD = {
     **{f"1.2.840.10008.1.2.4.{number}": "a retired JPEG process" for number in (52, 53, 54, 55, 56, *range(58, 67))},
     **{f"1.2.840.10008.1.2.4.{number}": "JPEG 2000 part 2" for number in (92, 93)},
@@ -58,7 +58,7 @@ def backend_for(syntax: str) -> Backend:
         if backend.is_available(syntax):
             return backend
     if able:
-        packages = ", or ".join(backend.PACKAGE for backend in able)
+        packages = ", or ".join(backend.PACKAGE for backend in able if backend.PACKAGE)
         raise Untrusted(Reason.NO_DECODER, f"{able[0].SYNTAXES[syntax]} ({syntax}) needs {packages}.")
     if syntax in UNREAD:
         raise Untrusted(Reason.NO_DECODER, f"{syntax} is {UNREAD[syntax]}, which is not decoded here.")
