@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -71,8 +71,3 @@ def padded(x: Tensor, size: Sequence[int]) -> Tensor:
     behind = [(0, max(0, want - there)) for there, want in zip(have, size, strict=True)]
     flat = [number for pair in reversed(behind) for number in pair]
     return torch.nn.functional.pad(x, flat) if any(flat) else x
-
-
-def rows_of(count: int, per_case: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """The cases of each batch of one pass: every case `per_case` times, in a fresh order."""
-    yield from torch.split(torch.randperm(count * per_case, generator=generator) % count, batch_size)

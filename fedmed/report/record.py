@@ -55,29 +55,21 @@ class Bytes(Record):
     up: float = Field(0, ge=0)
 
 
-class Followed(Record):
-    """Loss and leading measure of a round."""
+class SiteScore(Record):
+    """One site's part in a score."""
 
     loss: Number = None
     auc: Number = None
-    """Of a classification."""
     dice: Number = None
-    """Of a segmentation."""
-
-    def measure(self, name: str) -> float | None:
-        """The leading measure of this name."""
-        return {"auc": self.auc, "dice": self.dice}[name]
-
-
-class SiteScore(Followed):
-    """One site's part in a score."""
-
     examples: int | None = None
 
 
-class Score(Followed):
-    """A round over all sites and by site."""
+class Score(Record):
+    """Loss and leading measure of a round (AUC, or Dice of a segmentation), over all sites and by site."""
 
+    loss: Number = None
+    auc: Number = None
+    dice: Number = None
     sites: dict[str, SiteScore] = {}
     missing: dict[str, str] = {}
     """Sites that the score is without, and why."""

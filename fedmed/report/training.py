@@ -22,7 +22,7 @@ def section(report: Report) -> Markup:
     followed = f"Validation {LEADING[leading]}"
 
     def scored(score: Score | SiteScore) -> float | None:
-        return score.measure(leading)
+        return {"auc": score.auc, "dice": score.dice}[leading]
 
     charts = [
         _chart(report, "Training loss", "lower is better", lambda r: r.train, lambda s: s.loss),
