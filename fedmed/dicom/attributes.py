@@ -108,13 +108,16 @@ def _decoded(value: bytes, character_set: bytes) -> str:
     """Text beyond ASCII, by pydicom, which knows the code extensions of PS3.5 section 6.1."""
     import warnings
 
-    from pydicom.charset import convert_encodings, decode_bytes
+    from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
-    names = character_set.decode("ascii", "replace").strip("\0 ").split("\\")
+    names = [name.strip() for name in character_set.decode("ascii", "replace").strip("\0 ").split("\\")]
+    escaped = value.decode("ascii", "backslashreplace")
+    if not set(names) <= python_encoding.keys():
+        return escaped  # pydicom would look among all codecs of Python, some of which take any time or raise anything
     with warnings.catch_warnings():
-        # It remarks on unknown sets and decodes as best it can; the text is shown and joined on, never trusted.
+        # It remarks on sets that do not go together and decodes as best it can; the text is shown and joined on, no more.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return str(decode_bytes(value, convert_encodings(names), set()))
-        except (LookupError, UnicodeError):
-            return value.decode("ascii", "backslashreplace")
+        except (LookupError, ValueError):
+            return escaped

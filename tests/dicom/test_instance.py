@@ -262,6 +262,20 @@ def test_identifiers_beyond_ascii_are_decoded() -> None:
     assert opened(encoded(found)).header.patient == "病人7"
 
 
+@pytest.mark.parametrize(
+    "name", ["idna", "punycode", "unicode_escape", "zlib", "ISO 2022 IR 999", "I\0`\0CS", "ISO_IR 100\\rot13", "\xe9"]
+)
+def test_character_sets_that_are_none_of_dicoms_are_not_looked_for(name: str) -> None:
+    value = "Müller".encode("latin-1")
+    sizes = [element(code, "US", bytes([number, 0])) for code, number in IMAGE.items()]
+    charset = element(0x00080005, "CS", name.encode("latin-1") + b" " * (len(name) % 2))
+    data = by_hand(charset, element(0x00100020, "LO", value), element(0x00280004, "CS", b"MONOCHROME2 "), *sizes)
+    assert opened(data + element(0x7FE00010, "OB", b"\1\0")).header.patient == r"M\xfcller"
+
+
+IMAGE = {0x00280010: 1, 0x00280011: 1, 0x00280100: 8, 0x00280101: 8, 0x00280102: 7, 0x00280103: 0}
+
+
 def test_headers_of_real_series(shared_data) -> None:
     ct = shared_data / "ct"
     for folder, count, shape in (("acrin_chest_petct_49", 49, (512, 512)), ("philips_phantom_tilt_54", 54, (512, 512))):
