@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedmed.config import plugins
 from fedmed.errors import ConfigError
-from fedmed.learning.tasks import KindName
+from fedmed.learning.order import KindName
 from fedmed.learning.volumes import densenet121, unet
 
 GROUP = "fedmed.models"

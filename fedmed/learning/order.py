@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedmed.config.scenario import Patches, Training
-from fedmed.learning.tasks import KindName
 
 MAX_ORDER_BYTES = 4_000_000
+KindName = Literal["classification", "segmentation"]
 Sizes = Annotated[tuple[int, ...], Field(min_length=1, max_length=4)]
 
 

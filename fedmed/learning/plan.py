@@ -18,8 +18,7 @@ from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.fingerprint import parse as parse_fingerprint
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
-from fedmed.learning.order import Inquiry, ModelSpec, Order, Preparation
-from fedmed.learning.tasks import KindName
+from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 

@@ -8,10 +8,10 @@ from typing import Literal
 from fedmed.config import plugins
 from fedmed.config.scenario import Task as TaskSection
 from fedmed.errors import ConfigError
+from fedmed.learning.order import KindName
 
 GROUP = "fedmed.tasks"
 Weighting = Literal["none", "balanced", "sqrt"]
-KindName = Literal["classification", "segmentation"]
 
 
 @dataclass(frozen=True)

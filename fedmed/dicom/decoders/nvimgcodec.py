@@ -1,7 +1,7 @@
 """Lossless codestreams on an NVIDIA GPU by nvImageCodec: opt-in, and held against the CPU's decode bit by bit.
 
 It has returned zeros without a word, for 12-bit JPEG Lossless of one maker (monai-deploy-app-sdk, pull request 582). So it
-decodes only where FEDMED_NVIMGCODEC=1 asks for it; the first frames of every kind, and one in `EVERY` after them, are decoded
+decodes only where FEDMED_NVIMGCODEC=1 asks; the first frames of every kind, and one in `EVERY` after them, are decoded
 by imagecodecs as well; and one difference ends its use for that kind in this process: the CPU's samples count, and the log
 says so. Of lossy streams two right decoders differ, so that nothing could be told from a comparison: they stay with the CPU.
 """
