@@ -197,7 +197,7 @@ def _status(key: str) -> int:
 
 def synthetic(folder: Path, slices: int = 128, side: int = 512) -> None:
     """A CT series of `slices` x `side`^2, 0.78 x 0.78 x 2.5 mm, uncompressed."""
-    from fedmed.dicom.ct_phantom import Protocol, synthesise, write
+    from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
 
     spacing = 400 / side
     write(synthesise(1, "bench", Protocol(slices, side, side, 2.5, (spacing, spacing), 60.0)).slices, folder)

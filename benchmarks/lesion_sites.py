@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from fedmed.clock import generator
-from fedmed.dicom.lesions import scatter
-from fedmed.dicom.planting import Box, Planted, plant
+from fedmed.dicom.synthetic.lesions import scatter
+from fedmed.dicom.synthetic.planting import Box, Planted, plant
 from fedmed.sites.readers.nifti import write_nifti
 
 SERIES = "ct/acrin_chest_petct_49"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmed.cli.pack import lots_of
-from fedmed.dicom.phantom import write_hospitals
+from fedmed.dicom.synthetic.phantom import write_hospitals
 from fedmed.preprocess.pipeline import AS_STORED
 from fedmed.sites.cases import Cases
 from fedmed.sites.readers.folder import FolderOptions, prepared_by, read_folder

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
-from fedmed.dicom.traps import write_trap
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.traps import write_trap
 
 PROTOCOL = Protocol(slices=8, rows=20, columns=16, gap_mm=8, spacing_mm=(18.0, 20.0))
 FILE_KEYS = {"path", "status", "reason", "shape", "pixel_sha256", "sentence"}

@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
 from fedmed.dicom.limits import Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.dicom.series import _permute, load
 from fedmed.dicom.survey import Survey, survey
-from fedmed.dicom.traps import TRAPS
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.traps import TRAPS
 from fedmed.dicom.volume import Volume
 
 PROTOCOL = Protocol(slices=9, rows=20, columns=16, gap_mm=12, spacing_mm=(18.0, 20.0))

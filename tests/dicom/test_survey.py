@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
 from fedmed.dicom.reasons import Reason, Status, Untrusted
 from fedmed.dicom.series import load
 from fedmed.dicom.survey import survey
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
 
 PROTOCOL = Protocol(slices=7, rows=20, columns=16, gap_mm=12, spacing_mm=(18.0, 20.0))
 

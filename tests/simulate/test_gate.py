@@ -12,7 +12,7 @@ import pytest
 
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load, parse
-from fedmed.dicom.phantom import write_hospitals
+from fedmed.dicom.synthetic.phantom import write_hospitals
 from fedmed.errors import ConfigError, GateRefused
 from fedmed.federation.gate import judge
 from fedmed.learning.clinic import Clinic

@@ -9,9 +9,9 @@ from pydicom.uid import RLELossless
 
 from fedmed.clock import SystemClock
 from fedmed.dicom.case import Case
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
 from fedmed.dicom.reasons import Reason
-from fedmed.dicom.traps import TRAPS
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.traps import TRAPS
 from fedmed.dicom.volume import Volume
 from fedmed.store.intake import take_in, volumes
 from fedmed.store.quarantine import Quarantine

@@ -34,7 +34,7 @@ class Hospital:
     spacing_mm: float
     noise_hu: float
     trap: str
-    """What is wrong with one more study, a name of `fedmed.dicom.traps.TRAPS`."""
+    """What is wrong with one more study, a name of `fedmed.dicom.synthetic.traps.TRAPS`."""
 
 
 HOSPITALS = (
@@ -66,8 +66,8 @@ def read_nodules(folder: Path | None, options: NodulesOptions, seed: int) -> Cas
 
 def _write(folder: Path, hospital: Hospital, seed: int, share: float) -> None:
     """`labels.csv`, the studies, their masks as NIfTI, and the study that is set aside."""
-    from fedmed.dicom.ct_phantom import Protocol, synthesise, write
-    from fedmed.dicom.traps import write_trap
+    from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+    from fedmed.dicom.synthetic.traps import write_trap
 
     spacing = (hospital.spacing_mm, hospital.spacing_mm)
     protocol = Protocol(hospital.slices, hospital.side, hospital.side, hospital.gap_mm, spacing, hospital.noise_hu)

@@ -29,7 +29,7 @@ def read_phantom(folder: Path | None, options: PhantomOptions, seed: int) -> Cas
 
     Raises DataError where the temporary folder cannot hold them.
     """
-    from fedmed.dicom.phantom import write_hospitals
+    from fedmed.dicom.synthetic.phantom import write_hospitals
 
     with scratch("phantom", MEGABYTES * options.share) as made:
         write_hospitals(made, derive_seed(seed, "phantom"), share=options.share)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedmed.dicom.phantom import write_hospitals
+from fedmed.dicom.synthetic.phantom import write_hospitals
 from fedmed.errors import DataError, MissingPart
 from fedmed.sites.readers import pixels
 from fedmed.sites.readers.pixels import Grid, read_pixels

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedmed.dicom.ct_phantom import Protocol, Series, synthesise, write
-from fedmed.dicom.traps import write_trap
+from fedmed.dicom.synthetic.ct_phantom import Protocol, Series, synthesise, write
+from fedmed.dicom.synthetic.traps import write_trap
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.readers.nifti import write_nifti
 from fedmed.sites.readers.studies import CACHE, StudiesOptions, read_studies

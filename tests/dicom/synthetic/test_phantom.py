@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from fedmed.dicom.phantom import HOSPITALS, write_hospitals
 from fedmed.dicom.single_frame import read_image
-from fedmed.dicom.thorax import Beam, radiograph
+from fedmed.dicom.synthetic.phantom import HOSPITALS, write_hospitals
+from fedmed.dicom.synthetic.thorax import Beam, radiograph
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from fedmed.clock import generator
-from fedmed.dicom.lesions import Lesion, fill
-from fedmed.dicom.phantom import uid
+from fedmed.dicom.synthetic.lesions import Lesion, fill
+from fedmed.dicom.synthetic.phantom import uid
 
 Floats = NDArray[np.float32]
 AIR, LUNG, FAT, TISSUE, BONE = -1000.0, -820.0, -90.0, 40.0, 400.0  # HU

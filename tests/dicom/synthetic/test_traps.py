@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise
 from fedmed.dicom.reasons import Reason, Status
 from fedmed.dicom.series import load
 from fedmed.dicom.survey import survey
-from fedmed.dicom.traps import PADDED_ROWS, PADDING, TRAPS, write_trap
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise
+from fedmed.dicom.synthetic.traps import PADDED_ROWS, PADDING, TRAPS, write_trap
 from fedmed.dicom.volume import Volume
 
 PROTOCOL = Protocol(slices=16, rows=24, columns=20, gap_mm=10, spacing_mm=(14.0, 18.0))

@@ -4,9 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
-from fedmed.dicom.lesions import Lesion
-from fedmed.dicom.planting import Box, plant
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.lesions import Lesion
+from fedmed.dicom.synthetic.planting import Box, plant
 from fedmed.errors import DataError
 
 PROTOCOL = Protocol(slices=12, rows=64, columns=64, gap_mm=10, spacing_mm=(5.0, 5.0))

@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from fedmed.clock import generator
-from fedmed.dicom.thorax import Beam, radiograph
+from fedmed.dicom.synthetic.thorax import Beam, radiograph
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage
 
 from fedmed.clock import generator
-from fedmed.dicom.ct_phantom import PROTOCOL, Protocol, synthesise, write
-from fedmed.dicom.phantom import uid
 from fedmed.dicom.reasons import Reason
+from fedmed.dicom.synthetic.ct_phantom import PROTOCOL, Protocol, synthesise, write
+from fedmed.dicom.synthetic.phantom import uid
 
 Slices = list[Dataset]
 PADDING, PADDED_ROWS, TILT_DEGREES = -2000, 10, 15.0

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from fedmed.dicom.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
 
 SMALL = Protocol(slices=12, rows=64, columns=72, gap_mm=10, spacing_mm=(5.0, 5.2), noise_hu=10)
 

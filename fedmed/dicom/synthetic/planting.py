@@ -16,8 +16,8 @@ from pydicom.dataset import FileDataset
 
 from fedmed.dicom.geometry import arrange
 from fedmed.dicom.header import Plane
-from fedmed.dicom.lesions import Lesion, fill
-from fedmed.dicom.phantom import uid
+from fedmed.dicom.synthetic.lesions import Lesion, fill
+from fedmed.dicom.synthetic.phantom import uid
 from fedmed.errors import DataError
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.clock import generator
-from fedmed.dicom.lesions import Lesion, fill, scatter
+from fedmed.dicom.synthetic.lesions import Lesion, fill, scatter
 
 coordinate = st.floats(-20, 20)
 

@@ -1,0 +1,1 @@
+"""Synthetic radiographs and CT, the traps that readers fall into, and lesions planted in real series. Nobody is pictured."""
