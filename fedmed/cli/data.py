@@ -66,30 +66,38 @@ def deid(
 
 
 @data.command("key")
-def make_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")]) -> None:
+def make_key(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")], as_json: Json = False
+) -> None:
     """Make the clinic's key, from which pseudonyms and the stores' keys are derived."""
+    import json
+
     from fedmed.privacy.keys import create
 
     create(path)
-    typer.echo(f"{path}: keep a copy in a safe place; without it no pseudonym can be made again and no store be opened")
+    advice = "keep a copy in a safe place; without it no pseudonym can be made again and no store be opened"
+    typer.echo(json.dumps({"key": str(path)}) if as_json else f"{path}: {advice}")
 
 
 @data.command("import")
-def import_studies(source: Source, store: Store, key: Key = None, labels: Labels = None) -> None:
+def import_studies(source: Source, store: Store, key: Key = None, labels: Labels = None, as_json: Json = False) -> None:
     """Put originals and their de-identified copies into two sealed stores."""
     from fedmed.cli.stores import fill
 
-    fill(source, store, key, labels)
+    fill(source, store, key, labels, as_json)
 
 
 @data.command("export")
 def export_copies(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")], store: Store, key: Key = None
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    store: Store,
+    key: Key = None,
+    as_json: Json = False,
 ) -> None:
     """Write the de-identified copies of a store as files."""
     from fedmed.cli.stores import empty_into
 
-    empty_into(out, store, key)
+    empty_into(out, store, key, as_json)
 
 
 @data.command()
