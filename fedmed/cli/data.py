@@ -102,16 +102,29 @@ def export_copies(
 
 @data.command()
 def pack(
-    source: Annotated[Path, typer.Argument(help="A folder of sites with manifests, or a .pack file.")],
-    out: Annotated[Path, typer.Argument(help="A new folder of shards, or a file ending in .pack.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="A scenario (built-in name or .yaml file), a folder of sites with manifests, or a .pack file."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder of shards, or a file ending in .pack.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="FEDMED_DATA", help="Folder that holds a scenario's data sets.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key of a scenario.")
+    ] = None,
     shard_size: Annotated[int, typer.Option(help="Largest size of a shard, in MB.", min=1)] = 256,
-    size: Annotated[int, typer.Option(help="Pixels on a side of images that are read from a folder.", min=8)] = 224,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels on a side of images that are read from a folder; 224 when absent.", min=8)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put finished samples into WebDataset shards, or into one file that is mapped into memory."""
     from fedmed.cli.pack import Options, run
 
-    run(Options(source, out, shard_size * 1_000_000, size, as_json))
+    run(Options(source, out, data, tuple(settings or ()), shard_size * 1_000_000, size, as_json))
 
 
 @ledger.command("show")
