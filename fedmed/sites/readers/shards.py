@@ -121,7 +121,11 @@ def _site(folder: Path) -> _Site:
 
 def _against(index: Index | None, sample: Sample) -> str:
     """What the index says otherwise of a sample."""
-    if index is None or index.masks is None:
+    if index is None:
+        return ""
+    if index.layout.spatial == 3 and sample.array.ndim not in (3, 4):
+        return f"it is {sample.array.shape}; the {INDEX} says volumes"
+    if index.masks is None:
         return ""
     if index.masks != (sample.mask is not None):
         return f"it has {'no mask' if index.masks else 'a mask'}, against what the {INDEX} says"

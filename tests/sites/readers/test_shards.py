@@ -161,6 +161,12 @@ def test_a_mask_that_does_not_fit_costs_its_sample_alone(tmp_path):
     assert told["plain.tar/12"].startswith("it has no mask")
 
 
+def test_pictures_are_no_volumes(tmp_path):
+    write_shards(tmp_path, samples(), ("a", "b"), layout=Layout(3))
+    with pytest.raises(DataError, match="says volumes"):
+        read_shards(tmp_path, ShardOptions(), 0)
+
+
 def test_masks_without_an_index_say_how_many_axes_are_space(tmp_path):
     write_shards(tmp_path, drawn(highest=1))
     (tmp_path / INDEX).unlink()
