@@ -121,7 +121,11 @@ def pack(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put finished samples into WebDataset shards, or into one file that is mapped into memory."""
+    """Put finished samples into WebDataset shards, or into one file that is mapped into memory.
+
+    IN is a scenario (a built-in name or a .yaml file), a folder of sites with manifests, or a .pack file. OUT is a new
+    folder of shards, or a file ending in .pack.
+    """
     from fedmed.cli.pack import Options, run
 
     run(Options(source, out, data, tuple(settings or ()), shard_size * 1_000_000, size, as_json))
