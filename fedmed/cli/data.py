@@ -66,44 +66,69 @@ def deid(
 
 
 @data.command("key")
-def make_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")]) -> None:
+def make_key(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")], as_json: Json = False
+) -> None:
     """Make the clinic's key, from which pseudonyms and the stores' keys are derived."""
+    import json
+
     from fedmed.privacy.keys import create
 
     create(path)
-    typer.echo(f"{path}: keep a copy in a safe place; without it no pseudonym can be made again and no store be opened")
+    advice = "keep a copy in a safe place; without it no pseudonym can be made again and no store be opened"
+    typer.echo(json.dumps({"key": str(path)}) if as_json else f"{path}: {advice}")
 
 
 @data.command("import")
-def import_studies(source: Source, store: Store, key: Key = None, labels: Labels = None) -> None:
+def import_studies(source: Source, store: Store, key: Key = None, labels: Labels = None, as_json: Json = False) -> None:
     """Put originals and their de-identified copies into two sealed stores."""
     from fedmed.cli.stores import fill
 
-    fill(source, store, key, labels)
+    fill(source, store, key, labels, as_json)
 
 
 @data.command("export")
 def export_copies(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")], store: Store, key: Key = None
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.")],
+    store: Store,
+    key: Key = None,
+    as_json: Json = False,
 ) -> None:
     """Write the de-identified copies of a store as files."""
     from fedmed.cli.stores import empty_into
 
-    empty_into(out, store, key)
+    empty_into(out, store, key, as_json)
 
 
 @data.command()
 def pack(
-    source: Annotated[Path, typer.Argument(help="A folder of sites with manifests, or a .pack file.")],
-    out: Annotated[Path, typer.Argument(help="A new folder of shards, or a file ending in .pack.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="A scenario (built-in name or .yaml file), a folder of sites with manifests, or a .pack file."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder of shards, or a file ending in .pack.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="FEDMED_DATA", help="Folder that holds a scenario's data sets.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key of a scenario.")
+    ] = None,
     shard_size: Annotated[int, typer.Option(help="Largest size of a shard, in MB.", min=1)] = 256,
-    size: Annotated[int, typer.Option(help="Pixels on a side of images that are read from a folder.", min=8)] = 224,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels on a side of images that are read from a folder; 224 when absent.", min=8)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put finished samples into WebDataset shards, or into one file that is mapped into memory."""
+    """Put finished samples into WebDataset shards, or into one file that is mapped into memory.
+
+    IN is a scenario (a built-in name or a .yaml file), a folder of sites with manifests, or a .pack file. OUT is a new
+    folder of shards, or a file ending in .pack.
+    """
     from fedmed.cli.pack import Options, run
 
-    run(Options(source, out, shard_size * 1_000_000, size, as_json))
+    run(Options(source, out, data, tuple(settings or ()), shard_size * 1_000_000, size, as_json))
 
 
 @ledger.command("show")

@@ -116,9 +116,11 @@ def _counts(found: Survey) -> str:
 
 
 class Bar:
-    """Progress on standard error: a bar with the time left on a terminal, one line a phase elsewhere."""
+    """Progress on standard error: a bar with the time left on a terminal, a line or two a phase elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "files") -> None:
+        """`unit`: what is counted."""
+        self._unit = unit
         console = Console(stderr=True)
         self._terminal = console.is_terminal
         self._bars = Progress(
@@ -140,10 +142,12 @@ class Bar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bars.stop()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` files are through the phase `what`."""
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """`done` of `total` are through the phase `what`; a total of None is known only at its end."""
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done)
+            if total is None and not self._terminal:
+                sys.stderr.write(f"{what} ...\n")
+        self._bars.update(self._tasks[what], completed=done, total=total)
         if done == total and not self._terminal:
-            sys.stderr.write(f"{what}: {total} files\n")
+            sys.stderr.write(f"{what}: {total} {self._unit}\n")

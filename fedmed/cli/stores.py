@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fedmed.cli.deid import progress, site_key
 from fedmed.cli.labels import join_labels
+from fedmed.cli.scan import Bar
 from fedmed.cli.tally import Tally
 from fedmed.dicom.deid.folder import files_of
 from fedmed.errors import DataError
@@ -14,7 +18,7 @@ from fedmed.store import filling
 from fedmed.store.studies import Studies, deidentified
 
 
-def fill(source: Path, store: Path, key: Path | None, labels: Path | None) -> None:
+def fill(source: Path, store: Path, key: Path | None, labels: Path | None, as_json: bool) -> None:
     """Import a folder's files and their labels. Raises DataError for a source that is no folder or holds the store."""
     if not source.is_dir() or store.resolve().is_relative_to(source.resolve()):
         raise DataError(f"{source}: is no folder, or the store {store} lies in it; keep originals and stores apart")
@@ -22,22 +26,35 @@ def fill(source: Path, store: Path, key: Path | None, labels: Path | None) -> No
     secret = site_key(key)
     for outcome in progress("import", filling.import_files(paths, store, secret), len(paths)):
         tally.add(outcome)
+    facts: dict[str, Any] = {"written": tally.written, "quarantined": tally.quarantined, "not_dicom": tally.not_dicom}
     if labels:
         copies = deidentified(store, secret)
-        joined = join_labels(
+        facts["labels"] = join_labels(
             labels, tally, filling.pseudonyms_of(secret), lambda place, content: _keep(copies, place, content)
         )
-        sys.stdout.write(f"labels: {joined['rows']} rows joined, {joined['unmatched']} left out\n")
-    sys.stdout.write(f"{tally.written} objects imported with a de-identified copy, {len(tally.quarantined)} without, ")
-    sys.stdout.write(f"{tally.not_dicom} files that are no DICOM\n")
-    for one in tally.quarantined:
-        sys.stdout.write(f"  {one['path']}: {one['reason']}. {one['sentence']} {one['detail']}\n")
+    if as_json:
+        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in _lines(facts)))
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    aside = facts["quarantined"]
+    if "labels" in facts:
+        yield f"labels: {facts['labels']['rows']} rows joined, {facts['labels']['unmatched']} left out"
+    copied = f"{facts['written']} objects imported with a de-identified copy, {len(aside)} without"
+    yield f"{copied}, {facts['not_dicom']} files that are no DICOM"
+    for one in aside:
+        yield f"  {one['path']}: {one['reason']}. {one['sentence']} {one['detail']}"
 
 
 def _keep(copies: Studies, place: str, content: bytes) -> None:
     copies.put(content, {"place": place})
 
 
-def empty_into(out: Path, store: Path, key: Path | None) -> None:
+def empty_into(out: Path, store: Path, key: Path | None, as_json: bool) -> None:
     """Export the de-identified copies as files."""
-    sys.stdout.write(f"{filling.export(store, site_key(key), out)} files written to {out}\n")
+    with Bar() as bar:
+        written = filling.export(store, site_key(key), out, bar)
+    said = json.dumps({"written": written, "out": str(out)}) if as_json else f"{written} files written to {out}"
+    sys.stdout.write(said + "\n")

@@ -13,6 +13,7 @@ from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.subject import known_of
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.dicom.survey import Progress, silent
 from fedmed.errors import DataError, StoreError
 from fedmed.privacy.keys import DATES, IDENTIFIERS, UIDS, SiteKey
 from fedmed.store.studies import Studies, deidentified, originals
@@ -59,7 +60,7 @@ def _import(path: Path, kept: Studies, copies: Studies, pseudonyms: Pseudonyms, 
     return Outcome(path, WRITTEN, findings=findings, identity=identity, people=known_of(dataset, limits.depth))
 
 
-def export(folder: Path, key: SiteKey, out: Path) -> int:
+def export(folder: Path, key: SiteKey, out: Path, progress: Progress = silent) -> int:
     """Writes the store of de-identified copies as files below `out`; how many.
 
     Raises DataError for an `out` that is not empty, StoreError for a store that is.
@@ -70,10 +71,11 @@ def export(folder: Path, key: SiteKey, out: Path) -> int:
     addresses = copies.addresses()
     if not addresses:
         raise StoreError(f"{folder}: holds no de-identified copies; fill it with `fedmed data import`")
-    for address in addresses:
+    for done, address in enumerate(addresses, 1):
         target = out / copies.facts(address)["place"]
         if not target.resolve().is_relative_to(out.resolve()):
             raise StoreError(f"object {address[:12]}: its place lies outside of {out}")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(copies.get(address))
+        progress("export", done, len(addresses))
     return len(addresses)

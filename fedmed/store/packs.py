@@ -1,7 +1,8 @@
 """Many samples of one shape in one file, mapped into memory: as fast as the file can be read, every byte checked once.
 
-A pack is a safetensors file: `x (N, ...)`, `sha256 (N, 32)` of each sample, and the texts (keys, labels,
-patients, splits, pipeline) as JSON in `about`. It is written once, beside its place, synced and renamed.
+A pack is a safetensors file: `x (N, ...)`, `sha256 (N, 32)` of each sample, and what else is known of them (keys, labels,
+patients, splits, scanner's spacing and orientation, classes, pipeline) as JSON in `about`. It holds no masks: those go into
+shards. It is written once, beside its place, synced and renamed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,10 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.errors import DataError, StoreError
+from fedmed.errors import ConfigError, DataError, StoreError
 from fedmed.wire import tensors as wire
 from fedmed.wire.canonical import canonical
-from fedmed.wire.samples import Sample, refuse_key
+from fedmed.wire.samples import NO_LAYOUT, Layout, Sample, layout_of, refuse_key
 
 HEADER_BYTES = 4096  # kept free for the header, which is written last: how many samples come is known then
 MAX_SAMPLES = 100_000_000
@@ -37,17 +38,39 @@ class About:
     labels: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
+    spacings_mm: list[Sequence[float | None] | None] = field(default_factory=list)
+    orientations: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    """Labels in the order of their class index; empty where nobody said."""
+    layout: dict[str, Any] = field(default_factory=dict)
+    """The fields of `fedmed.wire.samples.Layout`."""
+
+    def complete(self) -> bool:
+        """Whether there is an entry of each kind a sample; packs of before had no spacings and no orientations."""
+        count = len(self.keys)
+        self.spacings_mm = self.spacings_mm or [None] * count
+        self.orientations = self.orientations or [""] * count
+        columns = (self.labels, self.patients, self.splits, self.spacings_mm, self.orientations)
+        return all(len(column) == count for column in columns)
 
 
-def write_pack(path: Path, samples: Iterable[Sample], pipeline: Mapping[str, Any] | None = None) -> int:
+def write_pack(
+    path: Path,
+    samples: Iterable[Sample],
+    pipeline: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = (),
+    layout: Layout = NO_LAYOUT,
+) -> int:
     """Write `samples` (ascending keys, one shape and type) as the pack `path`; returns how many there are.
 
-    Raises DataError for a sample that does not fit or where there is none, StoreError where the disk refuses.
+    Raises ConfigError for samples with masks, DataError for one that does not fit or where there is none, StoreError where
+    the disk refuses.
     """
+    about = About(dict(pipeline or {}), classes=list(classes), layout=asdict(layout))
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            count = _fill(file, samples, About(dict(pipeline or {})))
+            count = _fill(file, samples, about)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -64,6 +87,8 @@ def _fill(file: BinaryIO, samples: Iterable[Sample], about: About) -> int:
     digests = bytearray()
     for sample in samples:
         refuse_key(sample.key, about.keys[-1] if about.keys else "")
+        if sample.mask is not None:
+            raise ConfigError(f"sample {sample.key!r} has a mask, and a pack holds none; name a folder, for shards, instead")
         first = sample.array if first is None else first
         if (sample.array.shape, sample.array.dtype) != (first.shape, first.dtype):
             raise DataError(
@@ -77,6 +102,8 @@ def _fill(file: BinaryIO, samples: Iterable[Sample], about: About) -> int:
         about.labels.append(sample.label)
         about.patients.append(sample.patient)
         about.splits.append(sample.split)
+        about.spacings_mm.append(sample.spacing_mm)
+        about.orientations.append(sample.orientation)
     if first is None:
         raise DataError("there are no samples to pack")
     sizes = {"x": (first.dtype.name, (len(about.keys), *first.shape), len(about.keys) * first.nbytes)}
@@ -117,8 +144,10 @@ class Pack:
         try:
             self.x, self._sha256 = found["x"], found["sha256"]
             self.about = About(**json.loads(found["about"].tobytes()))
-            lengths = {len(each) for name, each in vars(self.about).items() if name != "pipeline"}
-            sound = lengths == {len(self.x)} and self._sha256.shape == (len(self.x), 32) and len(self.x) <= MAX_SAMPLES
+            self.layout = layout_of(self.about.layout)
+            count = len(self.x)
+            sound = self.about.complete() and len(self.about.keys) == count <= MAX_SAMPLES
+            sound = sound and self._sha256.shape == (count, 32)
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise DataError(f"{path} is not a pack ({type(error).__name__}: {error})") from error
         if not sound:
@@ -150,6 +179,14 @@ class Pack:
     def samples(self) -> Iterable[Sample]:
         """Every sample in order."""
         about = self.about
-        for row, texts in enumerate(zip(about.keys, about.labels, about.patients, about.splits, strict=True)):
-            key, label, patient, split = texts
-            yield Sample(key, self[row], label, patient, split)
+        for row, key in enumerate(about.keys):
+            spacing = about.spacings_mm[row]
+            yield Sample(
+                key,
+                self[row],
+                about.labels[row],
+                about.patients[row],
+                about.splits[row],
+                spacing_mm=None if spacing is None else tuple(spacing),
+                orientation=about.orientations[row],
+            )

@@ -1,4 +1,4 @@
-"""WebDataset shards in and out: tar files whose members `KEY.npy`, `KEY.cls` and `KEY.json` make up samples.
+"""WebDataset shards in and out: tar files whose members `KEY.npy`, `KEY.mask.npy`, `KEY.cls` and `KEY.json` make up samples.
 
 (Aizman, Maltzahn, Breuel, "High Performance I/O for Large Scale Deep Learning", 2019; github.com/webdataset/webdataset.)
 Written shards have the same bytes for the same samples. What is read may come from anybody: a sample that cannot be used
@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.errors import DataError, StoreError
 from fedmed.wire import npy
 from fedmed.wire.canonical import canonical
-from fedmed.wire.samples import KEY, Sample, refuse_key
+from fedmed.wire.samples import KEY, NO_LAYOUT, Layout, Sample, refuse_key, refuse_mask
+from fedmed.wire.shard_index import INDEX, index_of
 from fedmed.wire.tar import BLOCK, MAX_TEXT_BYTES, Fault, Member, members
 
-INDEX = "shards.json"
 SHARD_BYTES = 256 * 1024**2
-TEXTS = ("label", "patient", "split")
+TEXTS = ("label", "patient", "split", "orientation")
+MASK = "mask.npy"
+MAX_MM = 1e6
 
 
 @dataclass(frozen=True)
@@ -49,23 +52,18 @@ def write_shards(
     classes: Sequence[str] = (),
     pipeline: Mapping[str, Any] | None = None,
     most: int = SHARD_BYTES,
+    layout: Layout = NO_LAYOUT,
 ) -> dict[str, Any]:
     """Write `samples` (ascending keys) as `shard-000000.tar` ... of at most `most` bytes each; returns their index.
 
     A sample larger than `most` has a shard of its own. With `classes`, each sample has its index in them as `.cls`, too.
-    `pipeline` is the record of what made the samples; the index carries it.
+    `pipeline` is the record of what made the samples; the index carries it, and `layout`. All samples have a mask or none.
     Raises DataError for a sample that does not fit or where there is none, StoreError where the disk refuses.
     """
-    index: dict[str, Any] = {
-        "version": 1,
-        "classes": list(classes),
-        "pipeline": dict(pipeline or {}),
-        "samples": 0,
-        "shards": [],
-    }
+    index = index_of(classes, pipeline or {}, layout)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (content, count) in enumerate(_filled(samples, classes, most)):
+        for number, (content, count) in enumerate(_filled(samples, classes, most, index)):
             name = f"shard-{number:06d}.tar"
             _replace(folder / name, content)
             index["shards"].append({"file": name, "samples": count, "sha256": hashlib.sha256(content).hexdigest()})
@@ -80,11 +78,15 @@ def write_shards(
     return index
 
 
-def _filled(samples: Iterable[Sample], classes: Sequence[str], most: int) -> Iterator[tuple[bytes, int]]:
+def _filled(
+    samples: Iterable[Sample], classes: Sequence[str], most: int, index: dict[str, Any]
+) -> Iterator[tuple[bytes, int]]:
     content, count, before = bytearray(), 0, ""
     for sample in samples:
         refuse_key(sample.key, before)
-        before, encoded = sample.key, _encoded(sample, classes)
+        if index.setdefault("masks", sample.mask is not None) != (sample.mask is not None):
+            raise DataError(f"sample {sample.key!r}: only some samples have a mask; give one to all or to none")
+        before, encoded = sample.key, _encoded(sample, classes, index.get("spatial"))
         if count and len(content) + len(encoded) + 2 * BLOCK > most:
             yield bytes(content) + bytes(2 * BLOCK), count
             content, count = bytearray(), 0
@@ -94,11 +96,22 @@ def _filled(samples: Iterable[Sample], classes: Sequence[str], most: int) -> Ite
         yield bytes(content) + bytes(2 * BLOCK), count
 
 
-def _encoded(sample: Sample, classes: Sequence[str]) -> bytes:
+def _encoded(sample: Sample, classes: Sequence[str], spatial: int | None) -> bytes:
     array = npy.encode(sample.array)
-    texts = {name: value for name in TEXTS if (value := getattr(sample, name))}
-    parts = {"json": canonical({**texts, "sha256": hashlib.sha256(array).hexdigest()}), "npy": array}
-    if classes:
+    told: dict[str, Any] = {name: value for name in TEXTS if (value := getattr(sample, name))}
+    told["sha256"] = hashlib.sha256(array).hexdigest()
+    if sample.spacing_mm is not None:
+        told["spacing_mm"] = list(sample.spacing_mm)
+    parts = {"npy": array}
+    if sample.mask is not None:
+        try:
+            refuse_mask(sample.array, sample.mask, spatial)
+        except DataError as error:
+            raise DataError(f"sample {sample.key!r}: {error}") from error
+        parts[MASK] = npy.encode(sample.mask)
+        told["mask_sha256"] = hashlib.sha256(parts[MASK]).hexdigest()
+    parts["json"] = canonical(told)
+    if classes and (sample.label or sample.mask is None):
         if sample.label not in classes:
             raise DataError(f"sample {sample.key!r} has the label {sample.label!r}; the classes are {', '.join(classes)}")
         parts["cls"] = str(list(classes).index(sample.label)).encode()
@@ -176,7 +189,7 @@ def _sample(group: _Group) -> Sample:
     """Raises DataError, in words that follow the sample's name, for one that cannot be used."""
     if not KEY.fullmatch(group.key):
         raise DataError("its key is not of letters, digits, '_' and '-'")
-    arrays = [ending for ending in group.parts if ending.split(".")[-1] == "npy"]
+    arrays = [ending for ending in group.parts if ending.split(".")[-1] == "npy" and ending != MASK]
     if len(arrays) != 1:
         raise DataError(f"it has {len(arrays)} arrays (.npy); one is needed")
     told = _told(group.parts.get("json"))
@@ -189,9 +202,36 @@ def _sample(group: _Group) -> Sample:
     texts = {name: told.get(name, "") for name in TEXTS}
     if "label" not in told and "cls" in group.parts:
         texts["label"] = _text(group.parts["cls"]).strip()
-    if not texts["label"] or not all(isinstance(text, str) for text in texts.values()):
+    mask = _mask(group, told, array)
+    if not (texts["label"] or mask is not None) or not all(isinstance(text, str) for text in texts.values()):
         raise DataError("it has no label (.cls, or a text `label` in .json)")
-    return Sample(group.key, array, **texts)
+    return Sample(group.key, array, **texts, mask=mask, spacing_mm=_spacing(told.get("spacing_mm")))
+
+
+def _mask(group: _Group, told: dict[str, Any], array: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    content = group.parts.get(MASK)
+    if content is None:
+        if "mask_sha256" in told:
+            raise DataError("its mask is missing")
+        return None
+    given = told.keys() & {"sha256", "mask_sha256"}  # who gives one digest gives both
+    if given and hashlib.sha256(content).hexdigest() != told.get("mask_sha256"):
+        raise DataError("its mask does not have the digest it was written with")
+    mask = npy.decode(content)
+    refuse_mask(array, mask, None)
+    return mask
+
+
+def _spacing(told: object) -> tuple[float | None, ...] | None:
+    if told is None:
+        return None
+    if not isinstance(told, list) or len(told) != 3 or not all(map(_is_length, told)):
+        raise DataError("its spacing is none; it is three lengths in mm, null where unknown")
+    return tuple(None if each is None else float(each) for each in told)
+
+
+def _is_length(told: object) -> bool:
+    return told is None or (isinstance(told, (int, float)) and not isinstance(told, bool) and abs(told) < MAX_MM)
 
 
 def _told(part: memoryview | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,12 @@ from fedmed.wire.shards import Damage, read_shard, write_shards
 
 ARRAY = np.arange(16, dtype=np.float32).reshape(4, 4)
 GOOD = {"npy": npy.encode(ARRAY), "cls": b"1"}
+MASK = npy.encode(np.ones((4, 4), np.uint8))
+DIGEST = hashlib.sha256(GOOD["npy"]).hexdigest()
+
+
+def told(**facts: object) -> bytes:
+    return json.dumps({"label": "a", **facts}).encode()
 
 
 def shard(folder: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
@@ -74,6 +81,19 @@ class Bomb:
         ({"json": json.dumps({"label": "a", "sha256": "0" * 64}).encode()}, "does not have the digest"),
         ({"cls": b""}, "no label"),
         ({"cls": b"\xff\xfe"}, "not UTF-8"),
+        ({"mask_npy": b"no array"}, "not an array"),
+        ({"mask_npy": pickle.dumps(Bomb())}, "not an array"),
+        ({"mask_npy": npy.encode(np.zeros((4, 5), np.uint8))}, r"its mask is uint8 of shape (4, 5)"),
+        ({"mask_npy": npy.encode(np.zeros((4, 4), np.int64))}, "its mask is int64"),
+        ({"mask_npy": MASK, "json": told(sha256=DIGEST)}, "its mask does not have the digest"),
+        ({"mask_npy": MASK, "json": told(mask_sha256="0" * 64)}, "its mask does not have the digest"),
+        ({"json": told(mask_sha256="0" * 64)}, "its mask is missing"),
+        ({"json": told(spacing_mm=[1, 2])}, "its spacing is none"),
+        ({"json": told(spacing_mm=[1, 2, "3"])}, "its spacing is none"),
+        ({"json": told(spacing_mm=[1, 2, True])}, "its spacing is none"),
+        ({"json": told(spacing_mm=[1, 2, 10**400])}, "its spacing is none"),
+        ({"json": told(spacing_mm=[1, 2, float("nan")])}, "its spacing is none"),
+        ({"json": told(orientation=["H"])}, "no label"),
     ],
 )
 def test_a_sample_that_cannot_be_used_is_named_and_the_others_go_on(tmp_path, parts, reason):
@@ -162,7 +182,8 @@ def test_a_shard_that_was_cut_off_gives_what_is_whole(tmp_path, left):
 @given(data=st.data())
 def test_no_changed_bytes_crash_it_or_train(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("shard")
-    write_shards(folder, [Sample(f"{n}", ARRAY + n, "a", "p") for n in range(4)], ("a",))
+    mask = np.eye(4, dtype=np.uint8)
+    write_shards(folder, [Sample(f"{n}", ARRAY + n, "a", "p", mask=mask) for n in range(4)], ("a",))
     path = folder / "shard-000000.tar"
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -172,6 +193,7 @@ def test_no_changed_bytes_crash_it_or_train(tmp_path_factory, data):
     for found in read_shard(path):
         if isinstance(found, Sample) and found.patient:  # its json is whole enough to say whose it is, and so the digest
             assert found.array.tobytes() in [(ARRAY + n).tobytes() for n in range(4)]
+            assert found.mask is None or np.array_equal(found.mask, mask)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -7,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedmed.errors import DataError, StoreError
+from fedmed.errors import ConfigError, DataError, StoreError
 from fedmed.store.packs import Pack, write_pack
 from fedmed.wire import tensors as wire
-from fedmed.wire.samples import Sample
+from fedmed.wire.samples import Layout, Sample
 
 kinds = st.sampled_from([np.dtype(name) for name in wire.CODES])
 
@@ -112,3 +117,43 @@ def test_a_full_disk_leaves_nothing_behind(small_disk):
     with pytest.raises(StoreError, match="make room"):
         write_pack(small_disk / "x.pack", samples(40, (100, 100)))
     assert list(small_disk.iterdir()) == []
+
+
+def test_classes_layout_and_what_the_scanner_had_come_back(tmp_path):
+    made = [replace(each, spacing_mm=(None, 0.1, 2.0), orientation="HPL") for each in samples()]
+    write_pack(tmp_path / "x.pack", made, {}, ("b", "a"), Layout(3, ("age",), 2))
+    pack = Pack(tmp_path / "x.pack")
+    assert (pack.about.classes, pack.layout) == (["b", "a"], Layout(3, ("age",), 2))
+    assert [(each.spacing_mm, each.orientation) for each in pack.samples()] == [((None, 0.1, 2.0), "HPL")] * 7
+
+
+def rewritten(path: Path, change: Callable[[dict], object]) -> Path:
+    """The pack with other texts."""
+    found = {name: np.array(value) for name, value in wire.load(path).items()}
+    about = json.loads(found["about"].tobytes())
+    change(about)
+    found["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    wire.save(found, path)
+    return path
+
+
+def test_a_pack_of_before_says_less(tmp_path):
+    write_pack(tmp_path / "x.pack", samples())
+    new = ("spacings_mm", "orientations", "classes", "layout")
+    pack = Pack(rewritten(tmp_path / "x.pack", lambda about: [about.pop(name) for name in new]))
+    assert all(same(one, other) for one, other in zip(pack.samples(), samples(), strict=True))
+    assert pack.layout == Layout()
+
+
+@pytest.mark.parametrize("spoilt", [{"layout": {"spatial": 5}}, {"layout": 3}, {"orientations": ["H"]}, {"labels": []}])
+def test_texts_that_cannot_be_are_refused(tmp_path, spoilt):
+    write_pack(tmp_path / "x.pack", samples())
+    with pytest.raises(DataError, match=r"is not a pack|is damaged"):
+        Pack(rewritten(tmp_path / "x.pack", lambda about: about.update(spoilt)))
+
+
+def test_masks_are_refused_with_the_way_out(tmp_path):
+    drawn = [replace(each, mask=np.zeros((3, 4), np.uint8)) for each in samples()]
+    with pytest.raises(ConfigError, match="name a folder, for shards, instead"):
+        write_pack(tmp_path / "x.pack", drawn)
+    assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import DataError, StoreError
-from fedmed.wire.samples import Sample
-from fedmed.wire.shards import INDEX, Damage, read_shard, write_shards
+from fedmed.wire.samples import Layout, Sample
+from fedmed.wire.shard_index import INDEX
+from fedmed.wire.shards import Damage, read_shard, write_shards
 
 CLASSES = ("well", "ill")
 
@@ -27,8 +28,27 @@ def samples(count: int = 10, side: int = 8) -> list[Sample]:
     ]
 
 
+def drawn(count: int = 6, masks: tuple[int, ...] = (3, 5, 4)) -> list[Sample]:
+    """Volumes of one channel with their masks, as a scanner had them."""
+    rng = np.random.default_rng(4)
+    return [
+        Sample(
+            f"{n:03d}",
+            rng.normal(size=(1, 3, 5, 4)).astype(np.float32),
+            "",
+            f"p{n}",
+            mask=rng.integers(0, 2, masks).astype(np.uint8),
+            spacing_mm=(None, 0.1, float(np.float32(0.7))),
+            orientation="HPL",
+        )
+        for n in range(count)
+    ]
+
+
 def same(one: Sample, other: Sample) -> bool:
-    texts = ("key", "label", "patient", "split")
+    texts = ("key", "label", "patient", "split", "spacing_mm", "orientation")
+    if (one.mask is None) != (other.mask is None) or (one.mask is not None and not np.array_equal(one.mask, other.mask)):
+        return False
     return one.array.tobytes() == other.array.tobytes() and all(getattr(one, n) == getattr(other, n) for n in texts)
 
 
@@ -129,3 +149,49 @@ def test_a_file_that_is_not_there_is_refused_and_an_empty_tar_is_empty(tmp_path)
         list(read_shard(tmp_path / "none.tar"))
     (tmp_path / "empty.tar").write_bytes(bytes(10_240))
     assert list(read_shard(tmp_path / "empty.tar")) == []
+
+
+def test_masks_and_what_the_scanner_had_come_back(tmp_path):
+    index = write_shards(tmp_path, drawn(), CLASSES, layout=Layout(3, (), 4))
+    assert (index["masks"], index["spatial"], index["position"]) == (True, 3, 4)
+    assert all(same(one, other) for one, other in zip(read(tmp_path), drawn(), strict=True))
+    assert write_shards(tmp_path / "plain", samples(2))["masks"] is False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_webdataset_reads_our_masks_under_an_ending_of_their_own(tmp_path):
+    write_shards(tmp_path, drawn(), CLASSES)
+    found = list(webdataset.WebDataset([str(tmp_path / "shard-000000.tar")], shardshuffle=False).decode())
+    assert [each["__key__"] for each in found] == [sample.key for sample in drawn()]
+    for each, sample in zip(found, drawn(), strict=True):
+        assert {name for name in each if not name.startswith("__")} == {"json", "npy", "mask.npy"}
+        assert sample.mask is not None
+        assert np.array_equal(each["mask.npy"], sample.mask)
+        assert each["mask.npy"].dtype == np.uint8
+        assert each["npy"].tobytes() == sample.array.tobytes()
+        assert each["json"]["spacing_mm"] == [None, 0.1, float(np.float32(0.7))]
+    gc.collect()  # as above
+
+
+def test_we_read_masks_that_webdataset_writes(tmp_path):
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for sample in drawn():
+            writer.write({"__key__": sample.key, "npy": sample.array, "mask.npy": sample.mask})
+    for one, other in zip(read(tmp_path), drawn(), strict=True):
+        assert isinstance(one, Sample)
+        assert np.array_equal(one.array, other.array)
+        assert np.array_equal(one.mask, other.mask)
+
+
+@pytest.mark.parametrize(
+    ("made", "match"),
+    [
+        (drawn(2, (3, 4, 5)), r"'000': its mask is uint8 of shape \(3, 4, 5\)"),
+        (drawn(2, (5, 4)), "'000': its mask is"),
+        ([*drawn(1), Sample("x", np.zeros((1, 3, 5, 4), np.float32), "well")], "only some samples have a mask"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_on_writing(tmp_path, made, match):
+    with pytest.raises(DataError, match=match):
+        write_shards(tmp_path, made, CLASSES, layout=Layout(3))
+    assert not (tmp_path / INDEX).exists()
