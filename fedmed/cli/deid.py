@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from fedmed.cli.bars import counted
 from fedmed.cli.labels import into_folder, join_labels
 from fedmed.cli.tally import Tally, lines, summary
 from fedmed.dicom.deid import folder as deid
@@ -53,7 +50,7 @@ def run(options: Options) -> None:
     job = deid.Job(options.out, pseudonyms, policy, options.verify, people=texts or options.labels is not None)
     tally = Tally()
     options.out.mkdir(parents=True, exist_ok=True)
-    for outcome in progress("de-identify", deid.deidentify_files(paths, job), len(paths)):
+    for outcome in counted("de-identify", deid.deidentify_files(paths, job), len(paths)):
         tally.add(outcome)
     tally.clean_texts(options.out, pseudonyms)
     facts = summary(tally, options.verify)
@@ -74,31 +71,6 @@ def site_key(path: Path | None) -> keys.SiteKey:
         sys.stderr.write(f"fedmed: made a new key, {default}; keep a copy: without it no pseudonym can be made again\n")
         return keys.create(default)
     return keys.read(default)
-
-
-def progress(what: str, outcomes: Iterator[deid.Outcome], total: int) -> Iterator[deid.Outcome]:
-    """Passes outcomes on, with a bar and the time left on a terminal, and a line a tenth elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        step = max(total // 10, 1)
-        for done, outcome in enumerate(outcomes, 1):
-            yield outcome
-            if done % step == 0:
-                sys.stderr.write(f"{what}: {done} of {total} files\n")
-        return
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total)
-        for outcome in outcomes:
-            yield outcome
-            bar.advance(task)
 
 
 def _tell(facts: dict[str, Any], options: Options) -> None:

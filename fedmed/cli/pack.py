@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.cli.scan import Bar
+from fedmed.cli.bars import Bar
 from fedmed.config.catalogue import builtin_scenarios, find
 from fedmed.config.loading import load
 from fedmed.errors import ConfigError, DataError

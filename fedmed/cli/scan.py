@@ -8,13 +8,12 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fedmed.cli.bars import Bar
 from fedmed.clock import SystemClock
 from fedmed.dicom.reasons import SENTENCES, Status
 from fedmed.dicom.stacks import Stack
@@ -113,41 +112,3 @@ def _counts(found: Survey) -> str:
     sound = sum(stack.refusal is None for stack in found.stacks)
     said = ", ".join(f"{files[status.value]} {status.value}" for status in Status if files[status.value])
     return f"{len(found.files)} files ({said or 'none'}); {sound} of {len(found.stacks)} volumes can be used"
-
-
-class Bar:
-    """Progress on standard error: a bar with the time left on a terminal, a line or two a phase elsewhere."""
-
-    def __init__(self, unit: str = "files") -> None:
-        """`unit`: what is counted."""
-        self._unit = unit
-        console = Console(stderr=True)
-        self._terminal = console.is_terminal
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not self._terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Bar:
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bars.stop()
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        """`done` of `total` are through the phase `what`; a total of None is known only at its end."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-            if total is None and not self._terminal:
-                sys.stderr.write(f"{what} ...\n")
-        self._bars.update(self._tasks[what], completed=done, total=total)
-        if done == total and not self._terminal:
-            sys.stderr.write(f"{what}: {total} {self._unit}\n")

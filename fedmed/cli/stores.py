@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedmed.cli.deid import progress, site_key
+from fedmed.cli.bars import Bar, counted
+from fedmed.cli.deid import site_key
 from fedmed.cli.labels import join_labels
-from fedmed.cli.scan import Bar
 from fedmed.cli.tally import Tally
 from fedmed.dicom.deid.folder import files_of
 from fedmed.errors import DataError
@@ -24,7 +24,7 @@ def fill(source: Path, store: Path, key: Path | None, labels: Path | None, as_js
         raise DataError(f"{source}: is no folder, or the store {store} lies in it; keep originals and stores apart")
     paths, tally = files_of(source), Tally()
     secret = site_key(key)
-    for outcome in progress("import", filling.import_files(paths, store, secret), len(paths)):
+    for outcome in counted("import", filling.import_files(paths, store, secret), len(paths)):
         tally.add(outcome)
     facts: dict[str, Any] = {"written": tally.written, "quarantined": tally.quarantined, "not_dicom": tally.not_dicom}
     if labels:
