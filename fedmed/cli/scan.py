@@ -22,7 +22,7 @@ from fedmed.errors import DataError
 from fedmed.store.intake import take_in
 from fedmed.store.quarantine import Quarantine
 
-SHOWN = 24  # letters of a series UID in the table
+SHOWN, NAMED = 24, 4  # letters of a series UID in the table; series and files named for each reason
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,15 @@ def _show(found: Survey) -> None:
     if found.stacks:
         console.print(table, highlight=False)
     console.print(_counts(found), highlight=False, markup=False)
-    series = Counter(stack.refusal.reason for stack in found.stacks if stack.refusal)
-    files = Counter(file.reason for file in found.files if file.reason)
-    for what, counts in (("volume", series), ("file", files)):
-        for reason, count in counts.most_common():
+    volumes = [(stack.refusal.reason, _short(stack.subject)) for stack in found.stacks if stack.refusal]
+    files = [(file.reason, file.path) for file in found.files if file.reason]
+    for what, aside in (("volume", volumes), ("file", files)):
+        for reason, count in Counter(reason for reason, _ in aside).most_common():
             many = f"{count} {what}{'s' if count > 1 else ''}"
             console.print(f"{many} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False)
+            names = [name for its, name in aside if its is reason]
+            more = f" and {count - NAMED} more (--json lists them all)" if count > NAMED else ""
+            console.print(f"  {', '.join(names[:NAMED])}{more}", highlight=False, markup=False)
 
 
 def _short(subject: str) -> str:

@@ -16,7 +16,7 @@ from fedmed.sites.cases import Cases
 from fedmed.sites.readers.nifti import write_nifti
 from fedmed.sites.readers.reader import Reader
 from fedmed.sites.readers.scratch import scratch
-from fedmed.sites.readers.studies import LABELS, StudiesOptions, prepared_by, read_studies
+from fedmed.sites.readers.studies import LABELS, Count, StudiesOptions, prepared_by, read_studies
 
 MEGABYTES = 20
 """What all three hospitals take on disk."""
@@ -47,8 +47,7 @@ HOSPITALS = (
 class NodulesOptions(StudiesOptions):
     """As for any folder of DICOM studies, and how many studies there are."""
 
-    size: tuple[int, int, int] = (24, 64, 80)
-    spacing_mm: tuple[float, float, float] = (5.0, 4.0, 4.0)
+    size: tuple[Count, Count, Count] = (24, 64, 80)
     share: float = Field(1.0, gt=0, le=20)
     """Of each hospital's number of studies."""
 

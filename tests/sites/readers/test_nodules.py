@@ -4,6 +4,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from fedmed.errors import DataError
 from fedmed.sites.readers.nodules import HOSPITALS, NodulesOptions, read_nodules
@@ -27,6 +28,11 @@ def test_the_seed_decides_and_no_file_stays(tmp_path, monkeypatch):
     assert np.array_equal(one.x, again.x)
     assert not np.array_equal(one.x, other.x)
     assert not list(tmp_path.iterdir())
+
+
+def test_its_options_have_the_bounds_of_any_studies():
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        NodulesOptions(size=(0, 1, 2))
 
 
 def test_a_full_disk_is_said_so(small_disk, monkeypatch):
