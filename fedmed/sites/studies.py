@@ -22,6 +22,8 @@ from fedmed.dicom.volume import Volume
 from fedmed.preprocess.fused.arguments import native
 from fedmed.preprocess.fused.backends import chosen
 from fedmed.preprocess.fused.overlap import Work, prepare
+from fedmed.preprocess.fused.parity import Use
+from fedmed.preprocess.fused.paths import path_of
 from fedmed.preprocess.fused.window import Window
 from fedmed.preprocess.grid import Grid, nearest_axes_grid, to_voxel
 from fedmed.preprocess.pipeline import Pipeline, Step
@@ -73,8 +75,8 @@ class Study:
     """How many of them there are: slices, rows, columns."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
-    stored: str
-    """Type of the stored values as the kernels read them."""
+    kernel: Use
+    """How the fused pass made the image: the stored values' type and the kind of grid."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,9 @@ def _drawn(
     shape = (len(headers), headers[0].rows, headers[0].columns)
     grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
     scanned = stack.grid.affine, stack.grid.spacing_mm, shape, tuple(header.sop_instance for header in headers)
+    path = path_of(to_voxel(stack.grid.affine, grid), grid.shape)
     if kept is not None:
-        return Study(kept.image, grid, headers[0], *scanned, kept.stored), None
+        return Study(kept.image, grid, headers[0], *scanned, (kept.stored, path)), None
     try:
         volume = load(stack, found.instances, workers=workshop.workers, digest=shelf.store is not None)
     except Untrusted as error:
@@ -161,10 +164,10 @@ def _drawn(
     pixels, stored = shelf.named(volume), native(volume.voxels.dtype)
     shelf.remember(stack, pixels, stored)
     if (image := shelf.found(pixels)) is not None:
-        return Study(image, grid, headers[0], *scanned, stored), None
+        return Study(image, grid, headers[0], *scanned, (stored, path)), None
 
     def finish(made: NDArray[np.float32]) -> Study:  # holds no voxels: these are let go as soon as they are computed
-        return Study(shelf.keep(pixels, made), grid, headers[0], *scanned, stored)
+        return Study(shelf.keep(pixels, made), grid, headers[0], *scanned, (stored, path))
 
     return finish, _work(volume, grid, workshop.target)
 

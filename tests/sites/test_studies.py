@@ -50,7 +50,7 @@ def test_what_overlaps_has_the_order_and_the_bits_of_one_after_the_other(folder,
     got = list(prepared(folder, Workshop(TARGET, workers=workers)))
     assert [each.image.tobytes() for each in got if isinstance(each, Study)] == plainly(folder)
     assert len({each.image.tobytes() for each in got}) == COUNT
-    assert {each.stored for each in got} == {"uint16"}
+    assert {each.kernel for each in got} == {("uint16", "stack")}
 
 
 def test_a_volume_whose_pixels_fail_is_set_aside_in_its_place(folder):
@@ -100,4 +100,4 @@ def test_files_that_were_only_touched_cost_no_kernel_and_a_half_written_cache_co
     again = list(prepared(folder, Workshop(TARGET, store)))
     assert [each.image.tobytes() for each in again] == fresh
     assert all(path.stat().st_ino == written[path] for path in entries[1:])
-    assert [each.stored for each in prepared(folder, Workshop(TARGET, store))] == ["uint16"] * COUNT
+    assert {each.kernel for each in prepared(folder, Workshop(TARGET, store))} == {("uint16", "stack")}
