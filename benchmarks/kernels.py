@@ -238,13 +238,13 @@ def end_to_end() -> list[Row]:
     """Volumes on the host to tensors, wall seconds: the GPU through pinned memory and streams, the CPU on one thread."""
     voxels, count = volume(), 20
     options = {name: value for name, value in case(voxels).items() if name != "voxels"}
-    works = [overlap.Work(voxels, **options) for _ in range(count)]
+    works = [(number, overlap.Work(voxels, **options)) for number in range(count)]
     wall = {}
     for name in ("cupy", "numba"):
         module = backends.chosen(name)
-        module.to_host(next(overlap.prepare(works[:1], module)))
+        module.to_host(next(overlap.prepare(works[:1], module))[1])
         began = time.perf_counter()
-        for result in overlap.prepare(works, module):
+        for _, result in overlap.prepare(works, module):
             last = result
         module.to_host(last)
         wall[name] = (time.perf_counter() - began) / count

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from fedmed.learning import fused
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Masked = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -121,10 +124,16 @@ def _tone(x: Tensor, generator: torch.Generator) -> Tensor:
     return (((x - low) / span) ** gamma * span + low) * contrast + brightness
 
 
-TABLE: dict[str, Augment] = {"none": none, "xray": xray, "scan": scan}
+TABLE: dict[str, Augment] = {
+    "none": none,
+    "xray": xray,
+    "scan": scan,
+    **{name: partial(fused.images, ranges) for name, ranges in fused.RECIPES.items()},
+}
 MASKED: dict[str, Masked] = {
     "none": none_masked,
     "mirror": mirror_masked,
     "scan": scan_masked,
     "mirrored-scan": mirrored_scan_masked,
+    **{name: partial(fused.masked, ranges) for name, ranges in fused.RECIPES.items()},
 }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.errors import StoreError
-from fedmed.learning.fingerprint import WHAT, Fingerprint, Parity, has_images, read_statement, statement, version_of
+from fedmed.learning.fingerprint import WHAT, Fingerprint, has_images, read_statement, statement, version_of
+from fedmed.preprocess.fused.parity import Certificate
 from fedmed.sites.cases import Site
 from fedmed.store import ledger
 
@@ -48,7 +49,7 @@ def simulated_desk(sites_folder: Path, number: int) -> Desk:
     return Desk(path, SystemClock(), lambda statement: True, "the simulation's harness, which approves everything")
 
 
-def fingerprint_of(site: Site, desk: Desk | None, parity: Parity | None, purpose: str) -> Fingerprint | None:
+def fingerprint_of(site: Site, desk: Desk | None, parity: Certificate | None, purpose: str) -> Fingerprint | None:
     """What the site tells of its images; None where it has none."""
     if not has_images(site.train):
         return None

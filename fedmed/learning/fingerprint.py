@@ -11,6 +11,7 @@ from typing import Any
 
 from fedmed.preprocess import fingerprint, pipeline
 from fedmed.preprocess.fingerprint import Statistics
+from fedmed.preprocess.fused.parity import Certificate
 from fedmed.preprocess.pipeline import Pipeline
 from fedmed.sites.cases import Cases, Site
 from fedmed.wire.canonical import canonical
@@ -23,29 +24,11 @@ WHAT = "fingerprint"
 
 
 @dataclass(frozen=True)
-class Parity:
-    """A back end's certificate: how far its kernels are from the definition, as measured on the site's own machine."""
-
-    backend: str
-    version: str
-    source_sha256: str
-    """Of the source that computed."""
-    definition_sha256: str
-    """Of the definition compared with."""
-    cases: int
-    worst: str
-    """The case with the largest share of its bound."""
-    max_error: float
-    bound: float
-    passed: bool
-
-
-@dataclass(frozen=True)
 class Fingerprint:
     """What one site tells; `statistics` is None where it withholds them, and `withheld` says why."""
 
     pipeline: Pipeline
-    parity: Parity | None
+    parity: Certificate | None
     statistics: Statistics | None
     withheld: str = ""
 
@@ -79,8 +62,8 @@ def parse(record: object) -> Fingerprint:
         raise ValueError(f"a fingerprint has a part {error}") from error
 
 
-def parse_parity(record: object) -> Parity:
-    """A certificate with exactly the fields of `Parity`. Raises ValueError for anything else."""
+def parse_parity(record: object) -> Certificate:
+    """A certificate with exactly the fields of `Certificate`. Raises ValueError for anything else."""
     texts = ("backend", "version", "source_sha256", "definition_sha256", "worst")
     kinds: dict[str, Any] = {**dict.fromkeys(texts, str), "cases": int, "passed": bool}
     kinds |= {"max_error": (int, float), "bound": (int, float)}
@@ -93,7 +76,7 @@ def parse_parity(record: object) -> Parity:
             raise ValueError(f"{name} of a parity certificate is {str(value)[:50]!r}")
     if not all(math.isfinite(record[name]) and record[name] >= 0 for name in ("cases", "max_error", "bound")):
         raise ValueError("numbers of a parity certificate are finite and not negative")
-    return Parity(**record)
+    return Certificate(**record)
 
 
 def _is_text(value: object) -> bool:

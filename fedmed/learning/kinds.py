@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from fedmed.config.scenario import Training
-from fedmed.learning import augment, overlap
+from fedmed.learning import augment, fused, overlap
 from fedmed.learning.losses import loss_of, mask_loss
 from fedmed.learning.metrics import binary_auc, figures
 from fedmed.learning.order import Order
 from fedmed.learning.patches import Sampler
-from fedmed.learning.prediction import predict
+from fedmed.learning.prediction import device_of, predict
 from fedmed.learning.windows import predict_case
 
 Batch = tuple[Tensor, Tensor]
@@ -45,7 +45,8 @@ def case_batches(data: Batch, order: Order, generator: torch.Generator) -> Itera
     x, y = data
     change = augment.TABLE[order.augment]
     for rows in _rows(len(y), order.training, generator):
-        yield change(x[rows], generator), y[rows]
+        images, labels = _placed((x[rows], y[rows]), order)
+        yield change(images, generator), labels
 
 
 def mask_batches(data: Batch, order: Order, generator: torch.Generator) -> Iterator[Batch]:
@@ -58,7 +59,18 @@ def mask_batches(data: Batch, order: Order, generator: torch.Generator) -> Itera
     for picks in _rows(len(y) * per_case, order.training, generator):
         rows = picks % len(y)
         batch = sampler.batch(rows) if sampler else (x[rows], y[rows])
-        yield change(*batch, generator)
+        yield change(*_placed(batch, order), generator)
+
+
+def _placed(batch: Batch, order: Order) -> Batch:
+    """The batch where it is augmented: by the kernels on the model's device, by PyTorch on the CPU.
+
+    PyTorch's own figures differ between CPU and GPU, and those that were published with it were augmented on the CPU.
+    """
+    if order.augment not in fused.RECIPES:
+        return batch
+    device = device_of(order.device)
+    return batch[0].to(device), batch[1].to(device)
 
 
 def _rows(count: int, training: Training, generator: torch.Generator) -> Iterator[Tensor]:

@@ -55,6 +55,9 @@ class Cases:
     """Trailing axes of `x` that are space; said by the reader, since `(N, C, H, W)` and `(N, D, H, W)` look alike."""
     set_aside: tuple[tuple[str, SetAside], ...] = ()
     """What the reader left out, each with its site."""
+    kernels: tuple[tuple[str, str], ...] = ()
+    """How the fused kernels made `x`: each stored type with each kind of grid, of `fedmed.preprocess.fused.parity.USES`;
+    where nothing is said, all have to be certified."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -119,6 +122,9 @@ def pool(parts: Sequence[Cases]) -> Cases:
     return replace(
         first,
         set_aside=tuple(pair for part in parts for pair in part.set_aside),
+        kernels=tuple(sorted({use for part in parts for use in part.kernels}))
+        if all(part.kernels for part in parts)
+        else (),
         x=np.concatenate([part.x for part in parts]),
         y=np.concatenate([part.y for part in parts]),
         patient=join("patient"),

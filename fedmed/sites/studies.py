@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.header import Header
-from fedmed.dicom.instance import NATIVE, Instance
+from fedmed.dicom.instance import NATIVE
 from fedmed.dicom.isolation import Crew
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.reasons import SENTENCES, Untrusted
@@ -19,16 +19,17 @@ from fedmed.dicom.series import load
 from fedmed.dicom.stacks import Stack
 from fedmed.dicom.survey import Progress, Survey, silent, survey
 from fedmed.dicom.volume import Volume
-from fedmed.preprocess.fused.backends import Backend, chosen
+from fedmed.preprocess.fused.arguments import native
+from fedmed.preprocess.fused.backends import chosen
+from fedmed.preprocess.fused.overlap import Work, prepare
+from fedmed.preprocess.fused.parity import Use
+from fedmed.preprocess.fused.paths import path_of
 from fedmed.preprocess.fused.window import Window
 from fedmed.preprocess.grid import Grid, nearest_axes_grid, to_voxel
 from fedmed.preprocess.pipeline import Pipeline, Step
 from fedmed.sites.cases import SetAside
-from fedmed.store.tensors import Key, TensorStore
-from fedmed.wire.canonical import digest
-
-REMEMBERED = "which tensor a volume's files became"
-"""Name of the entries that spare decoding a volume whose tensor is kept already."""
+from fedmed.sites.kept import Kept, Shelf
+from fedmed.store.tensors import TensorStore
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Study:
     """How many of them there are: slices, rows, columns."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
+    kernel: Use
+    """How the fused pass made the image: the stored values' type and the kind of grid."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +87,35 @@ class Workshop:
     store: TensorStore | None = None
     """Keeps finished tensors; none where absent."""
     workers: int = 2
-    """Threads that decode and compute."""
+    """Threads that decode, and as many that compute."""
     backend: str | None = None
     """Of the fused pass; the fastest that runs here when absent."""
 
 
+Finish = Callable[[NDArray[np.float32]], Study]
+"""The study of an image that has just been computed."""
+
+
 def prepared(folder: Path, workshop: Workshop, progress: Progress = silent) -> Iterator[Study | SetAside]:
-    """Every volume below `folder`, on one grid, in the order of the series' UIDs; in its place, why one is set aside.
+    """Every volume below `folder`, on one grid, in the order of the survey; in its place, why one is set aside.
 
     Headers are judged first. Compressed pixels are tried in processes of their own before they are decoded here: a file
-    that kills a decoder costs itself alone. Raises nothing for what lies in the folder, and MissingPart or ConfigError for
-    a back end that cannot run.
+    that kills a decoder costs itself alone. Then the next volume is decoded while this one is computed, so that two are in
+    memory. Raises nothing for what lies in the folder, and MissingPart or ConfigError for a back end that cannot run.
     """
     backend = chosen(workshop.backend)
     found = survey(folder, pixels=False, workers=0, progress=progress)
     yield from _files_aside(found)
-    kept = [_kept(stack, found.instances, workshop) for stack in found.stacks]
+    shelf = Shelf(workshop.store, workshop.target.pipeline().fingerprint(), found.instances)
+    kept = [shelf.remembered(stack) for stack in found.stacks]
     refused = _tried([stack for stack, image in zip(found.stacks, kept, strict=True) if image is None], found, workshop)
-    for done, (stack, image) in enumerate(zip(found.stacks, kept, strict=True), start=1):
-        yield _one(stack, found, image, refused, workshop, backend)
+
+    def drawn(stack: Stack, image: Kept | None) -> tuple[Study | SetAside | Finish, Work | None]:
+        return _drawn(stack, found, image, refused, workshop, shelf)
+
+    works = map(drawn, found.stacks, kept)
+    for done, (each, made) in enumerate(prepare(works, backend, threads=workshop.workers), start=1):
+        yield each(np.asarray(backend.to_host(made), np.float32)) if callable(each) else each
         progress("volumes", done, len(found.stacks))
 
 
@@ -129,93 +142,57 @@ def _tried(doubtful: list[Stack], found: Survey, workshop: Workshop) -> dict[int
     }
 
 
-def _one(
+def _drawn(
     stack: Stack,
     found: Survey,
-    kept: NDArray[np.float32] | None,
+    kept: Kept | None,
     refused: Mapping[int, Untrusted],
     workshop: Workshop,
-    backend: Backend,
-) -> Study | SetAside:
+    shelf: Shelf,
+) -> tuple[Study | SetAside | Finish, Work | None]:
+    """A volume decoded and the work that makes its image; no work where the image is kept or cannot be made."""
     if stack.refusal is not None or stack.grid is None:
-        return _refused(stack, stack.refusal)
+        return _refused(stack, stack.refusal), None
     if error := next((refused[index] for index, _ in stack.frames if index in refused), None):
-        return _refused(stack, error)
+        return _refused(stack, error), None
     if not stack.grid.located or not np.isfinite(stack.grid.spacing_mm).all():
-        return SetAside(
-            stack.subject, "no-geometry", "It is one picture, whose place in the patient is unknown.", stack.study
-        )
-    shape = (len(stack.frames), *_plane(stack, found.instances))
-    grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
-    try:
-        image = _made(stack, found.instances, grid, workshop, backend) if kept is None else kept
-    except Untrusted as error:
-        return _refused(stack, error)
+        text = "It is one picture, whose place in the patient is unknown."
+        return SetAside(stack.subject, "no-geometry", text, stack.study), None
     headers = [found.instances[index].header for index, _ in stack.frames]
-    slices = tuple(header.sop_instance for header in headers)
-    return Study(image, grid, headers[0], stack.grid.affine, stack.grid.spacing_mm, shape, slices)
+    shape = (len(headers), headers[0].rows, headers[0].columns)
+    grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
+    scanned = stack.grid.affine, stack.grid.spacing_mm, shape, tuple(header.sop_instance for header in headers)
+    path = path_of(to_voxel(stack.grid.affine, grid), grid.shape)
+    if kept is not None:
+        return Study(kept.image, grid, headers[0], *scanned, (kept.stored, path)), None
+    try:
+        volume = load(stack, found.instances, workers=workshop.workers, digest=shelf.store is not None)
+    except Untrusted as error:
+        return _refused(stack, error), None
+    pixels, stored = shelf.named(volume), native(volume.voxels.dtype)
+    shelf.remember(stack, pixels, stored)
+    if (image := shelf.found(pixels)) is not None:
+        return Study(image, grid, headers[0], *scanned, (stored, path)), None
+
+    def finish(made: NDArray[np.float32]) -> Study:  # holds no voxels: these are let go as soon as they are computed
+        return Study(shelf.keep(pixels, made), grid, headers[0], *scanned, (stored, path))
+
+    return finish, _work(volume, grid, workshop.target)
 
 
-def _plane(stack: Stack, instances: list[Instance]) -> tuple[int, int]:
-    header = instances[stack.frames[0][0]].header
-    return header.rows, header.columns
-
-
-def _kept(stack: Stack, instances: list[Instance], workshop: Workshop) -> NDArray[np.float32] | None:
-    """From the cache, where the same files became a tensor before."""
-    store, pipeline = workshop.store, workshop.target.pipeline().fingerprint()
-    if store is None or stack.refusal is not None:
-        return None
-    remembered = store.get(_stamp(stack, instances, pipeline))
-    if remembered is None:
-        return None
-    found = store.get(Key(pipeline, remembered["pixels"].tobytes().decode("ascii")))
-    return None if found is None else np.asarray(found["image"], np.float32)
-
-
-def _made(stack: Stack, instances: list[Instance], grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
-    """Decoded and computed, and kept where there is a cache."""
-    store, pipeline = workshop.store, workshop.target.pipeline().fingerprint()
-    volume = load(stack, instances, workers=workshop.workers, digest=store is not None)
-    if store is None:
-        return _computed(volume, grid, workshop, backend)
-    key = Key(pipeline, _identity(volume))
-    made = store.get_or_make(key, lambda: {"image": _computed(volume, grid, workshop, backend)})
-    store.put(_stamp(stack, instances, pipeline), {"pixels": np.frombuffer(key.pixels.encode("ascii"), np.uint8)})
-    return np.asarray(made["image"], np.float32)
-
-
-def _computed(volume: Volume, grid: Grid, workshop: Workshop, backend: Backend) -> NDArray[np.float32]:
-    low, high = workshop.target.window
-    made = backend.resample(
+def _work(volume: Volume, grid: Grid, target: Target) -> Work:
+    low, high = target.window
+    return Work(
         volume.voxels,
         volume.slope,
         volume.intercept,
         to_voxel(volume.affine, grid),
         grid.shape,
-        window=Window(low, high),
+        Window(low, high),
         padding=volume.padding,
         fill=low,
         edge="constant",
-        threads=workshop.workers,
     )
-    return np.asarray(backend.to_host(made), np.float32)
-
-
-def _identity(volume: Volume) -> str:
-    """Of all that decides about the tensor but the pipeline: pixels, how to read them, where they lie."""
-    scales = [volume.slope.tolist(), volume.intercept.tolist(), volume.padding]
-    return digest([volume.pixel_sha256, scales, volume.affine.tolist()])
-
-
-def _stamp(stack: Stack, instances: list[Instance], pipeline: str) -> Key:
-    """Path, size and time of every file, and which of its frames: what changes when a file does."""
-    found: list[list[object]] = []
-    for index, frame in stack.frames:
-        source = instances[index].source
-        path, member = source.place or (source.name, "")
-        found.append([path, member, source.size, Path(path).stat().st_mtime_ns, frame])
-    return Key(REMEMBERED, digest([pipeline, stack.subject, found]))
 
 
 def _refused(stack: Stack, error: Untrusted | None) -> SetAside:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fedmed.learning.fingerprint import Fingerprint, Parity
+from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.plan import Described
 from fedmed.preprocess.fingerprint import statistics
+from fedmed.preprocess.fused.parity import Certificate
 from fedmed.preprocess.pipeline import AS_STORED, Pipeline
 
 Images = Callable[[np.ndarray], np.ndarray]
@@ -32,7 +33,7 @@ def printed(
     *,
     count: int = 120,
     pipeline: Pipeline = AS_STORED,
-    parity: Parity | None = None,
+    parity: Certificate | None = None,
     classes: tuple[int, int] | None = None,
     **told: Any,
 ) -> Described:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fedmed.federation.gate import judge
-from fedmed.learning.fingerprint import Fingerprint, Parity
+from fedmed.learning.fingerprint import Fingerprint
+from fedmed.preprocess.fused.parity import Certificate
 from fedmed.preprocess.pipeline import AS_STORED, Pipeline, Step
 from tests.federation.prints import printed
 from tests.learning.test_fingerprint import PASSED
@@ -95,7 +96,7 @@ def test_many_differences_are_cut():
 
 
 def test_kernels_that_fail_their_own_check_are_refused_and_a_missing_certificate_is_said():
-    good = Parity(**PASSED)
+    good = Certificate(**PASSED)
     bad = replace(good, passed=False, max_error=0.5)
     sites = [printed("graz", 1, parity=bad), printed("linz", 2, parity=good), printed("wels", 3)]
     assert [(each.site, each.kind, each.weight) for each in judge(sites)] == [

@@ -10,7 +10,6 @@ import pytest
 from fedmed.clock import SystemClock
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import NO_DESK, NO_LEDGER, NOT_APPROVED, Desk, simulated_desk
-from fedmed.learning.fingerprint import Parity
 from fedmed.learning.order import Inquiry
 from fedmed.learning.plan import Described
 from fedmed.preprocess.pipeline import Pipeline, Step
@@ -43,7 +42,7 @@ def test_tables_have_none_to_tell(tmp_path):
 
 def test_what_leaves_is_approved_word_for_word_and_written_down(tmp_path):
     seen = []
-    found = told(Clinic(IMAGES, desk(tmp_path, lambda text: seen.append(text) or True), Parity(**PASSED))).fingerprint
+    found = told(Clinic(replace(IMAGES, parity=PASSED), desk(tmp_path, lambda text: seen.append(text) or True))).fingerprint
     [entry] = ledger.verify(tmp_path / "north.jsonl")
     assert seen == [entry.statement]
     assert json.loads(entry.statement) == found.statistics.record()

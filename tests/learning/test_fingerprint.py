@@ -8,7 +8,6 @@ import pytest
 
 from fedmed.learning.fingerprint import (
     Fingerprint,
-    Parity,
     has_images,
     parse,
     parse_parity,
@@ -16,6 +15,7 @@ from fedmed.learning.fingerprint import (
     statement,
     version_of,
 )
+from fedmed.preprocess.fused.parity import Certificate
 from fedmed.preprocess.pipeline import AS_STORED
 from tests.learning.parts import site
 
@@ -34,7 +34,7 @@ IMAGES = site(shape=(8, 8), kind=np.uint8)
 
 
 def record(**changes) -> dict:
-    told = Fingerprint(AS_STORED, Parity(**PASSED), read_statement(statement(IMAGES.train))).record()
+    told = Fingerprint(AS_STORED, Certificate(**PASSED), read_statement(statement(IMAGES.train))).record()
     return json.loads(json.dumps({**told, **changes}))
 
 

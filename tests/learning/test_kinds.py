@@ -86,8 +86,9 @@ def test_training_learns_the_box_and_tells_its_dice(grid, patches, classes):
 
 
 @FORMS
-def test_a_round_is_the_same_to_the_last_bit_whatever_was_done_before(grid, patches, classes):
-    an_order = order(grid, classes, patches, number=5, augment="mirrored-scan")
+@pytest.mark.parametrize("augment", ["mirrored-scan", "fused-mirrored-scan"])
+def test_a_round_is_the_same_to_the_last_bit_whatever_was_done_before(grid, patches, classes, augment):
+    an_order = order(grid, classes, patches, number=5, augment=augment)
     start, clinic = weights.fresh(an_order.model, 0), Clinic(site(grid, classes))
     first = {name: value.copy() for name, value in clinic.train(an_order, start)[0].items()}
     clinic.train(an_order.model_copy(update={"round": 6}), start)

@@ -30,7 +30,7 @@ data:
   split: {test: 0.25, validation: 0.25}
 task:
   name: segmentation
-  augment: mirrored-scan
+  augment: fused-mirrored-scan
   model_options: {channels: [4, 8]}
   patches: {size: [8, 8, 8], per_case: 2}
 training: {optimiser: adam, learning_rate: 0.02, batch_size: 4, epochs: 1, average_last: 2}

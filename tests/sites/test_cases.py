@@ -25,6 +25,12 @@ def test_take_keeps_every_column_in_step() -> None:
     assert len(some) == 2
 
 
+def test_pool_knows_every_use_of_the_kernels_or_says_nothing_of_them() -> None:
+    one, other = ("int16", "stack"), ("uint16", "rows")
+    assert pool([cases(kernels=(other,)), cases(kernels=(one, other))]).kernels == (one, other)
+    assert pool([cases(kernels=(one,)), cases()]).kernels == ()
+
+
 def test_pool_joins_in_order_and_drops_what_one_part_lacks() -> None:
     pooled = pool([cases(site=np.array(["a"] * 4)), cases(site=np.array(["longer"] * 4), patient=np.array(list("pqrs")))])
     assert pooled.y.tolist() == [0, 1, 0, 1] * 2

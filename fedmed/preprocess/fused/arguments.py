@@ -111,12 +111,19 @@ def _stored(voxels: Any) -> Any:
         raise ValueError(f"got voxels of shape {voxels.shape}; they must be (D, H, W) or (N, D, H, W), none of them 0")
     if voxels.shape[2] * voxels.shape[3] > FARTHEST:
         raise ValueError(f"got slices of {voxels.shape[2]} x {voxels.shape[3]}; they may have 2^29 voxels at most")
-    name = voxels.dtype.name
+    name = native(voxels.dtype)
+    as_they_are = voxels.dtype.name == name and voxels.dtype.isnative  # big-endian DICOM is not
+    return voxels if as_they_are else voxels.astype(name)
+
+
+def native(dtype: DTypeLike) -> str:
+    """As which of NATIVE stored values of a type are read. Raises ValueError for types that are not."""
+    name = np.dtype(dtype).name
     if name in NATIVE:
-        return voxels if voxels.dtype.isnative else voxels.astype(name)  # big-endian DICOM
+        return name
     if name not in CONVERTED:
         raise ValueError(f"got voxels of {name}; allowed: {', '.join((*NATIVE, *CONVERTED))}")
-    return voxels.astype(CONVERTED[name])
+    return CONVERTED[name]
 
 
 def _per_slice(values: NDArray[np.generic], n: int, depth: int, name: str) -> NDArray[np.float32]:

@@ -42,6 +42,9 @@ class Backend(Protocol):
     def augment_labels(self, *arguments: Any, **options: Any) -> Any:
         """Labels moved likewise: twin_augment.augment_labels."""
 
+    def adopted(self, array: Any) -> Any:
+        """An array of another library (DLPack) as one of this back end's, without a copy where it lies there."""
+
     def to_host(self, array: Any) -> Any:
         """A result as a NumPy array."""
 

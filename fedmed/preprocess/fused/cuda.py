@@ -17,6 +17,8 @@ from fedmed.preprocess.fused.folding import bound
 from fedmed.preprocess.fused.window import Window
 
 NAME = "cupy"
+HOST = 1
+"""DLPack's number of memory that the CPU owns."""
 
 
 @functools.cache
@@ -67,6 +69,14 @@ def version() -> str:
 def source_sha256() -> str:
     """Of the kernels' sources."""
     return launch.source_sha256()
+
+
+def adopted(array: Any) -> Any:
+    """An array of another library (DLPack): without a copy where it lies on a GPU, else copied there."""
+    import cupy
+
+    on_host = array.__dlpack_device__()[0] == HOST
+    return cupy.asarray(np.from_dlpack(array)) if on_host else cupy.from_dlpack(array)
 
 
 def to_host(array: Any) -> NDArray[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +43,7 @@ class Lane:
 
 
 class Lanes:
-    """`submit` in the preparing thread, `receive` in the consumer's; results are used on the consumer's stream."""
+    """`begin` in the drawing thread, what it returns in the consumer's; results are used on the consumer's stream."""
 
     def __init__(self) -> None:
         import cupy
@@ -49,8 +51,8 @@ class Lanes:
         self.device, self.consumer = cupy.cuda.Device(), cupy.cuda.get_current_stream()
         self.lanes, self.turn = [Lane() for _ in range(LANES)], 0
 
-    def submit(self, work: Work) -> tuple[Any, Any]:
-        """Copy to pinned memory, then enqueue copy and kernel: the result to be, and the event after which it is there."""
+    def begin(self, work: Work) -> Callable[[], Any]:
+        """Copy to pinned memory, then enqueue copy and kernel; what is returned gives the result."""
         import cupy
 
         from fedmed.preprocess.fused.overlap import arguments_of
@@ -76,10 +78,9 @@ class Lanes:
                 lane.stream.wait_event(free)
                 cuda.run(launch.resample(dataclasses.replace(request, voxels=card)), out)
                 done.record()
-        return out, done
+        return functools.partial(self._receive, out, done)
 
-    def receive(self, begun: tuple[Any, Any]) -> Any:
+    def _receive(self, out: Any, done: Any) -> Any:
         """The result, once the consumer's stream has been told to wait for it."""
-        out, done = begun
         self.consumer.wait_event(done)
         return out

@@ -223,6 +223,7 @@ def _cases(site: str, table: Table, found: _Rows, classes: tuple[str, ...], opti
         np.array([orientation_code(study.scanned) for study in found.studies]),
         spatial=3,
         set_aside=tuple((site, each) for each in found.aside),
+        kernels=tuple(sorted({study.kernel for study in found.studies})),
     )
     return _sliced(cases) if options.slices else cases
 

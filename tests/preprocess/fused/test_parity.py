@@ -43,7 +43,38 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_back_end_does_not_pass(fault):
-    assert not parity.certificate(other(**FAULTS[fault])).passed
+    assert not parity.certificate(other(**FAULTS[fault]), [("int16", "oblique")]).passed
+
+
+def test_a_fault_shows_wherever_it_is_used_and_only_there():
+    """A back end that is wrong for a tilted gantry is good enough for who has none."""
+
+    def resample(**case):
+        right = twin.resample(**case)
+        return right + 1 if path_of(case["to_voxel"][0], case["shape"]) == "rows" else right
+
+    spoilt = other(resample=resample)
+    assert parity.certificate(spoilt, [("uint16", "stack")], ["float32"]).passed
+    assert not parity.certificate(spoilt, [("uint16", "stack"), ("int16", "rows")], ["float32"]).passed
+
+
+@pytest.mark.parametrize("use", parity.USES)
+def test_a_single_use_is_tried_as_sites_use_it(use):
+    """Linear windows with a constant edge, with and without padding."""
+    cases = [case for _, case in parity.resample_cases([use], ["float32"])]
+    assert {(case["voxels"].dtype.name, path_of(case["to_voxel"][0], case["shape"])) for case in cases} == {use}
+    linear = [case for case in cases if case["window"] in parity.WINDOWS[:2] and case["edge"] == "constant"]
+    assert {case["padding"] for case in linear} == {None, (3, 3)}
+
+
+def test_uses_that_there_are_not_are_refused():
+    for uses, results in (
+        ([("int64", "stack")], ["float32"]),
+        ([("int16", "spiral")], ["float32"]),
+        (parity.USES, ["int8"]),
+    ):
+        with pytest.raises(ValueError, match="stored types are"):
+            parity.certificate(twin, uses, results)
 
 
 def test_the_suite_covers_types_grids_edges_windows_and_results():

@@ -53,6 +53,7 @@ def test_volumes_are_joined_with_their_labels(site: Path) -> None:
     assert cases.site is not None
     assert set(cases.site) == {"lyon"}
     assert not cases.set_aside
+    assert cases.kernels == (("uint16", "stack"),)
     assert cases.patient is not None
     assert len(set(cases.patient)) == 3
 
