@@ -17,7 +17,7 @@ from fedmed.dicom.reasons import SENTENCES, Untrusted
 from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.series import load
 from fedmed.dicom.stacks import Stack
-from fedmed.dicom.survey import Progress, Survey, silent, survey
+from fedmed.dicom.survey import Progress, Survey, series_case, silent, survey
 from fedmed.dicom.volume import Volume
 from fedmed.preprocess.fused.arguments import native
 from fedmed.preprocess.fused.backends import chosen
@@ -29,6 +29,8 @@ from fedmed.preprocess.grid import Grid, nearest_axes_grid, to_voxel
 from fedmed.preprocess.pipeline import Pipeline, Step
 from fedmed.sites.cases import SetAside
 from fedmed.sites.kept import Kept, Shelf
+from fedmed.store.intake import take_in
+from fedmed.store.quarantine import Quarantine
 from fedmed.store.tensors import TensorStore
 
 
@@ -90,6 +92,8 @@ class Workshop:
     """Threads that decode, and as many that compute."""
     backend: str | None = None
     """Of the fused pass; the fastest that runs here when absent."""
+    quarantine: Quarantine | None = None
+    """Keeps a record of what is set aside, and lets pass what a person released; none where absent."""
 
 
 Finish = Callable[[NDArray[np.float32]], Study]
@@ -104,7 +108,10 @@ def prepared(folder: Path, workshop: Workshop, progress: Progress = silent) -> I
     memory. Raises nothing for what lies in the folder, and MissingPart or ConfigError for a back end that cannot run.
     """
     backend = chosen(workshop.backend)
-    found = survey(folder, pixels=False, workers=0, progress=progress)
+    if workshop.quarantine is None:
+        found = survey(folder, pixels=False, workers=0, progress=progress)
+    else:
+        found = take_in(folder, workshop.quarantine, pixels=False, workers=0, progress=progress)
     yield from _files_aside(found)
     shelf = Shelf(workshop.store, workshop.target.pipeline().fingerprint(), found.instances)
     kept = [shelf.remembered(stack) for stack in found.stacks]
@@ -154,7 +161,7 @@ def _drawn(
     if stack.refusal is not None or stack.grid is None:
         return _refused(stack, stack.refusal), None
     if error := next((refused[index] for index, _ in stack.frames if index in refused), None):
-        return _refused(stack, error), None
+        return _undecoded(stack, found, error, workshop), None
     if not stack.grid.located or not np.isfinite(stack.grid.spacing_mm).all():
         text = "It is one picture, whose place in the patient is unknown."
         return SetAside(stack.subject, "no-geometry", text, stack.study), None
@@ -168,7 +175,7 @@ def _drawn(
     try:
         volume = load(stack, found.instances, workers=workshop.workers, digest=shelf.store is not None)
     except Untrusted as error:
-        return _refused(stack, error), None
+        return _undecoded(stack, found, error, workshop), None
     pixels, stored = shelf.named(volume), native(volume.voxels.dtype)
     shelf.remember(stack, pixels, stored)
     if (image := shelf.found(pixels)) is not None:
@@ -193,6 +200,13 @@ def _work(volume: Volume, grid: Grid, target: Target) -> Work:
         fill=low,
         edge="constant",
     )
+
+
+def _undecoded(stack: Stack, found: Survey, error: Untrusted, workshop: Workshop) -> SetAside:
+    """What no header told."""
+    if workshop.quarantine is not None:
+        workshop.quarantine.set_aside(series_case(found.root, stack, found.instances, error))
+    return _refused(stack, error)
 
 
 def _refused(stack: Stack, error: Untrusted | None) -> SetAside:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from fedmed.clock import SystemClock
 from fedmed.config.scenario import Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.preprocess.fingerprint import orientation_code
@@ -27,6 +28,7 @@ from fedmed.sites.readers.nifti import is_nifti, read_nifti
 from fedmed.sites.readers.reader import MissingData, Reader
 from fedmed.sites.readers.table import Faults, Table, read_table
 from fedmed.sites.studies import Study, Target, Workshop, prepared
+from fedmed.store.quarantine import Quarantine
 from fedmed.store.tensors import TensorStore
 
 LABELS = "labels.csv"
@@ -34,6 +36,8 @@ IDS = ("study", "series", "accession")
 OPTIONAL = ("patient", "split")
 CACHE = "FEDMED_CACHE"
 """Names a folder for finished tensors; without it none are kept, for they are images of patients."""
+QUARANTINE = "FEDMED_QUARANTINE"
+"""Names the folder in which `fedmed data quarantine` releases what a person has looked at."""
 MAX_VOXELS = 512**3
 
 Count = Annotated[int, Field(ge=1, le=4096)]
@@ -138,7 +142,7 @@ def _site_cases(table: Table, masked: bool, classes: tuple[str, ...], options: S
     found = _Rows()
     volumes = defaultdict[str, list[Study]](list)
     column = _id_column(table)
-    for each in prepared(site, Workshop(options.target(), _cache(options), options.workers)):
+    for each in prepared(site, Workshop(options.target(), _cache(options), options.workers, quarantine=_quarantine())):
         if isinstance(each, SetAside):
             found.aside.append(each)
         else:
@@ -247,6 +251,11 @@ def _cache(options: StudiesOptions) -> TensorStore | None:
     if not named:
         return None
     return TensorStore(Path(named), options.cache_mb * 1024**2, logging.getLogger(__name__).warning)
+
+
+def _quarantine() -> Quarantine | None:
+    named = os.environ.get(QUARANTINE)
+    return Quarantine(Path(named), SystemClock()) if named else None
 
 
 def prepared_by(folder: Path | None, options: StudiesOptions, site: str) -> Pipeline:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmed.clock import SystemClock
 from fedmed.dicom.synthetic.ct_phantom import Protocol, Series, synthesise, write
 from fedmed.dicom.synthetic.traps import write_trap
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.readers.nifti import write_nifti
-from fedmed.sites.readers.studies import CACHE, StudiesOptions, read_studies
+from fedmed.sites.readers.studies import CACHE, QUARANTINE, StudiesOptions, read_studies
+from fedmed.store.quarantine import Quarantine
 
 PROTOCOL = Protocol(slices=8, rows=32, columns=32, gap_mm=12.0, spacing_mm=(10.0, 10.0))
 SMALL = StudiesOptions(size=(8, 16, 16), spacing_mm=(12.0, 20.0, 20.0), workers=1)
@@ -253,3 +255,22 @@ def test_a_segmentation_object_is_a_mask(tmp_path: Path) -> None:
     assert not cases.set_aside
     assert np.array_equal(cases.y, drawn.y)
     assert cases.y.any()
+
+
+def test_what_a_person_released_is_trained_on_and_what_nobody_did_is_kept_on_record(site: Path, tmp_path: Path, monkeypatch):
+    import pydicom
+
+    for name, keyword, value in (("a", "BurnedInAnnotation", "YES"), ("c", "BurnedInAnnotation", "YES")):
+        for path in (site / name).iterdir():
+            dataset = pydicom.dcmread(path)
+            setattr(dataset, keyword, value)
+            dataset.save_as(path)
+    monkeypatch.setenv(QUARANTINE, str(tmp_path / "quarantine"))
+    assert len(read_studies(site.parent, SMALL.model_copy(update={"classes": ("clear", "lesion")}), 0)) == 1
+    quarantine = Quarantine(tmp_path / "quarantine", SystemClock())
+    records, _ = quarantine.records()
+    assert [record.case.reason.value for record in records] == ["burned-in-text"] * 2
+    quarantine.release(records[0].id, "Dr. Frey", "nothing is written in it")
+    cases = read_studies(site.parent, SMALL, 0)
+    assert len(cases) == 2
+    assert [aside.what for _, aside in cases.set_aside] == [records[1].case.subject]
