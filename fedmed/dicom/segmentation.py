@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmed.dicom.faults import UNREADABLE, first_line
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.errors import MissingPart
@@ -52,8 +53,8 @@ def masks_of(
             ignore_spatial_locations=True,
             assert_missing_frames_are_empty=True,
         )
-    except (ValueError, RuntimeError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise Untrusted(Reason.MASK_MISMATCH, f"{path.name}: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise Untrusted(Reason.MASK_MISMATCH, f"{path.name}: {first_line(error)}") from error
     labels = tuple(str(found.get_segment_description(n).segment_label) for n in sorted(found.segment_numbers))
     return masks.astype(np.uint8), labels
 
@@ -61,26 +62,15 @@ def masks_of(
 def _opened(path: Path, shape: tuple[int, int, int], limits: Limits) -> Any:
     """The dataset, once its header says that it may be read."""
     import pydicom
-    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     if (size := path.stat().st_size) > limits.file_bytes:
         raise Untrusted(Reason.TOO_LARGE, f"{path.name}: {size} bytes; at most {limits.file_bytes} are opened")
-    unreadable = (
-        InvalidDicomError,
-        BytesLengthException,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    )
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         kind, segments = str(header.SOPClassUID), len(header.SegmentSequence)
         frames, rows, columns = (int(header[name].value) for name in ("NumberOfFrames", "Rows", "Columns"))
-    except unreadable as error:
-        raise Untrusted(Reason.UNREADABLE, f"{path.name}: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise Untrusted(Reason.UNREADABLE, f"{path.name}: {first_line(error)}") from error
     if kind != SEG_STORAGE or segments > MAX_SEGMENTS:
         raise Untrusted(
             Reason.MASK_MISMATCH, f"{path.name}: SOP class {kind}, {segments} segments; a SEG of at most 255 is one"
@@ -91,13 +81,13 @@ def _opened(path: Path, shape: tuple[int, int, int], limits: Limits) -> Any:
         raise Untrusted(Reason.MASK_MISMATCH, f"{path.name}: frames of {(rows, columns)} on slices of {shape[1:]} pixels")
     try:
         dataset = pydicom.dcmread(path)
-    except unreadable as error:
-        raise Untrusted(Reason.UNREADABLE, f"{path.name}: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise Untrusted(Reason.UNREADABLE, f"{path.name}: {first_line(error)}") from error
     try:
         if dataset.file_meta.TransferSyntaxUID.is_compressed:
             _ = dataset.pixel_array  # highdicom would say the same of a decoder that is missing and of masks that differ
-    except (RuntimeError, NotImplementedError, *unreadable) as error:
-        raise Untrusted(Reason.DECODE_FAILED, f"{path.name}: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise Untrusted(Reason.DECODE_FAILED, f"{path.name}: {first_line(error)}") from error
     return dataset
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fedmed.dicom.deid.engine import deidentify
 from fedmed.dicom.deid.folder import encoded
-from fedmed.dicom.deid.values import UNPARSED
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.reasons import Untrusted
 from tests.dicom.deid.objects import KEYS, item, nested, small_ct, to_bytes
 
@@ -52,7 +52,7 @@ def test_spoilt_files_are_deidentified_or_refused(seed):
             warnings.simplefilter("ignore")
             try:
                 dataset = pydicom.dcmread(BytesIO(spoilt(data, choice)))
-            except UNPARSED:
+            except UNREADABLE:
                 continue
             try:
                 written = encoded(deidentify(dataset, KEYS)[0])

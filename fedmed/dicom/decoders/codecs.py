@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedmed.dicom.decoders import codestream
 from fedmed.dicom.decoders.samples import clear_unused_bits
+from fedmed.dicom.faults import first_line
 from fedmed.dicom.header import Header
 from fedmed.dicom.reasons import Reason, Untrusted
 
@@ -48,8 +49,7 @@ def _decoded(name: str, data: bytes, **options: str) -> NDArray[np.generic]:
     try:
         found: NDArray[np.generic] = getattr(imagecodecs, f"{name}_decode")(data, **options)
     except (RuntimeError, ValueError, MemoryError) as error:
-        text = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise Untrusted(Reason.DECODE_FAILED, f"imagecodecs {name}: {text}.") from error
+        raise Untrusted(Reason.DECODE_FAILED, f"imagecodecs {name}: {first_line(error)}.") from error
     return found
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.decoders import codecs
+from fedmed.dicom.faults import first_line
 from fedmed.dicom.header import Header
 from fedmed.dicom.reasons import Reason, Untrusted
 
@@ -52,7 +53,7 @@ def why_not() -> str | None:
     try:
         _decoder()
     except (RuntimeError, OSError, ImportError) as error:
-        return next(iter(str(error).splitlines()), type(error).__name__)
+        return first_line(error)
     return None
 
 

@@ -13,8 +13,9 @@ from fedmed.dicom.deid.method import codes_of, declare, file_meta
 from fedmed.dicom.deid.pixels import clean_pixels
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.subject import known_of, patient_of
-from fedmed.dicom.deid.values import UNPARSED, text_of
+from fedmed.dicom.deid.values import text_of
 from fedmed.dicom.deid.walk import Walk
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 
@@ -98,5 +99,5 @@ def _refuse_nameless(out: Dataset) -> None:
 def _cleaned_pixels(source: Dataset, out: Dataset, syntax: str, limits: Limits) -> tuple[str, str]:
     try:
         return clean_pixels(source, out, syntax, limits)
-    except UNPARSED as error:
+    except UNREADABLE as error:
         raise Untrusted(Reason.BAD_ATTRIBUTE, f"its pixels cannot be judged ({type(error).__name__})") from error

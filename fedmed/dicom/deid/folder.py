@@ -21,8 +21,8 @@ from fedmed.dicom.deid.identity import Identity, identity_of
 from fedmed.dicom.deid.known import Known
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.subject import known_of
-from fedmed.dicom.deid.values import UNPARSED
 from fedmed.dicom.deid.verify import Check, check
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.errors import DataError
@@ -115,7 +115,7 @@ def read(path: Path, limits: Limits = LIMITS) -> Dataset | None:
             return pydicom.dcmread(path)
     except InvalidDicomError:
         return None
-    except UNPARSED as error:
+    except UNREADABLE as error:
         raise Untrusted(Reason.UNREADABLE, type(error).__name__) from error
 
 
@@ -126,7 +126,7 @@ def encoded(dataset: Dataset) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             dataset.save_as(buffer, enforce_file_format=True)
-    except UNPARSED as error:
+    except UNREADABLE as error:
         raise Untrusted(Reason.UNREADABLE, f"it cannot be written again ({type(error).__name__})") from error
     return buffer.getvalue()
 

@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from fedmed.dicom.deid.burned_in import Box, boxes_to_keep
 from fedmed.dicom.deid.codestream import NotParsed, without_comments
-from fedmed.dicom.deid.values import UNPARSED
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import Limits
 from fedmed.dicom.reasons import Reason, Untrusted
 
@@ -52,7 +52,7 @@ def _decoded(source: Dataset, transfer_syntax: str, limits: Limits) -> tuple[NDA
         raise Untrusted(Reason.DECODE_FAILED, f"{source.get('BitsAllocated')} bits allocated; 8, 16 or 32 can be cleaned")
     try:
         frames, described = get_decoder(UID(transfer_syntax)).as_array(source, raw=False)
-    except UNPARSED as error:
+    except UNREADABLE as error:
         raise Untrusted(Reason.DECODE_FAILED, f"text must be removed from its pixels ({type(error).__name__})") from error
     return np.array(frames), str(described["photometric_interpretation"])
 
@@ -138,7 +138,7 @@ def _rebuilt(out: Dataset, value: bytes, jpeg: bool) -> bytes:
             if tag in out:
                 del out[tag]
         return bytes(encapsulate(stripped, has_bot=True))
-    except UNPARSED as error:
+    except UNREADABLE as error:
         raise Untrusted(Reason.DECODE_FAILED, f"its compressed frames cannot be told apart ({error})") from error
 
 
@@ -155,7 +155,7 @@ def _native_bytes(out: Dataset, bits: int | None) -> int | None:
         rows, columns = int(out.Rows), int(out.Columns)
         samples, frames = int(out.get("SamplesPerPixel") or 1), int(out.get("NumberOfFrames") or 1)
         width = bits or int(out.BitsAllocated)
-    except UNPARSED:
+    except UNREADABLE:
         return None
     if "422" in str(out.get("PhotometricInterpretation", "")):
         samples = 2

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import zlib
 from copy import deepcopy
 from math import inf
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, repeater_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import VR
 
 from fedmed.dicom.faults import UNREADABLE
-
-# What pydicom raises for a value, besides, that is not as the standard says.
-UNPARSED = (*UNREADABLE, BytesLengthException, zlib.error)
 
 REPRESENTATIONS = frozenset(one.value for one in VR)
 # Bytes of one value of each binary value representation (PS3.5 table 6.2-1).
@@ -88,7 +83,7 @@ def element_of(dataset: Dataset, tag: int) -> DataElement | None:
     try:
         element: DataElement = dataset[tag]
         return element if element.VR != "SQ" or element.value is not None else None
-    except UNPARSED:
+    except UNREADABLE:
         return None
 
 
@@ -97,7 +92,7 @@ def items_of(dataset: Dataset, tag: int) -> list[Dataset] | None:
     element = element_of(dataset, tag)
     try:
         return list(element.value) if element is not None and element.VR == "SQ" else None
-    except UNPARSED:
+    except UNREADABLE:
         return None
 
 
@@ -108,7 +103,7 @@ def settled(dataset: Dataset, tag: int) -> DataElement | None:
         return element
     try:
         return correct_ambiguous_vr_element(deepcopy(element), dataset, dataset.original_encoding[1] is not False)
-    except UNPARSED:
+    except UNREADABLE:
         return None
 
 

@@ -17,7 +17,7 @@ def scratch(name: str, megabytes: float) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f"fedmed-{name}-") as folder:
             yield Path(folder)
     except OSError as error:
-        reason = str(error).splitlines()[0]  # pydicom appends its traceback
+        reason = next(iter(str(error).splitlines()), type(error).__name__)  # pydicom appends its traceback
         raise DataError(
             f"the synthetic hospitals (about {megabytes:.0f} MB for as long as they are read) cannot be "
             f"written to the temporary folder {tempfile.gettempdir()}: {reason}; make room or set TMPDIR"
