@@ -166,16 +166,16 @@ def _ranking(title: str, sites: list[str], pairs: dict[str, tuple[Metric, Metric
 def _table(report: Report) -> Markup:
     shown = measures(metrics for site in report.sites.values() for metrics in models_of(site).values())
     head = tag("tr", *(tag("th", text, scope="col") for text in ("Site", "Model", *(name(report, m) for m in shown))))
-    bodies = [_rows(site, result, shown) for site, result in report.sites.items()]
+    bodies = [_rows(report, site, result, shown) for site, result in report.sites.items()]
     table = tag("table", tag("thead", head), *bodies, class_="results")
     return tag("div", table, class_="scroll", tabindex=0)
 
 
-def _rows(site: str, result: SiteResult, shown: list[str]) -> Markup:
+def _rows(report: Report, site: str, result: SiteResult, shown: list[str]) -> Markup:
     found = models_of(result) or {"federated": {}}
     why = undefined(result)
     cases = ", ".join(f"{number:,} {split}" for split, number in result.examples.items())
-    classes = ", ".join(f"{number:,} {label}" for label, number in result.classes.items())
+    classes = ", ".join(_classes(report, result))
     about = [tag("small", text) for text in (cases, classes) if text]
     first = tag("th", tag("span", site), *about, scope="rowgroup", rowspan=len(found))
     rows: list[Markup] = []
@@ -187,3 +187,10 @@ def _rows(site: str, result: SiteResult, shown: list[str]) -> Markup:
     if gaps and shown:
         rows.append(tag("tr", tag("td", f"{site}: {formats.DASH} = {why}", colspan=len(shown) + 2, class_="why")))
     return tag("tbody", *rows)
+
+
+def _classes(report: Report, result: SiteResult) -> list[str]:
+    """Training cases of each class; of masks, those in which something but the background is drawn."""
+    if report.kind == "segmentation":
+        return [f"{label} in {number:,}" for label, number in list(result.classes.items())[1:]]
+    return [f"{number:,} {label}" for label, number in result.classes.items()]

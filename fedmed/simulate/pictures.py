@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fedmed.sites.cases import Cases
 
 SIDE = 360
-GAP = 8
+GAP, GAP_GREY = 6, 128
 HIT, MISSED, FALSE = (86, 180, 233), (230, 159, 0), (204, 121, 167)  # Okabe & Ito 2008
 STRENGTH = 0.85
-COLOURS = 64
+GREYS = 112
 
 Picture = dict[str, Any]
 
@@ -26,11 +26,11 @@ def draw(case: Cases, decided: NDArray[np.uint8], dice: float) -> Picture:
     Left the image, right the mask on it: hit, missed, and false or of another class. Of a volume, the slice in which
     the most is drawn.
     """
-    image, truth = _channels(case), case.y[0]
+    image, truth = _grey(case), case.y[0]
     at = None
     if truth.ndim == 3:
         at = int(((truth > 0) | (decided > 0)).sum((1, 2)).argmax())
-        image, truth, decided = image[:, at], truth[at], decided[at]
+        image, truth, decided = image[at], truth[at], decided[at]
     grey = _as_bytes(image)
     coloured = grey.astype(np.float32)
     for place, colour in (
@@ -42,18 +42,17 @@ def draw(case: Cases, decided: NDArray[np.uint8], dice: float) -> Picture:
     return {"png": _png(grey, coloured.astype(np.uint8)), "dice": dice, "slice": at}
 
 
-def _channels(case: Cases) -> NDArray[np.float32]:
-    """`(1 or 3, [D,] H, W)`."""
+def _grey(case: Cases) -> NDArray[np.float32]:
+    """`([D,] H, W)`: the one channel, or the mean of several."""
     x = case.x[0].astype(np.float32)
-    whole = x if x.ndim > case.spatial else x[None]
-    return np.asarray(whole if len(whole) == 3 else whole[:1])
+    return np.asarray(x if x.ndim == case.spatial else x.mean(0))
 
 
 def _as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """`(H, W, 3)`, the darkest and brightest hundredth cut off."""
     low, high = np.percentile(image, (1, 99))
     scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255
-    return np.moveaxis(np.broadcast_to(scaled, (3, *image.shape[1:])), 0, -1).astype(np.uint8)
+    return np.repeat(scaled[..., None], 3, -1).astype(np.uint8)
 
 
 def _png(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> str:
@@ -62,10 +61,24 @@ def _png(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> str:
     height, width = left.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    sheet = Image.new("RGB", (2 * size[0] + GAP, size[1]), (255, 255, 255))
+    sheet = Image.new("RGB", (2 * size[0] + GAP, size[1]), (GAP_GREY,) * 3)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     sheet.paste(Image.fromarray(left).resize(size, how), (0, 0))
     sheet.paste(Image.fromarray(right).resize(size, how), (size[0] + GAP, 0))
     file = io.BytesIO()
-    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_palette())
+    sheet.quantize(palette=palette, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _palette() -> bytes:
+    """256 colours: greys, and each of the three colours in six strengths over eight greys.
+
+    One byte a voxel instead of three; a palette fitted to the picture would drop what is rare, such as a missed vessel.
+    """
+    greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, 1)
+    under = np.repeat(np.linspace(0, 255, 8)[:, None], 3, 1)
+    strengths = np.linspace(0.2, STRENGTH, 6)
+    mixed = [np.array(colour) * t + under * (1 - t) for colour in (HIT, MISSED, FALSE) for t in strengths]
+    return np.concatenate([greys, *mixed]).round().astype(np.uint8).tobytes()

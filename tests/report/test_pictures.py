@@ -36,6 +36,8 @@ def test_a_segmentation_speaks_of_dice_and_draws_no_roc():
     for word in ("ROC", "AUC", "Calibration"):
         assert word not in text
     assert "t with the patient as the unit" in text
+    assert "vessel in " in text
+    assert " background" not in text.split("All measures")[1].split("</table>")[0]
 
 
 def test_a_classification_has_no_word_of_it():

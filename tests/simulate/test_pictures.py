@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedmed.simulate.pictures import FALSE, HIT, MISSED, SIDE, draw
+from fedmed.simulate.pictures import FALSE, GAP, HIT, MISSED, SIDE, draw
 from fedmed.sites.cases import Cases
 
 
@@ -47,6 +47,16 @@ def test_hits_misses_and_false_voxels_have_their_colours():
     assert pixels[:, :SIDE].max() < 10
 
 
+def test_what_is_rare_keeps_its_colour():
+    rng = np.random.default_rng(0)
+    truth, drawn = np.zeros((360, 360), np.uint8), np.zeros((360, 360), np.uint8)
+    truth[100:103, 50:53], drawn[200:203, 50:53] = 1, 1
+    pixels = opened(draw(case(rng.uniform(0, 40, truth.shape).astype(np.float32), truth), drawn, 0.0))[:, -SIDE:]
+    for at, colour in ((101, MISSED), (201, FALSE)):
+        # over a mean grey
+        assert np.abs(pixels[at, 51] - (0.85 * np.array(colour) + 0.15 * 128)).max() < 25
+
+
 def test_another_class_is_no_hit():
     image, truth, _ = squares()
     pixels = opened(draw(case(image, truth), truth * 2, 0.0))
@@ -59,8 +69,8 @@ def test_of_a_volume_the_slice_with_most_in_it_is_shown():
     assert draw(case(np.zeros((5, 8, 8), np.float32), truth), np.zeros_like(truth), 0.0)["slice"] == 3
 
 
-@pytest.mark.parametrize("x", [np.random.default_rng(0).normal(size=(3, 30, 60)), np.ones((1, 30, 60)) * 7])
+@pytest.mark.parametrize("x", [np.random.default_rng(0).normal(size=(3, 30, 60)), np.ones((30, 60)) * 7])
 def test_colour_and_constant_images_and_long_ones_fit(x):
     truth = np.zeros((30, 60), np.uint8)
     pixels = opened(draw(case(x.astype(np.float32), truth), truth, 0.0))
-    assert pixels.shape == (SIDE // 2, 2 * SIDE + 8, 3)
+    assert pixels.shape == (SIDE // 2, 2 * SIDE + GAP, 3)
