@@ -206,6 +206,10 @@ HOSTILE = (
 )
 
 
+def aside(what: str, reason: str, sentence: str) -> dict[str, str]:
+    return {"what": what, "reason": reason, "sentence": sentence, "study": ""}
+
+
 def hostile() -> dict[str, Any]:
     """Every text that can come from outside tries to break out of the page."""
     sites = dict(zip((*HOSTILE, "x" * 300), HEART.values(), strict=True))
@@ -216,6 +220,10 @@ def hostile() -> dict[str, Any]:
     found["versions"]["torch"] = found["machine"]["cpu"] = HOSTILE[1]
     found["rounds"][0]["phases"][HOSTILE[0]] = 0.4
     found["curves"][HOSTILE[0]] = found["curves"].pop("local")
+    found["set_aside"] = {
+        HOSTILE[0]: [aside(HOSTILE[1], HOSTILE[2], HOSTILE[0])],
+        "x" * 300: [aside("y" * 300, "z" * 300, "w" * 300)],
+    }
     found["sites"][HOSTILE[0]]["federated"][HOSTILE[1]] = {"value": None, "low": None, "high": None, "why": HOSTILE[0]}
     return found
 
