@@ -67,3 +67,8 @@ class MissingPart(FedmedError):
     """A program or package that this command needs is not installed."""
 
     exit_code = 6
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's error says, in one line; its kind where it says nothing."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

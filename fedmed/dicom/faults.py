@@ -23,8 +23,3 @@ UNREADABLE = (
     BytesLengthException,
     InvalidDicomError,
 )
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind where it says nothing."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.dicom.faults import UNREADABLE, first_line
+from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
-from fedmed.errors import MissingPart
+from fedmed.errors import MissingPart, first_line
 
 SEG_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 TOLERANCE_MM = 0.1

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fedmed.dicom.decoders import codestream
 from fedmed.dicom.decoders.samples import clear_unused_bits
-from fedmed.dicom.faults import first_line
 from fedmed.dicom.header import Header
 from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.errors import first_line
 
 PACKAGE = "imagecodecs (fedmed[imaging])"
 JPEG = {

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.decoders import codecs
-from fedmed.dicom.faults import first_line
 from fedmed.dicom.header import Header
 from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.errors import first_line
 
 ASKED = "FEDMED_NVIMGCODEC"
 PACKAGE = ""  # no error advises it: it is for those who ask

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedmed.errors import DataError
+from fedmed.errors import DataError, first_line
 
 
 @contextmanager
@@ -17,8 +17,7 @@ def scratch(name: str, megabytes: float) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f"fedmed-{name}-") as folder:
             yield Path(folder)
     except OSError as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)  # pydicom appends its traceback
         raise DataError(
             f"the synthetic hospitals (about {megabytes:.0f} MB for as long as they are read) cannot be "
-            f"written to the temporary folder {tempfile.gettempdir()}: {reason}; make room or set TMPDIR"
+            f"written to the temporary folder {tempfile.gettempdir()}: {first_line(error)}; make room or set TMPDIR"
         ) from error

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed.dicom.faults import first_line
+from fedmed.errors import first_line
 
 
 @pytest.mark.parametrize(
