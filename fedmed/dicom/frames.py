@@ -147,14 +147,21 @@ def _thickness(measures: Attributes) -> float | None:
     return thickness if thickness is not None and 0 < thickness < 1e6 else None
 
 
+LARGEST_UNITS, SMALLEST_SLOPE = 1e30, 1e-30
+
+
 def _rescale(attributes: Attributes) -> Rescale:
     """Rescale Slope and Intercept (PS3.3 C.11.1), for RT Dose its Dose Grid Scaling (C.8.8.3)."""
     slope, intercept = attributes.number(tags.SLOPE), attributes.number(tags.INTERCEPT)
     if slope is None:
         slope = attributes.number(tags.DOSE_SCALING)
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    if slope == 0 or not math.isfinite(slope * 2.0**32 + intercept):
-        raise Untrusted(Reason.BAD_ATTRIBUTE, f"Its rescale slope {slope} and intercept {intercept} give no finite numbers.")
+    # Volumes keep both in float32, where the units of any stored value must be a number, and a slope more than rounding.
+    if not SMALLEST_SLOPE <= abs(slope) < math.inf or not abs(slope) * 2.0**32 + abs(intercept) <= LARGEST_UNITS:
+        raise Untrusted(
+            Reason.BAD_ATTRIBUTE,
+            f"Its rescale slope {slope} and intercept {intercept} give no numbers up to {LARGEST_UNITS:g}.",
+        )
     return Rescale(slope, intercept)
 
 

@@ -52,6 +52,8 @@ class Tolerance:
 
 
 TOLERANCE = Tolerance()
+SMALLEST_MM = 1e-5
+"""Of a pixel or a slice: ten times finer than light shows. Grids of smaller ones cannot be inverted in float64."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def arrange(planes: Sequence[Plane], tolerance: Tolerance = TOLERANCE, overruled
         step = (positions[order[-1]] - first) / (len(planes) - 1)
         if Reason.SHIFTED_SLICES not in overruled:
             _refuse_shifted(positions[order], along[order], step, gap_mm, tolerance)
-    elif planes[0].thickness_mm is not None:
+    elif planes[0].thickness_mm is not None and planes[0].thickness_mm >= SMALLEST_MM:
         gap_mm = planes[0].thickness_mm
         step = normal * gap_mm
     affine = np.eye(4)
@@ -129,8 +131,8 @@ def _numbers(planes: Sequence[Plane]) -> tuple[Floats, Floats, Floats, Floats]:
         if not (np.abs(found[-1]) < 1e6).all():
             raise Untrusted(Reason.NO_GEOMETRY, f"A slice's {name} is not a number of mm below 1,000,000.")
     positions, rows, columns, spacings = found
-    if not (spacings > 0).all():
-        raise Untrusted(Reason.NO_GEOMETRY, f"A pixel spacing is {spacings.min():g} mm; it must be above 0.")
+    if not (spacings >= SMALLEST_MM).all():
+        raise Untrusted(Reason.NO_GEOMETRY, f"A pixel spacing is {spacings.min():g} mm; at least {SMALLEST_MM:g}.")
     return positions, rows, columns, spacings
 
 

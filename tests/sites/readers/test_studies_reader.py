@@ -274,3 +274,42 @@ def test_what_a_person_released_is_trained_on_and_what_nobody_did_is_kept_on_rec
     cases = read_studies(site.parent, SMALL, 0)
     assert len(cases) == 2
     assert [aside.what for _, aside in cases.set_aside] == [records[1].case.subject]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "reason"),
+    [
+        ("PixelSpacing", ["1e-300", "1e-300"], "no-geometry"),
+        ("PixelSpacing", ["1e-9", "10"], "no-geometry"),
+        ("RescaleSlope", "1e39", "bad-attribute"),
+        ("RescaleSlope", "1e-300", "bad-attribute"),
+        ("RescaleSlope", "nan", "bad-attribute"),
+        ("RescaleIntercept", "-1e300", "bad-attribute"),
+    ],
+)
+def test_numbers_that_no_scanner_writes_cost_their_own_study(
+    site: Path, keyword: str, value, reason: str, monkeypatch
+) -> None:
+    import pydicom
+
+    monkeypatch.setattr(pydicom.config.settings, "_writing_validation_mode", pydicom.config.IGNORE)
+    for path in (site / "c").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset[keyword] = pydicom.DataElement(dataset[keyword].tag, "DS", value, validation_mode=pydicom.config.IGNORE)
+        dataset.save_as(path)
+    cases = read_studies(site.parent, SMALL, 0)
+    assert len(cases) == 2
+    assert {aside.reason for _, aside in cases.set_aside} == {reason}
+
+
+def test_a_single_slice_thinner_than_light_has_no_thickness(site: Path) -> None:
+    import pydicom
+
+    for path in sorted((site / "c").iterdir())[1:]:
+        path.unlink()
+    [path] = (site / "c").iterdir()
+    dataset = pydicom.dcmread(path)
+    dataset.SliceThickness = "1e-310"
+    dataset.save_as(path)
+    [(_, aside)] = read_studies(site.parent, SMALL, 0).set_aside
+    assert aside.reason == "no-geometry"
