@@ -7,7 +7,7 @@ from typing import Literal
 
 from fedmed.dicom.reasons import OVERRULABLE, Reason
 
-Level = Literal["file", "series", "study"]
+Level = Literal["file", "series"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Case:
 
     level: Level
     subject: str
-    """What it is, the same at every scan: a path, a series UID and stack, a study UID."""
+    """What it is, the same at every scan: a path, or a series UID and stack."""
     reason: Reason
     detail: str
     """What was found and what was expected; no patient's name or number."""
