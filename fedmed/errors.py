@@ -6,7 +6,9 @@
     ├── FederationError             4     the federation could not go on
     │   ├── QuorumError             4     too few sites, or too little data weight, answered a round
     │   ├── GateRefused             4     a site's images do not go with those of the others
-    │   └── UpdateRefused           4     one site's update cannot be used (the round goes on without it)
+    │   ├── UpdateRefused           4     one site's update cannot be used (the round goes on without it)
+    │   ├── ProtocolRefused         4     a message of secure aggregation that no honest peer sends
+    │   └── BudgetRefused           4     a round would cost a site more privacy than its own limit
     ├── StoreError                  5     a commit could not be written or none could be read
     │   └── ResumeRefused           5     what is resumed is not what was started
     └── MissingPart                 6     a program or package that this command needs is not installed
@@ -51,6 +53,14 @@ class GateRefused(FederationError):
 
 class UpdateRefused(FederationError):
     """One site's update cannot be used; the round goes on without it."""
+
+
+class ProtocolRefused(FederationError):
+    """A message of secure aggregation that no honest peer sends; the text names the attack that it would be."""
+
+
+class BudgetRefused(FederationError):
+    """A round would cost a site more privacy than the limit it set itself; nothing was sent."""
 
 
 class StoreError(FedmedError):

@@ -1,0 +1,1 @@
+"""Differential privacy: noise from a cryptographic generator, one honest epsilon, budgets that are never overspent."""
