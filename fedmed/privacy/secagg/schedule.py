@@ -1,0 +1,110 @@
+"""Transcripts and keys (RFC 5869, RFC 7748): each is bound to all that it must not be used outside of."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from numpy.typing import NDArray
+
+from fedmed.privacy.secagg.attacks import Attack, Refused
+from fedmed.privacy.secagg.encoding import sha256
+
+SECRET_BYTES = 32  # an X25519 key
+SELF_BYTES = 16  # what a self mask's seed is derived from
+SEED_BYTES = 24  # AES-128 key and nonce prefix of a mask
+TAG_BYTES = 16
+SEGMENT_BYTES = 4 * 2**20
+LABEL = b"fedmed/sa/v1/"
+
+
+def _hkdf(secret: bytes, size: int, info: bytes) -> bytes:
+    return HKDF(SHA256(), size, None, LABEL + info).derive(secret)
+
+
+def _pair(one: int, other: int) -> bytes:
+    low, high = sorted((one, other))
+    return low.to_bytes(2, "big") + high.to_bytes(2, "big")
+
+
+def public_of(secret: bytes) -> bytes:
+    """The X25519 public key of a secret one, both 32 bytes."""
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def _shared(secret: bytes, public: bytes) -> bytes:
+    try:
+        return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:  # a point of small order, which would make the key the same for everybody
+        raise Refused(Attack.SWAPPED_KEY, "a public key is a point of small order") from error
+
+
+def mail_key(secret: bytes, public: bytes, transcript: bytes, one: int, other: int) -> bytes:
+    """k_uv: the AES-256 key under which two members send each other shares in one epoch."""
+    return _hkdf(_shared(secret, public), 32, b"share" + transcript + _pair(one, other))
+
+
+def seal_mail(key: bytes, sender: int, receiver: int, shares: bytes, transcript: bytes) -> bytes:
+    """The shares of one sender for one receiver; a key is used once a direction, so the nonce is the direction."""
+    return AESGCM(key).encrypt(_direction(sender, receiver), shares, transcript)
+
+
+def open_mail(key: bytes, sender: int, receiver: int, mail: bytes, transcript: bytes) -> bytes:
+    """Raises Refused for mail of another sender, receiver, epoch or run."""
+    try:
+        return AESGCM(key).decrypt(_direction(sender, receiver), mail, transcript)
+    except InvalidTag as error:
+        raise Refused(Attack.FOREIGN_SHARES, f"mail from member {sender} does not open") from error
+
+
+def _direction(sender: int, receiver: int) -> bytes:
+    return bytes(8) + sender.to_bytes(2, "big") + receiver.to_bytes(2, "big")
+
+
+def pair_seed(secret: bytes, public: bytes, round_digest: bytes, one: int, other: int) -> bytes:
+    """Seed of the mask that two members share in one round."""
+    return _hkdf(_shared(secret, public), SEED_BYTES, b"mask" + round_digest + _pair(one, other))
+
+
+def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
+    """Seed of a member's own mask in one round."""
+    return _hkdf(secret, SEED_BYTES, b"self" + round_digest + member.to_bytes(2, "big"))
+
+
+def commitment(secret: bytes) -> bytes:
+    """c_b, against which the opened secret of a self mask is checked."""
+    return sha256(b"b", secret)
+
+
+def transcript_of(context: bytes, leaves: list[bytes]) -> bytes:
+    """T1: the epoch's terms and every member's keys, in the members' order."""
+    return sha256(b"epoch", context, *leaves)
+
+
+def round_digest(transcript: bytes, header: bytes) -> bytes:
+    """H_r: epoch, round, cohort, model and layout; every mask of the round is bound to it."""
+    return sha256(b"round", transcript, header)
+
+
+def vector_digest(lanes: NDArray[Any], threads: int = 1) -> bytes:
+    """Digest of a masked vector in little-endian bytes: SHA-256 over those of its segments of 4 MiB."""
+    words = np.ascontiguousarray(lanes.astype(lanes.dtype.newbyteorder("<"), copy=False))
+    data = words.reshape(-1).view(np.uint8).data
+    parts = [data[at : at + SEGMENT_BYTES] for at in range(0, len(data), SEGMENT_BYTES)]
+    if threads > 1 and len(parts) > 1:
+        with ThreadPoolExecutor(threads) as pool:  # hashlib lets go of the interpreter
+            digests = list(pool.map(_sha256, parts))
+    else:
+        digests = [_sha256(part) for part in parts]
+    return sha256(b"vector", len(data).to_bytes(8, "big"), *digests)
+
+
+def _sha256(part: memoryview) -> bytes:
+    return hashlib.sha256(part).digest()
