@@ -3,8 +3,8 @@
 Above 128 the members stand on a ring in an order drawn from nonces that all had committed to, and each is joined with the
 `degree / 2` next ones on both sides (a Harary graph, as in Bell et al. 2020, section 3). Such a ring falls apart only where
 two whole windows of `degree / 2` places hold no honest survivor. The center may choose who "dropped out" once it has seen
-the order; so a clinic counts, in the survivor set that it signs, every window's survivors, and refuses a window with no more of
-them than colluders could be in it (but for a chance of 2^-40 over all windows). Then all honest survivors are joined, and
+the order; so a clinic counts, in the survivor set that it signs, every window's survivors, and refuses a window with no more
+of them than colluders could be in it (but for a chance of 2^-40 over all windows). Then all honest survivors are joined, and
 only the one sum over all of them opens: the bound is on the drawn order alone and holds for any choice of dropouts.
 """
 

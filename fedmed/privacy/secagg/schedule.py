@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -76,6 +77,15 @@ def pair_seed(secret: bytes, public: bytes, round_digest: bytes, one: int, other
 def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
     """Seed of a member's own mask in one round."""
     return _hkdf(secret, SEED_BYTES, b"self" + round_digest + member.to_bytes(2, "big"))
+
+
+def is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature is of this key over this message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def commitment(secret: bytes) -> bytes:

@@ -1,0 +1,170 @@
+"""The center's side of a round as a pure state machine: uploads, confirmations and shares in, one sum's masks out, no I/O.
+
+The vectors themselves pass by: the shell adds each to one sum when the machine says TAKE, and takes off the masks that it
+names at the end. Survivors are fixed once, when the uploads close, and are to be on the disk before anybody is asked to
+confirm them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fedmed.privacy.secagg import schedule
+from fedmed.privacy.secagg.attacks import Attack, Refused
+from fedmed.privacy.secagg.convening import Agreed
+from fedmed.privacy.secagg.masks import Stream
+from fedmed.privacy.secagg.recovery import Dealt, Fits, recover
+from fedmed.privacy.secagg.round_messages import (
+    Confirmed,
+    ConfirmRequest,
+    Header,
+    Revealed,
+    RevealRequest,
+    Uploaded,
+)
+from fedmed.privacy.secagg.schedule import SECRET_BYTES, SELF_BYTES
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A round under way."""
+
+    agreed: Agreed
+    header: Header
+    digest: bytes
+    uploads: Mapping[int, Uploaded] = field(default_factory=dict)
+    survivors: tuple[int, ...] | None = None
+    """Fixed when the uploads close."""
+    confirmed: Mapping[int, Confirmed] = field(default_factory=dict)
+    revealed: Mapping[int, Mapping[int, bytes]] = field(default_factory=dict)
+    """Holder -> dealer -> share."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a quorum has signed the survivors."""
+        return self.agreed.terms.mode == "hbc" or len(self.confirmed) >= self.agreed.terms.quorum
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What the shell takes off the sum, and whom the shares convict."""
+
+    streams: tuple[Stream, ...]
+    accused: tuple[int, ...]
+    """Holders of shares that did not fit what was committed to: they, or those who dealt to them, are at fault."""
+
+
+def begin(agreed: Agreed, header: Header) -> Opening:
+    """A round that is about to be asked for. Raises Refused for a cohort that no honest clinic would sum in."""
+    least = agreed.terms.least_survivors(len(header.cohort))
+    if not set(header.cohort) <= set(range(1, agreed.terms.members + 1)) or len(header.cohort) < least:
+        raise Refused(Attack.SMALL_SUM, f"the cohort has {len(header.cohort)} clinics, allowed: {least} or more")
+    return Opening(agreed, header, schedule.round_digest(agreed.transcript, header.encode()))
+
+
+def take(state: Opening, member: int, envelope: bytes, vector: bytes) -> Opening:
+    """The round with an upload whose vector has the digest `vector`. Raises Refused: then it must not be added."""
+    if state.survivors is not None or member in state.uploads or member not in state.header.cohort:
+        raise Refused(Attack.OUT_OF_TURN, f"an upload of member {member} is not expected, or comes twice")
+    read = Uploaded.decode(envelope)
+    if read.round_digest != state.digest:
+        raise Refused(Attack.OTHER_ROUND, f"the upload of member {member} is for another round, cohort or model")
+    if read.vector != vector:
+        raise Refused(Attack.FALSE_UPLOAD, f"the vector of member {member} is not the one it signed")
+    if not schedule.is_signed(state.agreed.keys[member], read.signature, read.signed_part(member)):
+        raise Refused(Attack.FALSE_UPLOAD, f"the upload of member {member} is not signed by it")
+    return replace(state, uploads={**state.uploads, member: read})
+
+
+def close(state: Opening) -> Opening:
+    """The round with its survivors fixed: those whose vectors are in the sum. Raises Refused where they are too few."""
+    survivors, terms = tuple(sorted(state.uploads)), state.agreed.terms
+    least = terms.least_survivors(len(state.header.cohort))
+    if len(survivors) < least:
+        raise Refused(Attack.SMALL_SUM, f"{len(survivors)} clinics sent their update, {least} are needed")
+    if (weakest := state.agreed.graph.weakest_window(survivors)) < terms.design.window:
+        raise Refused(Attack.CUT_GRAPH, f"a part of the ring has {weakest} survivors, {terms.design.window} are needed")
+    return replace(state, survivors=survivors)
+
+
+def confirm_request(state: Opening) -> bytes:
+    """What every member of the roster is asked to sign."""
+    return ConfirmRequest(state.header.encode(), state.survivors or ()).encode()
+
+
+def confirm(state: Opening, member: int, answer: bytes) -> Opening:
+    """The round with a member's confirmation. Raises Refused."""
+    read = Confirmed.decode(answer)
+    signed = Confirmed.signed_part(state.digest, state.survivors or (), read.head)
+    if not schedule.is_signed(state.agreed.keys[member], read.signature, signed):
+        raise Refused(Attack.FALSE_SURVIVORS, f"member {member} signed another survivor set, or did not sign")
+    return replace(state, confirmed={**state.confirmed, member: read})
+
+
+def reveal_request(state: Opening) -> bytes:
+    """What every member of the roster is asked for its shares with: the signatures of a quorum, no more."""
+    chosen = sorted(state.confirmed.items())[: state.agreed.terms.quorum]
+    return RevealRequest(state.header.encode(), state.survivors or (), tuple(chosen)).encode()
+
+
+def reveal(state: Opening, member: int, answer: bytes) -> Opening:
+    """The round with a member's shares. Raises Refused."""
+    read, alive = Revealed.decode(answer), set(state.survivors or ())
+    dealers = [dealer for dealer in state.header.cohort if member in state.agreed.graph.holders(dealer)]
+    sizes = [SELF_BYTES if dealer in alive else SECRET_BYTES for dealer in dealers]
+    if [len(share) for share in read.shares] != sizes:
+        raise Refused(Attack.BAD_SHARE, f"member {member} sent {len(read.shares)} shares, {len(dealers)} are its part")
+    if not schedule.is_signed(state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)):
+        raise Refused(Attack.BAD_SHARE, f"the shares of member {member} are not signed by it")
+    return replace(state, revealed={**state.revealed, member: dict(zip(dealers, read.shares, strict=True))})
+
+
+def can_open(state: Opening) -> bool:
+    """Whether every secret has as many shares as its threshold."""
+    return all(len(_shares_of(state, dealer)) >= state.agreed.terms.design.threshold for dealer in state.header.cohort)
+
+
+def open_sum(state: Opening) -> Opened:
+    """The masks that stand in the sum. Raises Refused where the shares do not open what was committed to."""
+    streams: list[Stream] = []
+    accused: set[int] = set()
+    for dealer in state.header.cohort:
+        survived = dealer in (state.survivors or ())
+        fits = _fits_commitment(state, dealer) if survived else _fits_key(state, dealer)
+        holders = state.agreed.graph.holders(dealer)
+        dealt = Dealt(dealer, {holders.index(one) + 1: share for one, share in _shares_of(state, dealer).items()})
+        secret, wrong = recover(dealt, state.agreed.terms.design.threshold, fits)
+        accused |= {holders[place - 1] for place in wrong}
+        streams += [_own(state, dealer, secret)] if survived else _shared(state, dealer, secret)
+    return Opened(tuple(streams), tuple(sorted(accused)))
+
+
+def _shares_of(state: Opening, dealer: int) -> dict[int, bytes]:
+    return {holder: found[dealer] for holder, found in state.revealed.items() if dealer in found}
+
+
+def _fits_commitment(state: Opening, dealer: int) -> Fits:
+    return lambda secret: schedule.commitment(secret) == state.uploads[dealer].commitment
+
+
+def _fits_key(state: Opening, dealer: int) -> Fits:
+    public = state.agreed.key_for(dealer, state.header.number)
+    return lambda secret: schedule.public_of(secret) == public
+
+
+def _own(state: Opening, dealer: int, secret: bytes) -> Stream:
+    return Stream(schedule.self_seed(secret, state.digest, dealer), -1)
+
+
+def _shared(state: Opening, gone: int, secret: bytes) -> list[Stream]:
+    """What survivors added for a member that is gone: + where the survivor's index is the lower one."""
+    neighbours, number = set(state.agreed.graph.neighbours(gone)), state.header.number
+    return [
+        Stream(
+            schedule.pair_seed(secret, state.agreed.key_for(other, number), state.digest, gone, other),
+            -1 if other < gone else 1,
+        )
+        for other in state.survivors or ()
+        if other in neighbours
+    ]
