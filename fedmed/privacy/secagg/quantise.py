@@ -6,90 +6,21 @@ A mean weighted by w comes out of the sum S of the lanes as W·S / (s·Σw).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.errors import ConfigError, QuorumError, UpdateRefused
+from fedmed.errors import QuorumError, UpdateRefused
 from fedmed.privacy.secagg.dither import BLOCK, blocks
 from fedmed.privacy.secagg.rounding import Lanes, rounder
+from fedmed.privacy.secagg.scale import Scale, error_bound, error_std, step_of
 
-LEAST_STEPS = 64  # between 0 and the bound; coarser lanes drown a model in rounding
-BOUNDS = (1e-6, 1e6)
-MOST_CLIENTS, MOST_WEIGHT = 1 << 16, 1 << 32
+__all__ = ["Lanes", "Scale", "centred", "dequantise", "error_bound", "error_std", "quantise"]
+
 SHOWN = 3  # tensors named in a refusal
 _LANES = {16: np.uint16, 32: np.uint32}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How values become lanes, for every clinic of a roster alike. Raises ConfigError for what cannot work."""
-
-    bits: Literal[16, 32]
-    """Of a lane."""
-    clients: int
-    """N: the most that are ever summed."""
-    bound: float
-    """C: values lie within ±C."""
-    most_weight: int
-    """W: a clinic's weight lies in 0 to W."""
-
-    def __post_init__(self) -> None:
-        if faults := list(self._faults()):
-            raise ConfigError("secure aggregation: " + "; ".join(faults))
-
-    def _faults(self) -> Iterator[str]:
-        known = True
-        for name, value, allowed in (
-            ("lanes have {} bits", self.bits, (16, 32)),
-            ("{} clinics", self.clients, range(1, MOST_CLIENTS + 1)),
-            ("most weight {}", self.most_weight, range(1, MOST_WEIGHT + 1)),
-        ):
-            if value not in allowed:
-                known = False
-                yield f"{name.format(value)}; allowed is {allowed[0]} to {allowed[-1]}"
-        if not BOUNDS[0] <= self.bound <= BOUNDS[1]:
-            yield f"bound {self.bound} of the values; allowed is {BOUNDS[0]:g} to {BOUNDS[1]:g}"
-        elif known and self._room < LEAST_STEPS * self.clients:
-            yield (
-                f"{self.bits}-bit lanes leave {self.clients} clinics {max(0, self._room) // self.clients} steps between 0 "
-                f"and the bound, {LEAST_STEPS} are needed: use {'32-bit lanes or ' if self.bits == 16 else ''}fewer clinics"
-            )
-        elif known and self._factor < 1:
-            yield (
-                f"bound {self.bound:g} is more than the {self._room // self.clients} steps that {self.bits}-bit lanes leave "
-                f"{self.clients} clinics: lower it{' or use 32-bit lanes' if self.bits == 16 else ''}"
-            )
-
-    @property
-    def limit(self) -> float:
-        """What is accepted: the bound, or the float32 nearest to it where that is larger, for clipping gives float32."""
-        return max(float(self.bound), float(np.float32(self.bound)))
-
-    @property
-    def factor(self) -> float:
-        """s = floor((2^(bits-1) - 1 - N) / (N·C)), C being `limit`.
-
-        Rounding adds less than 1 to a value, so N lanes sum up to at most N·(C·s + 1) <= 2^(bits-1) - 1.
-        """
-        return float(self._factor)
-
-    @property
-    def _factor(self) -> int:
-        return math.floor(Fraction(self._room) / (self.clients * Fraction(self.limit)))
-
-    @property
-    def _room(self) -> int:
-        return int((1 << (self.bits - 1)) - 1 - self.clients)
-
-    def multiplier(self, weight: int) -> float:
-        """(w/W)·s, rounded once."""
-        return float(Fraction(self._factor * weight, self.most_weight))
 
 
 def quantise(
@@ -196,28 +127,8 @@ def dequantise(total: Lanes, scale: Scale, total_weight: int) -> NDArray[np.floa
         raise ValueError(f"{total.dtype} lanes where {scale.bits} bits were agreed on")
     if total_weight == 0:
         raise QuorumError("the clinics' weights sum up to 0, so that there is no mean: a clinic with cases must take part")
-    step = _step(scale, total_weight)
+    step = step_of(scale, total_weight)
     whole, mean = centred(total), np.empty(total.shape, np.float32)
     for start in range(0, len(whole), BLOCK):
         mean[start : start + BLOCK] = np.multiply(whole[start : start + BLOCK], step, dtype=np.float64)
     return mean
-
-
-def _step(scale: Scale, total_weight: int) -> float:
-    """What 1 in a lane's sum is in the mean."""
-    if not 0 < total_weight <= scale.clients * scale.most_weight:
-        raise ValueError(f"weights that sum up to {total_weight}; {scale.clients} times {scale.most_weight} is the most")
-    return float(Fraction(scale.most_weight, scale._factor * total_weight))
-
-
-def error_bound(scale: Scale, clients_in_sum: int, total_weight: int) -> float:
-    """What no value of the mean is off by: W·|U| / (s·Σw), U the clinics in the sum (design of 2026, section 4.6).
-
-    For the mean before `dequantise` rounds it to float32, which adds half of the last place of each value.
-    """
-    return clients_in_sum * _step(scale, total_weight)
-
-
-def error_std(scale: Scale, clients_in_sum: int, total_weight: int) -> float:
-    """The most that the error's standard deviation can be: W·sqrt(|U|) / (2·s·Σw); each rounding's is at most 1/2."""
-    return math.sqrt(clients_in_sum) / 2 * _step(scale, total_weight)
