@@ -42,7 +42,7 @@ def test_the_factor_is_the_largest_whole_one(bits, clients, bound):
     except ConfigError:
         assume(False)
     room, wide = (1 << (bits - 1)) - 1 - clients, clients * Fraction(scale.limit)
-    assert scale.factor * wide <= room < (scale.factor + 1) * wide
+    assert int(scale.factor) * wide <= room < (int(scale.factor) + 1) * wide
     assert scale.factor == int(scale.factor)
     assert scale.multiplier(7) == scale.factor
     assert scale.multiplier(0) == 0
