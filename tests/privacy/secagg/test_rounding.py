@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from fedmed.privacy.secagg import rounding, rounding_compiled
 
+BOTH = [rounding.rounded, rounding_compiled.rounded]
 EVERY = np.arange(1 << 16, dtype=np.uint16)
 
 
@@ -36,17 +38,31 @@ def test_both_back_ends_give_the_same_lanes(block, dtype):
     assert out.tobytes() == compiled.tobytes()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("multiplier", [3.3e3, 2.147483e9 / 3, 1 / 3])
-def test_both_back_ends_give_the_same_lanes_for_many_values(dtype, multiplier):
-    """Products and sums of every size, as a fused multiply-add would round otherwise."""
-    random = np.random.default_rng(5)
-    x = (random.uniform(-1, 1, 1 << 16) * 10.0 ** random.integers(-9, 1, 1 << 16)).astype(dtype)
-    dither = random.integers(0, 1 << 16, 1 << 16, dtype=np.uint16)
-    assert (
-        lanes(rounding.rounded, x, multiplier, 1.0, dither)[1]
-        == lanes(rounding_compiled.rounded, x, multiplier, 1.0, dither)[1]
-    ).all()
+@pytest.mark.parametrize("rounder", BOTH)
+def test_a_lane_changes_where_value_and_dither_reach_a_whole_number(rounder):
+    reached = 3 - (EVERY + 0.5) / 65536
+    for x, wanted in ((reached, 3), (np.nextafter(reached, 0), 2), (-3 - (EVERY + 0.5) / 65536, -3)):
+        assert (lanes(rounder, x, 1.0, 9.0, EVERY)[1].view(np.int32) == wanted).all()
+
+
+def products_just_below(target: float) -> list[tuple[float, float]]:
+    """Pairs whose product is less than `target`, and `target` once rounded."""
+    found = []
+    for multiplier in np.random.default_rng(1).uniform(1, 2, 500).tolist():
+        x = target / multiplier
+        if x * multiplier == target and Fraction(x) * Fraction(multiplier) < Fraction(target):
+            found.append((x, multiplier))
+    return found
+
+
+@pytest.mark.parametrize("rounder", BOTH)
+def test_products_are_rounded_before_the_dither_is_added(rounder):
+    """The rounded product and the dither lie half-way to 1 and are rounded to it; a fused multiply-add would stay below."""
+    number = np.array([40000], np.uint16)
+    pairs = products_just_below(1 - 40000.5 / 65536 - 2.0**-54)
+    assert len(pairs) > 50
+    for x, multiplier in pairs:
+        assert lanes(rounder, np.array([x]), multiplier, 1.0, number)[1].tolist() == [1]
 
 
 @given(st.floats(-1, 1), st.floats(0, 2.1e9))
