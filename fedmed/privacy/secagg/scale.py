@@ -91,7 +91,7 @@ def step_of(scale: Scale, total_weight: int) -> float:
 
 
 def error_bound(scale: Scale, clients_in_sum: int, total_weight: int) -> float:
-    """What no value of the mean is off by: W·|U| / (s·Σw), U the clinics in the sum (design of 2026, section 4.6).
+    """What no value of the mean is off by: W·|U| / (s·Σw), U the clinics in the sum.
 
     For the mean before `dequantise` rounds it to float32, which adds half of the last place of each value.
     """

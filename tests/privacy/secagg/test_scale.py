@@ -48,8 +48,8 @@ def test_the_factor_is_the_largest_whole_one(bits, clients, bound):
     assert scale.multiplier(0) == 0
 
 
-def test_figures_of_the_design():
-    """Section 4.6 of the protocol's design: equal full weights."""
+def test_figures_for_equal_full_weights():
+    """Computed by hand from the formulas."""
     for bits, clients, factor, most, deviation in (
         (32, 100, 2.147e7, 4.66e-8, 2.33e-9),
         (16, 10, 3275, 3.05e-4, 4.83e-5),
