@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmed.learning.metrics import UNDEFINED, Figure, Z
+from fedmed.learning.intervals import UNDEFINED, Figure, Z
 
 HITS, FALSE, MISSED = range(3)
 Counts = NDArray[np.int64]

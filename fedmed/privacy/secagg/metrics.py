@@ -1,0 +1,27 @@
+"""The weighted mean of a metric that some clinics cannot tell, such as an AUC of one class: they add 0 with weight 0."""
+
+from __future__ import annotations
+
+import math
+
+from fedmed.privacy.secagg.layout import Fixed, Sum, Whole
+
+RESOLUTION = 2.0**-20
+
+
+def metric_fields(name: str, *, bound: float, most_weight: int, resolution: float = RESOLUTION) -> tuple[Fixed, Whole]:
+    """Two fields for a metric within ±bound, weighted by 0 to `most_weight`; the mean is off by at most resolution / 2."""
+    return Fixed(f"{name}.sum", bound * most_weight, resolution), Whole(f"{name}.weight", most_weight)
+
+
+def put_metric(name: str, value: float | None, weight: int) -> dict[str, float | int]:
+    """What a clinic puts into the two fields; None and NaN are undefined."""
+    if value is None or math.isnan(value):
+        value, weight = 0.0, 0
+    return {f"{name}.sum": value * weight, f"{name}.weight": weight}
+
+
+def read_metric(total: Sum, name: str) -> float | None:
+    """The mean over the clinics that could tell, each by its weight; None where none could."""
+    weight = total.count(f"{name}.weight")
+    return total.number(f"{name}.sum") / weight if weight else None
