@@ -6,7 +6,8 @@ The extension's value is a DER OCTET STRING of 97 bytes:
 
 The signature is over `joined("fedmed/member binding/1", P-384 SubjectPublicKeyInfo, name)`: whoever holds the Ed25519 key
 agreed to this P-384 key under this name. The P-384 key signs the request that holds the extension: proof of the other half.
-The object identifier is 2.25 and the UUID e125bf28-8799-45e9-904f-855f0a30af29 (ITU-T X.667: free for all, no registry).
+The object identifier is the UUID e125bf28-8799-45e9-904f-855f0a30af29 in seven parts under the arc that Microsoft keeps for
+identifiers made of UUIDs: free for all, no registry, and no part is too long for any parser (2.25 and the whole UUID is).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fedmed.errors import ProtocolRefused
 from fedmed.identity.member import NAME, SIGNING_KEY, Identity, MemberKeys, is_p384, joined, verify
 
-OID = x509.ObjectIdentifier("2.25.299272291186698430193296681023294189353")
+OID = x509.ObjectIdentifier("1.2.840.113556.1.8000.2554.57637.48936.34713.17897.36943.8740618.3190569")
 VERSION = 1
 _HEADER = bytes((0x04, 97, VERSION))  # OCTET STRING of 97 bytes, the first of which is the version
 SIZE = len(_HEADER) + 32 + 64
