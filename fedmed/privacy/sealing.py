@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,6 +33,20 @@ CHUNK_LOG2_ALLOWED = range(8, 25)
 MOST_CHUNKS = 2**32
 
 
+class Source(Protocol):
+    """What is sealed: a file, or anything that is read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; fewer at the end alone."""
+
+
+class Target(Protocol):
+    """Where it goes: a file, or anything that is written like one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write all of `data`."""
+
+
 class SealBroken(StoreError):
     """A sealed file is not, byte for byte and under its name, what was sealed with this key."""
 
@@ -40,8 +54,8 @@ class SealBroken(StoreError):
 def seal(
     key: bytes,
     name: str,
-    source: BinaryIO,
-    target: BinaryIO,
+    source: Source,
+    target: Target,
     chunk_log2: int = CHUNK_LOG2,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> None:

@@ -2,14 +2,4 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from fedmed.identity.files import sync_folder as sync_folder
