@@ -1,17 +1,22 @@
-"""Masks as keystreams, added to lanes in place."""
+"""Masks: keystreams added to the lanes of a vector in place, mod 2^32 or 2^16, in chunks that stay in the cache."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-SEGMENT = 4 * 2**20
-CHUNK = 2**18
+from fedmed.privacy.secagg import keystream
+from fedmed.privacy.secagg.keystream import CHUNK_BYTES, SEGMENT_BYTES, SPARE_BYTES, ZEROS, Way
+
+Lanes = NDArray[np.uint32] | NDArray[np.uint16]
+TOGETHER = 64  # streams open at once: their key schedules stay in the cache
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True)
@@ -22,20 +27,46 @@ class Stream:
     sign: int
 
 
-def apply(lanes: NDArray[Any], streams: Sequence[Stream], threads: int | None = None) -> None:
-    """Add all masks to `lanes` in place."""
-    step, size = CHUNK // lanes.itemsize, SEGMENT // lanes.itemsize
-    zeros, scratch = bytes(CHUNK), np.empty(step, lanes.dtype)
-    view = scratch.view(np.uint8).data
-    for segment, start in enumerate(range(0, len(lanes), size)):
-        contexts = [(_encryptor(each.seed, segment), each.sign) for each in streams]
-        for low in range(start, min(start + size, len(lanes)), step):
-            part = lanes[low : min(low + step, start + size)]
-            count = part.nbytes
-            for context, sign in contexts:
-                context.update_into(zeros[:count], view[:count])
-                (np.add if sign > 0 else np.subtract)(part, scratch[: len(part)], out=part)
+def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None) -> None:
+    """Add all masks to `lanes` in place; the same bytes whatever the threads, which share the segments.
+
+    `threads` is all cores where None; site processes of one core each pass 1.
+    """
+    if lanes.ndim != 1 or lanes.dtype.itemsize not in (2, 4) or lanes.dtype.kind != "u":
+        raise ValueError(f"lanes are {lanes.dtype} {list(lanes.shape)}; allowed: uint16 or uint32, one axis")
+    way, count = keystream.fastest(), -(-lanes.nbytes // SEGMENT_BYTES)
+    hands = min(count, threads or os.cpu_count() or 1)
+    if hands <= 1:
+        _segments(lanes, streams, range(count), way)
+        return
+    with ThreadPoolExecutor(hands) as pool:  # the cipher and NumPy let go of the interpreter
+        list(pool.map(lambda first: _segments(lanes, streams, range(first, count, hands), way), range(hands)))
 
 
-def _encryptor(seed: bytes, segment: int) -> Any:
-    return Cipher(algorithms.AES(seed[:16]), modes.GCM(seed[16:] + segment.to_bytes(4, "big"))).encryptor()
+def expand(size: int, dtype: Any, streams: Sequence[Stream], threads: int | None = None) -> Lanes:
+    """The sum of all masks as a vector of `size` lanes, made while training runs: one addition is left then."""
+    lanes: Lanes = np.zeros(size, dtype)
+    apply(lanes, streams, threads)
+    return lanes
+
+
+def _segments(lanes: Lanes, streams: Sequence[Stream], numbers: Sequence[int], way: Way) -> None:
+    scratch = _aligned(CHUNK_BYTES + SPARE_BYTES)
+    words, view = scratch[:CHUNK_BYTES].view(lanes.dtype.newbyteorder("<")), scratch.data
+    each, step = SEGMENT_BYTES // lanes.itemsize, CHUNK_BYTES // lanes.itemsize
+    zeros = memoryview(ZEROS)
+    for number in numbers:
+        part = lanes[number * each : (number + 1) * each]
+        for first in range(0, len(streams), TOGETHER):
+            opened = [(keystream.segment(one.seed, number, way), one.sign) for one in streams[first : first + TOGETHER]]
+            for low in range(0, len(part), step):
+                chunk = part[low : low + step]
+                for fill, sign in opened:
+                    fill(zeros[: chunk.nbytes], view[: chunk.nbytes + SPARE_BYTES])
+                    (np.add if sign > 0 else np.subtract)(chunk, words[: len(chunk)], out=chunk)
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    buffer = np.empty(size + CACHE_LINE, np.uint8)
+    start = -buffer.ctypes.data % CACHE_LINE
+    return buffer[start : start + size]

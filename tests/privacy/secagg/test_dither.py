@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from fedmed.privacy.secagg.dither import BLOCK, SEGMENT, blocks
+from fedmed.privacy.secagg.dither import BLOCK, blocks
+from fedmed.privacy.secagg.keystream import SEGMENT_BYTES as SEGMENT
 
 SEED = bytes(range(24))
 
@@ -38,5 +39,5 @@ def test_nobody_writes_into_a_block():
 
 
 def test_a_seed_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="16 bytes; it must have 24"):
+    with pytest.raises(ValueError, match="a seed has 24 bytes, got 16"):
         next(blocks(bytes(16)))
