@@ -52,7 +52,7 @@ class Clinic:
     """A client with the shell that a role would put around it; `sent` is all that ever left it."""
 
     member: Member
-    state: State = State()
+    state: State = field(default_factory=State)
     sent: list[bytes] = field(default_factory=list)
     instructions: list[Instruction] = field(default_factory=list)
 
