@@ -1,0 +1,110 @@
+"""A clinic's shell around the protocol: what has to be on the disk is there before anything leaves.
+
+The machine in `fedmed.privacy.secagg.client` says what to do and in which order; this carries it out on a keystore. Whoever
+calls it holds the only way to the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.errors import StoreError
+from fedmed.privacy.secagg import client, masks, state_bytes
+from fedmed.privacy.secagg.client import Asked, Began, Event, Masked, State
+from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.member import Commit, Erase, Instruction, Mask, Member, Reply, Resend, Save
+from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.schedule import vector_digest
+from fedmed.privacy.secagg.taking_part import Given
+from fedmed.store.keystore import Keystore
+
+NO_HEAD = bytes(32)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What leaves the clinic for a round: the same bytes however often it is asked for."""
+
+    envelope: bytes
+    vector: Lanes
+
+
+class Outbox:
+    """One clinic's part in secure aggregation, kept in a keystore."""
+
+    def __init__(
+        self,
+        member: Member,
+        keystore: Keystore,
+        head: Callable[[], bytes] = lambda: NO_HEAD,
+        threads: int | None = None,
+    ) -> None:
+        """`head` tells the 32-byte head of the clinic's audit log, which its confirmations are bound to."""
+        self._member, self._keystore, self._head, self._threads = member, keystore, head, threads
+        kept = keystore.load()
+        self._state = State() if kept is None else state_bytes.decode(kept)
+
+    def answer(self, request: bytes) -> bytes:
+        """The answer to a request of the center. Raises ProtocolRefused, StoreError; nothing is sent then."""
+        return self._reply(self._tell(Asked(request, self._head())))
+
+    def masks_for(self, given: Given) -> Lanes | Sent:
+        """The round's masks, to be made while training runs; what was sent before, where the round had been sent.
+
+        Raises ProtocolRefused.
+        """
+        (said,) = self._tell(Began(given))
+        if isinstance(said, Resend):
+            return self._again(said.number, given)
+        assert isinstance(said, Mask)
+        dtype = np.uint16 if given.bits == 16 else np.uint32
+        return masks.expand(given.lanes, dtype, said.streams, self._threads)
+
+    def send(self, lanes: Lanes, masked_by: Lanes) -> Sent:
+        """What leaves for the vector `lanes`, which is masked in place: committed before this returns.
+
+        Raises ProtocolRefused, StoreError; nothing is to be sent then.
+        """
+        np.add(lanes, masked_by, out=lanes)
+        envelope = self._reply(self._tell(Masked(vector_digest(lanes, self._threads or 1)), lanes))
+        return Sent(envelope, lanes)
+
+    def _tell(self, event: Event, lanes: Lanes | None = None) -> tuple[Instruction, ...]:
+        state, said = client.step(self._member, self._state, event)
+        for each in said:
+            match each:
+                case Save():
+                    self._keystore.save(state_bytes.encode(state))
+                case Commit(number):
+                    assert lanes is not None
+                    self._keystore.commit(_serial(state, number), state_bytes.encode(state), _little_endian(lanes))
+                case Erase(number):
+                    self._keystore.erase(state_bytes.encode(state), _serial(state, number))
+        self._state = state
+        return said
+
+    def _again(self, number: int, given: Given) -> Sent:
+        message, epoch = self._keystore.sent(_serial(self._state, number)), self._state.epoch
+        if message is None or epoch is None or epoch.current is None or epoch.current.uploaded is None:
+            raise StoreError(f"what was sent in round {number} is no longer kept: the round is over for this clinic")
+        dtype = np.dtype("<u2" if Header.decode(given.header).bits == 16 else "<u4")
+        return Sent(epoch.current.uploaded, np.frombuffer(message, dtype).astype(dtype.newbyteorder("="), copy=False))
+
+    @staticmethod
+    def _reply(said: tuple[Instruction, ...]) -> bytes:
+        return next(each.message for each in said if isinstance(each, Reply))
+
+
+def _serial(state: State, number: int) -> int:
+    """Rounds are numbered anew in each epoch, a keystore's messages never."""
+    assert state.epoch is not None
+    return state.epoch.terms.epoch << 8 | number
+
+
+def _little_endian(lanes: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(lanes.astype(lanes.dtype.newbyteorder("<"), copy=False)).view(np.uint8).data

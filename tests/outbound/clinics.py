@@ -1,0 +1,56 @@
+"""Clinics with their shells and keystores, and an epoch that is set up among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fedmed.outbound.outbox import NO_HEAD, Outbox, Sent
+from fedmed.privacy.secagg import convening, opening
+from fedmed.privacy.secagg.convening import Agreed, Convening
+from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.taking_part import Given
+from fedmed.store.keystore import Keystore
+from tests.privacy.secagg.federation import LAYOUT, MODEL, clinics_for, terms_for
+
+
+@dataclass
+class Clinics:
+    boxes: dict[int, Outbox]
+    members: dict[int, Member]
+    keystores: dict[int, Keystore]
+    agreed: Agreed
+
+    def round(self, number: int, bits: int = 32) -> tuple[Header, Given]:
+        header = Header(number, 1, tuple(self.boxes), MODEL, LAYOUT, 64, bits)
+        return header, Given(header.encode(), 1, MODEL, LAYOUT, 64, bits)
+
+    def opened(self, state: opening.Opening) -> opening.Opened:
+        for index, box in self.boxes.items():
+            state = opening.confirm(state, index, box.answer(opening.confirm_request(state)))
+        for index, box in self.boxes.items():
+            state = opening.reveal(state, index, box.answer(opening.reveal_request(state)))
+        return opening.open_sum(state)
+
+
+def outboxes(
+    count: int, keystores: Sequence[Keystore], epoch: int = 1, head: Callable[[], bytes] = lambda: NO_HEAD
+) -> Clinics:
+    terms = replace(terms_for(count), epoch=epoch)
+    members = {index: clinic.member for index, clinic in clinics_for(terms).items()}
+    boxes = {index: Outbox(member, keystores[index - 1], head, 1) for index, member in members.items()}
+    keys = {index: member.signer.public for index, member in members.items()}  # type: ignore[attr-defined]
+    state: Convening | Agreed = convening.convene(terms, keys)
+    while isinstance(state, Convening):
+        for index, request in convening.requests(state).items():
+            state = convening.take(state, index, boxes[index].answer(request))
+        state = convening.proceed(state)
+    return Clinics(boxes, members, dict(enumerate(keystores, 1)), state)
+
+
+def begun(box: Outbox, given: Given) -> Lanes:
+    masked_by = box.masks_for(given)
+    assert not isinstance(masked_by, Sent)
+    return masked_by

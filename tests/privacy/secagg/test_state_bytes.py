@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedmed.errors import ProtocolRefused
+from fedmed.privacy.secagg import state_bytes
+from fedmed.privacy.secagg.client import State
+from tests.privacy.secagg.federation import federation, play, random_lanes
+
+
+@pytest.fixture(scope="module")
+def used():
+    """A federation of five after one round, whose fourth clinic never uploaded."""
+    there = federation(5)
+    values = {index: random_lanes(index) for index in (1, 2, 3, 5)}
+    play(there, values, there.header())
+    return there
+
+
+@pytest.mark.parametrize("count", [3, 5, 140])
+def test_what_is_written_is_read(count):
+    rounds = 1 if count > 128 else 3
+    there = federation(count, rounds=rounds)
+    for clinic in there.clinics.values():
+        assert state_bytes.decode(state_bytes.encode(clinic.state)) == clinic.state
+
+
+def test_after_every_step_of_a_round(used):
+    for clinic in used.clinics.values():
+        data = state_bytes.encode(clinic.state)
+        assert state_bytes.decode(data) == clinic.state
+        assert state_bytes.encode(state_bytes.decode(data)) == data
+
+
+def test_a_new_clinic_knows_nothing():
+    assert state_bytes.decode(state_bytes.encode(State())) == State()
+
+
+def test_a_round_that_is_over_has_no_secret_left():
+    there = federation(4)
+    before = {index: clinic.state.epoch.secrets[1] for index, clinic in there.clinics.items()}
+    play(there, {index: random_lanes(index) for index in there.clinics}, there.header())
+    for clinic in there.clinics.values():
+        data = state_bytes.encode(clinic.state)
+        for kept in before.values():
+            assert kept.own not in data
+            assert kept.key not in data
+    told = {index: clinic.state.epoch.current.revealed for index, clinic in there.clinics.items()}
+    for index, kept in before.items():
+        # of the shares that it held, only those of self masks were shown to the center; the keys' shares are gone
+        assert not any(share[16:] in state_bytes.encode(there.clinics[index].state) for share in kept.held.values())
+        assert all(share[:16] in told[index] for share in kept.held.values())
+
+
+@given(data=st.data())
+def test_damaged_bytes_are_refused_or_another_state(used, data):
+    clinic = used.clinics[data.draw(st.sampled_from(sorted(used.clinics)))]
+    whole = bytearray(state_bytes.encode(clinic.state))
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(ProtocolRefused):
+        state_bytes.decode(bytes(whole[:cut]))
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        found = state_bytes.decode(bytes(whole))
+    except ProtocolRefused:
+        return
+    assert state_bytes.encode(found) == bytes(whole)
