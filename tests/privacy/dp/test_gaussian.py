@@ -26,7 +26,7 @@ from fedmed.privacy.dp.words import RUN, SEGMENTS
 from tests.privacy.dp.test_words import SEED, counter_mode
 
 ALARM = 1e-6
-"""Probability with which a right sampler would have failed a single test; as the seeds are fixed, it passes or it does not."""
+"""Probability with which a right sampler would have failed one test; as the seeds are fixed, it passes or it does not."""
 
 
 def seed(number: int) -> bytes:
