@@ -24,6 +24,7 @@ RELATION = "add or remove one"
 MECHANISMS = ("gaussian", "discrete gaussian")
 """Both are accounted as the Gaussian; `gaussian.smoothed` says what makes that true of the discrete one."""
 MOST_RELEASES = 10**9
+MOST_NAME = 256
 LEAST_PLD = 0.25
 """Noise multiplier below which a loss distribution takes minutes and gigabytes, at an epsilon that protects nobody."""
 MOST_NOISE = 2.0**20
@@ -49,6 +50,7 @@ class Release:
 
     def __post_init__(self) -> None:
         rules = {
+            f"a name of {len(self.what)} characters (1 to {MOST_NAME})": 0 < len(self.what) <= MOST_NAME,
             f"mechanism {self.mechanism!r} (known: {', '.join(MECHANISMS)})": self.mechanism in MECHANISMS,
             f"noise multiplier {self.noise_multiplier} (0 or more)": 0 <= self.noise_multiplier < math.inf,
             f"sampling rate {self.sampling_rate} (above 0, at most 1)": 0 < self.sampling_rate <= 1,
@@ -56,7 +58,7 @@ class Release:
             f"beta {self.beta} (0 or more, below 1)": 0 <= self.beta < 1,
         }
         if faults := [text for text, kept in rules.items() if not kept]:
-            raise ConfigError(f"a release of {self.what!r} cannot be accounted for: {'; '.join(faults)}")
+            raise ConfigError(f"a release of {self.what[:80]!r} cannot be accounted for: {'; '.join(faults)}")
 
 
 def epsilon(events: Iterable[Release], delta: float) -> float:

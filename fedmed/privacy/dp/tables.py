@@ -60,7 +60,7 @@ class Level:
 
 
 def levels(sigma: float) -> tuple[Level, ...]:
-    """The sum that has width `sigma`, the top first; the width it really has is within 2^-50 of it, and no smaller.
+    """The sum that has width `sigma`, the top first; its variance is within 2^-48 of it, and no smaller.
 
     Raises ValueError for a width that is not between 0.5 and 2^40.
     """
