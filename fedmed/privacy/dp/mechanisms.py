@@ -31,6 +31,7 @@ BETA = 2.0**-40
 WRAP = 2.0**-40
 """Probability, a round, that noise carries any lane over its end: that would cost accuracy, never privacy."""
 _BLOCK = 2**20
+_FITTINGS, _ROOM = 200, 1e-4
 _SUMMED = 2.0**-30  # relative: what rounding may do to a sum of 2^20 squares in float64, and more
 
 
@@ -80,27 +81,40 @@ class Mechanism:
     def sensitivity(self, what: str, scale: float) -> float | None:
         """L2 on the lattice of `scale` units a number, rounding included; None where `what` is not sent."""
         one = self._find(what)
-        if one is None:
-            return None
-        if one.whole:
-            if scale != int(scale):
-                raise ConfigError(f"{what}: counts on a lattice of {scale} units a count; it must be a whole number")
-            return one.sensitivity * scale
-        return rounded_sensitivity(one.sensitivity * scale, one.dimensions, self.beta)
+        return None if one is None else self._reach(one, scale)
 
     def share(self, what: str, scale: float) -> float | None:
         """Width of the noise that this clinic adds, in lattice units; 0 where it is in already, None where not sent.
 
         Raises ConfigError where the lattice is too coarse for it.
         """
-        one, reach = self._find(what), self.sensitivity(what, scale)
-        if one is None or reach is None:
-            return None
-        if self._noised_before(one):
-            return 0.0
-        share = share_sigma(smoothed(one.noise_multiplier * reach), self.least_honest)
-        sum_divergence(share, self.least_honest, one.dimensions)
-        return share
+        one = self._find(what)
+        return None if one is None else self._share(one, scale)
+
+    def fitted(self, what: str, bits: int, clinics: int, reach: float) -> tuple[float, float]:
+        """The finest lattice on which the sum of all clinics fits, noise included, and the width of a share on it.
+
+        `reach`: bound of each number of a clinic's vector. Each follows from the other: noise takes room, so the lattice
+        must be coarser, and rounding to it asks for more noise. Raises ConfigError where no lattice does, or where `what`
+        is not sent.
+        """
+        one = self._find(what)
+        if one is None:
+            raise ConfigError(f"{what} is not sent under this mechanism (sent: {', '.join(o.what for o in self.opened)})")
+        needed = 0.0 if self._noised_before(one) else one.noise_multiplier * one.sensitivity / math.sqrt(self.least_honest)
+        for _ in range(_FITTINGS):
+            scale = largest_scale(bits, clinics, reach, needed, one.dimensions)
+            scale = math.floor(scale) if one.whole else scale
+            if scale <= 0:
+                break
+            share = self._share(one, scale)
+            if share <= needed * scale:
+                return scale, share
+            needed = share / scale * (1 + _ROOM)
+        raise ConfigError(
+            f"{what}, {one.dimensions} numbers with their noise, does not fit into lanes of {bits} bits with {clinics} "
+            "clinics: take lanes of 32 bits, or a larger epsilon"
+        )
 
     def releases(self, unit: str = "patient") -> tuple[Release, ...]:
         """What a round costs, to be charged before anything is sent.
@@ -110,6 +124,20 @@ class Mechanism:
         """
         halved = self.mode == CLINIC and unit != CLINIC
         return tuple(self._release(one, one.noise_multiplier / (2 if halved else 1)) for one in self.opened)
+
+    def _reach(self, one: Opened, scale: float) -> float:
+        if not one.whole:
+            return rounded_sensitivity(one.sensitivity * scale, one.dimensions, self.beta)
+        if scale != int(scale):
+            raise ConfigError(f"{one.what}: counts on a lattice of {scale} units a count; it must be a whole number")
+        return one.sensitivity * scale
+
+    def _share(self, one: Opened, scale: float) -> float:
+        if self._noised_before(one):
+            return 0.0
+        share = share_sigma(smoothed(one.noise_multiplier * self._reach(one, scale)), self.least_honest)
+        sum_divergence(share, self.least_honest, one.dimensions)
+        return share
 
     def _release(self, one: Opened, noise: float) -> Release:
         kind = "gaussian" if self._noised_before(one) else "discrete gaussian"

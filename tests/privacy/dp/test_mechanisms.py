@@ -161,3 +161,23 @@ def test_the_largest_scale_leaves_room_for_all_clinics_and_the_noise(bits):
     assert largest_scale(bits, clinics, reach, 0.0, dimensions) == (2 ** (bits - 1) - 1 - clinics) / (clinics * reach)
     with pytest.raises(ConfigError, match="do not fit into lanes"):
         largest_scale(bits, 2**bits, reach, share, dimensions)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_fitted_lattice_holds_the_sum_and_is_the_finest(bits):
+    made = Mechanism(CLINIC, 8, (Opened("update", 1.0, 500, 0.8),))
+    scale, share = made.fitted("update", bits, 10, 1.0)
+    assert share == made.share("update", scale)
+    assert largest_scale(bits, 10, 1.0, share / scale, 500) == pytest.approx(scale, rel=1e-3)
+    assert scale <= largest_scale(bits, 10, 1.0, share / scale, 500)
+
+
+def test_counts_are_fitted_to_whole_steps_and_unknown_numbers_refused():
+    made = Mechanism(RECORD_DISTRIBUTED, 8, (COUNTS,))
+    scale, share = made.fitted("histogram", 32, 10, 1e5)
+    assert scale == int(scale) > 1000
+    assert share == made.share("histogram", scale)
+    with pytest.raises(ConfigError, match=r"loss is not sent .* \(sent: histogram\)"):
+        made.fitted("loss", 32, 10, 1.0)
+    with pytest.raises(ConfigError, match="does not fit into lanes of 16 bits"):
+        made.fitted("histogram", 16, 10, 1e5)
