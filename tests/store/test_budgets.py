@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.store.test_ledger import Fixed
 
 EVENT = Release("update", "discrete gaussian", 10.0)
 LIMIT = Limit(2.0, 1e-5, "patient")
+FIELDS = ["dataset", "run", "round", "unit", "events", "sent", "unix", "what", "mechanism", "noise_multiplier", "count"]
 
 
 @pytest.fixture
@@ -149,6 +151,24 @@ def test_what_could_never_have_been_charged_is_named_as_damage(path, was, now):
     path.write_bytes(path.read_bytes().replace(was, now))
     with pytest.raises(StoreError, match="line 1: it cannot be read"):
         budget(path).spent("chest")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=9),
+            max_leaves=20,
+        ).map(lambda body: json.dumps({"before": chain.FIRST, "body": body}).encode()),
+    )
+)
+def test_any_bytes_end_in_a_store_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("budget") / "budget.jsonl"
+    path.write_bytes(content + b"\n")
+    with pytest.raises(StoreError, match=r"budget\.jsonl, line 1"):
+        read(path)
 
 
 def test_a_file_cut_short_gives_nothing_back(path):

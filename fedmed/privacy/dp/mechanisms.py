@@ -136,7 +136,7 @@ class Mechanism:
         if self._noised_before(one):
             return 0.0
         share = share_sigma(smoothed(one.noise_multiplier * self._reach(one, scale)), self.least_honest)
-        sum_divergence(share, self.least_honest, one.dimensions)
+        sum_divergence(share, self.least_honest, one.dimensions)  # further clinics' shares are noise on top of that sum
         return share
 
     def _release(self, one: Opened, noise: float) -> Release:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from fedmed.privacy.dp import searching
 from fedmed.privacy.dp.searching import WORTH_COMPILING, by_numpy, search_for, undecided
 from fedmed.privacy.dp.tables import table
 
@@ -36,3 +39,12 @@ def test_a_word_on_a_bound_is_undecided_and_no_other():
     assert draws.tolist() == [-2, -1]
     assert ties == 1
     assert not len(undecided(np.zeros(1, np.uint64), made))
+
+
+def test_without_numba_numpy_searches(monkeypatch):
+    searching._compiled.cache_clear()
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert search_for(10**9) is by_numpy
+    monkeypatch.undo()
+    searching._compiled.cache_clear()
+    assert search_for(WORTH_COMPILING - 1) is by_numpy
