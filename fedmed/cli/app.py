@@ -12,6 +12,7 @@ import typer
 
 from fedmed import __version__
 from fedmed.cli.data import data
+from fedmed.cli.privacy import privacy
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
 
@@ -89,6 +90,7 @@ def schema(as_json: Json = False) -> None:
 
 
 app.add_typer(data, name="data")
+app.add_typer(privacy, name="privacy")
 
 
 def _say(facts: dict[str, Any], as_json: bool) -> None:

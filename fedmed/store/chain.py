@@ -1,0 +1,112 @@
+"""Files that only grow: JSON lines, each with the digest of the one before, and a head that says where they end.
+
+Each line is `{"body": {...}, "before": sha256 of the line before}`; beside the file, `NAME.head` holds how many lines there
+are and the digest of the last one, so that a file cut short at a line's end is found as well. A line is on the disk before
+`append` returns. Who may write both files can rewrite history: the chain shows accidents and clumsy hands; against the
+rest, keep the head elsewhere too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedmed.errors import StoreError
+from fedmed.store.syncing import sync_folder
+from fedmed.wire.canonical import canonical
+from fedmed.wire.tensors import sha256
+
+FIRST = "0" * 64  # what comes before the first line
+MAX_BYTES = 1024**3
+
+Body = TypeVar("Body")
+
+
+def verify(path: Path, made: Callable[[dict[str, Any]], Body], sound: Callable[[Body], bool] = lambda _: True) -> list[Body]:
+    """The bodies, as `made` makes them, every digest checked; `sound` checks what digests a body has itself.
+
+    `made` may raise ValueError, LookupError, TypeError or AttributeError for what was never written. Raises StoreError
+    saying which line is wrong and how.
+    """
+    count, last = _head(path)
+    whole, before, bodies = whole_lines(path), FIRST, []
+    if len(whole) < count:
+        raise StoreError(f"{path} has {len(whole)} lines; {count} were written: it has been cut short")
+    for number, line in enumerate(whole, 1):
+        body, link = _body(path, number, line, made, sound)
+        if link != before:
+            raise StoreError(
+                f"{path}, line {number}: it does not follow the line above; one was changed, moved or taken out"
+            )
+        before = sha256(line)
+        if number == count and before != last:
+            raise StoreError(f"{path}, line {number}: it is not the last line that was written; it has been changed")
+        bodies.append(body)
+    return bodies
+
+
+def append(path: Path, body: Mapping[str, Any]) -> None:
+    """Write a line, then the head. What a kill left half written was never let go, and is cut off. Raises OSError.
+
+    Only within `locks.alone`, and after `verify`.
+    """
+    whole = whole_lines(path)
+    line = canonical({"before": sha256(whole[-1]) if whole else FIRST, "body": dict(body)}) + b"\n"
+    with path.open("ab") as file:
+        file.truncate(sum(map(len, whole)))
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary = path.with_name(f".{path.name}.head")
+    with temporary.open("wb") as file:
+        file.write(f"{len(whole) + 1} {sha256(line)}".encode())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(_head_of(path))
+    sync_folder(path.parent)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines that were written to their end. Raises StoreError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise StoreError(f"{path} has more than {MAX_BYTES} bytes; it is not a file of ours")
+        return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _body(
+    path: Path, number: int, line: bytes, made: Callable[[dict[str, Any]], Body], sound: Callable[[Body], bool]
+) -> tuple[Body, str]:
+    try:
+        read: dict[str, Any] = json.loads(line)
+        body = made(read["body"])
+        link = str(read["before"])
+        as_written = sound(body) and canonical(read) + b"\n" == line
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(
+            f"{path}, line {number}: it cannot be read ({type(error).__name__}); it has been changed"
+        ) from error
+    if not as_written:
+        raise StoreError(f"{path}, line {number}: it does not have the digest it was written with; it has been changed")
+    return body, link
+
+
+def _head_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.head")
+
+
+def _head(path: Path) -> tuple[int, str]:
+    try:
+        count, last = _head_of(path).read_text(encoding="ascii").split()
+        return int(count), last
+    except FileNotFoundError:
+        return 0, FIRST
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{_head_of(path)} cannot be read ({type(error).__name__}); put the copy of it back") from error
