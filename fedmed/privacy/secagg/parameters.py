@@ -67,6 +67,8 @@ class Parameters:
             return f"{self.colluders} of {count} members are reckoned to collude; allowed: {bounds}"
         if not 0 <= self.dropouts < count or not LEAST_SUM <= self.least <= count:
             return f"{self.dropouts} dropouts, sums of {self.least} and more, of {count} members"
+        if self.mode == "hbc" and count > graph.COMPLETE:
+            return f"mode hbc with {count} members; allowed: up to {graph.COMPLETE}, where the threshold alone limits a lie"
         if self.mode not in MODES or not all(0 < len(each.encode()) <= MAX_NAME for each in (self.federation, self.run)):
             return f"mode {self.mode!r}, names of 1 to {MAX_NAME} bytes; allowed modes: {', '.join(MODES)}"
         return None

@@ -80,6 +80,12 @@ def test_terms_that_make_no_sense(changes):
     assert caught.value.attack is Attack.STRANGE_TERMS
 
 
+def test_beyond_128_members_survivors_are_always_confirmed():
+    assert terms_for(128, mode="hbc").design.is_complete
+    with pytest.raises(Refused, match="mode hbc with 129 members"):
+        terms_for(129, mode="hbc")
+
+
 def test_a_strangers_index():
     with pytest.raises(Refused) as caught:
         terms_for(5).index_of(bytes(32))
