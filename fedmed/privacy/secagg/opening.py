@@ -129,12 +129,13 @@ def open_sum(state: Opening) -> Opened:
     """The masks that stand in the sum. Raises Refused where the shares do not open what was committed to."""
     streams: list[Stream] = []
     accused: set[int] = set()
+    terms = state.agreed.terms
     for dealer in state.header.cohort:
         survived = dealer in (state.survivors or ())
         fits = _fits_commitment(state, dealer) if survived else _fits_key(state, dealer)
         holders = state.agreed.graph.holders(dealer)
         dealt = Dealt(dealer, {holders.index(one) + 1: share for one, share in _shares_of(state, dealer).items()})
-        secret, wrong = recover(dealt, state.agreed.terms.design.threshold, fits)
+        secret, wrong = recover(dealt, terms.design.threshold, fits, terms.colluders)
         accused |= {holders[place - 1] for place in wrong}
         streams += [_own(state, dealer, secret)] if survived else _shared(state, dealer, secret)
     return Opened(tuple(streams), tuple(sorted(accused)))

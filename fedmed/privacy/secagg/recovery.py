@@ -24,15 +24,20 @@ class Dealt:
     shares: Mapping[int, bytes]
 
 
-def recover(dealt: Dealt, threshold: int, fits: Fits) -> tuple[bytes, tuple[int, ...]]:
-    """The secret and the points whose shares are wrong. Raises Refused where no subset tried gives the secret."""
+def recover(dealt: Dealt, threshold: int, fits: Fits, colluders: int) -> tuple[bytes, tuple[int, ...]]:
+    """The secret and the points whose shares are wrong. Raises Refused where no subset tried gives the secret.
+
+    Two who lie together can have their errors cancel in the secret, on a polynomial that honest shares lie beside. So a
+    share is called wrong only where `threshold + colluders` others agree: as many honest ones as fix the polynomial.
+    """
     points = sorted(dealt.shares)
     if len(points) < threshold:
         raise Refused(Attack.BAD_SHARE, f"{len(points)} shares of member {dealt.dealer}, {threshold} are needed")
     for tried, chosen in enumerate(islice(_subsets(points, threshold), MOST_TRIES)):
         secret = _combine(dealt, chosen)
         if fits(secret):
-            return secret, _wrong(dealt, chosen) if tried else ()
+            wrong = _wrong(dealt, chosen) if tried else ()
+            return secret, wrong if len(points) - len(wrong) >= threshold + colluders else ()
     raise Refused(
         Attack.BAD_SHARE,
         f"the {len(points)} shares of member {dealt.dealer} do not open what it committed to; it dealt wrong shares, or "
