@@ -93,6 +93,7 @@ def test_a_clinic_that_is_left_out_stays_hidden():
         Dealt(1, {holder: found[1] for holder, found in state.revealed.items()}),
         there.terms.design.threshold,
         lambda found: public_of(found) == public,
+        there.terms.colluders,
     )
     streams = [Stream(pair_seed(key, there.agreed.key_for(other, 1), state.digest, 1, other), -1) for other in (2, 3, 4, 5)]
     masks.apply(late, streams)
