@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.privacy.secagg import convening, opening, parameters
 from fedmed.privacy.secagg.attacks import Attack, Refused
-from fedmed.privacy.secagg.client import Began
+from fedmed.privacy.secagg.client import Began, Masked
 from fedmed.privacy.secagg.encoding import sha256
 from fedmed.privacy.secagg.epoch_messages import ADVERT, STORE, Mail, SetupRequest, SharesRequest
 from fedmed.privacy.secagg.member import Mask, Resend
@@ -22,6 +22,7 @@ from tests.privacy.secagg.federation import (
     Federation,
     clinics_for,
     federation,
+    play,
     random_lanes,
     set_up,
     signer,
@@ -148,6 +149,32 @@ class TestSurvivors:
         with refused(Attack.CUT_GRAPH):
             there.clinics[victim].ask(ConfirmRequest(header.encode(), tuple(alive)).encode())
 
+    @pytest.mark.parametrize("change", [{"cohort": (1, 2, 3, 4)}, {"layout": sha256(b"x")}, {"lanes": 65}, {"purpose": 2}])
+    def test_signing_for_a_round_that_was_given_otherwise(self, change):
+        there = federation(5)
+        state = signed_by(uploaded(there), there, [1, 2, 3, 4])
+        other = replace(state, header=replace(state.header, **change), survivors=(1, 2, 3, 4))
+        for request in (opening.confirm_request(other), opening.reveal_request(other)):
+            with refused(Attack.OTHER_ROUND):
+                there.clinics[1].ask(request)
+
+    def test_a_helper_outside_the_cohort_signs_and_reveals(self):
+        there = federation(5)
+        header, values = there.header(cohort=[1, 2, 3, 4]), {index: random_lanes(index) for index in (1, 2, 3, 4)}
+        played = play(there, values, header, gone_before_confirm=[4])
+        assert np.array_equal(played.total, np.sum(list(values.values()), 0, np.uint32))
+        assert len(played.state.revealed[5]) == 4  # one share a member of the cohort, and none of its own secrets
+
+    def test_a_cohort_beyond_the_roster(self):
+        there = federation(5)
+        with refused(Attack.OTHER_ROUND):
+            there.clinics[5].ask(ConfirmRequest(there.header(cohort=[1, 2, 3, 6]).encode(), (1, 2, 3)).encode())
+
+    def test_no_signatures_are_asked_for_where_they_count_for_nothing(self):
+        there = federation(5, policy={"modes": ("malicious", "hbc")}, mode="hbc")
+        with refused(Attack.OUT_OF_TURN):
+            there.clinics[1].ask(opening.confirm_request(uploaded(there)))
+
 
 class TestRounds:
     def test_a_round_twice(self):
@@ -210,8 +237,30 @@ class TestRounds:
         (mask,) = there.clinics[5].tell(Began(given(there)))
         assert isinstance(mask, Mask)
         there.clinics[5].ask(ConfirmRequest(header.encode(), (1, 2, 3, 4)).encode())
+        with refused(Attack.OUT_OF_TURN):
+            there.clinics[5].tell(Masked(bytes(32)))
         with refused(Attack.REPLAYED_ROUND):
             there.clinics[5].tell(Began(given(there)))
+
+    def test_a_second_vector_in_one_round(self):
+        there = federation(5)
+        uploaded(there)
+        with refused(Attack.OUT_OF_TURN):
+            there.clinics[1].tell(Masked(bytes(32)))
+
+    def test_a_vector_that_nobody_asked_for(self):
+        with refused(Attack.OUT_OF_TURN):
+            federation(5).clinics[1].tell(Masked(bytes(32)))
+
+    def test_a_round_s_secrets_are_gone_once_it_is_open(self):
+        """Later requests, and a copy of the disk, find none of it; a round that is skipped is gone as well."""
+        there = federation(5)
+        values = {index: random_lanes(index) for index in there.clinics}
+        play(there, values, there.header(2))
+        for clinic in there.clinics.values():
+            assert set(clinic.state.epoch.secrets) == {3, 4}
+        with refused(Attack.REPLAYED_ROUND):
+            there.clinics[1].ask(ConfirmRequest(there.header(1).encode(), (1, 2, 3, 4)).encode())
 
 
 class TestSetUp:
