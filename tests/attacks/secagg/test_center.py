@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedmed.privacy.secagg import masks, opening
+from fedmed.privacy.secagg import masks, opening, shamir
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.convening import Agreed
 from fedmed.privacy.secagg.graph import drawn
+from fedmed.privacy.secagg.recovery import Dealt, recover
 from fedmed.privacy.secagg.round_messages import Confirmed, Header, Revealed, Uploaded
 from fedmed.privacy.secagg.schedule import vector_digest
 from tests.privacy.secagg.federation import LAYOUT, MODEL, Federation, federation, random_lanes, terms_for
@@ -156,3 +158,15 @@ class TestTooFew:
         assert not opening.can_open(state)
         with refused(Attack.BAD_SHARE):
             opening.open_sum(state)
+
+
+@pytest.mark.xfail(strict=True, raises=Refused, reason="subsets are searched in order, which ends after 5,000 of them")
+def test_as_many_liars_as_are_reckoned_with_do_not_keep_a_sum_shut():
+    """40 shares at a threshold of 23 correct any 8 wrong ones (Reed and Solomon 1960); here 4 of them are."""
+    terms = terms_for(40)
+    count, threshold, secret = terms.members, terms.design.threshold, bytes(range(16))
+    shares = shamir.split(np.frombuffer(secret, np.uint8), count, threshold, random.Random(1).randbytes)
+    liars = range(threshold - terms.colluders + 1, threshold + 1)
+    dealt = {point: bytes(16) if point in liars else shares[point - 1].tobytes() for point in range(1, count + 1)}
+    found = recover(Dealt(1, dealt), threshold, lambda tried: tried == secret, terms.colluders)
+    assert found == (secret, tuple(liars))

@@ -89,6 +89,13 @@ class TestAdverts:
         with refused(Attack.MALFORMED):
             clinics[1].ask(replace(asked, keys=change(asked.keys)).encode())
 
+    def test_shares_asked_for_twice(self):
+        """A second dealing gives points of another polynomial: with both, colluders would hold twice as many."""
+        _, clinics, asked = self.asked()
+        clinics[1].ask(asked.encode())
+        with refused(Attack.OUT_OF_TURN):
+            clinics[1].ask(asked.encode())
+
     def test_an_advert_for_other_terms(self):
         """Signed by its member, but for a run of another name."""
         state, clinics, asked = self.asked()
