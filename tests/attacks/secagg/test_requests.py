@@ -108,11 +108,15 @@ class TestSurvivors:
         with refused(Attack.NO_QUORUM):
             there.clinics[1].ask(opening.reveal_request(replace(state, confirmed=forged)))
 
-    def test_a_small_sum(self):
-        there = federation(10, colluders=3)
-        state = uploaded(there)
+    @pytest.mark.parametrize(("colluders", "cohort"), [(3, 6), (1, 10)], ids=["two honest", "half of the cohort"])
+    def test_a_small_sum(self, colluders, cohort):
+        """Of four, where colluders and two more are five; and where five are half of those that were asked."""
+        there = federation(10, colluders=colluders)
+        header, enough = there.header(cohort=range(1, cohort + 1)).encode(), (1, 2, 3, 4, 5)
+        there.clinics[1].upload(header, random_lanes(1))
         with refused(Attack.SMALL_SUM):
-            there.clinics[1].ask(opening.confirm_request(replace(state, survivors=(1, 2, 3, 4))))
+            there.clinics[1].ask(ConfirmRequest(header, enough[:4]).encode())
+        there.clinics[1].ask(ConfirmRequest(header, enough).encode())
 
     def test_of_three_clinics_two(self):
         there = federation(3)
@@ -251,6 +255,23 @@ class TestRounds:
     def test_a_vector_that_nobody_asked_for(self):
         with refused(Attack.OUT_OF_TURN):
             federation(5).clinics[1].tell(Masked(bytes(32)))
+
+    def test_a_round_before_any_epoch(self):
+        there = federation(5)
+        stranger = clinics_for(there.terms)[1]
+        for event in (Began(given(there)), Masked(bytes(32))):
+            with refused(Attack.OUT_OF_TURN):
+                stranger.tell(event)
+
+    @pytest.mark.parametrize("change", [{"cohort": (1, 2, 3, 4)}, {"model": sha256(b"x")}, {"lanes": 65}], ids=str)
+    def test_no_mask_serves_two_headers_of_a_round(self, change):
+        """The center takes a header back before anything is sent; masks that were made for it are of no use any more."""
+        there = federation(5)
+        clinic, other = there.clinics[1], replace(there.header(), **change)
+        (first,) = clinic.tell(Began(given(there)))
+        named = {"header": other.encode(), "model": other.model, "lanes": other.lanes}
+        (second,) = clinic.tell(Began(given(there, **named)))
+        assert not {each.seed for each in first.streams} & {each.seed for each in second.streams}
 
     def test_a_round_s_secrets_are_gone_once_it_is_open(self):
         """Later requests, and a copy of the disk, find none of it; a round that is skipped is gone as well."""

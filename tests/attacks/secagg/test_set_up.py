@@ -23,7 +23,7 @@ from fedmed.privacy.secagg.epoch_messages import (
 )
 from fedmed.privacy.secagg.parameters import Parameters
 from tests.privacy.secagg.federation import Clinic, clinics_for, terms_for
-from tests.privacy.secagg.test_convening import begun, up_to
+from tests.privacy.secagg.test_convening import begun, keys_of, up_to
 
 
 def refused(attack: Attack, text: str | None = None):
@@ -63,6 +63,26 @@ class TestDrawnRing:
         liars = signed_again(clinics[2], terms, 2, replace(liars, nonce=b"n" * 32))
         with refused(Attack.LATE_NONCE, "member 2 opens another"):
             clinics[1].ask(SharesRequest((own, liars, *(own,) * 127), ()).encode())
+
+    def test_the_center_names_the_member_that_does(self, committed):
+        terms, clinics, commitments = committed
+        state = convening.convene(terms, keys_of(clinics))
+        for index, each in enumerate(commitments, 1):
+            state = convening.take(state, index, each.encode())
+        state = convening.proceed(state)
+        assert isinstance(state, convening.Convening)
+        read = Advertised.decode(clinics[2].ask(convening.requests(state)[2]))
+        other = signed_again(clinics[2], terms, 2, replace(read.advert, nonce=b"n" * 32))
+        with refused(Attack.LATE_NONCE, "member 2 opens another"):
+            convening.take(state, 2, Advertised(other, read.keys).encode())
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe\xfd", b"\xed\xa0\x80"])
+def test_names_that_are_no_text(name):
+    terms = terms_for(4)
+    asked = SetupRequest(ADVERT, terms.encode().replace(b"fed", name, 1)).encode()
+    with refused(Attack.MALFORMED, "UTF-8"):
+        clinics_for(terms)[1].ask(asked)
 
 
 class TestAdverts:
