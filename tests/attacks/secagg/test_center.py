@@ -15,11 +15,8 @@ from fedmed.privacy.secagg.graph import drawn
 from fedmed.privacy.secagg.recovery import Dealt, recover
 from fedmed.privacy.secagg.round_messages import Confirmed, Header, Revealed, Uploaded
 from fedmed.privacy.secagg.schedule import vector_digest
+from tests.attacks.secagg.lies import refused
 from tests.privacy.secagg.federation import LAYOUT, MODEL, Federation, federation, random_lanes, terms_for
-
-
-def refused(attack: Attack, text: str | None = None):
-    return pytest.raises(Refused, match=text, check=lambda error: error.attack is attack)
 
 
 def sent(there: Federation, who: list[int] | None = None) -> tuple[opening.Opening, np.ndarray]:

@@ -22,12 +22,9 @@ from fedmed.privacy.secagg.epoch_messages import (
     rounds_digest,
 )
 from fedmed.privacy.secagg.parameters import Parameters
+from tests.attacks.secagg.lies import refused
 from tests.privacy.secagg.federation import Clinic, clinics_for, terms_for
 from tests.privacy.secagg.test_convening import begun, keys_of, up_to
-
-
-def refused(attack: Attack, text: str | None = None):
-    return pytest.raises(Refused, match=text, check=lambda error: error.attack is attack)
 
 
 def signed_again(clinic: Clinic, terms: Parameters, index: int, advert: Advert) -> Advert:
