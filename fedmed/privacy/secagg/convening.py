@@ -168,6 +168,9 @@ def _advertised(state: Convening, member: int, answer: bytes) -> Advertised:
     _signed(state, member, read.advert.signature, read.advert.signed_part(terms.context, member))
     if len(read.keys) != KEY_BYTES * terms.rounds or rounds_digest(read.keys) != read.advert.rounds_digest:
         raise Refused(Attack.SWAPPED_KEY, f"the round keys of member {member} are not those of its advert")
+    publics = [read.keys[at : at + KEY_BYTES] for at in range(0, len(read.keys), KEY_BYTES)]
+    if not all(map(schedule.is_usable, (read.advert.mail, *publics))):  # its neighbours would refuse every round
+        raise Refused(Attack.MALFORMED, f"a public key of member {member} is a point of small order")
     committed = state.answers.get(Phase.COMMIT, {})
     if committed and sha256(b"nonce", read.advert.nonce) != committed[member].digest:
         raise Refused(Attack.LATE_NONCE, f"member {member} opens another nonce than it committed to")

@@ -95,8 +95,8 @@ def confirm_request(state: Opening) -> bytes:
 
 def confirm(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's confirmation. Raises Refused."""
-    read = Confirmed.decode(answer)
-    signed = Confirmed.signed_part(state.digest, state.survivors or (), read.head)
+    survivors, read = _asked(state, member), Confirmed.decode(answer)
+    signed = Confirmed.signed_part(state.digest, survivors, read.head)
     if not schedule.is_signed(state.agreed.keys[member], read.signature, signed):
         raise Refused(Attack.FALSE_SURVIVORS, f"member {member} signed another survivor set, or did not sign")
     return replace(state, confirmed={**state.confirmed, member: read})
@@ -110,7 +110,7 @@ def reveal_request(state: Opening) -> bytes:
 
 def reveal(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's shares. Raises Refused."""
-    read, alive = Revealed.decode(answer), set(state.survivors or ())
+    alive, read = set(_asked(state, member)), Revealed.decode(answer)
     dealers = [dealer for dealer in state.header.cohort if member in state.agreed.graph.holders(dealer)]
     sizes = [SELF_BYTES if dealer in alive else SECRET_BYTES for dealer in dealers]
     if [len(share) for share in read.shares] != sizes:
@@ -118,6 +118,13 @@ def reveal(state: Opening, member: int, answer: bytes) -> Opening:
     if not schedule.is_signed(state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)):
         raise Refused(Attack.BAD_SHARE, f"the shares of member {member} are not signed by it")
     return replace(state, revealed={**state.revealed, member: dict(zip(dealers, read.shares, strict=True))})
+
+
+def _asked(state: Opening, member: int) -> tuple[int, ...]:
+    """The survivors that a member was asked about; shares that come before they are fixed would be of other sizes."""
+    if state.survivors is None or member not in state.agreed.keys:
+        raise Refused(Attack.OUT_OF_TURN, f"member {member} answers before the survivors are fixed, or is not asked")
+    return state.survivors
 
 
 def can_open(state: Opening) -> bool:

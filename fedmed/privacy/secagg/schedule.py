@@ -24,6 +24,16 @@ SEED_BYTES = 24  # AES-128 key and nonce prefix of a mask
 TAG_BYTES = 16
 SEGMENT_BYTES = 4 * 2**20
 LABEL = b"fedmed/sa/v1/"
+PRIME = 2**255 - 19
+SMALL_ORDER = frozenset(  # u-coordinates of Curve25519 (Bernstein 2006) and its twist whose order divides 8
+    (
+        0,
+        1,
+        PRIME - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    )
+)
 
 
 def _hkdf(secret: bytes, size: int, info: bytes) -> bytes:
@@ -45,6 +55,11 @@ def _shared(secret: bytes, public: bytes) -> bytes:
         return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:  # a point of small order, which would make the key the same for everybody
         raise Refused(Attack.SWAPPED_KEY, "a public key is a point of small order") from error
+
+
+def is_usable(public: bytes) -> bool:
+    """Whether an X25519 key can be agreed with: not one of small order, with which everybody has the same secret."""
+    return int.from_bytes(public, "little") % 2**255 % PRIME not in SMALL_ORDER
 
 
 def mail_key(secret: bytes, public: bytes, transcript: bytes, one: int, other: int) -> bytes:
