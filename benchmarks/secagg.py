@@ -35,8 +35,9 @@ from flwr.supercore.primitives.asymmetric import generate_key_pairs
 from form import Row, make_row, show
 from secagg_rounds import whole_round
 
-from fedmed.privacy.secagg import keystream, masks
-from fedmed.privacy.secagg.keystream import CHUNK_BYTES, SPARE_BYTES, ZEROS
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import CHUNK_BYTES, SPARE_BYTES, ZEROS
+from fedmed.privacy.secagg import masks
 from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
 from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.schedule import vector_digest

@@ -107,14 +107,19 @@ def test_nor_after_the_power_failed_when_erase_had_returned(tmp_path, keeps):
     assert ROUND not in seen
 
 
+def hard_links(folder: Path, target: Path) -> Path:
+    """What a backup that links instead of copying keeps of a folder's files."""
+    target.mkdir()
+    for path in folder.iterdir():
+        os.link(path, target / path.name)
+    return target
+
+
 def test_nor_with_every_removed_file_brought_back(tmp_path):
     """Old records undeleted, and hard links that a backup made: their keys are gone, the file of keys was written over."""
     clinic = Clinic(tmp_path / "clinic")
     clinic.begin()
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    for path in clinic.folder.iterdir():
-        os.link(path, linked / path.name)
+    linked = hard_links(clinic.folder, tmp_path / "linked")
     assert ROUND in opened(copied(linked))
     clinic.erase()
     seen = opened(copied(clinic.folder, clinic.medium, linked))
@@ -126,10 +131,7 @@ def test_nor_with_every_removed_file_brought_back(tmp_path):
 def test_nor_after_beginning_again(tmp_path):
     clinic = Clinic(tmp_path / "clinic")
     clinic.begin()
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    for path in clinic.folder.iterdir():
-        os.link(path, linked / path.name)
+    linked = hard_links(clinic.folder, tmp_path / "linked")
     with clinic.store() as store:
         store.begin_again()
     assert ROUND not in opened(copied(clinic.folder, clinic.medium, linked))

@@ -1,8 +1,6 @@
-"""Random words of the noise: the AES-128-GCM keystream of one seed, in runs of 2^15 words.
+"""Random words of the noise: the keystream of one seed (`fedmed.privacy.keystream`), in runs of 2^15 words, little-endian.
 
-The stream is that of the masks of secure aggregation: of a seed of 24 bytes the first 16 are the AES key and the last 8
-begin the nonce, segment number `i` of 4 MiB is the GCM keystream under the nonce `prefix | be32(i)`, and its words are
-little-endian. A seed is for one purpose alone: nobody else's stream may begin with it.
+A seed is for one purpose alone: nobody else's stream may begin with it.
 """
 
 from __future__ import annotations
@@ -10,20 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import CipherContext, algorithms
-from cryptography.hazmat.primitives.ciphers.base import Cipher
-from cryptography.hazmat.primitives.ciphers.modes import GCM
 from numpy.typing import NDArray
 
-SEED_BYTES = 24
-KEY_BYTES = 16
-RUN = 2**15
-"""Words in a run: 256 KiB, which stay in a core's own cache."""
-RUNS_A_SEGMENT = 16
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import CHUNK_BYTES, SEGMENT_BYTES, SPARE_BYTES, ZEROS
+
+RUN = CHUNK_BYTES // 8
+"""Words in a run, which stay in a core's own cache."""
+RUNS_A_SEGMENT = SEGMENT_BYTES // CHUNK_BYTES
 SEGMENTS = 2**31
 """Segments of the stream itself; numbers from here on are its second halves (`second_half`)."""
-_SLACK = 16  # update_into wants room for one more block than it writes
-_ZEROS = bytes(8 * RUN)
 
 
 def runs(seed: bytes) -> Iterator[NDArray[np.uint64]]:
@@ -46,16 +40,9 @@ def second_half(seed: bytes, run: int, places: NDArray[np.intp]) -> list[int]:
 
 
 def _segment(seed: bytes, number: int) -> Iterator[NDArray[np.uint64]]:
-    stream = _stream(seed, number)
-    block = bytearray(8 * RUN + _SLACK)
-    words = np.frombuffer(block, "<u8", RUN)
+    fill = keystream.segment(seed, number, keystream.fastest())
+    block = bytearray(CHUNK_BYTES + SPARE_BYTES)
+    words, target = np.frombuffer(block, "<u8", RUN), memoryview(block)
     for _ in range(RUNS_A_SEGMENT):
-        stream.update_into(_ZEROS, block)
+        fill(ZEROS, target)
         yield words.astype(np.uint64, copy=False)
-
-
-def _stream(seed: bytes, segment: int) -> CipherContext:
-    if len(seed) != SEED_BYTES:
-        raise ValueError(f"a seed of {len(seed)} bytes; noise needs {SEED_BYTES}: an AES-128 key and 8 bytes of the nonce")
-    nonce = seed[KEY_BYTES:] + segment.to_bytes(4, "big")
-    return Cipher(algorithms.AES(seed[:KEY_BYTES]), GCM(nonce)).encryptor()

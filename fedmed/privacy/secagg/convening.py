@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from fedmed.identity.member import verify
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
@@ -153,7 +154,7 @@ def _draw(state: Convening) -> Convening:
 
 
 def _signed(state: Convening, member: int, signature: bytes, message: bytes) -> None:
-    if not schedule.is_signed(state.keys[member], signature, message):
+    if not verify(state.keys[member], signature, message):
         raise Refused(Attack.SWAPPED_KEY, f"the {state.phase.value} of member {member} is not signed by it")
 
 

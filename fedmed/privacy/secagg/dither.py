@@ -8,8 +8,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.privacy.secagg import keystream
-from fedmed.privacy.secagg.keystream import SEGMENT_BYTES, SPARE_BYTES, ZEROS
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import SEGMENT_BYTES, SPARE_BYTES, ZEROS
 
 BLOCK = 1 << 16  # numbers at a time; with the values and lanes that go with them they stay in a core's cache
 SIZE = 2 * BLOCK

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterable
 
+from fedmed.identity.member import joined
 from fedmed.privacy.secagg.attacks import Attack, Refused
 
 VERSION = 1
@@ -15,11 +16,7 @@ DIGEST_BYTES = 32
 
 def sha256(*parts: bytes) -> bytes:
     """SHA-256 over length-prefixed parts, so that no two lists of parts have one digest."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(struct.pack(">I", len(part)))
-        digest.update(part)
-    return digest.digest()
+    return hashlib.sha256(joined(*parts)).digest()
 
 
 class Writer:

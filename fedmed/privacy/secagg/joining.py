@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fedmed.identity.member import verify
 from fedmed.privacy.secagg import parameters, schedule, shamir
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
@@ -94,9 +95,7 @@ def _committed_nonce(
     if before is None or before.terms != terms or before.advert is not None or len(commitments) != terms.members:
         raise Refused(Attack.LATE_NONCE, "the members' commitments to these terms are not all there")
     for other, each in enumerate(commitments, 1):
-        if not schedule.is_signed(
-            member.key_of(terms, other), each.signature, Committed.signed_part(terms.context, other, each.digest)
-        ):
+        if not verify(member.key_of(terms, other), each.signature, Committed.signed_part(terms.context, other, each.digest)):
             raise Refused(Attack.SWAPPED_KEY, f"the commitment of member {other} is not signed by it")
     if commitments[index - 1].digest != sha256(b"nonce", before.nonce):
         raise Refused(Attack.LATE_NONCE, "this member's own commitment was exchanged")
@@ -131,7 +130,7 @@ def _check_adverts(member: Member, before: Joining, adverts: tuple[Advert, ...])
         raise Refused(Attack.SYBIL, f"got {len(adverts)} adverts, allowed: those of the {terms.members} members")
     for index, advert in enumerate(adverts, 1):
         signed = advert.signed_part(terms.context, index)
-        if not schedule.is_signed(member.key_of(terms, index), advert.signature, signed):
+        if not verify(member.key_of(terms, index), advert.signature, signed):
             raise Refused(Attack.SWAPPED_KEY, f"the advert of member {index} is not signed by it for these terms")
         if before.commitments and sha256(b"nonce", advert.nonce) != before.commitments[index - 1].digest:
             raise Refused(Attack.LATE_NONCE, f"member {index} opens another nonce than it committed to")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.privacy.secagg import keystream
-from fedmed.privacy.secagg.keystream import CHUNK_BYTES, SEGMENT_BYTES, SPARE_BYTES, ZEROS, Way
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import CHUNK_BYTES, SEGMENT_BYTES, SPARE_BYTES, ZEROS, Way
 
 Lanes = NDArray[np.uint32] | NDArray[np.uint16]
 TOGETHER = 64  # streams open at once: their key schedules stay in the cache

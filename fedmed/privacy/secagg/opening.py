@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from fedmed.identity.member import verify
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.convening import Agreed
@@ -58,6 +59,8 @@ class Opened:
 def begin(agreed: Agreed, header: Header) -> Opening:
     """A round that is about to be asked for. Raises Refused for a cohort that no honest clinic would sum in."""
     least = agreed.terms.least_survivors(len(header.cohort))
+    if list(header.cohort) != sorted(set(header.cohort)):
+        raise Refused(Attack.MALFORMED, "the cohort is not a sorted list of different members")
     if not set(header.cohort) <= set(range(1, agreed.terms.members + 1)) or len(header.cohort) < least:
         raise Refused(Attack.SMALL_SUM, f"the cohort has {len(header.cohort)} clinics, allowed: {least} or more")
     return Opening(agreed, header, schedule.round_digest(agreed.transcript, header.encode()))
@@ -72,7 +75,7 @@ def take(state: Opening, member: int, envelope: bytes, vector: bytes) -> Opening
         raise Refused(Attack.OTHER_ROUND, f"the upload of member {member} is for another round, cohort or model")
     if read.vector != vector:
         raise Refused(Attack.FALSE_UPLOAD, f"the vector of member {member} is not the one it signed")
-    if not schedule.is_signed(state.agreed.keys[member], read.signature, read.signed_part(member)):
+    if not verify(state.agreed.keys[member], read.signature, read.signed_part(member)):
         raise Refused(Attack.FALSE_UPLOAD, f"the upload of member {member} is not signed by it")
     return replace(state, uploads={**state.uploads, member: read})
 
@@ -97,7 +100,7 @@ def confirm(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's confirmation. Raises Refused."""
     survivors, read = _asked(state, member), Confirmed.decode(answer)
     signed = Confirmed.signed_part(state.digest, survivors, read.head)
-    if not schedule.is_signed(state.agreed.keys[member], read.signature, signed):
+    if not verify(state.agreed.keys[member], read.signature, signed):
         raise Refused(Attack.FALSE_SURVIVORS, f"member {member} signed another survivor set, or did not sign")
     return replace(state, confirmed={**state.confirmed, member: read})
 
@@ -115,7 +118,7 @@ def reveal(state: Opening, member: int, answer: bytes) -> Opening:
     sizes = [SELF_BYTES if dealer in alive else SECRET_BYTES for dealer in dealers]
     if [len(share) for share in read.shares] != sizes:
         raise Refused(Attack.BAD_SHARE, f"member {member} sent {len(read.shares)} shares, {len(dealers)} are its part")
-    if not schedule.is_signed(state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)):
+    if not verify(state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)):
         raise Refused(Attack.BAD_SHARE, f"the shares of member {member} are not signed by it")
     return replace(state, revealed={**state.revealed, member: dict(zip(dealers, read.shares, strict=True))})
 
@@ -142,7 +145,8 @@ def open_sum(state: Opening) -> Opened:
         fits = _fits_commitment(state, dealer) if survived else _fits_key(state, dealer)
         holders = state.agreed.graph.holders(dealer)
         dealt = Dealt(dealer, {holders.index(one) + 1: share for one, share in _shares_of(state, dealer).items()})
-        secret, wrong = recover(dealt, terms.design.threshold, fits, terms.colluders)
+        doubted = [place for place, holder in enumerate(holders, 1) if holder in accused]
+        secret, wrong = recover(dealt, terms.design.threshold, fits, terms.colluders, doubted)
         accused |= {holders[place - 1] for place in wrong}
         streams += [_own(state, dealer, secret)] if survived else _shared(state, dealer, secret)
     return Opened(tuple(streams), tuple(sorted(accused)))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 
 import numpy as np
 
 from fedmed.privacy.secagg import shamir
 from fedmed.privacy.secagg.attacks import Attack, Refused
+from fedmed.privacy.secagg.locating import suspects
 
-MOST_TRIES = 5_000
+DECODINGS = 8  # a wrong share hides from one of them once in 256
+MOST_SUBSETS = 5_000
 Fits = Callable[[bytes], bool]
 """Whether a secret is the one that was committed to."""
 
@@ -24,16 +26,21 @@ class Dealt:
     shares: Mapping[int, bytes]
 
 
-def recover(dealt: Dealt, threshold: int, fits: Fits, colluders: int) -> tuple[bytes, tuple[int, ...]]:
-    """The secret and the points whose shares are wrong. Raises Refused where no subset tried gives the secret.
+def recover(
+    dealt: Dealt, threshold: int, fits: Fits, colluders: int, doubted: Collection[int] = ()
+) -> tuple[bytes, tuple[int, ...]]:
+    """The secret and the points whose shares are wrong. Raises Refused where the shares tried do not give the secret.
+
+    Shares of `doubted` points, which were wrong elsewhere, are used last. With n shares up to (n - threshold) / 2 wrong ones
+    are always found; more are where few are left out, as what was committed to tells the right secret.
 
     Two who lie together can have their errors cancel in the secret, on a polynomial that honest shares lie beside. So a
     share is called wrong only where `threshold + colluders` others agree: as many honest ones as fix the polynomial.
     """
-    points = sorted(dealt.shares)
+    points = sorted(dealt.shares, key=lambda point: (point in doubted, point))
     if len(points) < threshold:
         raise Refused(Attack.BAD_SHARE, f"{len(points)} shares of member {dealt.dealer}, {threshold} are needed")
-    for tried, chosen in enumerate(islice(_subsets(points, threshold), MOST_TRIES)):
+    for tried, chosen in enumerate(_choices(dealt, points, threshold)):
         secret = _combine(dealt, chosen)
         if fits(secret):
             wrong = _wrong(dealt, chosen) if tried else ()
@@ -45,12 +52,16 @@ def recover(dealt: Dealt, threshold: int, fits: Fits, colluders: int) -> tuple[b
     )
 
 
-def _subsets(points: list[int], threshold: int) -> Iterator[tuple[int, ...]]:
-    """Subsets of the threshold's size: first all points but few are tried, as few are wrong."""
-    for left_out in range(len(points) - threshold + 1):
-        for gone in combinations(points, left_out):
-            kept = [point for point in points if point not in gone]
-            yield tuple(kept[:threshold])
+def _choices(dealt: Dealt, points: list[int], threshold: int) -> Iterator[tuple[int, ...]]:
+    """The first shares; those that decoding finds right; then, as few may be wrong, all but few."""
+    yield tuple(points[:threshold])
+    for attempt in range(DECODINGS):
+        located = suspects(dealt.shares, threshold, attempt)
+        if located:
+            yield tuple(point for point in points if point not in located)[:threshold]
+    left_out = range(1, len(points) - threshold + 1)
+    for gone in islice(chain.from_iterable(combinations(points, count) for count in left_out), MOST_SUBSETS):
+        yield tuple(point for point in points if point not in gone)[:threshold]
 
 
 def _combine(dealt: Dealt, chosen: tuple[int, ...]) -> bytes:

@@ -7,22 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
+from fedmed.privacy.keystream import SEED_BYTES, SEGMENT_BYTES
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
 
 SECRET_BYTES = 32  # an X25519 key
 SELF_BYTES = 16  # what a self mask's seed is derived from
-SEED_BYTES = 24  # AES-128 key and nonce prefix of a mask
 TAG_BYTES = 16
-SEGMENT_BYTES = 4 * 2**20
 LABEL = b"fedmed/sa/v1/"
 PRIME = 2**255 - 19
 SMALL_ORDER = frozenset(  # u-coordinates of Curve25519 (Bernstein 2006) and its twist whose order divides 8
@@ -92,15 +90,6 @@ def pair_seed(secret: bytes, public: bytes, round_digest: bytes, one: int, other
 def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
     """Seed of a member's own mask in one round."""
     return _hkdf(secret, SEED_BYTES, b"self" + round_digest + member.to_bytes(2, "big"))
-
-
-def is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether an Ed25519 signature is of this key over this message."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def commitment(secret: bytes) -> bytes:

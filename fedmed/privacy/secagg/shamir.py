@@ -20,8 +20,8 @@ def _tables() -> tuple[Bytes, NDArray[np.int64]]:
 
 
 EXP, LOG = _tables()
-_MUL = np.zeros((256, 256), np.uint8)
-_MUL[1:, 1:] = EXP[LOG[1:, None] + LOG[None, 1:]]
+MUL = np.zeros((256, 256), np.uint8)
+MUL[1:, 1:] = EXP[LOG[1:, None] + LOG[None, 1:]]
 
 
 def split(secret: Bytes, holders: int, threshold: int, entropy: Callable[[int], bytes]) -> Bytes:
@@ -32,7 +32,7 @@ def split(secret: Bytes, holders: int, threshold: int, entropy: Callable[[int], 
     points = np.arange(1, holders + 1)
     total = np.zeros((holders, len(secret)), np.uint8)
     for coefficients in (*drawn, secret):  # Horner, the secret last
-        total = _MUL[points[:, None], total] ^ coefficients[None, :]
+        total = MUL[points[:, None], total] ^ coefficients[None, :]
     return total
 
 
@@ -46,5 +46,5 @@ def combine(points: Sequence[int], shares: Bytes) -> Bytes:
         for other in points:
             if other != point:
                 weight += int(LOG[other]) - int(LOG[other ^ point])
-        secret ^= _MUL[EXP[weight % 255], shares[place]]
+        secret ^= MUL[EXP[weight % 255], shares[place]]
     return secret

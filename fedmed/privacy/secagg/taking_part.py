@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fedmed.identity.member import verify
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.masks import Stream
@@ -178,7 +179,7 @@ def _check_quorum(member: Member, epoch: Epoch, current: Current, asked: RevealR
         index
         for index, each in asked.confirmed
         if 1 <= index <= epoch.terms.members
-        and schedule.is_signed(
+        and verify(
             member.key_of(epoch.terms, index),
             each.signature,
             Confirmed.signed_part(current.digest, asked.survivors, each.head),

@@ -33,5 +33,5 @@ def test_second_halves_are_of_segments_of_their_own(run):
 
 @pytest.mark.parametrize("seed", [b"", bytes(23), bytes(25)])
 def test_a_seed_of_another_length_is_refused(seed):
-    with pytest.raises(ValueError, match=f"a seed of {len(seed)} bytes; noise needs 24"):
+    with pytest.raises(ValueError, match=f"a seed has 24 bytes, got {len(seed)}"):
         next(runs(seed))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fedmed.privacy.keystream import SEGMENT_BYTES as SEGMENT
 from fedmed.privacy.secagg.dither import BLOCK, blocks
-from fedmed.privacy.secagg.keystream import SEGMENT_BYTES as SEGMENT
 
 SEED = bytes(range(24))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedmed.identity.member import verify
 from fedmed.privacy.secagg import convening, joining, schedule, shamir
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.convening import Phase
@@ -21,7 +22,7 @@ def test_an_advert_holds_the_public_keys_of_what_is_kept():
     assert read.advert.mail == schedule.public_of(begun.mail)
     assert read.keys == b"".join(map(schedule.public_of, begun.secrets))
     assert len(set(begun.secrets)) == len(set(begun.own)) == 4
-    assert schedule.is_signed(member.key_of(terms, 2), read.advert.signature, read.advert.signed_part(terms.context, 2))
+    assert verify(member.key_of(terms, 2), read.advert.signature, read.advert.signed_part(terms.context, 2))
     assert not [each for each in (begun.mail, *begun.own, *begun.secrets) if each in answer]
 
 

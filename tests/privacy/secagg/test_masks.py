@@ -6,8 +6,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.privacy.secagg import keystream, masks
-from fedmed.privacy.secagg.keystream import SEGMENT_BYTES
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import SEGMENT_BYTES
+from fedmed.privacy.secagg import masks
 from fedmed.privacy.secagg.masks import Stream
 from tests.privacy.secagg.federation import random_lanes
 

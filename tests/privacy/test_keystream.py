@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedmed.errors import ConfigError
-from fedmed.privacy.secagg import keystream
-from fedmed.privacy.secagg.keystream import SEGMENT_BYTES, SPARE_BYTES, WAYS, Way
+from fedmed.privacy import keystream
+from fedmed.privacy.keystream import SEGMENT_BYTES, SPARE_BYTES, WAYS, Way
 
 SEED = bytes(range(100, 124))
 VECTORS = json.loads((Path(__file__).parent / "keystream_vectors.json").read_text())
