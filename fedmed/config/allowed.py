@@ -52,7 +52,7 @@ def keys(path: Path) -> list[str]:
 def choices(path: Path) -> list[str]:
     """The words a key allows; empty where it is no choice of words."""
     found = node(path) or {}
-    return [word for option in found.get("anyOf", [found]) for word in option.get("enum", [])]
+    return [word for option in found.get("anyOf", [found]) for word in map(str, option.get("enum", []))]
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -71,7 +71,7 @@ def describe(found: dict[str, Any]) -> str:
     if "anyOf" in found:
         return ", or ".join(describe(_resolve(option)) for option in found["anyOf"])
     if "enum" in found:
-        return "one of " + ", ".join(found["enum"])
+        return "one of " + ", ".join(map(str, found["enum"]))
     kind = found.get("type", "")
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _bounds(found)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from fedmed.config.part import Part
+from fedmed.config.privacy import Privacy
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Options = dict[str, Any]
 MAX_PATCH_VOXELS = 512**3
-
-
-class Part(BaseModel):
-    """Base of every section: immutable, no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Partition(Part):
@@ -59,7 +56,7 @@ class Data(Part):
     """A reader by name: built in or from the entry-point group `fedmed.readers`; a wrong name is answered with them all."""
     folder: str = ""
     """Folder (or file) below `--data`; empty for a set that the reader makes itself."""
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     """Settings of the reader; each reader checks its own."""
     partition: Partition = Partition()
     split: Split = Split()
@@ -93,7 +90,7 @@ class Task(Part):
     """A task by name: built in or from the entry-point group `fedmed.tasks`."""
     model: Name | None = None
     """Another model than the task's own."""
-    model_options: Options = {}
+    model_options: Options = Field(default_factory=dict)
     """Keyword arguments of the model, such as `hidden: 256`."""
     class_weights: Literal["none", "balanced", "sqrt"] | None = None
     """Weights of the classes in the loss, from the federation's counts: 1, N/n or (N/n)^0.5; the task's own when absent."""
@@ -103,6 +100,8 @@ class Task(Part):
     """Segmentation only: train on patches instead of whole images."""
     init: str | None = None
     """A safetensors file to start from instead of random weights."""
+    frozen: tuple[str, ...] = ()
+    """Names of tensors, `*` standing for any text, that no site trains or sends: they stay as they began."""
 
 
 class Training(Part):
@@ -142,7 +141,7 @@ class Strategy(Part):
     name: str = Field("fedavg", min_length=1, max_length=200)
     """A name of the table (`fedavg`, `fedavgm`, `fedadam`, `fedyogi`, `fedadagrad`, `fedmedian`, ...), an entry point of
     the group `fedmed.strategies`, or `module:Class` of your own Flower Strategy."""
-    options: Options = {}
+    options: Options = Field(default_factory=dict)
     """Keyword arguments of the strategy's constructor."""
 
 
@@ -210,5 +209,6 @@ class Scenario(Part):
     training: Training
     strategy: Strategy = Strategy()
     federation: Rounds = Rounds()
+    privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     engine: Engine = Engine()

@@ -24,7 +24,7 @@ import numpy as np
 from flwr.serverapp.strategy import FedAvg
 from torch import nn
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.learning.tasks import Task
 from fedmed.sites import Cases, Reader
 

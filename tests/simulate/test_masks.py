@@ -178,7 +178,7 @@ def test_masks_for_a_classification_and_classes_for_a_segmentation_are_refused(f
 
 
 def test_volumes_are_classified(tmp_path, monkeypatch):
-    from fedmed.config.scenario import Part
+    from fedmed.config.part import Part
     from fedmed.sites import readers
     from fedmed.sites.cases import Cases
     from fedmed.sites.readers.reader import Reader

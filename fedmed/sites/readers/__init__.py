@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedmed.config.scenario import Data, Part
+from fedmed.config.part import Part
+from fedmed.config.scenario import Data
 from fedmed.errors import ConfigError, DataError
 from fedmed.preprocess.pipeline import Pipeline
 from fedmed.sites.cases import Cases, check

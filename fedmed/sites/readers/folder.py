@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import Field
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import DataError
 from fedmed.preprocess.pipeline import Pipeline, Step
 from fedmed.sites.cases import Cases, pool

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.preprocess.centred import image_on_grid, mask_on_grid, steps_for
 from fedmed.sites.cases import Cases, pool

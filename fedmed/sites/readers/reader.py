@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.preprocess.pipeline import AS_STORED, Pipeline
 from fedmed.sites.cases import Cases

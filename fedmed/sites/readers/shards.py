@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import DataError
 from fedmed.preprocess.fingerprint import ORIENTATIONS
 from fedmed.preprocess.pipeline import AS_STORED, Pipeline, parse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import DataError
 from fedmed.sites.cases import Cases
 from fedmed.sites.readers.reader import MissingData, Reader, existing_file

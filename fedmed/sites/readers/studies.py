@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fedmed.clock import SystemClock
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.preprocess.fingerprint import orientation_code
 from fedmed.preprocess.grid import to_voxel

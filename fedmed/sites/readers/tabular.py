@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedmed.config.scenario import Part
+from fedmed.config.part import Part
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.cases import Cases
 from fedmed.sites.readers.reader import Reader, existing_file

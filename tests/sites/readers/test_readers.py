@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedmed.config.scenario import Data, Part
+from fedmed.config.part import Part
+from fedmed.config.scenario import Data
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites import readers
 from fedmed.sites.cases import Cases
