@@ -27,6 +27,7 @@ from fedmed.flower.keys import CONFIG_KEY, WEIGHT_KEY
 from fedmed.flower.memory import Memory
 from fedmed.wire.tensors import Tensors
 
+Messages = Sequence[Message]
 MEANS = (flower.FedAvg, flower.FedAvgM, flower.FedAdam, flower.FedYogi, flower.FedAdagrad)
 
 
