@@ -18,6 +18,7 @@ from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
+from fedmed.learning.scoring import put_score
 from fedmed.learning.training import train
 from fedmed.preprocess.moments import Moments
 from fedmed.sites.cases import SPLITS, Site, class_counts
@@ -93,3 +94,9 @@ class Clinic:
             return {"num-examples": 0, "loss": math.nan, kind.leading: math.nan}
         model = weights.loaded(order.model, tensors)
         return {"num-examples": len(data[1]), **kind.validate(model, data, order, device_of(order.device))}
+
+    def score(self, order: Order, tensors: Tensors) -> dict[str, ArrayLike]:
+        """What the site adds to a masked evaluation of the given model: the fields of `fedmed.learning.scoring`."""
+        data = self.inputs(order.preparation).validation
+        model = weights.loaded(order.model, tensors) if len(data[1]) else None
+        return put_score(model, data, order, device_of(order.device))
