@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -26,7 +26,7 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
     generator = torch.Generator().manual_seed(seed)
     device = device_of(order.device)
     model.to(device).train()
-    with _holding(model, weights.frozen_in(model, order.frozen)):
+    with _holding(model, frozenset(weights.frozen_in(model, order.frozen))):
         return _steps(model, data, order, generator, device)
 
 
@@ -52,7 +52,7 @@ def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generat
 
 
 @contextmanager
-def _holding(model: nn.Module, frozen: Collection[str]) -> Iterator[None]:
+def _holding(model: nn.Module, frozen: frozenset[str]) -> Iterator[None]:
     """Within, no step changes the tensors `frozen`: parameters have no gradient, and layers whose buffers are among them,
     as the statistics of batch normalisation, use these as they are."""
     held = [p for name, p in model.named_parameters(remove_duplicate=False) if name in frozen and p.requires_grad]
