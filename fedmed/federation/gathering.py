@@ -178,5 +178,3 @@ def plain(values: Mapping[str, Any]) -> Record:
 def absent(state: Round) -> dict[str, str]:
     """Every site that did not answer, or whose answer was refused, and why."""
     return {**state.missing(), **state.refused}
-
-

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.clock import Clock
 from fedmed.config.privacy import Privacy
 from fedmed.errors import ConfigError, FederationError, ProtocolRefused
 from fedmed.federation.epochs import Epochs
 from fedmed.federation.gathering import Attempt, Made, Record, absent, finite, plain
-from fedmed.federation.journal import Journal
 from fedmed.federation.phase import Phase
 from fedmed.federation.round import Round, Verdict
 from fedmed.federation.sums import Opener, Uploads
@@ -21,9 +19,11 @@ from fedmed.flower import proposal
 from fedmed.flower.keys import CENSUS, WEIGHT_KEY
 from fedmed.flower.proposal import Proposal
 from fedmed.flower.rule import Messages, Rule, Taken
-from fedmed.learning import census, scoring
+from fedmed.learning import census, scoring, weights
 from fedmed.learning.census import Census
+from fedmed.learning.histograms import BINS
 from fedmed.learning.order import ModelSpec
+from fedmed.learning.plan import Plan
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg.layout import Fixed, Layout, Sum, Tensor, Whole
 from fedmed.wire.digest import digest_of
@@ -58,11 +58,8 @@ class Outcome:
 class Asking:
     """Asks masked questions, one after the other."""
 
-    def __init__(
-        self, epochs: Epochs, phase: Phase, opener: Opener, rules: Privacy, clock: Clock, journal: Journal
-    ) -> None:
+    def __init__(self, epochs: Epochs, phase: Phase, opener: Opener, rules: Privacy) -> None:
         self._epochs, self._phase, self._opener, self._rules = epochs, phase, opener, rules
-        self._clock, self._journal = clock, journal
 
     def ask(self, question: Question, asked: Proposal, rounds_left: int) -> Outcome:
         """The sum over the sites that answer; `rounds_left` is how many masked rounds may still come."""
@@ -83,18 +80,21 @@ class Asking:
         return self._opened(question, state, uploads)
 
     def _opened(self, question: Question, state: Round, uploads: Uploads) -> Outcome:
-        began = self._clock.now()
+        clock = self._phase.clock
+        began = clock.now()
         try:
-            return Outcome(state, self._opener.open(uploads), (), self._clock.now() - began)
+            return Outcome(state, self._opener.open(uploads), (), clock.now() - began)
         except ProtocolRefused as error:
-            self._journal.say("unopened", round=question.number, purpose=question.purpose.name.lower(), reason=str(error))
+            self._phase.journal.say(
+                "unopened", round=question.number, purpose=question.purpose.name.lower(), reason=str(error)
+            )
             self._epochs.renew()
             return Outcome(state, None, (str(error),))
 
-    def census(self, text: str, nodes: Collection[int], classes: int, width: int | None, most: int) -> Census:
+    def census(self, text: str, classes: int, width: int | None, most: int, rounds: int) -> Census:
         """Counts of classes and sums of features over all sites. Raises FederationError where any is missing."""
         question = Question(Purpose.CENSUS, 0, census.census_fields(classes, width, most), most)
-        outcome = self.ask(question, proposal.query(CENSUS, text, nodes), 1)
+        outcome = self.ask(question, proposal.query(CENSUS, text, self._phase.members), rounds)
         if outcome.total is None or outcome.state.verdict() is not Verdict.COMPLETE:
             who = "; ".join(f"{site}: {reason}" for site, reason in sorted(absent(outcome.state).items()))
             lacks = ", ".join(outcome.lacks) or "a site is missing"
@@ -116,38 +116,34 @@ class Shape:
     rounds: int
     """Of the run."""
 
+    @classmethod
+    def of(cls, plan: Plan, most_training: int, most_validation: int) -> Shape:
+        """That of a plan, for sites of up to these sizes."""
+        frozen, bins = weights.frozen_names(plan.spec, plan.scenario.task.frozen), plan.order(1).bins or BINS
+        return cls(plan.spec, frozen, most_training, most_validation, bins, plan.scenario.rounds)
+
 
 class Sums:
     """Sites' updates, counts and measures are seen as sums only."""
 
-    def __init__(self, asking: Asking, rule: Rule, shape: Shape, clock: Clock) -> None:
-        """Raises ConfigError for a strategy that needs more than the mean."""
-        if not rule.streams:
-            raise ConfigError(
-                f"strategy.name: {rule.name} needs every site's own update, which secure aggregation keeps from the center; "
-                "take a strategy that works on the mean (fedavg, fedavgm, fedadam, fedyogi, fedadagrad, or one of your own "
-                "with the attribute `needs_only_the_mean = True`), or write privacy.secure_aggregation: off"
-            )
-        self._asking, self._rule, self._shape, self._clock = asking, rule, shape, clock
+    def __init__(self, asking: Asking, rule: Rule, shape: Shape) -> None:
+        self._asking, self._rule, self._shape = asking, rule, shape
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """One masked round; the strategy is given the mean as the answer of one site."""
         shape = self._shape
         tensors = trained(model, shape.frozen)
-        question = Question(
-            Purpose.UPDATE, number, scoring.update_fields(shape.most_training), shape.most_training, tensors
-        )
+        question = Question(Purpose.UPDATE, number, scoring.update_fields(shape.most_training), shape.most_training, tensors)
         outcome = self._asking.ask(question, proposal.common(self._rule.name, messages), self._left(number))
         total = outcome.total
         if total is None:
             return Attempt(outcome.state, None, outcome.lacks)
         node = messages[0].metadata.dst_node_id
-        return Attempt(
-            outcome.state, lambda: self._made(number, node, model, total), (), {"open": outcome.opening_s}
-        )
+        return Attempt(outcome.state, lambda: self._made(number, node, model, total), (), {"open": outcome.opening_s})
 
     def _made(self, number: int, node: int, model: Tensors, total: Sum) -> Made:
-        weight, told = total.count(scoring.WEIGHT), scoring.read_update(total)
+        told = scoring.read_update(total)
+        weight = told.pop(scoring.WEIGHT)
         known = {name: value for name, value in told.items() if value is not None}
         taken = [Taken(node, {WEIGHT_KEY: weight, **known})]
         mean = moved(model, total.mean(weight))
@@ -173,6 +169,16 @@ class Sums:
 
     def _left(self, number: int) -> int:
         return 2 * (self._shape.rounds - number + 1)
+
+
+def refuse_for_sums(rule: Rule) -> None:
+    """Raise ConfigError for a strategy that needs more than the mean."""
+    if not rule.streams:
+        raise ConfigError(
+            f"strategy.name: {rule.name} needs every site's own update, which secure aggregation keeps from the center; "
+            "take a strategy that works on the mean (fedavg, fedavgm, fedadam, fedyogi, fedadagrad, or one of your own "
+            "with the attribute `needs_only_the_mean = True`), or write privacy.secure_aggregation: off"
+        )
 
 
 def trained(model: Tensors, frozen: Collection[str]) -> tuple[Tensor, ...]:

@@ -61,11 +61,11 @@ class Phase:
         pending = self.transport.send(messages)
         while not state.is_closed:
             for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
-                node = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says of itself
-                if node is None:
+                sender = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says
+                if sender is None:
                     self._note_late(reply)
                 else:
-                    state = self._advance(kind, state, self._judge(state, self.members[node], reply, take))
+                    state = self._advance(kind, state, self._judge(state, self.members[sender], reply, take))
             state = self._give_turns(kind, state, pending)
             state = self._advance(kind, state, Ticked(self.clock.now()))
         self.transport.cancel(pending)

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedmed.clock import Clock
 from fedmed.errors import FederationError, QuorumError
 from fedmed.federation.gathering import Attempt, Gathering, Made, Record, absent
-from fedmed.federation.journal import Journal
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.round import Round
 from fedmed.flower.rule import Rule
-from fedmed.flower.transport import Transport
 from fedmed.wire.tensors import Tensors
 
 
 class RoundLoop:
     """Runs single rounds for a fixed set of sites; holds no model, no commit and no clock of its own."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        rule: Rule,
-        members: Sequence[Member],
-        gathering: Gathering,
-        phase: Phase,
-        attempts: int,
-        clock: Clock,
-        journal: Journal,
-    ) -> None:
+    def __init__(self, rule: Rule, members: Sequence[Member], gathering: Gathering, phase: Phase, attempts: int) -> None:
         self._nodes = [member.node for member in sorted(members, key=lambda member: member.name)]
-        self._transport, self._rule, self._gathering, self._phase = transport, rule, gathering, phase
-        self._attempts, self._clock, self._journal = attempts, clock, journal
-        self._moved = (transport.bytes_down, transport.bytes_up)
+        self._rule, self._gathering, self._phase, self._attempts = rule, gathering, phase, attempts
+        self._transport, self._clock, self._journal = phase.transport, phase.clock, phase.journal
+        self._moved = (self._transport.bytes_down, self._transport.bytes_up)
 
     def train(self, number: int, model: Tensors, order: str) -> tuple[Tensors, Record]:
         """The new global model and the round's record. Raises QuorumError once every attempt has missed the quorum."""

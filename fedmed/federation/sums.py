@@ -5,13 +5,12 @@ The rules are in `fedmed.privacy.secagg.opening`, which is pure; this sends, add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from fedmed.clock import Clock
 from fedmed.errors import ProtocolRefused, UpdateRefused
 from fedmed.federation.epochs import Current
 from fedmed.federation.journal import Journal
@@ -38,7 +37,7 @@ class Uploads:
 
     def __post_init__(self) -> None:
         self.state = opening.begin(self.current.agreed, self.header)
-        self.total = np.zeros(self.layout.size, np.uint16 if self.layout.bits == 16 else np.uint32)
+        self.total = self.layout.zeros()
 
     def take(self, member: Member, reply: Reply) -> None:
         """Check an upload and add it. Raises UpdateRefused."""
@@ -51,7 +50,7 @@ class Uploads:
             )
         index = self.current.index[member.node]
         try:
-            self.state = opening.take(self.state, index, envelope, vector_digest(vector))
+            self.state = opening.take(self.state, index, envelope, vector_digest(vector, os.cpu_count() or 1))
         except ProtocolRefused as error:
             raise UpdateRefused(str(error)) from error
         np.add(self.total, vector, out=self.total, casting="same_kind")
@@ -60,14 +59,16 @@ class Uploads:
 class Opener:
     """Opens the sum of a round that is closed."""
 
-    def __init__(self, transport: Transport, deadline_s: float, clock: Clock, journal: Journal) -> None:
-        self._transport, self._deadline_s, self._clock, self._journal = transport, deadline_s, clock, journal
+    def __init__(self, transport: Transport, deadline_s: float, journal: Journal) -> None:
+        self._transport, self._deadline_s, self._journal = transport, deadline_s, journal
 
     def open(self, uploads: Uploads) -> Sum:
         """What the sum says. Raises ProtocolRefused where it cannot be opened: the round is lost, nothing is learned."""
         state = opening.close(uploads.state)
         header = state.header
-        self._journal.say("survivors", number=header.number, survivors=list(state.survivors or ()))  # before anybody is asked
+        self._journal.say(
+            "survivors", number=header.number, survivors=list(state.survivors or ())
+        )  # before anybody is asked
         if state.agreed.terms.mode == "malicious":
             state = self._ask(uploads, state, opening.confirm_request(state), opening.confirm, _is_confirmed)
         state = self._ask(uploads, state, opening.reveal_request(state), opening.reveal, opening.can_open)
@@ -90,15 +91,16 @@ class Opener:
         is_enough: Callable[[Opening], bool],
     ) -> Opening:
         """The state with the whole roster's answers, as far as they come; those that do not hold are left out."""
-        index, requests = uploads.current.index, dict.fromkeys(uploads.current.index, request)
-        for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s, lambda: is_enough(state)):
+        index, heard = uploads.current.index, [state]
+        requests = dict.fromkeys(index, request)
+        for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s, lambda: is_enough(heard[-1])):
             try:
                 if reply.error is not None:
                     raise ProtocolRefused(reply.error)
-                state = take(state, index[reply.node], bytes(reply.config.get(BYTES, b"")))
+                heard.append(take(heard[-1], index[reply.node], bytes(reply.config.get(BYTES, b""))))
             except ProtocolRefused as error:
                 self._journal.say("unheard", member=index[reply.node], reason=str(error))
-        return state
+        return heard[-1]
 
 
 def _is_confirmed(state: Opening) -> bool:

@@ -42,4 +42,6 @@ def answer_text(message: Message, work: Callable[[str], str]) -> Message:
 
 def answer_fields(message: Message, fields: Mapping[str, ArrayLike]) -> Message:
     """A reply that carries numbers for the fields of a masked sum."""
-    return Message(RecordDict({"fields": borrow({name: np.asarray(value) for name, value in fields.items()})}), reply_to=message)
+    return Message(
+        RecordDict({"fields": borrow({name: np.asarray(value) for name, value in fields.items()})}), reply_to=message
+    )

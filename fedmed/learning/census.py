@@ -5,8 +5,9 @@ Of a single site the center is told declared sizes, which also bound the site's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +42,19 @@ class Census:
     """Training cases of each class or, of masks, voxels."""
     moments: Moments | None
     """Of the training cases' features, where the task standardises over the federation."""
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values, which keep every bit."""
+        moments = self.moments
+        told = None if moments is None else [moments.n, moments.sum.tolist(), moments.sumsq.tolist()]
+        return {"class_counts": list(self.class_counts), "moments": told}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Census:
+        """The census of such a record."""
+        told = record["moments"]
+        moments = None if told is None else Moments(told[0], np.array(told[1]), np.array(told[2]))
+        return cls(tuple(record["class_counts"]), moments)
 
 
 def census_fields(classes: int, width: int | None, most: int) -> tuple[Whole | Fixed, ...]:
