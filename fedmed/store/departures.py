@@ -18,6 +18,8 @@ from fedmed.store import chain
 from fedmed.store.locks import alone
 
 PURPOSES = ("census", "update", "evaluation")
+SUFFIX = ".departures.jsonl"
+"""Of the file's name, so that it may lie beside a ledger of statements (`store.ledger`)."""
 OFF = "off"
 """The mode in which a vector leaves without masks."""
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -85,7 +87,7 @@ class Departures:
                 self._end, self._sent = _opened(path)
         except OSError as error:
             raise StoreError(
-                f"the ledger {path} cannot be opened ({error.strerror or error}); give a path in a folder of the clinic's own"
+                f"the ledger {path} cannot be opened ({error.strerror or error}); give a path in a folder of the clinic"
             ) from error
 
     def record(self, departure: Departure) -> None:
