@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 
+from fedmed.wire.visible import visible
+
 
 def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
     """Print rows of equal keys."""
@@ -14,12 +16,13 @@ def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in rows[0]:
         table.add_column(key, no_wrap=key == "name", overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(Text(visible(value)) for value in row.values()))
     Console().print(table)
 
 

@@ -20,8 +20,10 @@ from fedmed.store.locks import alone
 PURPOSES = ("census", "update", "evaluation")
 SUFFIX = ".departures.jsonl"
 """Of the file's name, so that it may lie beside a ledger of statements (`store.ledger`)."""
-OFF = "off"
-"""The mode in which a vector leaves without masks."""
+MASKED = ("malicious", "hbc")
+"""Modes in which a vector leaves under masks; in any other it can be read by whoever receives it."""
+FEWEST = 3
+"""Clinics in a sum: of two, each could take its own part off and have the other's."""
 _DIGEST = re.compile("[0-9a-f]{64}")
 _Key = tuple[str, str, int, int]
 
@@ -73,6 +75,13 @@ class Departure:
     """Spent on this data set so far, this departure included; None without differential privacy."""
     delta: float | None
     dataset: str
+    limit: float | None = None
+    """Epsilon that the clinic allows for this data set; None where it set none."""
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether nobody could read it before it was added to others', by this line alone."""
+        return self.mode in MASKED and self.least >= FEWEST
 
 
 class Departures:
@@ -163,6 +172,6 @@ def _faults(departure: Departure) -> Iterator[str]:
     for name in ("vector_sha256", "model_sha256", "layout_sha256"):
         if not _DIGEST.fullmatch(value := getattr(departure, name)):
             yield f"{name} is {value!r}; it is 64 hexadecimal digits"
-    for name in ("unix", "norm", "clip", "noise", "epsilon", "delta"):
+    for name in ("unix", "norm", "clip", "noise", "epsilon", "delta", "limit"):
         if (value := getattr(departure, name)) is not None and not math.isfinite(value):
             yield f"{name} is {value!r}; it is finite"
