@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from fedmed.wire.visible import visible
+
+_PIPED = 200  # columns where nobody said how many: a program that reads rows wants none folded
 
 
 def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
@@ -23,7 +26,8 @@ def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
         table.add_column(key, no_wrap=key == "name", overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(value)) for value in row.values()))
-    Console().print(table)
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if told else _PIPED).print(table)
 
 
 def scenario_rows() -> list[dict[str, str]]:
