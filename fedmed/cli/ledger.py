@@ -47,7 +47,7 @@ def show(file: Path, as_json: bool) -> None:
     """Print every entry of one file. Raises StoreError where the ledger is not what was written."""
     clinic = _one(file)
     if as_json:
-        entries = [asdict(entry) for entry in (*clinic.statements, *clinic.departures)]
+        entries = [asdict(entry) for entry in clinic.statements] + [asdict(entry) for entry in clinic.departures]
         sys.stdout.write(json.dumps(entries, ensure_ascii=False) + "\n")
         return
     _tables(clinic)
