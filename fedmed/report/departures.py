@@ -16,7 +16,7 @@ from fedmed.store.departures import Departure
 from fedmed.store.ledgers import Clinic
 from fedmed.wire.visible import visible
 
-_SHORT = 10  # digits of a digest in a table
+_SHORT = 8  # digits of a digest in a table
 
 
 def write_page(clinics: Sequence[Clinic], path: Path, unix: float) -> None:
@@ -171,7 +171,7 @@ def _sendings(sent: Sequence[Departure]) -> Markup:
         tag(
             "p",
             "Times are UTC. Number: epoch and round of the protocol. Cohort: clinics asked. Quorum: clinics that must sign. "
-            "Sum: least clinics in it. Norm: length of the update before clipping, noise and masks, which only the clinic knows. "
+            "Sum: clinics in it, at least. Norm: length of the update before clipping, noise and masks, known here alone. "
             "Noise: standard deviation that the clinic added to each value. Model and sent: SHA-256 of the model that was "
             f"received and of the bytes that left, first {_SHORT} digits.",
             class_="note",
@@ -198,8 +198,8 @@ def _columns(sent: list[Departure]) -> list[tuple[str, list[str]]]:
         ("Purpose", [each.purpose for each in sent]),
         ("Bytes", [f"{each.bytes:,}" for each in sent]),
         ("Cohort", [str(each.cohort) for each in sent]),
-        ("Quorum", [str(each.quorum) for each in sent]),
-        ("Sum", [f"≥ {each.least}" for each in sent]),
+        ("Quorum", [str(each.quorum) if each.is_masked else "" for each in sent]),
+        ("Sum", [f"≥ {each.least}" if each.is_masked else "" for each in sent]),
         ("Norm", [_number(each.norm) for each in sent]),
         ("Clip", [_number(each.clip) for each in sent]),
         ("Noise", [_number(each.noise) for each in sent]),
@@ -240,8 +240,8 @@ def _statements(clinic: Clinic) -> Markup:
 def _limits() -> Markup:
     return tag(
         "footer",
-        "Listed are the vectors and statements that the clinic's own software recorded before it sent them. Not listed: keys, "
-        "shares of keys, signatures, messages of errors, and whatever else left by other ways. "
+        "Listed are the vectors and statements that the clinic's own software recorded before it sent them. Not listed: "
+        "keys, shares of keys, signatures, messages of errors, and whatever else left by other ways. "
         f"Written by fedmed {__version__}; this page is one file and loads nothing.",
     )
 

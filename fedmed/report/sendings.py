@@ -27,8 +27,10 @@ class Spent:
 
 
 def verdict(clinic: Clinic) -> list[tuple[str, list[str]]]:
-    """Sentences for who has to answer for it, by tone: what is wrong (`bad`), what left (`good`, or `plain` where anything is
-    wrong), what to know besides (`warn`)."""
+    """Sentences for who has to answer for it, by tone.
+
+    `bad` is what is wrong, `good` what left (`plain` where anything is wrong), `warn` what to know besides.
+    """
     if not clinic.departures and not clinic.statements:
         return [("good", ["Nothing left this clinic."])]
     bad, warn = list(_bad(clinic)), list(_warn(clinic))
@@ -122,8 +124,8 @@ def _warn(clinic: Clinic) -> Iterator[str]:
 
 
 def _noise(sent: Sequence[Departure]) -> Iterator[str]:
-    if sent and not any(each.epsilon is not None for each in sent):
-        yield (
-            "No differential privacy was in force: masks hide which part of a sum is this clinic's, not what the sum itself "
-            "may tell of a patient."
-        )
+    if not sent or any(each.epsilon is not None for each in sent):
+        return
+    yield "No differential privacy was in force."
+    if all(each.is_masked for each in sent):
+        yield "Masks hide which part of a sum is this clinic's, not what the sum itself may tell of a patient."
