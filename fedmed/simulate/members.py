@@ -23,7 +23,6 @@ from fedmed.outbound.outbox import Outbox
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
-from fedmed.sites.prepared import laid_out
 from fedmed.store.keystore import MemoryKeystore
 
 MEMBERS, AUTHORITY, TERMS, PINS = "members", "authority.der", "terms.json", "pins.json"
@@ -61,17 +60,17 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
 
 def gate_of(config: Mapping[str, Any]) -> Gate:
     """The gate of the node with this configuration; Flower's own runtime tells a node its number and nothing else."""
-    folder = Path(str(config.get("sites-folder") or os.environ["FEDMED_SITES"]))
-    return _gate(folder, int(config["partition-id"]), laid_out(folder))
+    place = Path(str(config.get("sites-folder") or os.environ["FEDMED_SITES"])) / MEMBERS
+    return _gate(place, int(config["partition-id"]), (place / AUTHORITY).read_bytes())
 
 
 @lru_cache(maxsize=4096)
-def _gate(folder: Path, number: int, laid_out: str) -> Gate:
-    place = folder / MEMBERS
+def _gate(place: Path, number: int, authority: bytes) -> Gate:
+    """The gate of one enrolment, which has an authority of its own."""
     keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
-    policy = Policy(FEDERATION, _pins(place, laid_out), modes=(terms.mode,))
+    policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
     keystore = MemoryKeystore(place / f"{number:05d}.state")
-    log = folder.parent / LEDGERS / f"{number:05d}.log"
+    log = place.parents[1] / LEDGERS / f"{number:05d}.log"
 
     def tell(reason: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +87,6 @@ def _gate(folder: Path, number: int, laid_out: str) -> Gate:
 
 
 @lru_cache(maxsize=4)
-def _pins(place: Path, laid_out: str) -> dict[bytes, bytes]:
+def _pins(place: Path, authority: bytes) -> dict[bytes, bytes]:
     told = json.loads((place / PINS).read_text(encoding="ascii"))
     return {bytes.fromhex(fingerprint): bytes.fromhex(key) for fingerprint, key in told.items()}
