@@ -20,7 +20,7 @@ from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
 from fedmed.outbound.account import Occasion, departure
 from fedmed.outbound.outbox import Outbox, Sent
-from fedmed.outbound.update import delta, norm, values_of
+from fedmed.outbound.update import change, values_of
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.layout import Layout
@@ -110,11 +110,10 @@ class Gate:
         if passage.purpose is not Purpose.UPDATE:
             return layout.write({}, 0, tensors, dither), None
         weight, fields = values_of(layout, values)
-        changes = delta(layout, passage.job.model, tensors)
-        most, size = self._rules.most_norm, norm(changes)
-        if most is not None and not size <= most:
-            raise UpdateRefused(f"the update's L2 norm is {size:.4g}; allowed: at most {most:g}")
-        return layout.write(changes, weight, fields, dither), size
+        made, most = change(layout, passage.job.model, tensors), self._rules.most_norm
+        if most is not None and not made.norm <= most:
+            raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
+        return layout.write(made.tensors, weight, fields, dither), made.norm
 
     def _written_down(self, sent: Sent, passage: Passage, size: float | None) -> Sent:
         """The same, once the ledger has it. Raises StoreError: it may not leave then."""
