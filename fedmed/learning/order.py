@@ -53,6 +53,21 @@ class Inquiry(Preparation):
     """Which run it is for, in words for the site's ledger."""
 
 
+class PrivateWork(BaseModel):
+    """What differential privacy asks of a site's training; see `fedmed.config.privacy.DifferentialPrivacy`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["record-local", "record-distributed", "clinic"]
+    clip: float = Field(gt=0)
+    """L2 norm of a patient's gradient, or in mode `clinic` of the update."""
+    noise_multiplier: float = Field(gt=0)
+    rate: float = Field(1.0, gt=0, le=1)
+    """Probability that a patient takes part in a step."""
+    patients: float = Field(1.0, gt=0)
+    """Of a site on average, as declared: a step's sum is divided by it times `rate`. Mode record-distributed."""
+
+
 class Order(BaseModel):
     """One round's work: what to train or evaluate, on what, how."""
 
@@ -71,6 +86,8 @@ class Order(BaseModel):
     patches: Patches | None = None
     threshold: float = 0.5
     """Of binary tasks; decides masks in validation."""
+    privacy: PrivateWork | None = None
+    """Training under differential privacy; None where there is none."""
 
 
 def parse(text: str) -> Order:

@@ -13,7 +13,7 @@ import torch
 
 from fedmed.config.scenario import Patches, Scenario
 from fedmed.errors import ConfigError, DataError
-from fedmed.learning import tasks, weights
+from fedmed.learning import private_models, tasks, weights
 from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.fingerprint import parse as parse_fingerprint
 from fedmed.learning.inputs import scale_of
@@ -153,7 +153,9 @@ def make(scenario: Scenario, sites: list[Described]) -> Plan:
     _try_out(task.kind, task.augment, inputs)
     options = scenario.task.model_options
     spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(counts), kind=task.kind)
-    return Plan(scenario, spec, preparation(scenario, sites), class_weights(task.class_weights, counts), task.augment)
+    balance = class_weights(task.class_weights, counts)
+    private_models.check(scenario.privacy.differential_privacy, spec, balance)
+    return Plan(scenario, spec, preparation(scenario, sites), balance, task.augment)
 
 
 def _refuse_another_kind(kind: KindName, sites: list[Described]) -> None:

@@ -20,7 +20,7 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
     generator = torch.Generator().manual_seed(seed)
     device = device_of(order.device)
     model.to(device).train()
-    optimiser = _optimiser(model, order)
+    optimiser = optimiser_of(model, order)
     anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
     mixed = order.training.precision == "auto" and device.type == "cuda"
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported() else torch.float16
@@ -34,25 +34,27 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
         loss = kind.loss(logits.float(), y, weights)
         total, steps = total + loss.detach(), steps + 1
         optimiser.zero_grad(set_to_none=False)
-        scaler.scale(loss + _penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss + penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimiser)
         scaler.update()
     return float(total) / max(1, steps)
 
 
-def _penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:
-    penalty: Tensor | float = 0.0
+def penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:
+    """What is added to a step's loss: of the weights alone, not of any case."""
+    total: Tensor | float = 0.0
     if training.l2:
         squares = [p.square().sum() for p in model.parameters() if p.ndim > 1]
-        penalty = training.l2 * torch.stack(squares).sum()
+        total = training.l2 * torch.stack(squares).sum()
     if anchors:
         # FedProx, Li et al. 2020, equation 2: mu/2 |w - w_global|^2
         squares = [(p - anchor).square().sum() for p, anchor in zip(model.parameters(), anchors, strict=True)]
-        penalty = penalty + training.proximal_mu / 2 * torch.stack(squares).sum()
-    return penalty
+        total = total + training.proximal_mu / 2 * torch.stack(squares).sum()
+    return total
 
 
-def _optimiser(model: nn.Module, order: Order) -> torch.optim.Optimizer:
+def optimiser_of(model: nn.Module, order: Order) -> torch.optim.Optimizer:
+    """The optimiser that the order names, new: its momentum ends with the round."""
     training, rate = order.training, order.learning_rate
     decay = training.weight_decay
     match training.optimiser:
