@@ -127,7 +127,8 @@ class Terms:
     def share(self, learning_rate: float, factor: float) -> float:
         """Width (lattice units) of the noise that a clinic adds, on the layout's `scale.factor`; 0 in mode record-local.
 
-        Raises ConfigError where the lattice is too coarse: take lanes of 32 bits, or a schedule that ends above 0.
+        Where the learning rate has fallen so low that rounding to the lattice moves more than a patient, rounding is hidden too.
+        Raises ConfigError where the lattice is too coarse for any noise.
         """
         return self.mechanism(learning_rate).share(UPDATE, factor) or 0.0
 
