@@ -22,7 +22,9 @@ from tests.learning.parts import CNN, MLP, SPEC, order
 
 SURE_MLP = MLP.model_copy(update={"options": {"hidden": 8, "dropout": 0.0}})
 SURE_CNN = CNN.model_copy(update={"options": {"widths": [8, 16], "dropout": 0.0, "standardise": True}})
-UNET = ModelSpec(name="unet", inputs=(1, 16, 16), classes=2, kind="segmentation", options={"channels": [4, 8], "strides": [2]})
+UNET = ModelSpec(
+    name="unet", inputs=(1, 16, 16), classes=2, kind="segmentation", options={"channels": [4, 8], "strides": [2]}
+)
 SEED = bytes(range(24))
 
 
