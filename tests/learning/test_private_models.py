@@ -32,14 +32,14 @@ def test_models_of_the_table_can_be_trained(spec):
 def test_layers_that_mix_cases_are_named_with_their_replacement(monkeypatch):
     monkeypatch.setitem(models.TABLE, "normalised", normalised)
     spec = ModelSpec(name="normalised", inputs=(1, 8, 8), classes=2)
-    with pytest.raises(ConfigError, match="model normalised cannot be trained .*: 1 is BatchNorm2d, .*: use GroupNorm$"):
+    with pytest.raises(ConfigError, match=r"model normalised cannot be trained .*: 1 is BatchNorm2d, .*: use GroupNorm$"):
         check(RECORD, spec, (1.0, 1.0))
     check(CLINIC, spec, (1.0, 1.0))  # there the whole update is clipped, whatever made it
     check(None, spec, (1.0, 1.0))
 
 
 def test_not_every_layer_is_listed():
-    with pytest.raises(ConfigError, match="; and 3 more$"):
+    with pytest.raises(ConfigError, match=r"; and 3 more$"):
         check_model(nn.Sequential(*[nn.BatchNorm1d(3) for _ in range(8)]), "deep")
 
 

@@ -127,7 +127,7 @@ class Terms:
     def share(self, learning_rate: float, factor: float) -> float:
         """Width (lattice units) of the noise that a clinic adds, on the layout's `scale.factor`; 0 in mode record-local.
 
-        Where the learning rate has fallen so low that rounding to the lattice moves more than a patient, rounding is hidden too.
+        Where the learning rate is so low that rounding to the lattice moves more than a patient, that is hidden too.
         Raises ConfigError where the lattice is too coarse for any noise.
         """
         return self.mechanism(learning_rate).share(UPDATE, factor) or 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from fedmed.config.privacy import DifferentialPrivacy
@@ -89,13 +89,13 @@ def test_noise_of_the_sum_is_what_is_accounted_for_when_only_the_fewest_add_it(m
 @settings(max_examples=40, deadline=None)
 def test_no_lane_runs_over_whatever_all_clinics_send(mode, clinics, bits, noise, is_up):
     cohort = Cohort(clinics, max(1, clinics - 2), 40.0, 60.0)
-    found = made(mode, cohort, noise=noise, rounds=10)
+    rate = 1.0 if mode == "clinic" else RATE
+    found = Terms(mode, 1.5, rate, noise, 1, 10, 1e-5, SIZE, cohort)
     try:
         form = layout(found, bits=bits)
         share = found.share(0.25, form.scale.factor)
-    except ConfigError as error:
-        assert "lanes" in str(error) or "lattice" in str(error)  # told, not wrong
-        return
+    except ConfigError:
+        reject()  # told, not wrong
     reach = found.reach(0.25) if mode == "record-distributed" else found.clip / math.sqrt(SIZE)
     extreme = np.full(SIZE, 1e9 if is_up else -1e9)
     total = sum((sent(found, form, extreme, clinic) for clinic in range(clinics)), np.zeros(form.size, form._lane))
@@ -124,10 +124,10 @@ def test_an_update_of_mode_clinic_is_clipped_as_a_whole_and_of_mode_record_local
 @pytest.mark.parametrize("mode", MODES)
 def test_noise_that_is_computed_keeps_epsilon_and_little_less_does_not(mode):
     training = Training(epochs=1)
-    found = made(mode, noise=None, epsilon=3.0, rounds=20, training=training)
+    found = made(mode, noise=None, epsilon=1.0, rounds=10, training=training)
     unit = "clinic" if mode == "clinic" else "patient"
-    assert 2.9 < found.cost(unit) <= 3.0
-    assert replace(found, noise_multiplier=found.noise_multiplier * 0.99).cost(unit) > 3.0
+    assert 0.98 < found.cost(unit) <= 1.0
+    assert replace(found, noise_multiplier=found.noise_multiplier * 0.99).cost(unit) > 1.0
 
 
 @pytest.mark.parametrize("mode", MODES)
