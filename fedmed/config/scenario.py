@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedmed.config import private_scenarios
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
 
@@ -212,3 +213,9 @@ class Scenario(Part):
     privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _nothing_is_opened_without_noise(self) -> Scenario:
+        if faults := list(private_scenarios.faults(self)):
+            raise ValueError("privacy.differential_privacy: " + "; ".join(faults))
+        return self
