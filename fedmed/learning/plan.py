@@ -20,7 +20,7 @@ from fedmed.learning.fingerprint import parse as parse_fingerprint
 from fedmed.learning.histograms import BINS
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
-from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation
+from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation, PrivateWork
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
@@ -107,6 +107,8 @@ class Plan:
     preparation: Preparation
     class_weights: tuple[float, ...]
     augment: str
+    private: PrivateWork | None = None
+    """What differential privacy asks of the sites' training."""
 
     def first_weights(self) -> Tensors:
         """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
@@ -132,6 +134,7 @@ class Plan:
             threshold=self.scenario.evaluation.threshold,
             bins=BINS if self.scenario.privacy.is_masked else None,
             frozen=self.scenario.task.frozen,
+            privacy=self.private,
         )
 
 
@@ -161,14 +164,15 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
                     f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
                 )
     _refuse_another_kind(task.kind, sites)
-    known = census or _census_of(sites)
+    private = scenario.privacy.differential_privacy
+    known = census or (_census_of(sites) if private is None else Census((0,) * len(first.classes), None))
     inputs = _seen(first.inputs, scenario.task.patches)
     _try_out(task.kind, task.augment, inputs)
     options, counts = scenario.task.model_options, np.array(known.class_counts, np.int64)
     spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(first.classes), kind=task.kind)
     weights.frozen_names(spec, scenario.task.frozen)
     balance = class_weights(task.class_weights, counts)
-    private_models.check(scenario.privacy.differential_privacy, spec, balance)
+    private_models.check(private, spec, balance)
     return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
 
 

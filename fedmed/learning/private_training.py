@@ -20,7 +20,9 @@ What holds exactly, and what does not:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import numpy as np
 import torch
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from fedmed.clock import generator
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order, PrivateWork
 from fedmed.learning.prediction import device_of
@@ -36,6 +39,7 @@ from fedmed.learning.weights import trained
 from fedmed.privacy.dp.local import noised
 from fedmed.privacy.dp.sampling import poisson
 from fedmed.privacy.dp.terms import Terms, steps_of
+from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.wire.tensors import Tensors
 
 Groups = Sequence[NDArray[np.int64]]
@@ -47,6 +51,18 @@ GRADIENT_BYTES = 2**28
 _MOST_AT_ONCE = 128
 _DOUBLES = 2**20  # numbers that are float64 at once
 _MARGIN = 1 - 2.0**-40  # a norm is rounded; a clipped gradient is not longer than the clip nevertheless
+
+
+def fresh_seeds(site: str, order: Order) -> Seeds:
+    """A site's own: from the machine's CSPRNG, the same never twice."""
+    return lambda: secrets.token_bytes(SEED_BYTES)
+
+
+def repeatable_seeds(site: str, order: Order) -> Seeds:
+    """A simulation's: made of the run's seed, so that a run repeats to the bit. They protect nobody."""
+    numbers = count()
+    root = (order.seed, "privacy", site, order.round)
+    return lambda: generator(*root, next(numbers)).bytes(SEED_BYTES)
 
 
 def train_privately(model: nn.Module, data: Batch, groups: Groups, order: Order, patients: float, seeds: Seeds) -> None:
@@ -122,6 +138,7 @@ def work_of(found: Terms) -> PrivateWork:
         noise_multiplier=found.noise_multiplier,
         rate=found.rate,
         patients=found.cohort.patients,
+        most_patients=found.cohort.most_patients,
     )
 
 

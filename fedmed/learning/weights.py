@@ -94,7 +94,7 @@ def frozen_in(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
 
 def frozen_names(spec: ModelSpec, patterns: Sequence[str]) -> tuple[str, ...]:
     """The tensors of a model of this spec that stay as they began; raises as `frozen_in` does."""
-    return frozen_in(_build(spec), patterns) if patterns else ()
+    return frozen_in(built(spec), patterns) if patterns else ()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ from fedmed.privacy.dp.mechanisms import (
     Opened,
     clip_l2,
 )
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.tensors import Tensors
 
 Phase = Literal["describe", "train", "validate"]
@@ -74,6 +76,12 @@ class Cohort:
     """Of a clinic on average, as declared."""
     most_patients: float = 1.0
     """Of the largest clinic, as declared."""
+
+    @classmethod
+    def of(cls, epoch: Parameters, cohort: int, patients: float, most_patients: float) -> Cohort:
+        """Those of a cohort of this size in an epoch."""
+        honest = max(1, epoch.least_survivors(cohort) - epoch.colluders)
+        return cls(epoch.members, honest, patients, most_patients)
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,7 @@ class Terms:
         return epsilon([replace(each, count=each.count * self.rounds) for each in self.releases(unit)], self.delta)
 
 
+@lru_cache(maxsize=64)
 def terms(private: DifferentialPrivacy, training: Training, rounds: int, dimensions: int, cohort: Cohort) -> Terms:
     """The terms of a run of so many rounds, of a model of `dimensions` trained numbers.
 
