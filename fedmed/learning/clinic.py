@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
-from fedmed.learning.census import declared, put_census
+from fedmed.learning.census import put_census
 from fedmed.learning.disclosure import Desk, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS
@@ -20,6 +20,7 @@ from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
 from fedmed.learning.scoring import put_score
 from fedmed.learning.training import train
+from fedmed.outbound.description import declared
 from fedmed.preprocess.moments import Moments
 from fedmed.sites.cases import SPLITS, Site, class_counts
 from fedmed.wire.tensors import Tensors
