@@ -1,8 +1,8 @@
 """A tap on every byte that leaves the sites of a run, and a search for what must not be in them.
 
-Secrets are searched for as bytes, at every offset. Eight bytes (two float32 or lanes, one float64 or int64) are met by chance
-in none of 10^9 runs of this size; four bytes (one float32, one int32) are met now and then, so they count as found where they
-are found more often than chance explains.
+Secrets are searched for as bytes, at every offset. Eight bytes (two float32 or lanes, one float64 or int64) are met by
+chance in one of 10^9 runs of this size; four bytes (one float32, one int32) are met now and then, so they count as found
+where they are found more often than chance explains.
 """
 
 from __future__ import annotations

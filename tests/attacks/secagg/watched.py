@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.federation.masked import moved
 from fedmed.flower.guard import Job
 from fedmed.outbound.gate import Gate
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.simulate import members
@@ -96,6 +98,13 @@ def note(folder: Path, secret: Secret) -> None:
 def secrets_of(run: Path, number: int) -> list[Secret]:
     """What the `number`-th site of a run had and did not tell, in order."""
     return [pickle.loads(path.read_bytes()) for path in sorted((run.parent / SECRETS / f"{number:05d}").iterdir())]
+
+
+def new_model(secrets: list[Secret]) -> Tensors:
+    """What FedAvg makes of one round of these sites: their lanes' exact sum, without any mask."""
+    layout = layout_bytes.decode(secrets[0].layout)
+    total = layout.read(np.sum([each.lanes for each in secrets], 0, secrets[0].lanes.dtype), len(secrets))
+    return moved(secrets[0].model, total.mean(total.count("weight")))
 
 
 def _copied(tensors: Tensors) -> Tensors:
