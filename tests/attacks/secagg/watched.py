@@ -21,6 +21,7 @@ from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.simulate import members
 from fedmed.simulate.members import AUTHORITY as AUTHORITY
@@ -38,6 +39,8 @@ class Secret:
     kind: str
     model: Tensors
     layout: bytes
+    number: int
+    """Of the masked round."""
     tensors: Tensors = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     lanes: Lanes = field(default_factory=lambda: np.zeros(0, np.uint32))
@@ -74,7 +77,7 @@ class Watched:
         self.certificate, self.answer, self.describe = gate.certificate, gate.answer, gate.describe
 
     def work(self, job: Job, app: Callable[[], tuple[Tensors, Mapping[str, Any]]]) -> Sent:
-        secret = Secret(job.kind, _copied(job.model), job.layout)
+        secret = Secret(job.kind, _copied(job.model), job.layout, Header.decode(job.header).number)
 
         def watched() -> tuple[Tensors, Mapping[str, Any]]:
             tensors, values = app()
