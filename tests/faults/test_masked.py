@@ -102,7 +102,7 @@ def test_two_of_five_killed_after_their_upload_cost_the_round_and_nothing_is_ope
     plan = {site: {"confirm 4": "is killed"} for site in ("1", "2")}
     report, run = left(plan, SITES, "federation.attempts=2"), tmp_path / "run"
     (lost,) = events(run, "unopened")
-    assert lost["reason"] == "3 sites confirmed and 0 revealed; too few to open the sum"
+    assert lost["reason"] == "3 sites confirmed who is in it, 4 are needed"
     assert [each["attempt"] for each in report["rounds"]] == [1, 2, 1]
     assert len(events(run, "epoch")) == 2
     assert report["rounds"][1]["joined"] == list(SITES)
@@ -126,6 +126,6 @@ def test_of_three_sites_one_killed_after_its_upload_is_in_the_sum(left, tmp_path
 
 
 def test_of_three_sites_two_killed_after_their_upload_cost_the_round(left, tmp_path):
-    with pytest.raises(QuorumError, match="1 sites confirmed and 0 revealed"):
+    with pytest.raises(QuorumError, match="1 sites confirmed who is in it, 2 are needed"):
         left({site: {"confirm 4": "is killed"} for site in ("1", "2")}, SITES[:3])
     assert sorted(models(tmp_path / "run")) == [1]
