@@ -16,10 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from flwr.app import Message
+from flwr.common.serde import message_to_proto
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 
+from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.lanes import Lane
 
 RATE = 1e-9  # of false alarms of a search for short needles
+DIGEST = re.compile(rb"[0-9a-f]{64}")
 TEXT = re.compile(rb'"base64": "([^"]*)"')
 
 
@@ -33,10 +38,15 @@ class Said:
     memory: bytes
 
     def parts(self) -> Iterator[bytes]:
-        """Bytes as they are and, of what JSON cannot hold, as they were; JSON's own text without these."""
-        yield TEXT.sub(b"", self.head)
+        """Bytes as they are and, of what JSON cannot hold, as they were; without digests, by which Flower names objects."""
+        yield self.text
         yield from (base64.b64decode(each) for each in TEXT.findall(self.head))
-        yield self.memory
+        yield DIGEST.sub(b"", self.memory)
+
+    @property
+    def text(self) -> bytes:
+        """JSON's own text."""
+        return TEXT.sub(b"", self.head)
 
 
 @dataclass
@@ -56,8 +66,26 @@ class Tap:
 
         return Tapped
 
+    def on_flower(self) -> type[InProcessGrid]:
+        """A grid that calls its sites here, and whose answers are noted as Flower's own runtime encodes them."""
+        tap = self
+
+        class Encoding(InProcessGrid):
+            def _call_here(self, message: Message) -> Message:
+                reply, meta = super()._call_here(message), message.metadata
+                tap.said += [Said(meta.dst_node_id, meta.message_type, b"", each) for each in flowers_bytes(reply)]
+                return reply
+
+        return Encoding
+
     def of(self, node: int) -> list[Said]:
         return [each for each in self.said if each.node == node]
+
+
+def flowers_bytes(message: Message) -> list[bytes]:
+    """What a SuperNode pushes for a reply: the message in protobuf, and every object under it by itself."""
+    objects = get_all_nested_objects(message)
+    return [message_to_proto(message).SerializeToString(), *(each.deflate() for each in objects.values())]
 
 
 class Listening:
@@ -115,11 +143,12 @@ def counts_as_bytes(counts: Iterable[int]) -> np.ndarray:
 
 
 def short_needles(numbers: Iterable[float]) -> np.ndarray:
-    """Four bytes each, as uint32: float32 and, of whole numbers, int32 of either byte order."""
+    """Four bytes each, as uint32: float32 and, of whole numbers of four digits, int32 of either byte order, and digits."""
     numbers = [each for each in numbers if math.isfinite(each)]
     whole = np.array([each for each in numbers if isinstance(each, int)], np.int64)
     forms = [np.array(numbers).astype(f"{order}f4") for order in "<>"] + [whole.astype(f"{order}i4") for order in "<>"]
-    return np.unique(np.concatenate([each.view(np.uint32) for each in forms]))
+    digits = np.frombuffer("".join(map(str, whole)).encode(), np.uint32)
+    return np.unique(np.concatenate([digits, *(each.view(np.uint32) for each in forms)]))
 
 
 def hits(needles: np.ndarray, said: Iterable[Said]) -> int:
@@ -145,8 +174,8 @@ def more_than_chance(needles: np.ndarray, said: list[Said]) -> int:
 
 
 def texts_in(texts: Iterable[str], said: Iterable[Said]) -> list[str]:
-    """Those of the texts that stand in what was said, not inside of a longer number."""
-    parts = [part for each in said for part in each.parts()]
+    """Those of the numbers that stand in JSON, not inside of a longer one."""
+    parts = [each.text for each in said]
     return [
         text
         for text in texts
