@@ -14,7 +14,7 @@ from torch import nn
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
-from fedmed.learning.census import declared, put_census
+from fedmed.learning.census import put_census
 from fedmed.learning.disclosure import Desk, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS, Batch
@@ -23,6 +23,7 @@ from fedmed.learning.prediction import device_of
 from fedmed.learning.private_training import Seeds, descent, fresh_seeds, train_privately
 from fedmed.learning.scoring import put_score
 from fedmed.learning.training import holding, train
+from fedmed.outbound.description import declared
 from fedmed.preprocess.moments import Moments
 from fedmed.sites.cases import SPLITS, Site, class_counts, patient_rows
 from fedmed.wire.tensors import Tensors

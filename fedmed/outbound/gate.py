@@ -18,6 +18,7 @@ from fedmed.clock import Clock
 from fedmed.errors import FedmedError, ProtocolRefused, UpdateRefused
 from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
+from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.outbound.private import Agreed, Private, as_changes
@@ -86,6 +87,16 @@ class Gate:
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
         return self._outbox.answer(request)
+
+    def describe(self, app: Callable[[], str]) -> str:
+        """What the app says of the site, where it tells declared sizes only: the center's question does not decide that.
+
+        Raises ProtocolRefused, and UpdateRefused where the app fails.
+        """
+        with self._in_confidence():
+            text = app()
+        description.check(text)
+        return text
 
     def work(self, job: Job, app: App) -> Sent:
         """What leaves for a job: what the app makes of it, masked; what was sent before, where it had been done.
