@@ -86,7 +86,8 @@ def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None) -> Asking:
 
 
 def take_census(asking: Asking, scenario: Scenario, described: Sequence[Described]) -> Census:
-    """What all sites have together. Raises FederationError where any is missing."""
+    """What all sites have together. Raises DataError where they are not alike, FederationError where any is missing."""
+    planning.refuse_unlike(scenario, described)
     first = described[0]
     width = prod(first.inputs) if scenario.data.normalise == "federated" else None
     text = planning.inquiry(scenario).model_dump_json()

@@ -23,6 +23,7 @@ from fedmed.outbound.outbox import Outbox
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.simulate.logs import log_of
 from fedmed.sites.prepared import open_site
 from fedmed.store.departures import SUFFIX, Departures
 from fedmed.store.keystore import MemoryKeystore
@@ -73,19 +74,14 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
     policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
     ledgers = place.parents[1] / FOLDER
-    log, departures = ledgers / f"{number:05d}.log", Departures(ledgers / f"{number:05d}{SUFFIX}")
-
-    def tell(reason: str) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{reason}\n")
+    departures = Departures(ledgers / f"{number:05d}{SUFFIX}")
 
     def dither(what: bytes) -> bytes:
         # seeded, so that a run repeats to the bit; a clinic draws its own
         return hashlib.sha256(b"%d/%d/" % (terms.seed, number) + what).digest()[:SEED_BYTES]
 
     outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
-    books = Books(departures, version_of(open_site(place.parent, number)), SystemClock(), tell)
+    books = Books(departures, version_of(open_site(place.parent, number)), SystemClock(), log_of(ledgers, number).tell)
     certificate = (place / f"{number:05d}.der").read_bytes()
     return Gate(certificate, outbox, Rules(terms.most_norm), dither, books)
 
