@@ -24,7 +24,7 @@ class Log:
             with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(" ".join(reason.splitlines()) + "\n")
         except OSError as error:
-            raise StoreError(f"the site's own log cannot be written: {error.strerror}; make room or mend the disk") from error
+            raise StoreError(f"the site's own log cannot be written: {error.strerror}; make room") from error
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from fedmed.clock import SystemClock
 from fedmed.config.scenario import Scenario
 from fedmed.identity.authority import DevelopmentAuthority
-from fedmed.identity.member import MemberKeys
+from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
 from fedmed.outbound.gate import Books, Gate, Rules
@@ -53,7 +53,7 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
     for number, name in enumerate(names):
         keys = MemberKeys.generate()
         keys.save(folder / f"{number:05d}.keys")
-        certificate = authority.issue(read_request(certificate_request(keys, name)), DAYS)
+        certificate = authority.issue(read_request(certificate_request(keys, member_name(name))), DAYS)
         (folder / f"{number:05d}.der").write_bytes(certificate)
         pins[keys.fingerprint.hex()] = keys.signing_public.hex()
     (folder / PINS).write_text(json.dumps(pins), encoding="ascii")

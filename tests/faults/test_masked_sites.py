@@ -103,7 +103,7 @@ def test_a_quorum_missed_tells_the_sites_reasons_and_the_resumed_run_ends_in_the
 
 
 def test_of_three_sites_all_are_needed(faulty, folder):
-    with pytest.raises(QuorumError, match="3 are needed.*Absent: west") as caught:
+    with pytest.raises(QuorumError, match=r"3 are needed.*Absent: west") as caught:
         faulty({"west": {"train 2": "sends NaN"}}, folder, "rounds=2", "engine.workers=0")
     assert "west: UpdateRefused" in str(caught.value).rpartition("logs say last")[2]
     assert [line["purpose"] for line in events(folder, "unopened")] == ["update", "update"]

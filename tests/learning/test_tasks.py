@@ -203,5 +203,5 @@ def test_a_sum_of_updates_leaves_a_models_counters_as_they_are(installed, tmp_pa
 
 def test_a_strategy_of_ones_own_needs_every_update_unless_it_says_otherwise(installed, tmp_path):
     own = parse(SCENARIO.replace("WORKERS", "0"), "own.yaml", MASKED[:1])
-    with pytest.raises(ConfigError, match="OwnStrategy needs every site's own update.*secure_aggregation: off"):
+    with pytest.raises(ConfigError, match=r"OwnStrategy needs every site's own update.*secure_aggregation: off"):
         simulate(Request(own, None, tmp_path / "run"))

@@ -294,3 +294,10 @@ def test_a_full_disk_is_a_store_error_with_the_run_intact(simulated, tmp_path, m
     assert not (out / "report.json").exists()
     assert not (out / "sites").exists()
     assert simulated(out, "rounds=1", "engine.workers=0", resume=True)["status"] == "complete"
+
+
+def test_sites_may_be_called_as_hospitals_are(simulated, inputs, tmp_path):
+    (tmp_path / "cases.csv").write_text((inputs / "cases.csv").read_text().replace(",west,", ",Zürich (Triemli),"))
+    report = simulated(tmp_path / "run", "rounds=1", "engine.workers=0", data=tmp_path)
+    assert set(report["sites"]) == {"north", "south", "Zürich (Triemli)"}
+    assert report["status"] == "complete"
