@@ -115,7 +115,7 @@ class Epochs:
             if len(nodes) < LEAST_SUM:
                 who = "; ".join(f"{self._people[node].name}: {reason}" for node, reason in sorted(absent.items()))
                 raise QuorumError(
-                    f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}. The last commit, if any, stands: "
+                    f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}. Commits stay: "
                     "mend the sites and go on with --resume"
                 )
 
