@@ -80,6 +80,7 @@ class Parties:
         self.clock = FakeClock()
         self.authority = DevelopmentAuthority.generate(self.clock, bytes(32))
         keys = {peer.name: MemberKeys.generate(random.Random(peer.name).randbytes(32)) for peer in self.peers}
+        self.fingerprints = {name: each.fingerprint for name, each in keys.items()}
         self.pins = {each.fingerprint: each.signing_public for each in keys.values()}
         self.parties = {peer.name: self._party(peer.name, keys[peer.name]) for peer in self.peers}
         for peer in self.peers:
