@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,13 +158,7 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
     """
     task = tasks.resolve(scenario.task)
     first = sites[0]
-    for site in sites[1:]:
-        for what in ("classes", "inputs"):
-            if getattr(site, what) != getattr(first, what):
-                raise DataError(
-                    f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
-                )
-    _refuse_another_kind(task.kind, sites)
+    refuse_unlike(scenario, sites)
     private = scenario.privacy.differential_privacy
     known = census or (_census_of(sites) if private is None else Census((0,) * len(first.classes), None))
     inputs = _seen(first.inputs, scenario.task.patches)
@@ -176,6 +171,18 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
     return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
 
 
+def refuse_unlike(scenario: Scenario, sites: Sequence[Described]) -> None:
+    """Raise DataError where the sites do not agree on classes or shapes, or the task is of another kind than their cases."""
+    first = sites[0]
+    for site in sites[1:]:
+        for what in ("classes", "inputs"):
+            if getattr(site, what) != getattr(first, what):
+                raise DataError(
+                    f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
+                )
+    _refuse_another_kind(tasks.resolve(scenario.task).kind, sites)
+
+
 def _census_of(sites: list[Described]) -> Census:
     """The sums of what the sites tell themselves."""
     if silent := [site.name for site in sites if not site.class_counts]:
@@ -185,7 +192,7 @@ def _census_of(sites: list[Described]) -> Census:
     return Census(tuple(counts), sum(moments[1:], moments[0]) if moments else None)
 
 
-def _refuse_another_kind(kind: KindName, sites: list[Described]) -> None:
+def _refuse_another_kind(kind: KindName, sites: Sequence[Described]) -> None:
     wanted = kind == "segmentation"
     for site in sites:
         if site.masks != wanted:

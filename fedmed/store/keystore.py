@@ -101,11 +101,14 @@ class MemoryKeystore:
 
     def _put(self, state: bytes) -> None:
         _check_state(state)
-        self._state = bytes(state)
         if self._path is not None:
             temporary = self._path.with_name(f".{self._path.name}.new")
-            temporary.write_bytes(self._state)
-            temporary.replace(self._path)
+            try:
+                temporary.write_bytes(state)
+                temporary.replace(self._path)
+            except OSError as error:
+                raise StoreError(f"the state cannot be written to {self._path}: {error.strerror}; make room") from error
+        self._state = bytes(state)
 
 
 class FileKeystore:
