@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
@@ -17,6 +18,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedmed.errors import FederationError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.apps import AppRef
+from fedmed.flower.guard import Call
+from fedmed.flower.worker import guarded
 
 
 class Stoppable(Grid):
@@ -62,11 +65,30 @@ class Stoppable(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
-class Punctual(ClientApp):
-    """A ClientApp whose calls end with TimeoutError after `seconds`: Flower's runtime waits for its actors for ever."""
+class Node(ClientApp):
+    """What an actor calls for whichever node: it loads the app, behind its gate, once a process."""
+
+    def __init__(self, ref: AppRef, seconds: float) -> None:
+        super().__init__()
+        self._ref, self._seconds = ref, seconds
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """The node's answer; what goes wrong is an error reply."""
+        return _answering(self._ref, self._seconds)(message, context)
+
+
+@lru_cache(maxsize=4)
+def _answering(ref: AppRef, seconds: float) -> Call:
+    return guarded(ref, partial(Punctual, seconds=seconds))
+
+
+class Punctual:
+    """An app whose calls end with TimeoutError after `seconds`: Flower's runtime waits for its actors for ever.
+
+    It stands within the gate, which is never interrupted.
+    """
 
     def __init__(self, app: ClientApp, seconds: float) -> None:
-        super().__init__()
         self._app, self._seconds = app, seconds
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -99,7 +121,8 @@ def run_on_ray(
     from flwr.simulation.run_simulation import _run_simulation
     from flwr.supercore.telemetry import EventType
 
-    server_app, client_app = apps.load(server), apps.load(client)
+    server_app = apps.load(server)
+    guarded(client)  # here, where a part that is missing ends the run
     stop, wrapped = threading.Event(), ServerApp()
 
     @wrapped.main()
@@ -113,7 +136,7 @@ def run_on_ray(
         _run_simulation(
             num_supernodes=sites,
             exit_event=EventType.PYTHON_API_RUN_SIMULATION_LEAVE,
-            client_app=Punctual(client_app, deadline_s),
+            client_app=Node(client, deadline_s),
             server_app=wrapped,
             server_app_context=context,
             backend_config={

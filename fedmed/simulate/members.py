@@ -23,7 +23,7 @@ from fedmed.outbound.outbox import Outbox
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
-from fedmed.store.keystore import MemoryKeystore
+from fedmed.store.unsealed import UnsealedKeystore
 
 MEMBERS, AUTHORITY, TERMS, PINS = "members", "authority.der", "terms.json", "pins.json"
 FEDERATION = "simulation"
@@ -69,7 +69,7 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     """The gate of one enrolment, which has an authority of its own."""
     keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
     policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
-    keystore = MemoryKeystore(place / f"{number:05d}.state")
+    keystore = UnsealedKeystore(place / f"{number:05d}.state")
     log = place.parents[1] / LEDGERS / f"{number:05d}.log"
 
     def tell(reason: str) -> None:
