@@ -25,8 +25,16 @@ from fedmed.flower.worker import guarded
 class Stoppable(Grid):
     """Passes everything on until it is stopped; then every call ends the ServerApp's thread."""
 
-    def __init__(self, grid: Grid, stop: threading.Event) -> None:
-        self._grid, self._stop = grid, stop
+    def __init__(self, grid: Grid, stop: threading.Event, actors: int) -> None:
+        self._grid, self._stop, self._actors = grid, stop, actors
+
+    def queued(self, message_ids: Iterable[str]) -> frozenset[str]:
+        """Those that may still wait for an actor: all where they are more than the actors, as Flower does not tell which.
+
+        Those that hang end by their own deadline (`Punctual`), so each that waits behind them has its time.
+        """
+        ids = frozenset(message_ids)
+        return ids if len(ids) > self._actors else frozenset()
 
     def _checked(self) -> Grid:
         if self._stop.is_set():
@@ -127,7 +135,7 @@ def run_on_ray(
 
     @wrapped.main()
     def main(grid: Grid, context: Context) -> None:
-        server_app(Stoppable(grid, stop), context)
+        server_app(Stoppable(grid, stop, workers), context)
 
     identity.assume(identity.SERVER_NODE)
     _quieten()

@@ -3,10 +3,11 @@
 Three promises, each for a crash or an attacker at any moment:
 
 - **No two-time pad.** State and message of a round are one commit. After it, `sent` gives those bytes and no others.
-- **Forward secrecy.** `erase`, and `save` as well, leaves no file with anything that opens an older state: a later copy of the disk, with the
-  key, shows nothing of the masks of that round, nor of the mail of a set-up that is over. Out of reach of any program are old blocks that an SSD, a file system that
-  copies on write or journals data (btrfs, ZFS, snapshots), swap or a backup keeps: an old block of the file `keys`, with
-  the keystore's key, opens the record of its time if that is found as well.
+- **Forward secrecy.** `save` and `erase` leave no file with anything that opens an older state: a later copy of the disk,
+  with the key, shows nothing of the masks of an erased round, nor of the mail of a set-up that is over. Out of reach of any
+  program are old blocks that an SSD, a file system that copies on write or journals data (btrfs, ZFS, snapshots), swap or a
+  backup keeps: an old block of the file `keys`, with the keystore's key, opens the record of its time if that is found as
+  well.
 - **No going back.** Where the key's source holds a counter, an older copy of the folder is refused (`RolledBack`).
 
 One process at a time has a keystore open; its lock ends with it. `fedmed.store.keyfolder` tells what lies in the folder.
