@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
+import signal
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,16 +14,29 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from flwr.app import Context, Message, RecordDict
 
+from fedmed.clock import SystemClock
 from fedmed.config.loading import load
+from fedmed.errors import FederationError
+from fedmed.flower import identity, keys, proposal
 from fedmed.flower.apps import AppRef
+from fedmed.flower.ray import Node, Stoppable
+from fedmed.flower.transport import Transport
+from fedmed.outbound.gate import WITHHELD, Gate, Rules
+from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg.layout import Layout, Whole
+from fedmed.privacy.secagg.round_messages import Header
 from fedmed.simulate import engines
 from fedmed.simulate.run import Request, simulate
+from fedmed.store.unsealed import UnsealedKeystore
 from fedmed.wire import tensors as wire
-from tests.flower import own_ray
+from fedmed.wire.digest import digest_of
+from tests.flower import own_late, own_ray
+from tests.outbound.clinics import outboxes
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'fedmed[fl,ray]'")
-pytestmark = [needs_ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are no fault of ours
+ROOT = Path(__file__).resolve().parents[2]
 
 LOGISTIC = {
     "name": "logistic",
@@ -44,11 +60,10 @@ CNN = {
 FAULTS = {"west 2": "raises"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def failing(tmp_path, monkeypatch) -> None:
     (tmp_path / own_ray.FAULTS).write_text(json.dumps(FAULTS))
-    root = Path(__file__).resolve().parents[2]
-    monkeypatch.setattr(engines, "CLIENT", AppRef(root, "tests.flower.own_ray:app"))
+    monkeypatch.setattr(engines, "CLIENT", AppRef(ROOT, "tests.flower.own_ray:app"))
 
 
 def write_table(path: Path) -> None:
@@ -87,7 +102,9 @@ def are_the_same(one: wire.Tensors, other: wire.Tensors) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_logistic_regression_over_five_rounds_and_a_site_that_raises(tmp_path):
+@needs_ray
+@pytest.mark.filterwarnings("ignore")  # Ray's own warnings are no fault of ours
+def test_logistic_regression_over_five_rounds_and_a_site_that_raises(tmp_path, failing):
     write_table(tmp_path / "table.csv")
     ours, model = run(tmp_path, LOGISTIC, "inprocess")
     rays, other = run(tmp_path, LOGISTIC, "ray")
@@ -103,8 +120,82 @@ def test_logistic_regression_over_five_rounds_and_a_site_that_raises(tmp_path):
         assert here["bytes"] == there["bytes"]
 
 
-def test_a_convolutional_network_after_one_round(tmp_path):
+@needs_ray
+@pytest.mark.filterwarnings("ignore")
+def test_a_convolutional_network_after_one_round(tmp_path, failing):
     write_images(tmp_path / "images.npz")
     _, model = run(tmp_path, CNN, "inprocess")
     _, other = run(tmp_path, CNN, "ray")
     assert are_the_same(model, other)
+
+
+# What an actor calls for a node, and how long the center waits for it, without Ray.
+
+LAYOUT = Layout((), (Whole("cases", 100),), 32, 4, 1.0, 100)
+SOON, NEVER = 0.2, 600.0
+
+
+@pytest.fixture
+def told(tmp_path) -> list[str]:
+    """What the staff of the node's clinic is told; its gate is that of an epoch of four."""
+    there, told = outboxes(4, [UnsealedKeystore(tmp_path / f"{index}.state") for index in range(4)]), list[str]()
+    own_late.gates[0] = Gate(b"certificate", there.boxes[1], Rules(), lambda _: bytes(24), told.append)
+    identity.assume(identity.SERVER_NODE)
+    return told
+
+
+def masked(number: int, text: str) -> Message:
+    asked = proposal.query(keys.CENSUS, text, [7])
+    given = digest_of(asked.text, asked.model)
+    header = Header(number, Purpose.CENSUS, (1, 2, 3, 4), given, LAYOUT.digest(), LAYOUT.size, LAYOUT.bits)
+    return asked.masked([7], header.encode(), LAYOUT.canonical())[0]
+
+
+def called(message: Message, seconds: float, gate: str | None = "tests.flower.own_late:gate_of") -> Message:
+    """As in an actor, which has the node as bytes."""
+    node = pickle.loads(pickle.dumps(Node(AppRef(ROOT, "tests.flower.own_late:app", gate=gate), seconds)))
+    context = Context(run_id=1, node_id=7, node_config={"partition-id": 0}, state=RecordDict(), run_config={})
+    return node(message, context)
+
+
+def test_a_nodes_work_leaves_masked(told):
+    content = called(masked(1, "count"), NEVER).content
+    assert set(content) == {keys.SEALED, "arrays"}
+    (lanes,) = (array.numpy() for array in content["arrays"].values())
+    assert lanes.shape == (LAYOUT.size,)
+    assert not np.array_equal(lanes, LAYOUT.write({}, 0, {"cases": np.array([3])}, bytes(24)))
+
+
+@pytest.mark.parametrize(
+    ("order", "seconds", "reason"), [("hang", SOON, "deadline of 0.2 s"), ("raise", NEVER, "Anna Berg")]
+)
+def test_an_app_that_is_late_or_raises_is_an_error_reply_and_the_gate_goes_on(told, order, seconds, reason):
+    before = signal.getsignal(signal.SIGALRM)
+    reply = called(masked(1, order), seconds)
+    assert reply.error.reason == f"UpdateRefused: {WITHHELD}"
+    assert len(told) == 1
+    assert reason in told[0]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+    for number, text in ((1, "count"), (2, "count again")):
+        assert keys.SEALED in called(masked(number, text), NEVER).content
+
+
+def test_without_a_gate_the_app_answers_itself_in_time():
+    def asked(text: str) -> Message:
+        return proposal.query(keys.DESCRIBE, text, [7]).masked([7], b"", b"")[0]
+
+    assert "described" in str(called(asked("this"), NEVER, None).content)
+    assert called(asked("hang"), SOON, None).error.reason == "TimeoutError: no answer by the deadline of 0.2 s"
+    assert keys.SEALED not in called(masked(1, "count"), NEVER, None).content
+
+
+def test_more_than_the_actors_may_be_queued():
+    stop = threading.Event()
+    grid = Stoppable(None, stop, 2)  # type: ignore[arg-type]
+    transport = Transport(grid, SystemClock())
+    assert transport.queued(["a", "b", "c"]) == {"a", "b", "c"}
+    assert transport.queued(["a", "b"]) == frozenset()
+    stop.set()
+    with pytest.raises(FederationError, match="stopped"):
+        transport.nodes()
