@@ -65,7 +65,6 @@ class Gate:
         """`dither` gives the seed (24 bytes) of a vector's rounding, for its purpose and model; `tell` reaches the staff."""
         self.certificate = certificate
         self._outbox, self._rules, self._dither, self._tell = outbox, rules, dither, tell
-        self._maskers = ThreadPoolExecutor(1, "fedmed-masks")
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
@@ -85,12 +84,9 @@ class Gate:
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
             return begun
-        masks = self._maskers.submit(begun)
-        try:
-            with self._in_confidence():
-                return self._outbox.send(self._lanes(passage, *app()), masks.result())
-        finally:
-            masks.exception()  # nobody makes masks any more when this returns
+        with ThreadPoolExecutor(1, "fedmed-masks") as masker, self._in_confidence():
+            masks = masker.submit(begun)
+            return self._outbox.send(self._lanes(passage, *app()), masks.result())
 
     def _lanes(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> Lanes:
         layout, dither = passage.layout, self._dither(bytes([passage.purpose]) + passage.given)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from fedmed.errors import ProtocolRefused, StoreError
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.secagg import convening, masks, opening
 from fedmed.privacy.secagg.convening import Phase
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.store.keystore import MemoryKeystore
 from fedmed.store.unsealed import UnsealedKeystore
@@ -102,13 +102,20 @@ class AnyProcess:
         return getattr(self.processes[self.turn % 3], name)
 
 
-@pytest.mark.parametrize("count", [4, 130])
-def test_any_process_answers_any_message(tmp_path, count):
-    terms = replace(terms_for(count), rounds=2)
-    members = {index: clinic.member for index, clinic in clinics_for(terms).items()}
-    boxes = {index: AnyProcess(member, tmp_path / f"{index}.state") for index, member in members.items()}
+def any_process(terms: Parameters, folder: Path) -> dict[int, AnyProcess]:
+    return {index: AnyProcess(each.member, folder / f"{index}.state") for index, each in clinics_for(terms).items()}
+
+
+def test_any_process_answers_any_message_of_a_set_up_that_draws_a_graph(tmp_path):
+    terms = terms_for(129, rounds=1)
+    assert set_up(terms, any_process(terms, tmp_path)).terms == terms
+
+
+def test_any_process_answers_any_message(tmp_path):
+    terms = terms_for(4)
+    boxes = any_process(terms, tmp_path)
     agreed = set_up(terms, boxes)
-    there = Clinics(boxes, members, {}, agreed)
+    there = Clinics(boxes, {}, {}, agreed)
     header, given = there.round(1)
     state, total = opening.begin(agreed, header), np.zeros(64, np.uint32)
     for index, box in boxes.items():
