@@ -106,11 +106,6 @@ def any_process(terms: Parameters, folder: Path) -> dict[int, AnyProcess]:
     return {index: AnyProcess(each.member, folder / f"{index}.state") for index, each in clinics_for(terms).items()}
 
 
-def test_any_process_answers_any_message_of_a_set_up_that_draws_a_graph(tmp_path):
-    terms = terms_for(129, rounds=1)
-    assert set_up(terms, any_process(terms, tmp_path)).terms == terms
-
-
 def test_any_process_answers_any_message(tmp_path):
     terms = terms_for(4)
     boxes = any_process(terms, tmp_path)

@@ -8,7 +8,8 @@ from fedmed.errors import ProtocolRefused
 from fedmed.privacy.secagg import convening, state_bytes
 from fedmed.privacy.secagg.client import State
 from fedmed.privacy.secagg.convening import Phase
-from tests.privacy.secagg.federation import federation, play, random_lanes
+from fedmed.privacy.secagg.member import Reply, Save
+from tests.privacy.secagg.federation import clinics_for, federation, play, random_lanes, set_up, terms_for
 from tests.privacy.secagg.test_convening import up_to
 
 
@@ -78,15 +79,23 @@ def test_damaged_bytes_are_refused_or_another_state(used, data):
     assert state_bytes.encode(found) == bytes(whole)
 
 
-@pytest.mark.parametrize(("count", "phases"), [(4, (Phase.SHARES, Phase.STORE)), (140, tuple(Phase)[1:4])])
-def test_after_every_step_of_a_set_up(count, phases):
-    for phase in phases:
-        _, clinics = up_to(phase, count, rounds=2)
-        for clinic in list(clinics.values())[:5]:
-            data = state_bytes.encode(clinic.state)
-            assert clinic.state.joining is not None
-            assert state_bytes.decode(data) == clinic.state
+@pytest.mark.parametrize(("count", "steps"), [(4, 2), (140, 3)])
+def test_after_every_step_of_a_set_up(count, steps):
+    terms, seen = terms_for(count, rounds=2), []
+    clinics = clinics_for(terms)
+
+    def look(phase, index, request):
+        state = clinics[index].state
+        if index <= 5 and state.joining is not None:
+            data = state_bytes.encode(state)
+            assert state_bytes.decode(data) == state
             assert state_bytes.encode(state_bytes.decode(data)) == data
+            assert [type(each) for each in clinics[index].instructions] == [Save, Reply] * (len(clinics[index].sent))
+            seen.append(index)
+        return request
+
+    set_up(terms, clinics, look)
+    assert seen == sorted(clinics)[:5] * steps
 
 
 def test_the_mail_secret_goes_when_the_keys_are_agreed_and_those_when_the_mail_is_read():
