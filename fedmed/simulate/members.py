@@ -33,8 +33,8 @@ from fedmed.sites.cases import Site, unit_of
 from fedmed.sites.prepared import open_site
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
-from fedmed.store.keystore import MemoryKeystore
 from fedmed.store.ledgers import FOLDER
+from fedmed.store.unsealed import UnsealedKeystore
 
 MEMBERS, AUTHORITY, HOUSE, PINS = "members", "authority.der", "house.json", "pins.json"
 FEDERATION = "simulation"
@@ -100,7 +100,7 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
         root = b"%s/%d/%d/" % (purpose, house.seed, number)
         return lambda what: hashlib.sha256(root + what).digest()[:SEED_BYTES]
 
-    outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
+    outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
     books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
