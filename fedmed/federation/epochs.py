@@ -119,7 +119,7 @@ class Epochs:
 
     def _say_who(self, terms: Parameters, index: Mapping[int, int]) -> None:
         without = sorted(person.name for node, person in self._people.items() if node not in index)
-        facts = {"members": terms.members, "colluders": terms.colluders, "rounds": terms.rounds}
+        facts = {"mode": terms.mode, "members": terms.members, "colluders": terms.colluders, "rounds": terms.rounds}
         least = terms.least_survivors(0)  # whatever cohort the center chooses
         self._journal.say("epoch", epoch=terms.epoch, **facts, least=least, without=without)
 

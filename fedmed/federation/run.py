@@ -79,9 +79,7 @@ def run(
     account = Account(journal, None if commit is None else commit.state.get(MASKED))
     phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, account)
     census, plan, gathering = _agree(scenario, described, rule, phase, trust, commit)
-    state = replace(
-        start(plan, rule, commit, faults, journal), census=census, account=account if scenario.privacy.is_masked else None
-    )
+    state = replace(start(plan, rule, commit, faults, journal), census=census, account=account)
     _go_through_the_gate(state, scenario, described, journal)
     _say_what_is_held(rule, state.model, len(members), journal)
     loop = RoundLoop(rule, members, gathering, phase, rules.attempts)
@@ -193,7 +191,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()
-    if state.account is not None:
+    if state.account is not None and state.census is not None:
         described[MASKED] = state.account.record()
     if state.best is not None:
         described[CHOSEN] = state.best.record()

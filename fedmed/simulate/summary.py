@@ -13,6 +13,7 @@ from fedmed.learning.order import ModelSpec
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.store.commits import Commit
 
+HARNESS = "the simulation's harness, which sees every site"
 PACKAGES = ("fedmed", "flwr", "torch", "monai", "numpy", "pydicom")
 
 
@@ -32,7 +33,7 @@ def summarise(
         "scenario": scenario.model_dump(mode="json"),
         "seed": scenario.seed,
         "engine": scenario.engine.name,
-        "evaluated_by": "the simulation's harness, which sees every site; a real center sees sums only",
+        "evaluated_by": HARNESS + (", while the center saw sums only" if scenario.privacy.is_masked else ""),
         "privacy": privacy(commit, scenario),
         "chosen": chosen(commit, scenario),
         "resumed": commit.state["resumed"],
