@@ -135,7 +135,7 @@ class Curve(Record):
     """`roc`: (false, true positive rate); `calibration`: (mean predicted, observed share, cases)."""
 
     roc: list[tuple[float, float]] | None = None
-    calibration: list[tuple[float, float, float]] | None = None
+    calibration: list[tuple[float, float, Annotated[float, Field(ge=0)]]] | None = None
 
 
 class Picture(Record):
