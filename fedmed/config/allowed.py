@@ -30,7 +30,7 @@ def node(path: Path) -> dict[str, Any] | None:
         if isinstance(part, int):
             found = found.get("items")
         else:
-            found = found.get("properties", {}).get(part)
+            found = _section(found).get("properties", {}).get(part)
         if found is None:
             return None
         found = _resolve(found)
@@ -44,9 +44,14 @@ def _resolve(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _section(found: dict[str, Any]) -> dict[str, Any]:
+    """The section of keys in a node that is a section or null."""
+    return next((each for each in map(_resolve, found.get("anyOf", [])) if "properties" in each), found)
+
+
 def keys(path: Path) -> list[str]:
     """The keys a section allows."""
-    return list((node(path) or {}).get("properties", {}))
+    return list(_section(node(path) or {}).get("properties", {}))
 
 
 def choices(path: Path) -> list[str]:

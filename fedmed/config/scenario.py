@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fedmed.config import private_scenarios
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
 
@@ -223,4 +224,10 @@ class Scenario(Part):
                 f"evaluation.choose is best and training.average_last {self.training.average_last}: the final model is one "
                 "round's or a mean of several; allowed: choose last, or average_last 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_opened_without_noise(self) -> Scenario:
+        if faults := list(private_scenarios.faults(self)):
+            raise ValueError("privacy.differential_privacy: " + "; ".join(faults))
         return self

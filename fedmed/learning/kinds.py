@@ -31,6 +31,8 @@ class Kind:
 
     batches: Callable[[Batch, Order, torch.Generator], Iterator[Batch]]
     """`(cases, order, generator)` -> the augmented batches of one round."""
+    examples: Callable[[Batch, Tensor, Order, torch.Generator], Batch]
+    """`(cases, rows, order, generator)` -> these rows, augmented each by itself."""
     loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     """`(logits, y, class weights)` -> scalar."""
     validate: Callable[[nn.Module, Batch, Order, torch.device], dict[str, float]]
@@ -43,24 +45,33 @@ class Kind:
 
 def case_batches(data: Batch, order: Order, generator: torch.Generator) -> Iterator[Batch]:
     """Whole cases, each augmented."""
-    x, y = data
-    change = augment.TABLE[order.augment]
-    for rows in _rows(len(y), order.training, generator):
-        images, labels = _placed((x[rows], y[rows]), order)
-        yield change(images, generator), labels
+    for rows in _rows(len(data[1]), order.training, generator):
+        yield case_examples(data, rows, order, generator)
+
+
+def case_examples(data: Batch, rows: Tensor, order: Order, generator: torch.Generator) -> Batch:
+    """The cases of `rows`, each augmented."""
+    images, labels = _placed((data[0][rows], data[1][rows]), order)
+    return augment.TABLE[order.augment](images, generator), labels
 
 
 def mask_batches(data: Batch, order: Order, generator: torch.Generator) -> Iterator[Batch]:
     """Patches of images and masks, or whole ones, each pair augmented alike; every case `per_case` times a pass."""
-    x, y = data
-    change = augment.MASKED[order.augment]
-    patches = order.patches
-    sampler = Sampler(x, y, patches, generator) if patches else None
+    patches, count = order.patches, len(data[1])
+    sampler = Sampler(*data, patches, generator) if patches else None
     per_case = patches.per_case if patches else 1
-    for picks in _rows(len(y) * per_case, order.training, generator):
-        rows = picks % len(y)
-        batch = sampler.batch(rows) if sampler else (x[rows], y[rows])
-        yield change(*_placed(batch, order), generator)
+    for picks in _rows(count * per_case, order.training, generator):
+        yield mask_examples(data, picks % count, order, generator, sampler)
+
+
+def mask_examples(
+    data: Batch, rows: Tensor, order: Order, generator: torch.Generator, sampler: Sampler | None = None
+) -> Batch:
+    """One patch of each of `rows`, or the whole image, augmented with its mask; `sampler` remembers places of foreground."""
+    if sampler is None and order.patches is not None:
+        sampler = Sampler(*data, order.patches, generator)
+    batch = sampler.batch(rows) if sampler else (data[0][rows], data[1][rows])
+    return augment.MASKED[order.augment](*_placed(batch, order), generator)
 
 
 def _placed(batch: Batch, order: Order) -> Batch:
@@ -124,6 +135,6 @@ def validate_masks(model: nn.Module, data: Batch, order: Order, device: torch.de
 
 
 KINDS: dict[str, Kind] = {
-    "classification": Kind(case_batches, loss_of, validate_classes, "auc", augment.TABLE),
-    "segmentation": Kind(mask_batches, mask_loss, validate_masks, "dice", augment.MASKED),
+    "classification": Kind(case_batches, case_examples, loss_of, validate_classes, "auc", augment.TABLE),
+    "segmentation": Kind(mask_batches, mask_examples, mask_loss, validate_masks, "dice", augment.MASKED),
 }

@@ -56,6 +56,21 @@ class Inquiry(Preparation):
     """Whether the site tells declared sizes instead of counts, and no sums; they follow in a masked census."""
 
 
+class PrivateWork(BaseModel):
+    """What differential privacy asks of a site's training; see `fedmed.config.privacy.DifferentialPrivacy`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["record-local", "record-distributed", "clinic"]
+    clip: float = Field(gt=0)
+    """L2 norm of a patient's gradient, or in mode `clinic` of the update."""
+    noise_multiplier: float = Field(gt=0)
+    rate: float = Field(1.0, gt=0, le=1)
+    """Probability that a patient takes part in a step."""
+    patients: float = Field(1.0, gt=0)
+    """Of a site on average, as declared: a step's sum is divided by it times `rate`. Mode record-distributed."""
+
+
 class Order(BaseModel):
     """One round's work: what to train or evaluate, on what, how."""
 
@@ -78,6 +93,8 @@ class Order(BaseModel):
     """Where the center learns sums only: an evaluation fills histograms of so many bins, a power of two."""
     frozen: tuple[str, ...] = ()
     """Names of tensors, `*` standing for any text, that training leaves as they are."""
+    privacy: PrivateWork | None = None
+    """Training under differential privacy; None where there is none."""
 
 
 def parse(text: str) -> Order:

@@ -13,7 +13,7 @@ import torch
 
 from fedmed.config.scenario import Patches, Scenario
 from fedmed.errors import ConfigError, DataError
-from fedmed.learning import tasks, weights
+from fedmed.learning import private_models, tasks, weights
 from fedmed.learning.census import Census
 from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.fingerprint import parse as parse_fingerprint
@@ -167,7 +167,9 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
     options, counts = scenario.task.model_options, np.array(known.class_counts, np.int64)
     spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(first.classes), kind=task.kind)
     weights.frozen_names(spec, scenario.task.frozen)
-    return Plan(scenario, spec, preparation(scenario, known), class_weights(task.class_weights, counts), task.augment)
+    balance = class_weights(task.class_weights, counts)
+    private_models.check(scenario.privacy.differential_privacy, spec, balance)
+    return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
 
 
 def _census_of(sites: list[Described]) -> Census:

@@ -26,12 +26,12 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
     generator = torch.Generator().manual_seed(seed)
     device = device_of(order.device)
     model.to(device).train()
-    with _holding(model, frozenset(weights.frozen_in(model, order.frozen))):
+    with holding(model, frozenset(weights.frozen_in(model, order.frozen))):
         return _steps(model, data, order, generator, device)
 
 
 def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generator, device: torch.device) -> float:
-    kind, optimiser = KINDS[order.model.kind], _optimiser(model, order)
+    kind, optimiser = KINDS[order.model.kind], optimiser_of(model, order)
     anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
     mixed = order.training.precision == "auto" and device.type == "cuda"
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported() else torch.float16
@@ -45,14 +45,14 @@ def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generat
         loss = kind.loss(logits.float(), y, classes)
         total, steps = total + loss.detach(), steps + 1
         optimiser.zero_grad(set_to_none=False)
-        scaler.scale(loss + _penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss + penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimiser)
         scaler.update()
     return float(total) / max(1, steps)
 
 
 @contextmanager
-def _holding(model: nn.Module, frozen: frozenset[str]) -> Iterator[None]:
+def holding(model: nn.Module, frozen: frozenset[str]) -> Iterator[None]:
     """Within, no step changes the tensors `frozen`: parameters have no gradient, and layers whose buffers are among them,
     as the statistics of batch normalisation, use these as they are."""
     held = [p for name, p in model.named_parameters(remove_duplicate=False) if name in frozen and p.requires_grad]
@@ -68,19 +68,21 @@ def _holding(model: nn.Module, frozen: frozenset[str]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:
-    penalty: Tensor | float = 0.0
+def penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:
+    """What is added to a step's loss: of the weights alone, not of any case."""
+    total: Tensor | float = 0.0
     if training.l2:
         squares = [p.square().sum() for p in model.parameters() if p.ndim > 1]
-        penalty = training.l2 * torch.stack(squares).sum()
+        total = training.l2 * torch.stack(squares).sum()
     if anchors:
         # FedProx, Li et al. 2020, equation 2: mu/2 |w - w_global|^2
         squares = [(p - anchor).square().sum() for p, anchor in zip(model.parameters(), anchors, strict=True)]
-        penalty = penalty + training.proximal_mu / 2 * torch.stack(squares).sum()
-    return penalty
+        total = total + training.proximal_mu / 2 * torch.stack(squares).sum()
+    return total
 
 
-def _optimiser(model: nn.Module, order: Order) -> torch.optim.Optimizer:
+def optimiser_of(model: nn.Module, order: Order) -> torch.optim.Optimizer:
+    """The optimiser that the order names, new: its momentum ends with the round."""
     training, rate = order.training, order.learning_rate
     decay, parameters = training.weight_decay, [p for p in model.parameters() if p.requires_grad]
     match training.optimiser:

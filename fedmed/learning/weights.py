@@ -26,19 +26,20 @@ def fresh(spec: ModelSpec, seed: int) -> Tensors:
     """Initial weights of a run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init"))
-        return {name: value.copy() for name, value in read(_build(spec)).items()}
+        return {name: value.copy() for name, value in read(built(spec)).items()}
 
 
 @lru_cache(maxsize=4)
 def _resident(text: str) -> nn.Module:
     spec = ModelSpec.model_validate_json(text)
-    model = _build(spec)
+    model = built(spec)
     if len(spec.inputs) > 3:  # kernels of volumes have five axes, which that order does not know
         return model
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _build(spec: ModelSpec) -> nn.Module:
+def built(spec: ModelSpec) -> nn.Module:
+    """A new model of this spec, its weights drawn from torch's global generator. Raises ConfigError."""
     return models.build(spec.name, spec.inputs, spec.outputs, spec.options, spec.kind)
 
 
@@ -67,7 +68,7 @@ def check_fit(model: nn.Module, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> Tensors:
     """A copy of `tensors` in the order and dtypes of a model of this spec. Raises ConfigError where they do not fit it."""
-    model = _build(spec)
+    model = built(spec)
     check_fit(model, tensors)
     return {name: np.array(tensors[name], like.dtype) for name, like in read(model).items()}
 
@@ -93,7 +94,7 @@ def frozen_in(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
 
 def frozen_names(spec: ModelSpec, patterns: Sequence[str]) -> tuple[str, ...]:
     """The tensors of a model of this spec that stay as they began; raises as `frozen_in` does."""
-    return frozen_in(_build(spec), patterns) if patterns else ()
+    return frozen_in(built(spec), patterns) if patterns else ()
 
 
 def _some(names: Sequence[str]) -> str:
@@ -104,6 +105,11 @@ def _some(names: Sequence[str]) -> str:
 def read(model: nn.Module) -> Tensors:
     """Views of the model's state on the CPU, C-contiguous; valid until the model changes."""
     return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that are trained, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
 def _writable(value: NDArray[Any]) -> NDArray[Any]:

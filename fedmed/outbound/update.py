@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,20 @@ SUM = ".sum"
 BLOCK = 65_536  # numbers handled at once: they stay in the second-level cache
 
 
-def delta(layout: Layout, model: Tensors, trained: Tensors) -> dict[str, NDArray[Any]]:
-    """Trained minus given, of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
-    changes = {}
+@dataclass(frozen=True)
+class Change:
+    """What training did to a model."""
+
+    tensors: dict[str, NDArray[Any]]
+    """Trained minus given."""
+    norm: float
+    """L2 norm over all of them; not finite where they are not."""
+
+
+def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
+    """The change of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
+    tensors: dict[str, NDArray[Any]] = {}
+    squares = 0.0
     for tensor in layout.tensors:
         given, made = model.get(tensor.name), trained.get(tensor.name)
         if given is None or made is None or given.shape != made.shape or given.dtype != made.dtype:
@@ -33,21 +45,20 @@ def delta(layout: Layout, model: Tensors, trained: Tensors) -> dict[str, NDArray
             raise UpdateRefused(f"tensor {tensor.name!r}: the app answers with {got}; allowed: {allowed}, as it was given")
         if made.dtype.kind != "f":
             raise UpdateRefused(f"tensor {tensor.name!r} holds {made.dtype}; only floating point numbers are summed")
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
-            changes[tensor.name] = np.subtract(made, given)
-    return changes
+        tensors[tensor.name] = np.empty(made.shape, made.dtype)
+        squares += _subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
+    return Change(tensors, math.sqrt(squares))
 
 
-def norm(changes: Mapping[str, NDArray[Any]]) -> float:
-    """L2 norm over all tensors, in float64; not finite where they are not."""
+def _subtract(made: NDArray[Any], given: NDArray[Any], out: NDArray[Any]) -> float:
+    """`made - given` into `out`, and the sum of its squares in float64, block by block."""
     squares = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for value in changes.values():
-            flat = value.reshape(-1)
-            for start in range(0, len(flat), BLOCK):
-                block = flat[start : start + BLOCK].astype(np.float64, copy=False)
-                squares += float(np.dot(block, block))
-    return math.sqrt(squares)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
+        for start in range(0, len(out), BLOCK):
+            part = slice(start, start + BLOCK)
+            block = np.subtract(made[part], given[part], out=out[part]).astype(np.float64, copy=False)
+            squares += float(np.einsum("i,i", block, block))  # not BLAS, whose threads fight for cores that are taken
+    return squares
 
 
 def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:

@@ -17,13 +17,16 @@ from fedmed.config.scenario import Scenario
 from fedmed.identity.authority import DevelopmentAuthority
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
-from fedmed.learning.disclosure import LEDGERS
-from fedmed.outbound.gate import Gate, Rules
+from fedmed.learning.fingerprint import version_of
+from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.sites.prepared import open_site
+from fedmed.store.departures import SUFFIX, Departures
 from fedmed.store.keystore import MemoryKeystore
+from fedmed.store.ledgers import FOLDER
 
 MEMBERS, AUTHORITY, TERMS, PINS = "members", "authority.der", "terms.json", "pins.json"
 FEDERATION = "simulation"
@@ -69,8 +72,8 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     """The gate of one enrolment, which has an authority of its own."""
     keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
     policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
-    keystore = MemoryKeystore(place / f"{number:05d}.state")
-    log = place.parents[1] / LEDGERS / f"{number:05d}.log"
+    ledgers = place.parents[1] / FOLDER
+    log, departures = ledgers / f"{number:05d}.log", Departures(ledgers / f"{number:05d}{SUFFIX}")
 
     def tell(reason: str) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -81,9 +84,10 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
         # seeded, so that a run repeats to the bit; a clinic draws its own
         return hashlib.sha256(b"%d/%d/" % (terms.seed, number) + what).digest()[:SEED_BYTES]
 
-    member = Member(keys, policy, token_bytes)
+    outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
+    books = Books(departures, version_of(open_site(place.parent, number)), SystemClock(), tell)
     certificate = (place / f"{number:05d}.der").read_bytes()
-    return Gate(certificate, Outbox(member, keystore, threads=1), Rules(terms.most_norm), dither, tell)
+    return Gate(certificate, outbox, Rules(terms.most_norm), dither, books)
 
 
 @lru_cache(maxsize=4)

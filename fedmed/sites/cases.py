@@ -162,6 +162,11 @@ def patient_rows(cases: Cases) -> list[NDArray[np.int64]]:
     return [groups[index] for index in np.argsort(first)]
 
 
+def unit_of(cases: Cases) -> str:
+    """Whom privacy can be kept for: each `patient`, or each `record` where the cases do not say whose they are."""
+    return "record" if cases.patient is None else "patient"
+
+
 def check(cases: Cases, who: str) -> None:
     """Raises DataError with every fault of `cases`: lengths, class indices, split names, values that are not finite."""
     faults = [

@@ -67,7 +67,8 @@ class MemoryKeystore:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path, self._state = path, None if path is None or not path.exists() else path.read_bytes()
-        self._last, self._number, self._message = NONE, NONE, b""
+        self._last, self._number = NONE, NONE
+        self._message: bytes | memoryview = b""
 
     def load(self) -> bytes | None:
         """The state as last written."""
@@ -80,15 +81,15 @@ class MemoryKeystore:
             self._last, self._number, self._message = NONE, NONE, b""
 
     def commit(self, number: int, state: bytes, message: bytes | memoryview) -> None:
-        """State and message, both or neither."""
+        """State and message, both or neither; a view of memory is kept as it is, which must not change any more."""
         _check_commit(number, self._last, message)
         self._put(state)
-        self._message, self._number, self._last = bytes(message), number, number
+        self._message, self._number, self._last = message, number, number
 
     def sent(self, number: int) -> bytes | None:
         """The message that was committed for this round."""
         _check_number(number)
-        return self._message if number == self._number else None
+        return bytes(self._message) if number == self._number else None
 
     def erase(self, state: bytes, number: int) -> None:
         """Put a state in place of the one before and drop the message."""

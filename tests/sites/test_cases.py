@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmed.errors import DataError
-from fedmed.sites.cases import Cases, case_labels, check, class_counts, patient_rows, pool
+from fedmed.sites.cases import Cases, case_labels, check, class_counts, patient_rows, pool, unit_of
 
 
 def cases(**changes) -> Cases:
@@ -132,3 +132,8 @@ def test_images_with_channels_and_volumes_are_told_apart_by_what_is_said_of_them
     check(masked(x=x, y=np.zeros((4, 3, 2, 5), np.uint8), spatial=3), "slices")
     with pytest.raises(DataError, match="cannot be pooled"):
         pool([masked(x=x, y=np.zeros((4, 2, 5), np.uint8)), masked(x=x, y=np.zeros((4, 2, 5), np.uint8), spatial=3)])
+
+
+def test_privacy_is_kept_for_patients_where_they_are_known() -> None:
+    assert unit_of(cases()) == "record"
+    assert unit_of(cases(patient=np.array(list("aabb")))) == "patient"
