@@ -63,7 +63,11 @@ class Clinic:
         return json.dumps(told)
 
     def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:
-        """The model after this round's training, and the mean loss."""
+        """The model after this round's training, and the mean loss: of an order without privacy. Raises DataError."""
+        if order.privacy is not None:
+            raise DataError(
+                "under differential privacy no weights, counts or losses leave like this; see private_clinic.changes"
+            )
         data = self.inputs(order.preparation).train
         if len(data[1]) == 0:
             raise DataError(f"site {self.site.name} has no training cases")

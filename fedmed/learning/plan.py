@@ -18,7 +18,7 @@ from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.fingerprint import parse as parse_fingerprint
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
-from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation
+from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation, PrivateWork
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
@@ -100,6 +100,8 @@ class Plan:
     preparation: Preparation
     class_weights: tuple[float, ...]
     augment: str
+    privacy: PrivateWork | None = None
+    """What differential privacy asks of the sites, once its terms are made (`private_training.work_of`)."""
 
     def first_weights(self) -> Tensors:
         """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
@@ -110,7 +112,11 @@ class Plan:
         return weights.fit_spec(self.spec, own)
 
     def order(self, number: int) -> Order:
-        """The order of a round."""
+        """The order of a round. Raises ConfigError where differential privacy is asked for and no terms were made."""
+        if self.scenario.privacy.differential_privacy is not None and self.privacy is None:
+            raise ConfigError(
+                "privacy.differential_privacy: this kind of run cannot keep it yet; leave it out to train without"
+            )
         return Order(
             round=number,
             seed=self.scenario.seed,
@@ -123,6 +129,7 @@ class Plan:
             device=self.scenario.engine.device,
             patches=self.scenario.task.patches,
             threshold=self.scenario.evaluation.threshold,
+            privacy=self.privacy,
         )
 
 

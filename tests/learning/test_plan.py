@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fedmed.errors import ConfigError, DataError
 from fedmed.learning import plan as planning
 from fedmed.learning import weights
 from fedmed.learning.clinic import Clinic
+from fedmed.learning.order import PrivateWork
 from fedmed.learning.plan import Described, learning_rate, make
 from fedmed.wire import tensors as wire
 from tests.learning.parts import site
@@ -47,6 +49,27 @@ def told(name: str = "north", **change: Any) -> str:
 
 def described(name: str = "north", **change: Any) -> Described:
     return Described.parse(told(name, **change))
+
+
+PRIVATE = (
+    "privacy={differential_privacy: {mode: record-distributed, epsilon: 3, delta: 1e-5, rate: 0.1}}",
+    "data.normalise=none",
+    "federation.gate=off",
+    "training={learning_rate: 0.5, steps: 1}",
+)
+
+
+def test_a_private_plan_makes_no_order_before_its_terms_are_made():
+    plan = make(scenario(*PRIVATE), [described()])
+    with pytest.raises(ConfigError, match="cannot keep it yet"):
+        plan.order(1)
+    work = PrivateWork(mode="record-distributed", clip=1.0, noise_multiplier=2.0, rate=0.1)
+    assert replace(plan, privacy=work).order(1).privacy == work
+
+
+def test_a_task_that_weighs_classes_by_counts_is_no_private_plan():
+    with pytest.raises(ConfigError, match=r"task\.class_weights: the task weighs"):
+        make(scenario(*PRIVATE, "task.name=tabular-mlp"), [described()])
 
 
 def test_a_description_is_read_as_it_was_told():
