@@ -66,6 +66,8 @@ class PrivateWork(BaseModel):
     """Probability that a patient takes part in a step."""
     patients: float = Field(1.0, gt=0)
     """Of a site on average, as declared: a step's sum is divided by it times `rate`. Mode record-distributed."""
+    most_patients: float = Field(1.0, gt=0)
+    """Of the largest site, as declared."""
 
 
 class Order(BaseModel):

@@ -35,7 +35,7 @@ from fedmed.learning.training import optimiser_of, penalty
 from fedmed.learning.weights import trained
 from fedmed.privacy.dp.local import noised
 from fedmed.privacy.dp.sampling import poisson
-from fedmed.privacy.dp.terms import Terms, steps_of
+from fedmed.privacy.dp.terms import Cohort, Terms, steps_of
 from fedmed.wire.tensors import Tensors
 
 Groups = Sequence[NDArray[np.int64]]
@@ -122,7 +122,22 @@ def work_of(found: Terms) -> PrivateWork:
         noise_multiplier=found.noise_multiplier,
         rate=found.rate,
         patients=found.cohort.patients,
+        most_patients=found.cohort.most_patients,
     )
+
+
+def terms_of(order: Order, dimensions: int, clinics: int, least_honest: int, delta: float) -> Terms:
+    """A clinic's own reckoning of one round: it charges what it does, whatever the center says that a run costs.
+
+    `clinics` and `least_honest` come from the terms of secure aggregation that the clinic itself agreed to (1 and 1 where it
+    is off); see `privacy.dp.terms.Cohort`. Raises ConfigError, and ValueError for an order that says nothing of privacy.
+    """
+    work = order.privacy
+    if work is None:
+        raise ValueError("the order says nothing of privacy")
+    steps = steps_of(order.training, work.rate) if work.mode == "record-local" else 1
+    cohort = Cohort(clinics, least_honest, work.patients, work.most_patients)
+    return Terms(work.mode, work.clip, work.rate, work.noise_multiplier, steps, 1, delta, dimensions, cohort)
 
 
 def _loss_of_one(model: nn.Module, order: Order) -> Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]:

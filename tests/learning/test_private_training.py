@@ -4,20 +4,22 @@ import hashlib
 import itertools
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fedmed.config.scenario import Patches
+from fedmed.config.privacy import DifferentialPrivacy
+from fedmed.config.scenario import Patches, Training
 from fedmed.learning import private_training, weights
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.metrics import binary_auc
 from fedmed.learning.order import ModelSpec, Order, PrivateWork
 from fedmed.learning.prediction import predict
-from fedmed.learning.private_training import clipped_sum, descent, train_privately
-from fedmed.privacy.dp.terms import Cohort, Terms
+from fedmed.learning.private_training import clipped_sum, descent, terms_of, train_privately, work_of
+from fedmed.privacy.dp.terms import Cohort, Terms, terms
 from tests.learning.parts import CNN, MLP, SPEC, order
 
 SURE_MLP = MLP.model_copy(update={"options": {"hidden": 8, "dropout": 0.0}})
@@ -230,6 +232,18 @@ def test_weights_that_are_not_trained_change_by_nothing():
     part = descent(model, data(SURE_MLP), singles(), asked(SURE_MLP, mode="record-distributed"), Seeds())
     assert not part[frozen].any()
     assert sum(bool(change.any()) for change in part.values()) == len(part) - 1
+
+
+@pytest.mark.parametrize("mode", ["record-local", "record-distributed", "clinic"])
+def test_a_clinic_reckons_by_itself_what_the_center_reckons(mode):
+    rate = None if mode == "clinic" else 0.1
+    private = DifferentialPrivacy(mode=mode, epsilon=500, delta=1e-5, noise=2.0, rate=rate, clip=0.7)
+    training = Training(steps=5 if mode == "record-local" else 1)
+    center = terms(private, training, 10, 4, Cohort(10, 8, 30.0, 40.0))
+    own = terms_of(asked(training={"steps": training.steps}).model_copy(update={"privacy": work_of(center)}), 4, 10, 8, 1e-5)
+    assert own == replace(center, rounds=1)
+    with pytest.raises(ValueError, match="says nothing of privacy"):
+        terms_of(order(), 4, 10, 8, 1e-5)
 
 
 def test_an_order_of_another_mode_is_no_order():

@@ -75,6 +75,20 @@ class Cohort:
     most_patients: float = 1.0
     """Of the largest clinic, as declared."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError, naming all faults."""
+        rules = {
+            f"{self.clinics} clinics (at least 1)": self.clinics >= 1,
+            f"{self.least_honest} of them surely adding noise (1 to {self.clinics}: lose fewer, reckon with fewer "
+            "colluders, or ask for larger sums)": 1 <= self.least_honest <= self.clinics,
+            f"{self.patients} patients on average and {self.most_patients} at most (above 0, finite, in that order)": 0
+            < self.patients
+            <= self.most_patients
+            < math.inf,
+        }
+        if faults := [text for text, kept in rules.items() if not kept]:
+            raise ConfigError(f"no differential privacy for {'; '.join(faults)}")
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -118,8 +132,11 @@ class Terms:
     def bound(self, bits: int, learning_rate: float) -> float:
         """`bound` of the masked vector's layout: `reach`, and room for the noise of all clinics. Raises ConfigError.
 
-        `learning_rate` is the run's largest: the layout stays the same in all rounds.
+        `learning_rate` is the run's largest: the layout stays the same in all rounds. Of the modes with shares; in mode
+        record-local the layout is that of a run without privacy.
         """
+        if not self.has_shares:
+            raise ConfigError("mode record-local adds no noise to lanes; its layout has the scenario's own bound")
         clinics = self.cohort.clinics
         scale, _ = self.mechanism(learning_rate).fitted(UPDATE, bits, clinics, self.reach(learning_rate))
         return (2.0 ** (bits - 1) - 1 - clinics) / (clinics * scale) * (1 + 2.0**-20)  # a layout rounds its scale down
