@@ -31,7 +31,7 @@ def check(private: DifferentialPrivacy | None, spec: ModelSpec, class_weights: S
 
 
 def check_model(model: nn.Module, name: str, each_case: bool = True) -> None:
-    """Raise ConfigError naming each layer that mixes cases, with its replacement; with `each_case`, also what Opacus refuses.
+    """Raise ConfigError naming each layer that mixes cases and its replacement; with `each_case`, also what Opacus refuses.
 
     Raises MissingPart without Opacus where it is asked.
     """
