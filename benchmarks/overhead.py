@@ -28,8 +28,9 @@ from form import Row, make_row, show
 
 from fedmed.clock import SystemClock
 from fedmed.config.scenario import Rounds
+from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
-from fedmed.federation.phase import Member
+from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
@@ -82,8 +83,10 @@ def round_loop(transport: Transport, clients: int, clock: SystemClock) -> RoundL
     """The product's round loop around plain FedAvg."""
     transport.await_nodes(clients, timeout_s=60)
     journal = Journal(Path(tempfile.mkdtemp(prefix="fedmed-bench-")), clock)
-    members = [Member(f"site-{i:05d}", node, 10) for i, node in enumerate(transport.nodes())]
-    return RoundLoop(transport, Rule(build("fedavg", {}, clients), 1), members, Rounds(), clock, journal)
+    members = {node: Member(f"site-{i:05d}", node, 10) for i, node in enumerate(transport.nodes())}
+    rules, rule = Rounds(), Rule(build("fedavg", {}, clients), 1)
+    phase = Phase(transport, members, rules.deadline_s, rules.quorum, clock, journal)
+    return RoundLoop(rule, list(members.values()), Plain(phase, rule, rules), phase, rules.attempts)
 
 
 def interleaved(clients: int) -> list[Row]:

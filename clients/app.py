@@ -1,4 +1,4 @@
-"""The clinic's Flower ClientApp: the three things that a center may ask of a clinic, and no more.
+"""The clinic's Flower ClientApp: the four things that a center may ask of a clinic, and no more.
 
 It holds no data and no decision of its own; the installed library does the work (`fedmed.learning.clinic`).
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedmed.flower.client import answer, answer_text, order_in, tensors_in
+from fedmed.flower.client import answer, answer_fields, answer_text, order_in, tensors_in
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import simulated_desk
 from fedmed.learning.order import parse
@@ -37,6 +37,12 @@ def describe(message: Message, context: Context) -> Message:
     return answer_text(message, clinic(context).describe)
 
 
+@app.query("census")
+def census(message: Message, context: Context) -> Message:
+    """Counts of classes and sums of features, for a masked sum."""
+    return answer_fields(message, clinic(context).census(order_in(message)))
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train the model of the message on the clinic's training cases."""
@@ -47,4 +53,7 @@ def train(message: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """Validate the model of the message on the clinic's validation cases."""
-    return answer(message, clinic(context).validate(parse(order_in(message)), tensors_in(message)))
+    order, tensors = parse(order_in(message)), tensors_in(message)
+    if order.bins is not None:
+        return answer_fields(message, clinic(context).score(order, tensors))
+    return answer(message, clinic(context).validate(order, tensors))

@@ -7,7 +7,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmed.clock import SystemClock
 from fedmed.config.loading import load
+from fedmed.federation.epochs import Names
 from fedmed.federation.journal import Journal
+from fedmed.federation.meeting import Trust
 from fedmed.federation.run import run
 from fedmed.flower.transport import Transport
 from fedmed.store.commits import Commits
@@ -23,6 +25,9 @@ def main(grid: Grid, context: Context) -> None:
     journal = Journal(folder, clock)
     try:
         scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
-        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites)
+        authority = context.run_config.get("authority")
+        names = Names(str(context.run_config.get("federation")), scenario.name)
+        trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
+        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust)
     finally:
         journal.close()

@@ -82,6 +82,20 @@ def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")], as_j
 
 
 @app.command()
+def ledger(
+    path: Annotated[Path, typer.Argument(help="A clinic's ledger, a folder of them, or a run's folder.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page there that can be printed and signed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what left a clinic, round by round, as it was sent; every line is verified first."""
+    from fedmed.cli.ledger import tell
+
+    tell(path, html, as_json)
+
+
+@app.command()
 def schema(as_json: Json = False) -> None:
     """Print the JSON Schema of a scenario file, for editors."""
     from fedmed.config.allowed import schema as schema_of

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+
+from fedmed.wire.visible import visible
+
+_PIPED = 200  # columns where nobody said how many: a program that reads rows wants none folded
 
 
 def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
@@ -14,13 +19,15 @@ def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in rows[0]:
         table.add_column(key, no_wrap=key == "name", overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
-    Console().print(table)
+        table.add_row(*(Text(visible(value)) for value in row.values()))
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if told else _PIPED).print(table)
 
 
 def scenario_rows() -> list[dict[str, str]]:

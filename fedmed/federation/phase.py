@@ -40,19 +40,32 @@ class Phase:
     """Sites whose answer to an earlier phase came since the last look."""
     _overdue: dict[str, int] = field(default_factory=dict)
 
-    def run(self, kind: str, number: int, messages: Sequence[Any], take: Callable[[Member, Reply], None]) -> Round:
-        """Send `messages` and close the round; `take` is called for every answer and raises UpdateRefused to refuse it."""
-        cohort = {self.members[message.metadata.dst_node_id].name: 0.0 for message in messages}
-        cohort = {m.name: float(m.examples) for m in self.members.values() if m.name in cohort}
+    def run(
+        self,
+        kind: str,
+        number: int,
+        messages: Sequence[Any],
+        take: Callable[[Member, Reply], None],
+        left_out: Mapping[int, str] | None = None,
+    ) -> Round:
+        """Send `messages` and close the round; `take` is called for every answer and raises UpdateRefused to refuse it.
+
+        `left_out` are nodes of the cohort that cannot be asked, and why.
+        """
+        left_out = left_out or {}
+        asked = {message.metadata.dst_node_id for message in messages} | left_out.keys()
+        cohort = {m.name: float(m.examples) for m in self.members.values() if m.node in asked}
         state = Round(number, cohort, self.clock.now() + self.deadline_s, self.deadline_s, self.quorum)
+        for node, reason in left_out.items():
+            state = self._advance(kind, state, Failed(self.members[node].name, reason))
         pending = self.transport.send(messages)
         while not state.is_closed:
             for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
-                node = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says of itself
-                if node is None:
+                sender = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says
+                if sender is None:
                     self._note_late(reply)
                 else:
-                    state = self._advance(kind, state, self._judge(state, self.members[node], reply, take))
+                    state = self._advance(kind, state, self._judge(state, self.members[sender], reply, take))
             state = self._give_turns(kind, state, pending)
             state = self._advance(kind, state, Ticked(self.clock.now()))
         self.transport.cancel(pending)

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedmed.clock import Clock
 from fedmed.config.differences import differences
 from fedmed.config.scenario import Scenario
-from fedmed.errors import ConfigError, DataError, FederationError, ResumeRefused
+from fedmed.errors import ConfigError, ResumeRefused
 from fedmed.federation.average import Average
 from fedmed.federation.entry import Entry, enter, enter_again
+from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
-from fedmed.federation.phase import Member
-from fedmed.federation.rounds import Record, RoundLoop
-from fedmed.flower.keys import CONFIG_KEY
+from fedmed.federation.masked import Shape, Sums, refuse_for_sums
+from fedmed.federation.meeting import Trust, asking_for, largest, meet, take_census
+from fedmed.federation.phase import Member, Phase
+from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.rule import Rule
 from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
+from fedmed.learning.census import Census
 from fedmed.learning.plan import Described, Plan
-from fedmed.sites.partition import refuse_site_names
 from fedmed.store.commits import Commit, Commits
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
 
 ENTRY = ("gate", "fingerprints")
+CENSUS = "census"
 MODEL, AVERAGE, STRATEGY = "model/", "average/", "strategy/"
 
 
@@ -41,24 +45,36 @@ class State:
     """Rounds after which the run was taken up again."""
     entry: Entry
     """What the gate found before round one."""
+    census: Census | None = None
+    """What the sites have together, where the center learns sums only."""
 
 
 def run(
-    transport: Transport, scenario: Scenario, commits: Commits, clock: Clock, journal: Journal, expected: int = 1
+    transport: Transport,
+    scenario: Scenario,
+    commits: Commits,
+    clock: Clock,
+    journal: Journal,
+    expected: int = 1,
+    trust: Trust | None = None,
 ) -> None:
-    """Train with at least `expected` sites until the last round is committed.
+    """Train with at least `expected` sites until the last round is committed; `trust` is needed for masked sums.
 
     Raises FederationError (QuorumError) or StoreError; commits stay.
     """
     transport.await_nodes(expected, scenario.federation.deadline_s)
     members, described = meet(transport, scenario, clock, journal)
     _refuse_strange_names(scenario, members)
-    plan = planning.make(scenario, described)
     rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
-    state = start(plan, rule, commits, journal)
+    rules = scenario.federation
+    by_node = {member.node: member for member in members}
+    phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, journal)
+    commit, faults = commits.latest()
+    census, plan, gathering = _agree(scenario, described, rule, phase, trust, commit)
+    state = replace(start(plan, rule, commit, faults, journal), census=census)
     _go_through_the_gate(state, scenario, described, journal)
     _say_what_is_held(rule, state.model, len(members), journal)
-    loop = RoundLoop(transport, rule, members, scenario.federation, clock, journal)
+    loop = RoundLoop(rule, members, gathering, phase, rules.attempts)
     journal.say("start", rounds=scenario.rounds, round=state.round, sites=[member.name for member in members])
     while state.round < scenario.rounds:
         state = one_round(loop, plan, state, clock)
@@ -67,32 +83,23 @@ def run(
     journal.say("end", round=state.round)
 
 
-def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journal) -> tuple[list[Member], list[Described]]:
-    """Every site's name and description; a site that cannot describe itself is named and refused."""
-    nodes = transport.nodes()
-    request = planning.inquiry(scenario).model_dump_json()
-    answers = transport.ask("query.describe", nodes, request, scenario.federation.deadline_s)
-    found: dict[str, tuple[Member, Described]] = {}
-    for node in nodes:
-        reply = answers.get(node)
-        if reply is None or reply.error is not None:
-            reason = "no answer" if reply is None else reply.error
-            raise FederationError(f"site at node {node} could not describe its cases: {reason}")
-        site = Described.parse(str(reply.config.get(CONFIG_KEY)))
-        refuse_site_names([site.name])
-        if site.examples.get("train", 0) <= 0:
-            raise DataError(f"site {site.name} has no training cases; remove the site or give it data")
-        if site.name.casefold() in found:
-            raise DataError(f"two sites are named {site.name!r}; every site needs a name of its own")
-        found[site.name.casefold()] = Member(site.name, node, site.examples["train"]), site
-    journal.say("met", sites={member.name: member.examples for member, _ in found.values()})
-    pairs = [found[name] for name in sorted(found)]
-    return [member for member, _ in pairs], [site for _, site in pairs]
+def _agree(
+    scenario: Scenario, described: list[Described], rule: Rule, phase: Phase, trust: Trust | None, commit: Commit | None
+) -> tuple[Census | None, Plan, Gathering]:
+    """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
+    if not scenario.privacy.is_masked:
+        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation)
+    refuse_for_sums(rule)
+    asking = asking_for(scenario, phase, trust)
+    known = None if commit is None else commit.state.get(CENSUS)
+    census = take_census(asking, scenario, described) if known is None else Census.of(known)
+    plan = planning.make(scenario, described, census)
+    sizes = largest(described, "train"), largest(described, "validation")
+    return census, plan, Sums(asking, rule, Shape.of(plan, *sizes))
 
 
-def start(plan: Plan, rule: Rule, commits: Commits, journal: Journal) -> State:
-    """The state of the newest whole commit, or that of round 0."""
-    commit, faults = commits.latest()
+def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], journal: Journal) -> State:
+    """The state of the newest whole commit, or that of round 0; `faults` are those of newer ones."""
     for fault in faults:
         journal.say("damaged", fault=fault)
     if commit is None:
@@ -141,7 +148,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     record["phases"]["validate"] = clock.now() - trained
     record["seconds"] = clock.now() - began
     state.average.add(number, model)
-    return State(number, model, state.average, [*state.history, record], state.resumed, state.entry)
+    return replace(state, round=number, model=model, history=[*state.history, record])
 
 
 def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
@@ -162,6 +169,8 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "resumed": state.resumed,
         **state.entry,
     }
+    if state.census is not None:
+        described[CENSUS] = state.census.record()
     commits.write(Commit(state.round, tensors, described))
     state.history[-1]["phases"]["commit"] = clock.now() - began
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from fedmed.errors import MissingPart
 class AppRef:
     """Where an app is: `root` is the folder its module is imported from, `name` reads `module:attribute`.
 
-    `preload` names modules that the app's processes will need and that take long to import.
+    `preload` names modules that the app's processes will need and that take long to import. `gate` names what stands
+    between the app and the wire, as `module:function` of the installed library: it makes a node's `guard.Gate` from the
+    node's configuration.
     """
 
     root: Path
     name: str
     preload: tuple[str, ...] = ()
+    gate: str | None = None
 
     @property
     def module(self) -> str:
@@ -37,8 +41,18 @@ def add_root(ref: AppRef) -> None:
 def load(ref: AppRef) -> Any:
     """The ServerApp or ClientApp itself. Raises MissingPart where it cannot be imported."""
     add_root(ref)
-    attribute = ref.name.partition(":")[2]
+    return _attribute(ref.name, f"app {ref.name!r} cannot be loaded from {ref.root}")
+
+
+def load_gate(ref: AppRef) -> Callable[[dict[str, Any]], Any]:
+    """What makes a node's gate. Raises MissingPart where it cannot be imported."""
+    found: Callable[[dict[str, Any]], Any] = _attribute(str(ref.gate), f"gate {ref.gate!r} cannot be loaded")
+    return found
+
+
+def _attribute(name: str, fault: str) -> Any:
+    module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(ref.module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise MissingPart(f"app {ref.name!r} cannot be loaded from {ref.root}: {error}") from error
+        raise MissingPart(f"{fault}: {error}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from numpy.typing import ArrayLike
 
 from fedmed.flower.arrays import all_views, borrow, numbers
 from fedmed.flower.keys import CONFIG_KEY
@@ -36,3 +38,10 @@ def answer(message: Message, metrics: Metrics, tensors: Tensors | None = None) -
 def answer_text(message: Message, work: Callable[[str], str]) -> Message:
     """A reply that carries what `work` makes of the order's text."""
     return Message(RecordDict({"answer": ConfigRecord({CONFIG_KEY: work(order_in(message))})}), reply_to=message)
+
+
+def answer_fields(message: Message, fields: Mapping[str, ArrayLike]) -> Message:
+    """A reply that carries numbers for the fields of a masked sum."""
+    return Message(
+        RecordDict({"fields": borrow({name: np.asarray(value) for name, value in fields.items()})}), reply_to=message
+    )

@@ -27,6 +27,7 @@ from fedmed.flower.keys import CONFIG_KEY, WEIGHT_KEY
 from fedmed.flower.memory import Memory
 from fedmed.wire.tensors import Tensors
 
+Messages = Sequence[Message]
 MEANS = (flower.FedAvg, flower.FedAvgM, flower.FedAdam, flower.FedYogi, flower.FedAdagrad)
 
 
@@ -68,7 +69,8 @@ class Rule:
         self._memory = Memory(strategy)
         own = type(strategy).aggregate_train
         weighted_by_cases = getattr(strategy, "weighted_by_key", WEIGHT_KEY) == WEIGHT_KEY
-        self.streams = weighted_by_cases and any(own is base.aggregate_train for base in MEANS)
+        declared = getattr(strategy, "needs_only_the_mean", False) is True
+        self.streams = weighted_by_cases and (declared or any(own is base.aggregate_train for base in MEANS))
         self._is_plain_mean = own is flower.FedAvg.aggregate_train
         self._summary: dict[str, Any] | None = None  # of a rule that has seen every answer itself
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
@@ -11,11 +11,13 @@ from flwr.serverapp import Grid
 
 from fedmed.clock import Clock
 from fedmed.errors import FederationError
+from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.wire.tensors import Tensors
 
+GRACE_S = 5.0  # that those have whose answers are not needed any more
 POLL_S = 0.05  # between two looks at a grid that cannot wait
 
 
@@ -92,15 +94,35 @@ class Transport:
     def ask(self, kind: str, nodes: Iterable[int], text: str, timeout_s: float) -> dict[int, Reply]:
         """Send one query to each node and collect the answers that come in time."""
         content = RecordDict({"config": ConfigRecord({CONFIG_KEY: text})})
-        pending = self.send(Message(content, node, kind) for node in nodes)
         answers: dict[int, Reply] = {}
+        for reply in self._exchange([Message(content, node, kind) for node in nodes], timeout_s):
+            answers[reply.node] = reply
+        return answers
+
+    def exchange(
+        self, kind: str, requests: Mapping[int, bytes], timeout_s: float, is_enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[Reply]:
+        """Send each node its own bytes; the answers as they come, until all are there or the time is over.
+
+        Once `is_enough`, looked at after each answer, the others have `GRACE_S` seconds left.
+        """
+        messages = [
+            Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), node, kind) for node, said in requests.items()
+        ]
+        yield from self._exchange(messages, timeout_s, is_enough)
+
+    def _exchange(
+        self, messages: Iterable[Message], timeout_s: float, is_enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[Reply]:
+        pending = self.send(messages)
         end = self._clock.now() + timeout_s
         while pending and self._clock.now() < end:
             for reply in self.receive(pending, end - self._clock.now()):
-                answers[reply.node] = reply
-                pending.pop(reply.message_id, None)
+                node = pending.pop(reply.message_id, None)
+                if node is not None:
+                    yield replace(reply, node=node)  # whom it was sent to, whatever the answer says of itself
+                    end = min(end, self._clock.now() + GRACE_S) if is_enough() else end
         self.cancel(pending)
-        return answers
 
     def _plain(self, message: Message) -> Reply:
         node, message_id = message.metadata.src_node_id, message.metadata.reply_to_message_id

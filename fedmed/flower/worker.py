@@ -20,7 +20,7 @@ from typing import Any
 from flwr.app import Context, Error, Message, RecordDict
 
 from fedmed.errors import FedmedError, MissingPart
-from fedmed.flower import apps, identity
+from fedmed.flower import apps, guard, identity
 from fedmed.flower.arrays import array_records
 from fedmed.flower.orphans import end_with_owner
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
@@ -35,7 +35,7 @@ class Sites:
     """Calls the ClientApp for the sites of one process, keeping one Flower context a site."""
 
     def __init__(self, ref: apps.AppRef, nodes: dict[int, dict[str, Any]], run_config: dict[str, Any]) -> None:
-        self.app = apps.load(ref)
+        self.app = guarded(ref)
         self.contexts = {
             node: Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config=run_config)
             for node, config in nodes.items()
@@ -45,13 +45,26 @@ class Sites:
         """The app's answer, or an error reply that names what it raised."""
         node = message.metadata.dst_node_id
         identity.assume(node)
+        return self.app(message, self.contexts[node])
+
+
+def guarded(ref: apps.AppRef) -> guard.Call:
+    """The app as a node calls it: it never raises, and where the reference names a gate, it is behind it."""
+    app = apps.load(ref)
+
+    def answer(message: Message, context: Context) -> Message:
         try:
-            reply = self.app(message=message, context=self.contexts[node])
+            reply = app(message=message, context=context)
         except Exception as error:
             logging.getLogger(__name__).debug("the ClientApp raised", exc_info=True)
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(RAISED, reason[:MAX_REASON]), reply_to=message)
         return reply  # type: ignore[no-any-return]
+
+    if ref.gate is None:
+        return answer
+    gate_of = apps.load_gate(ref)
+    return lambda message, context: guard.Guarded(answer, gate_of(dict(context.node_config)))(message, context)
 
 
 def serve(

@@ -8,23 +8,27 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
+from fedmed.learning.census import declared, put_census
 from fedmed.learning.disclosure import Desk, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
+from fedmed.learning.scoring import put_score
 from fedmed.learning.training import train
-from fedmed.sites.cases import Site, class_counts
+from fedmed.preprocess.moments import Moments
+from fedmed.sites.cases import SPLITS, Site, class_counts
 from fedmed.wire.tensors import Tensors
 
 Metrics = dict[str, float | int]
 
 
 class Clinic:
-    """One site's cases and the three things that a center may ask of them."""
+    """One site's cases and what a center may ask of them."""
 
     def __init__(self, site: Site, desk: Desk | None = None) -> None:
         """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts."""
@@ -36,31 +40,43 @@ class Clinic:
         return inputs.prepare(self.site, preparation)
 
     def describe(self, request: str) -> str:
-        """Name, counts and, where the task standardises over the federation, sums of the features: JSON."""
+        """Name, shapes and counts and, where the task standardises over the federation, sums of the features: JSON.
+
+        Of a masked inquiry, declared sizes instead of counts, and no sums: these are in `census`.
+        """
         preparation = Inquiry.model_validate_json(request)
         train_cases = self.site.train
         sample = inputs.featurise(train_cases.take(np.arange(min(1, len(train_cases)))), preparation)
+        sizes = {part: len(getattr(self.site, part)) for part in SPLITS}
         told: dict[str, Any] = {
             "name": self.site.name,
             "classes": list(train_cases.classes),
             "inputs": list(sample.shape[1:]),
-            "examples": {part: len(getattr(self.site, part)) for part in ("train", "validation", "test")},
-            "class_counts": class_counts(train_cases).tolist(),
+            "examples": {part: declared(size) for part, size in sizes.items()} if preparation.masked else sizes,
         }
         if train_cases.has_masks:
             told["masks"] = True
-        if preparation.normalise == "federated":
-            total = inputs.moments_of(train_cases, preparation)
-            if not np.isfinite(total.sumsq).all():
-                raise DataError(
-                    f"site {self.site.name}: training cases hold values that are not finite; mend or remove them"
-                )
-            told["moments"] = [total.n, total.sum.ravel().tolist(), total.sumsq.ravel().tolist()]
+        if not preparation.masked:
+            told["class_counts"] = class_counts(train_cases).tolist()
+            if (total := self._moments(preparation)) is not None:
+                told["moments"] = [total.n, total.sum.tolist(), total.sumsq.tolist()]
         if preparation.fingerprint:
             shown = fingerprint_of(self.site, self._desk, self._parity, preparation.purpose)
             if shown is not None:
                 told["fingerprint"] = shown.record()
         return json.dumps(told)
+
+    def census(self, request: str) -> dict[str, ArrayLike]:
+        """What the site adds to the masked census of an inquiry: the fields of `fedmed.learning.census`."""
+        return put_census(class_counts(self.site.train).tolist(), self._moments(Inquiry.model_validate_json(request)))
+
+    def _moments(self, preparation: Preparation) -> Moments | None:
+        if preparation.normalise != "federated":
+            return None
+        total = inputs.moments_of(self.site.train, preparation)
+        if not np.isfinite(total.sumsq).all():
+            raise DataError(f"site {self.site.name}: training cases hold values that are not finite; mend or remove them")
+        return total
 
     def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:
         """The model after this round's training, and the mean loss: of an order without privacy. Raises DataError."""
@@ -82,3 +98,9 @@ class Clinic:
             return {"num-examples": 0, "loss": math.nan, kind.leading: math.nan}
         model = weights.loaded(order.model, tensors)
         return {"num-examples": len(data[1]), **kind.validate(model, data, order, device_of(order.device))}
+
+    def score(self, order: Order, tensors: Tensors) -> dict[str, ArrayLike]:
+        """What the site adds to a masked evaluation of the given model: the fields of `fedmed.learning.scoring`."""
+        data = self.inputs(order.preparation).validation
+        model = weights.loaded(order.model, tensors) if len(data[1]) else None
+        return put_score(model, data, order, device_of(order.device))

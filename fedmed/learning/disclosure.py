@@ -12,8 +12,8 @@ from fedmed.learning.fingerprint import WHAT, Fingerprint, has_images, read_stat
 from fedmed.preprocess.fused.parity import Certificate
 from fedmed.sites.cases import Site
 from fedmed.store import ledger
+from fedmed.store.ledgers import FOLDER
 
-LEDGERS = "ledgers"
 NO_DESK, NOT_APPROVED = "the site keeps no ledger", "the site did not approve it"
 NO_LEDGER = "the site's ledger is damaged or cannot be written"
 MAX_PURPOSE = 200
@@ -45,7 +45,7 @@ class Desk:
 
 def simulated_desk(sites_folder: Path, number: int) -> Desk:
     """The desk of the `number`-th site of a simulation: everything is approved, and its ledger says by whom."""
-    path = sites_folder.parent / LEDGERS / f"{number:05d}.jsonl"
+    path = sites_folder.parent / FOLDER / f"{number:05d}.jsonl"
     return Desk(path, SystemClock(), lambda statement: True, "the simulation's harness, which approves everything")
 
 

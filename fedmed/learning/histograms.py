@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedmed.errors import ConfigError, DataError, ProtocolRefused, UpdateRefused
 from fedmed.learning.intervals import Figure, auc_figure, mean_of, wilson
+from fedmed.learning.order import MOST_BINS
 from fedmed.privacy.secagg.layout import Sum, Whole
 
 BINS = 1024
-MOST_BINS = 1 << 16
 SCORES, CORRECT = "scores", "correct"  # names of the fields
 SLACK = 1e-6  # by which a softmax in float32 may leave 0 to 1
 

@@ -16,6 +16,7 @@ from fedmed.learning import augment, fused, overlap
 from fedmed.learning.losses import loss_of, mask_loss
 from fedmed.learning.metrics import binary_auc, figures
 from fedmed.learning.order import Order
+from fedmed.learning.overlap import Values
 from fedmed.learning.patches import Sampler
 from fedmed.learning.prediction import device_of, predict
 from fedmed.learning.windows import predict_case
@@ -94,32 +95,43 @@ def _rows(count: int, training: Training, generator: torch.Generator) -> Iterato
         steps -= per_pass
 
 
-def validate_classes(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
-    """Loss and AUC; the AUC is NaN where only one class is present."""
+def judge_classes(model: nn.Module, data: Batch, order: Order, device: torch.device) -> tuple[Tensor, float]:
+    """Probabilities `(N, K)` of one case or more, and their loss, NaN where the classes present weigh nothing."""
     x, y = data
     probabilities = predict(model, x, device)
+    return probabilities, float(loss_of(_logits(probabilities), y, torch.tensor(order.class_weights)))
+
+
+def _logits(probabilities: Tensor) -> Tensor:
     scores = torch.log(probabilities.clamp_min(LEAST_PROBABILITY))
-    logits = (scores[:, 1:] - scores[:, :1]) if probabilities.shape[1] == 2 else scores
-    loss = float(loss_of(logits, y, torch.tensor(order.class_weights)))
+    return (scores[:, 1:] - scores[:, :1]) if probabilities.shape[1] == 2 else scores
+
+
+def validate_classes(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
+    """Loss and AUC; the AUC is NaN where only one class is present."""
+    probabilities, loss = judge_classes(model, data, order, device)
     if probabilities.shape[1] == 2:
-        area = binary_auc(probabilities[:, 1], y)
+        area = binary_auc(probabilities[:, 1], data[1])
     else:
-        area = figures(probabilities, y, 0.5)["auc"]["value"]
+        area = figures(probabilities, data[1], 0.5)["auc"]["value"]
     return {"loss": loss, "auc": math.nan if area is None else area}
 
 
-def validate_masks(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
-    """Mean loss and mean Dice of the cases, one after the other; the Dice is NaN where every mask is empty and found so."""
+def judge_masks(model: nn.Module, data: Batch, order: Order, device: torch.device) -> tuple[Values, Values]:
+    """Loss `(N,)` and Dice `(N,)` of each case, one after the other; the Dice is NaN where a mask is empty and found so."""
     weights, losses, tallies = torch.tensor(order.class_weights), [], []
     for image, mask in zip(*data, strict=True):
         probabilities = predict_case(model, image, order.patches, device)
-        scores = torch.log(probabilities.clamp_min(LEAST_PROBABILITY))[None]
-        logits = (scores[:, 1:] - scores[:, :1]) if len(probabilities) == 2 else scores
-        losses.append(float(mask_loss(logits, mask[None], weights)))
+        losses.append(float(mask_loss(_logits(probabilities[None]), mask[None], weights)))
         tallies.append(overlap.tally(overlap.decide(probabilities, order.threshold), mask, len(probabilities)))
-    dice = overlap.mean_over_classes(overlap.per_case(np.stack(tallies))["dice"])
+    return np.array(losses), overlap.mean_over_classes(overlap.per_case(np.stack(tallies))["dice"])
+
+
+def validate_masks(model: nn.Module, data: Batch, order: Order, device: torch.device) -> dict[str, float]:
+    """Mean loss and mean Dice of the cases; the Dice is NaN where every mask is empty and found so."""
+    losses, dice = judge_masks(model, data, order, device)
     known = dice[np.isfinite(dice)]
-    return {"loss": float(np.mean(losses)), "dice": float(known.mean()) if len(known) else math.nan}
+    return {"loss": float(losses.mean()), "dice": float(known.mean()) if len(known) else math.nan}
 
 
 KINDS: dict[str, Kind] = {

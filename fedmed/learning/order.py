@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedmed.config.scenario import Patches, Training
 
 MAX_ORDER_BYTES = 4_000_000
+MOST_BINS = 1 << 16
 KindName = Literal["classification", "segmentation"]
 Sizes = Annotated[tuple[int, ...], Field(min_length=1, max_length=4)]
 
@@ -51,6 +52,8 @@ class Inquiry(Preparation):
     """Whether what a site's images are like is asked as well."""
     purpose: str = ""
     """Which run it is for, in words for the site's ledger."""
+    masked: bool = False
+    """Whether the site tells declared sizes instead of counts, and no sums; they follow in a masked census."""
 
 
 class PrivateWork(BaseModel):
@@ -88,6 +91,10 @@ class Order(BaseModel):
     patches: Patches | None = None
     threshold: float = 0.5
     """Of binary tasks; decides masks in validation."""
+    bins: int | None = Field(None, ge=2, le=MOST_BINS)
+    """Where the center learns sums only: an evaluation fills histograms of so many bins, a power of two."""
+    frozen: tuple[str, ...] = ()
+    """Names of tensors, `*` standing for any text, that training leaves as they are."""
     privacy: PrivateWork | None = None
     """Training under differential privacy; None where there is none."""
 

@@ -14,8 +14,10 @@ import torch
 from fedmed.config.scenario import Patches, Scenario
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning import private_models, tasks, weights
+from fedmed.learning.census import Census
 from fedmed.learning.fingerprint import Fingerprint
 from fedmed.learning.fingerprint import parse as parse_fingerprint
+from fedmed.learning.histograms import BINS
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation, PrivateWork
@@ -34,6 +36,7 @@ class Described:
     inputs: tuple[int, ...]
     examples: dict[str, int]
     class_counts: tuple[int, ...]
+    """Empty where the center learns sums only: they are in the census, and `examples` are declared sizes."""
     moments: Moments | None
     fingerprint: Fingerprint | None = None
     """Of sites with images, where it was asked for."""
@@ -51,7 +54,7 @@ class Described:
                 classes=tuple(told["classes"]),
                 inputs=tuple(int(n) for n in told["inputs"]),
                 examples={str(k): int(v) for k, v in told["examples"].items()},
-                class_counts=tuple(int(n) for n in told["class_counts"]),
+                class_counts=tuple(int(n) for n in told.get("class_counts", ())),
                 moments=None if sums is None else Moments(int(sums[0]), *(np.array(each, np.float64) for each in sums[1:])),
                 fingerprint=parse_fingerprint(told["fingerprint"]) if "fingerprint" in told else None,
                 masks=bool(told.get("masks", False)),
@@ -64,7 +67,7 @@ class Described:
 
     def fault(self) -> str | None:
         """What in the description cannot be true, if anything."""
-        if len(self.class_counts) != len(self.classes) or min(self.class_counts, default=0) < 0:
+        if len(self.class_counts) not in (0, len(self.classes)) or min(self.class_counts, default=0) < 0:
             return f"{len(self.classes)} classes with the counts {list(self.class_counts)}"
         if self.moments is None:
             return None
@@ -87,8 +90,12 @@ def first_preparation(scenario: Scenario) -> Preparation:
 
 def inquiry(scenario: Scenario) -> Inquiry:
     """What the sites are asked before the first round."""
-    asked = scenario.federation.gate != "off"
-    return Inquiry(**first_preparation(scenario).model_dump(), fingerprint=asked, purpose=f"run {scenario.name}")
+    return Inquiry(
+        **first_preparation(scenario).model_dump(),
+        fingerprint=scenario.federation.gate != "off",
+        purpose=f"run {scenario.name}",
+        masked=scenario.privacy.is_masked or scenario.privacy.differential_privacy is not None,
+    )
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,8 @@ class Plan:
             patches=self.scenario.task.patches,
             threshold=self.scenario.evaluation.threshold,
             privacy=self.privacy,
+            bins=BINS if self.scenario.privacy.is_masked else None,
+            frozen=self.scenario.task.frozen,
         )
 
 
@@ -144,8 +153,12 @@ def learning_rate(scenario: Scenario, number: int) -> float:
     return training.learning_rate
 
 
-def make(scenario: Scenario, sites: list[Described]) -> Plan:
-    """The plan for these sites. Raises DataError where they do not agree on classes or shapes."""
+def make(scenario: Scenario, sites: list[Described], census: Census | None = None) -> Plan:
+    """The plan for these sites, with the counts and sums of the census where there was one.
+
+    Under differential privacy there is none, and no counts are known. Raises DataError where the sites do not agree on
+    classes or shapes, or neither they nor a census tell counts; ConfigError where the task does not suit them.
+    """
     task = tasks.resolve(scenario.task)
     first = sites[0]
     for site in sites[1:]:
@@ -155,14 +168,25 @@ def make(scenario: Scenario, sites: list[Described]) -> Plan:
                     f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
                 )
     _refuse_another_kind(task.kind, sites)
-    counts = np.sum([site.class_counts for site in sites], axis=0)
+    private = scenario.privacy.differential_privacy
+    known = census or (_census_of(sites) if private is None else Census((0,) * len(first.classes), None))
     inputs = _seen(first.inputs, scenario.task.patches)
     _try_out(task.kind, task.augment, inputs)
-    options = scenario.task.model_options
-    spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(counts), kind=task.kind)
+    options, counts = scenario.task.model_options, np.array(known.class_counts, np.int64)
+    spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(first.classes), kind=task.kind)
+    weights.frozen_names(spec, scenario.task.frozen)
     balance = class_weights(task.class_weights, counts)
-    private_models.check(scenario.privacy.differential_privacy, spec, balance)
-    return Plan(scenario, spec, preparation(scenario, sites), balance, task.augment)
+    private_models.check(private, spec, balance)
+    return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
+
+
+def _census_of(sites: list[Described]) -> Census:
+    """The sums of what the sites tell themselves."""
+    if silent := [site.name for site in sites if not site.class_counts]:
+        raise DataError(f"no counts of the classes from {', '.join(silent)}: where sites tell none, a census must")
+    counts = np.sum([site.class_counts for site in sites], axis=0).tolist()
+    moments = [site.moments for site in sites if site.moments is not None]
+    return Census(tuple(counts), sum(moments[1:], moments[0]) if moments else None)
 
 
 def _refuse_another_kind(kind: KindName, sites: list[Described]) -> None:
@@ -195,13 +219,12 @@ def _try_out(kind: KindName, name: str, inputs: tuple[int, ...]) -> None:
         raise ConfigError(f"task.augment: {name} cannot be applied to inputs of shape {list(inputs)}: {error}") from error
 
 
-def preparation(scenario: Scenario, sites: list[Described]) -> Preparation:
+def preparation(scenario: Scenario, census: Census) -> Preparation:
     """The preparation with the federation's scale in it, where the scenario asks for one."""
     plain = first_preparation(scenario)
-    sums = [site.moments for site in sites if site.moments is not None]
-    if scenario.data.normalise != "federated" or not sums:
+    if scenario.data.normalise != "federated" or census.moments is None:
         return plain
-    scale = scale_of(sum(sums[1:], sums[0]))
+    scale = scale_of(census.moments)
     return plain.model_copy(update={"mean": tuple(map(float, scale.mean)), "std": tuple(map(float, scale.std))})
 
 

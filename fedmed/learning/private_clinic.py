@@ -15,7 +15,7 @@ from fedmed.wire.tensors import Tensors
 
 
 def changes(clinic: Clinic, order: Order, tensors: Tensors, patients: float, seeds: Seeds) -> Tensors:
-    """Changes of the weights `tensors`, by name, for `Terms.clipped`; in mode record-local they have their noise.
+    """Changes of the weights `tensors` that are not frozen, for `Terms.clipped`; in mode record-local they have their noise.
 
     `patients`: of this site, as it declared in public. Raises DataError without training cases, ValueError for an order that
     says nothing of privacy.
@@ -33,6 +33,6 @@ def changes(clinic: Clinic, order: Order, tensors: Tensors, patients: float, see
             train_privately(model, data, patient_rows(cases), order, patients, seeds)
         case "clinic":
             train(model, data, order, clinic.site.name)  # its loss is told to nobody
-    return {
-        name: np.subtract(value, tensors[name]) for name, value in weights.read(model).items() if value.dtype.kind == "f"
-    }
+    frozen = weights.frozen_in(model, order.frozen)
+    ends = {name: value for name, value in weights.read(model).items() if value.dtype.kind == "f" and name not in frozen}
+    return {name: np.subtract(value, tensors[name]) for name, value in ends.items()}

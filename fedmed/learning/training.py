@@ -2,42 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from fedmed.clock import derive_seed
 from fedmed.config.scenario import Training
+from fedmed.learning import weights
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
 from fedmed.learning.prediction import channels_last, device_of
 
 
 def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
-    """Train `model` in place on the site's cases `x (N, ...)`, `y (N, ...)`; returns the mean loss of the steps."""
-    kind = KINDS[order.model.kind]
+    """Train `model` in place on the site's cases `x (N, ...)`, `y (N, ...)`; returns the mean loss of the steps.
+
+    Tensors that the order freezes stay as they are to the last bit.
+    """
     seed = derive_seed(order.seed, "train", site, order.round)
     torch.manual_seed(seed)  # dropout draws from the global generator
     generator = torch.Generator().manual_seed(seed)
     device = device_of(order.device)
     model.to(device).train()
-    optimiser = optimiser_of(model, order)
+    with holding(model, frozenset(weights.frozen_in(model, order.frozen))):
+        return _steps(model, data, order, generator, device)
+
+
+def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generator, device: torch.device) -> float:
+    kind, optimiser = KINDS[order.model.kind], optimiser_of(model, order)
     anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
     mixed = order.training.precision == "auto" and device.type == "cuda"
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported() else torch.float16
     scaler = torch.amp.GradScaler("cuda", enabled=mixed and half is torch.float16)
-    weights = torch.tensor(order.class_weights, device=device)
+    classes = torch.tensor(order.class_weights, device=device)
     total, steps = torch.zeros((), device=device), 0
     for x, y in kind.batches(data, order, generator):
         x, y = channels_last(x.to(device)), y.to(device)
         with torch.autocast("cuda", half, enabled=mixed):
             logits = model(x)
-        loss = kind.loss(logits.float(), y, weights)
+        loss = kind.loss(logits.float(), y, classes)
         total, steps = total + loss.detach(), steps + 1
         optimiser.zero_grad(set_to_none=False)
         scaler.scale(loss + penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimiser)
         scaler.update()
     return float(total) / max(1, steps)
+
+
+@contextmanager
+def holding(model: nn.Module, frozen: frozenset[str]) -> Iterator[None]:
+    """Within, no step changes the tensors `frozen`: parameters have no gradient, and layers whose buffers are among them,
+    as the statistics of batch normalisation, use these as they are."""
+    held = [p for name, p in model.named_parameters(remove_duplicate=False) if name in frozen and p.requires_grad]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    for prefix, module in model.named_modules():
+        if any(f"{prefix}.{name}".lstrip(".") in frozen for name, _ in module.named_buffers(recurse=False)):
+            module.training = False  # of this layer alone, not of those in it
+    try:
+        yield
+    finally:
+        for parameter in held:  # the process's next order may have another list
+            parameter.requires_grad_(True)
 
 
 def penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tensor | float:
@@ -56,10 +84,10 @@ def penalty(model: nn.Module, anchors: list[Tensor], training: Training) -> Tens
 def optimiser_of(model: nn.Module, order: Order) -> torch.optim.Optimizer:
     """The optimiser that the order names, new: its momentum ends with the round."""
     training, rate = order.training, order.learning_rate
-    decay = training.weight_decay
+    decay, parameters = training.weight_decay, [p for p in model.parameters() if p.requires_grad]
     match training.optimiser:
         case "sgd":
-            return torch.optim.SGD(model.parameters(), rate, training.momentum, weight_decay=decay)
+            return torch.optim.SGD(parameters, rate, training.momentum, weight_decay=decay)
         case "adam":
-            return torch.optim.Adam(model.parameters(), rate, weight_decay=decay)
-    return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+            return torch.optim.Adam(parameters, rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, rate, weight_decay=decay)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from fedmed.learning.order import ModelSpec
 from fedmed.wire.tensors import Tensors
 
 NAMES_SHOWN = 3
+FROZEN_SHOWN = 40
 
 
 def fresh(spec: ModelSpec, seed: int) -> Tensors:
@@ -69,6 +71,35 @@ def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> Tensors:
     model = built(spec)
     check_fit(model, tensors)
     return {name: np.array(tensors[name], like.dtype) for name, like in read(model).items()}
+
+
+def frozen_in(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Names of the model's tensors that a pattern names, `*` standing for any text.
+
+    Raises ConfigError for a pattern that names none, and where nothing would be left to train.
+    """
+    names = list(model.state_dict())
+    named = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
+    if idle := [pattern for pattern, found in named.items() if not found]:
+        raise ConfigError(
+            f"task.frozen: {', '.join(map(repr, idle))} names no tensor of the model, which has {_some(names)}"
+        )
+    chosen = {name for found in named.values() for name in found}
+    if chosen.issuperset(name for name, _ in model.named_parameters(remove_duplicate=False)):
+        raise ConfigError(
+            f"task.frozen: {list(patterns)} freezes every weight of the model; leave out some of {_some(names)}"
+        )
+    return tuple(name for name in names if name in chosen)
+
+
+def frozen_names(spec: ModelSpec, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The tensors of a model of this spec that stay as they began; raises as `frozen_in` does."""
+    return frozen_in(built(spec), patterns) if patterns else ()
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FROZEN_SHOWN} more" if len(names) > FROZEN_SHOWN else ""
+    return ", ".join(names[:FROZEN_SHOWN]) + more
 
 
 def read(model: nn.Module) -> Tensors:

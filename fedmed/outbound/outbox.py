@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedmed.privacy.secagg import client, masks, state_bytes
 from fedmed.privacy.secagg.client import Asked, Began, Event, Masked, State
 from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.member import Commit, Erase, Instruction, Mask, Member, Reply, Resend, Save
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.privacy.secagg.taking_part import Given
@@ -53,8 +55,8 @@ class Outbox:
         """The answer to a request of the center. Raises ProtocolRefused, StoreError; nothing is sent then."""
         return self._reply(self._tell(Asked(request, self._head())))
 
-    def masks_for(self, given: Given) -> Lanes | Sent:
-        """The round's masks, to be made while training runs; what was sent before, where the round had been sent.
+    def begin(self, given: Given) -> Callable[[], Lanes] | Sent:
+        """How the round's masks are made, while training runs; what was sent before, where the round had been sent.
 
         Raises ProtocolRefused.
         """
@@ -63,7 +65,17 @@ class Outbox:
             return self._again(said.number, given)
         assert isinstance(said, Mask)
         dtype = np.uint16 if given.bits == 16 else np.uint32
-        return masks.expand(given.lanes, dtype, said.streams, self._threads)
+        return partial(masks.expand, given.lanes, dtype, said.streams, self._threads)
+
+    def masks_for(self, given: Given) -> Lanes | Sent:
+        """The round's masks themselves; as `begin` otherwise."""
+        begun = self.begin(given)
+        return begun if isinstance(begun, Sent) else begun()
+
+    @property
+    def terms(self) -> Parameters | None:
+        """The terms of the epoch that it is in."""
+        return None if self._state.epoch is None else self._state.epoch.terms
 
     def send(self, lanes: Lanes, masked_by: Lanes) -> Sent:
         """What leaves for the vector `lanes`, which is masked in place: committed before this returns.

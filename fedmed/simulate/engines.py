@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fedmed.config.catalogue import shipped
@@ -12,6 +13,7 @@ from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.server import call
+from fedmed.simulate import members
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
 CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
@@ -27,12 +29,19 @@ def run(scenario: Scenario, workers: int, folder: Path, sites_folder: Path, load
     """Run the apps on the scenario in `folder` until the last round is committed; `loads` are the sites' training cases."""
     folder, sites_folder = folder.resolve(), sites_folder.resolve()
     run_config: dict[str, str | int] = {"run-folder": str(folder), "sites": len(loads)}
+    client = CLIENT
+    if scenario.privacy.is_masked:
+        run_config |= {
+            "federation": members.FEDERATION,
+            "authority": str(sites_folder / members.MEMBERS / members.AUTHORITY),
+        }
+        client = replace(CLIENT, gate=f"{members.__name__}:{members.gate_of.__name__}")
     if scenario.engine.name == "ray":
         os.environ["FEDMED_SITES"] = str(sites_folder)  # Flower tells a simulated node its number and nothing else
-        ray.run_on_ray(SERVER, CLIENT, len(loads), run_config, max(1, workers), scenario.federation.deadline_s)
+        ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), scenario.federation.deadline_s)
         return
     nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
-    with InProcessGrid(CLIENT, nodes, loads, workers, run_config) as grid:
+    with InProcessGrid(client, nodes, loads, workers, run_config) as grid:
         call(apps.load(SERVER), grid, run_config)
 
 

@@ -19,8 +19,8 @@ from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, ResumeRefused, StoreError
 from fedmed.federation.journal import NAME as JOURNAL
-from fedmed.learning.disclosure import LEDGERS
 from fedmed.store.commits import Commits
+from fedmed.store.ledgers import FOLDER as LEDGERS
 
 SCENARIO, RUN = "scenario.yaml", "run.json"
 

@@ -23,7 +23,7 @@ from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import SCALE_PREFIX, Described, Plan, make
 from fedmed.report import write_report
-from fedmed.simulate import baselines, engines
+from fedmed.simulate import baselines, engines, members
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
 from fedmed.simulate.summary import summarise
@@ -93,6 +93,8 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
         fingerprint = prepared.lay_out(sites, folder.sites)
+        if scenario.privacy.is_masked:
+            members.enrol(folder.sites, [site.name for site in sites], scenario)
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()

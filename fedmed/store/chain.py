@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,19 @@ FIRST = "0" * 64  # what comes before the first line
 MAX_BYTES = 1024**3
 
 Body = TypeVar("Body")
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a file ends whose lines were verified, so that the next one can be written without reading them again."""
+
+    lines: int
+    size: int
+    """Bytes of the whole lines."""
+    last: str
+    """SHA-256 of the last line, as hex; `FIRST` where there is none."""
+    stamp: tuple[tuple[int, int, int] | None, ...]
+    """Inode, size and time of change (ns) of the file and its head: whoever else wrote there is found out by it."""
 
 
 def verify(path: Path, made: Callable[[dict[str, Any]], Body], sound: Callable[[Body], bool] = lambda _: True) -> list[Body]:
@@ -53,20 +67,41 @@ def append(path: Path, body: Mapping[str, Any]) -> None:
 
     Only within `locks.alone`, and after `verify`.
     """
-    whole = whole_lines(path)
-    line = canonical({"before": sha256(whole[-1]) if whole else FIRST, "body": dict(body)}) + b"\n"
+    extend(path, end_of(path), body)
+
+
+def extend(path: Path, end: End, body: Mapping[str, Any]) -> End:
+    """`append` at an end that is known, in time that does not grow with the file; returns the new end. Raises OSError.
+
+    Only within `locks.alone`, and where `is_at(path, end)`.
+    """
+    line = canonical({"before": end.last, "body": dict(body)}) + b"\n"
     with path.open("ab") as file:
-        file.truncate(sum(map(len, whole)))
+        file.truncate(end.size)
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+    lines, last = end.lines + 1, sha256(line)
     temporary = path.with_name(f".{path.name}.head")
     with temporary.open("wb") as file:
-        file.write(f"{len(whole) + 1} {sha256(line)}".encode())
+        file.write(f"{lines} {last}".encode())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(_head_of(path))
     sync_folder(path.parent)
+    return End(lines, end.size + len(line), last, _stamp(path))
+
+
+def end_of(path: Path) -> End:
+    """The end of the whole lines; only after `verify` is it the end of what was written. Raises StoreError, OSError."""
+    stamp = _stamp(path)  # before the lines are read, so that a line that comes meanwhile is seen
+    whole = whole_lines(path)
+    return End(len(whole), sum(map(len, whole)), sha256(whole[-1]) if whole else FIRST, stamp)
+
+
+def is_at(path: Path, end: End) -> bool:
+    """Whether neither file was touched since; where not, only `verify` tells what was done to them. Raises OSError."""
+    return _stamp(path) == end.stamp
 
 
 def whole_lines(path: Path) -> list[bytes]:
@@ -96,6 +131,18 @@ def _body(
     if not as_written:
         raise StoreError(f"{path}, line {number}: it does not have the digest it was written with; it has been changed")
     return body, link
+
+
+def _stamp(path: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    return tuple(_touched(each) for each in (path, _head_of(path)))
+
+
+def _touched(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _head_of(path: Path) -> Path:

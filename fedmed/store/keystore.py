@@ -60,11 +60,15 @@ class Keystore(Protocol):
 
 
 class MemoryKeystore:
-    """A keystore for simulations: nothing of it survives the process."""
+    """A keystore for simulations: of it only the state survives the process, in `path` where one is given.
 
-    def __init__(self) -> None:
-        self._state: bytes | None = None
-        self._last, self._number, self._message = NONE, NONE, b""
+    Neither sealed nor synced: it is for keys that are made for one run on one machine.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path, self._state = path, None if path is None or not path.exists() else path.read_bytes()
+        self._last, self._number = NONE, NONE
+        self._message: bytes | memoryview = b""
 
     def load(self) -> bytes | None:
         """The state as last written."""
@@ -72,29 +76,36 @@ class MemoryKeystore:
 
     def save(self, state: bytes, begins: bool = False) -> None:
         """Put a state in place of the one before."""
-        _check_state(state)
-        self._state = bytes(state)
+        self._put(state)
         if begins:
             self._last, self._number, self._message = NONE, NONE, b""
 
     def commit(self, number: int, state: bytes, message: bytes | memoryview) -> None:
-        """State and message, both or neither."""
-        _check_state(state)
+        """State and message, both or neither; a view of memory is kept as it is, which must not change any more."""
         _check_commit(number, self._last, message)
-        self._state, self._message, self._number, self._last = bytes(state), bytes(message), number, number
+        self._put(state)
+        self._message, self._number, self._last = message, number, number
 
     def sent(self, number: int) -> bytes | None:
         """The message that was committed for this round."""
         _check_number(number)
-        return self._message if number == self._number else None
+        return bytes(self._message) if number == self._number else None
 
     def erase(self, state: bytes, number: int) -> None:
         """Put a state in place of the one before and drop the message."""
-        _check_state(state)
         _check_number(number)
-        self._state, self._last = bytes(state), max(self._last, number)
+        self._put(state)
+        self._last = max(self._last, number)
         if self._number <= number:
             self._number, self._message = NONE, b""
+
+    def _put(self, state: bytes) -> None:
+        _check_state(state)
+        self._state = bytes(state)
+        if self._path is not None:
+            temporary = self._path.with_name(f".{self._path.name}.new")
+            temporary.write_bytes(self._state)
+            temporary.replace(self._path)
 
 
 class FileKeystore:

@@ -11,6 +11,7 @@ import pytest
 
 from fedmed.config.scenario import Quorum
 from fedmed.config.scenario import Rounds as Rules
+from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
@@ -39,7 +40,8 @@ class Federation:
         self.journal = Journal(self.folder, self.clock)
         self.members = [Member(peer.name, node, peer.examples) for node, peer in self.grid.peers.items()]
         self.rule = Rule(build(self.strategy, {}, len(self.peers)), 42)
-        self.loop = RoundLoop(self.transport, self.rule, self.members, self.rules, self.clock, self.journal)
+        phase = self.phase()
+        self.loop = RoundLoop(self.rule, self.members, Plain(phase, self.rule, self.rules), phase, self.rules.attempts)
 
     def phase(self) -> Phase:
         by_node = {member.node: member for member in self.members}

@@ -146,6 +146,13 @@ def test_what_scanners_may_differ_in_warns_only(kind, site):
     assert all(each.weight == "warns" for each in findings)
 
 
+def test_classes_that_are_not_told_are_not_compared():
+    mixtures = [(115, 5), (5, 115), (60, 60), (60, 60)]
+    sites = [printed(f"s{n}", n, classes=mixture) for n, mixture in enumerate(mixtures)]
+    assert ("s0", "classes") in found(*sites)
+    assert found(*(replace(site, class_counts=()) for site in sites)) == []
+
+
 def test_a_finding_is_plain_json():
     [finding] = judge([printed("graz", 1, sideways), printed("b", 2), printed("c", 3)])
     assert set(finding.record()) == {"site", "kind", "weight", "sentence", "distance", "threshold"}

@@ -23,6 +23,7 @@ data: {reader: csv}
 task: {name: tabular}
 training: {learning_rate: 0.1, epochs: 1}
 evaluation: {every: 2, baselines: false}
+privacy: {secure_aggregation: off}
 """
 
 

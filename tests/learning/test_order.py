@@ -13,7 +13,14 @@ from tests.learning.parts import CNN, order
 
 
 def test_an_order_arrives_as_it_was_given():
-    sent = order(7, spec=CNN, preparation=Preparation(mean=(1 / 3, 2.5), std=(1e-9, 1e9), clip=5.0), augment="xray")
+    sent = order(
+        7,
+        spec=CNN,
+        preparation=Preparation(mean=(1 / 3, 2.5), std=(1e-9, 1e9), clip=5.0),
+        augment="xray",
+        bins=64,
+        frozen=("a.*",),
+    )
     assert parse(sent.model_dump_json()) == sent
 
 
@@ -53,6 +60,9 @@ def change(**fields) -> str:
         change(training={"batch_size": 8}),
         change(training={"batch_size": 8, "epochs": 1, "steps": 1}),
         change(preparation={"features": "plain", "run": "rm"}),
+        change(bins=1),
+        change(bins=1 << 17),
+        change(frozen="*.bias"),
     ],
 )
 def test_what_is_no_order_is_a_value_error(text):

@@ -15,9 +15,12 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning import plan as planning
 from fedmed.learning import weights
+from fedmed.learning.census import Census, census_fields, read_census
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.order import PrivateWork
 from fedmed.learning.plan import Described, learning_rate, make
+from fedmed.preprocess.moments import Moments
+from fedmed.privacy.secagg.layout import Layout
 from fedmed.wire import tensors as wire
 from tests.learning.parts import site
 
@@ -65,6 +68,15 @@ def test_a_private_plan_makes_no_order_before_its_terms_are_made():
         plan.order(1)
     work = PrivateWork(mode="record-distributed", clip=1.0, noise_multiplier=2.0, rate=0.1)
     assert replace(plan, privacy=work).order(1).privacy == work
+
+
+def test_a_private_plan_asks_for_declared_sizes_and_needs_no_counts():
+    for secure in ("malicious", "off"):
+        local = PRIVATE[0].replace("distributed", "local").replace("privacy={", f"privacy={{secure_aggregation: {secure}, ")
+        private = scenario(local, *PRIVATE[1:])
+        asked = planning.inquiry(private)
+        assert (asked.masked, asked.fingerprint) == (True, False)
+        assert make(private, [described(class_counts=[])]).class_weights == (1.0, 1.0)
 
 
 def test_a_task_that_weighs_classes_by_counts_is_no_private_plan():
@@ -275,3 +287,58 @@ def test_a_segmentation_sees_patches_and_says_so_in_every_order():
 def test_what_does_not_go_together_is_refused(settings, site, error, why):
     with pytest.raises(error, match=why):
         make(scenario(*settings), [site])
+
+
+OFF = "privacy.secure_aggregation=off"
+
+
+def test_sums_only_are_asked_for_unless_that_is_written_off():
+    assert planning.inquiry(scenario()).masked
+    assert not planning.inquiry(scenario(OFF)).masked
+    assert make(scenario(), [described()]).order(1).bins == 1024
+    assert make(scenario(OFF), [described()]).order(1).bins is None
+
+
+def test_the_plan_is_the_same_from_a_masked_census():
+    sites = [Clinic(site("north", train=40)), Clinic(site("south", train=17))]
+    settings = ("task.name=tabular-mlp", "task.model_options={hidden: 8}")
+    open_, masked = scenario(*settings, OFF), scenario(*settings)
+    request = planning.inquiry(masked).model_dump_json()
+    told = [Described.parse(each.describe(request)) for each in sites]
+    assert [(each.class_counts, each.moments, each.examples["train"]) for each in told] == [((), None, 50), ((), None, 20)]
+    agreed = Layout((), census_fields(2, 3, 50), 32, 3, 1.0, 1)
+    total = np.sum([agreed.write({}, 0, each.census(request), bytes(24)) for each in sites], axis=0, dtype=np.uint32)
+    got = make(masked, told, read_census(agreed.read(total, 2), 2, 3))
+    plain = planning.inquiry(open_).model_dump_json()
+    exact = make(open_, [Described.parse(each.describe(plain)) for each in sites])
+    assert (got.spec, got.class_weights, got.augment) == (exact.spec, exact.class_weights, exact.augment)
+    assert got.preparation == exact.preparation
+
+
+def test_a_census_counts_before_what_sites_say():
+    census = Census((30, 10), Moments(40, np.full(3, 40.0), np.full(3, 80.0)))
+    plan = make(scenario("task.class_weights=balanced"), [described()], census)
+    assert plan.class_weights == pytest.approx((40 / 60, 2))
+    assert plan.preparation.mean == (1, 1, 1)
+
+
+def test_without_counts_and_without_a_census_there_is_no_plan():
+    with pytest.raises(DataError, match=r"no counts of the classes from south: .* a census must"):
+        make(scenario(), [described(), described("south", class_counts=[])])
+
+
+def test_frozen_tensors_are_in_every_order():
+    assert make(scenario("task.frozen=['*.bias']"), [described()]).order(1).frozen == ("*.bias",)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "why"),
+    [
+        ("['1.bias', 'stem.*', 'head']", r"'stem\.\*', 'head' names no tensor of the model, which has 1\.weight, 1\.bias"),
+        ("['*']", r"\['\*'\] freezes every weight of the model"),
+        ("['1.bias', '*.weight']", "freezes every weight of the model"),
+    ],
+)
+def test_what_cannot_be_frozen_is_explained(frozen, why):
+    with pytest.raises(ConfigError, match=why):
+        make(scenario(f"task.frozen={frozen}"), [described()])

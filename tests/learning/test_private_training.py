@@ -225,6 +225,19 @@ def test_a_patient_of_any_number_of_records_moves_a_descent_by_no_more_than_its_
     assert 0.5 * found.sensitivity(0.2) < apart <= found.sensitivity(0.2) * (1 + 1e-5)
 
 
+def test_what_the_task_freezes_is_neither_trained_nor_sent():
+    frozen = next(iter(weights.fresh(SURE_MLP, 0)))
+    part = descent(
+        model_of(SURE_MLP), data(SURE_MLP), singles(), asked(SURE_MLP, mode="record-distributed", frozen=(frozen,)), Seeds()
+    )
+    assert set(part) == set(weights.fresh(SURE_MLP, 0)) - {frozen}
+    model = model_of(SURE_MLP)
+    train_privately(model, data(SURE_MLP), singles(), asked(SURE_MLP, frozen=(frozen,)), 30, Seeds())
+    start, end = weights.fresh(SURE_MLP, 0), weights.read(model)
+    assert {name for name in start if not (start[name] == end[name]).all()} == set(start) - {frozen}
+    assert all(value.requires_grad for value in model.parameters())
+
+
 def test_weights_that_are_not_trained_change_by_nothing():
     model = weights.built(SURE_MLP)
     frozen = next(iter(model.state_dict()))

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
+from fedmed.errors import ConfigError
 from fedmed.learning import weights
 from fedmed.learning.losses import loss_of
 from fedmed.learning.prediction import device_of, predict
@@ -235,3 +236,66 @@ def test_the_cases_of_a_site_are_not_touched():
     train(weights.loaded(CNN, weights.fresh(CNN, 0)), (x, y), order(spec=CNN, augment="xray"), "north")
     assert torch.equal(x, before[0])
     assert torch.equal(y, before[1])
+
+
+class Normed(nn.Module):
+    """Two layers of batch normalisation, the first within a part of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU())
+        self.norm = nn.BatchNorm1d(4)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.stem(x)))
+
+
+PULLING = {"weight_decay": 0.1, "l2": 0.1, "proximal_mu": 0.5, "momentum": 0.9}
+
+
+def changed(model: nn.Module, an_order) -> dict[str, bool]:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model, data(), an_order, "north")
+    return {name: not torch.equal(value, before[name]) for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(
+    "patterns", [("stem.*",), ("norm.*", "head.bias"), ("*.bias",), ("*.running_mean", "*.running_var", "*_tracked")]
+)
+def test_frozen_tensors_stay_to_the_last_bit_and_the_others_do_not(patterns, optimiser):
+    torch.manual_seed(0)
+    model, pull = Normed(), {**PULLING, "optimiser": optimiser}
+    assert all(changed(model, order(training=pull)).values())  # leaves gradients and momenta behind
+    frozen = weights.frozen_in(model, patterns)
+    assert 0 < len(frozen) < len(model.state_dict())
+    got = changed(model, order(training=pull, frozen=patterns))
+    assert {name for name, moved in got.items() if not moved} == set(frozen)
+    assert all(changed(model, order(number=2, training=pull)).values())  # and are free again in the next order
+
+
+def test_freezing_changes_nothing_for_the_first_step_of_the_others():
+    training = {"batch_size": 40}
+    free, held = (trained(order(spec=MLP, training=training, frozen=frozen)) for frozen in ((), ("1.*",)))
+    start = weights.fresh(MLP, 0)
+    assert bits({n: v for n, v in held.items() if n.startswith("1.")}) == bits(
+        {n: v for n, v in start.items() if n.startswith("1.")}
+    )
+    rest = [name for name in start if not name.startswith("1.")]
+    assert rest
+    for name in rest:
+        np.testing.assert_array_equal(held[name], free[name])
+
+
+def test_a_tensor_with_two_names_is_frozen_by_either():
+    model = Normed()
+    model.tail = model.head
+    assert not changed(model, order(frozen=("tail.*",)))["head.weight"]
+
+
+def test_a_site_does_not_train_with_nothing_to_train():
+    model = Normed()
+    with pytest.raises(ConfigError, match="freezes every weight"):
+        train(model, data(), order(frozen=("*.weight", "*.bias")), "north")
+    assert all(parameter.requires_grad for parameter in model.parameters())

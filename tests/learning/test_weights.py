@@ -115,3 +115,27 @@ def test_weights_that_fit_take_the_models_order_and_types():
     assert list(got) == list(weights.fresh(MLP, 0))
     assert {value.dtype for value in got.values()} == {np.dtype(np.float32)}
     assert all(np.array_equal(got[name], weights.fresh(MLP, 0)[name]) for name in got)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ((), ()),
+        (("4.*",), ("4.factor",)),
+        (("*.bias", "0.*"), ("0.weight", "0.bias", "1.bias", "3.bias")),
+        (("1.running_*", "*_tracked"), ("1.running_mean", "1.running_var", "1.num_batches_tracked")),
+    ],
+)
+def test_frozen_tensors_are_named_in_the_models_order(normed, patterns, names):
+    assert weights.frozen_names(normed, patterns) == names
+
+
+def test_a_pattern_is_of_whole_names_and_every_idle_one_is_told(normed):
+    with pytest.raises(ConfigError, match=r"'bias', '1' names no tensor of the model, which has 0.weight, 0.bias, 1.weight"):
+        weights.frozen_names(normed, ("bias", "0.*", "1"))
+
+
+def test_of_many_tensors_some_are_told(monkeypatch):
+    monkeypatch.setitem(models.TABLE, "long", lambda *_: nn.Sequential(nn.Linear(3, 1), *[Scaled() for _ in range(45)]))
+    with pytest.raises(ConfigError, match=r"37\.factor, 38\.factor and 7 more$"):
+        weights.frozen_names(ModelSpec(name="long", inputs=(3,), classes=2), ("head",))

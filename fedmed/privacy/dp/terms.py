@@ -41,13 +41,15 @@ from fedmed.privacy.dp.mechanisms import (
 )
 from fedmed.wire.tensors import Tensors
 
-Phase = Literal["describe", "train", "validate"]
+Phase = Literal["describe", "census", "train", "validate"]
 TOLD: dict[Phase, frozenset[str]] = {
-    "describe": frozenset({"name", "classes", "inputs", "masks", "declared"}),
+    "describe": frozenset({"name", "classes", "inputs", "masks", "examples"}),
+    "census": frozenset(),
     "train": frozenset({"tensors"}),
     "validate": frozenset(),
 }
-"""All that leaves a clinic under differential privacy. `declared` is the bucketed size that it made public itself."""
+"""All that leaves a clinic under differential privacy. `examples` are declared sizes (`learning.census.declared`), also
+where secure aggregation is off; `validate` is any evaluation at sites, masked or not."""
 SPREAD = 6.0
 """Standard deviations by which a Poisson sample may exceed its mean before its sum is cut off, which costs no privacy."""
 

@@ -130,6 +130,10 @@ class Layout:
     def _lane(self) -> np.dtype[Any]:
         return np.dtype(np.uint16 if self.bits == 16 else np.uint32)
 
+    def zeros(self) -> Lanes:
+        """A vector `(size,)` to sum in."""
+        return np.zeros(self.size, np.uint16) if self.bits == 16 else np.zeros(self.size, np.uint32)
+
     def canonical(self) -> bytes:
         """The layout as bytes: equal layouts, and only they, have equal ones. Whole numbers and float64 are big-endian.
 

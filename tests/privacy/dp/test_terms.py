@@ -213,5 +213,6 @@ def test_only_what_has_noise_or_was_public_is_told():
     metrics = ("tensors", "weight", "loss", "auc", "num-examples", "histogram")
     assert fields_under_dp("train", metrics) == ("tensors",)
     assert fields_under_dp("validate", metrics) == ()
-    told = ("name", "classes", "inputs", "examples", "class_counts", "masks", "moments", "fingerprint", "declared")
-    assert fields_under_dp("describe", told) == ("name", "classes", "inputs", "masks", "declared")
+    told = ("name", "classes", "inputs", "examples", "class_counts", "masks", "moments", "fingerprint")
+    assert fields_under_dp("describe", told) == ("name", "classes", "inputs", "examples", "masks")
+    assert fields_under_dp("census", ("classes", "moments.sum")) == ()

@@ -1,0 +1,154 @@
+"""The center's shell around an epoch of secure aggregation: who is in it, and which of its rounds is next.
+
+An epoch has all its members or is none: whoever does not answer its set-up is left out of the next attempt, named in the
+journal, and asked again when the epoch is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedmed.clock import Clock
+from fedmed.config.privacy import Privacy
+from fedmed.errors import FederationError, ProtocolRefused, QuorumError
+from fedmed.federation.journal import Journal
+from fedmed.flower.keys import BYTES, PROTOCOL
+from fedmed.flower.transport import Transport
+from fedmed.identity.member import Identity
+from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg import convening
+from fedmed.privacy.secagg.convening import Agreed, Convening
+from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.parameters import LEAST_SUM, MAX_MEMBERS, MAX_ROUNDS, Mode, Parameters, least_colluders
+from fedmed.privacy.secagg.round_messages import Header
+
+SPARE = 8  # rounds of an epoch beyond those that a run needs if nothing goes wrong
+PATIENCE = 8  # rounds after which those that an epoch is without are asked again
+
+
+@dataclass(frozen=True)
+class Names:
+    """What terms are bound to."""
+
+    federation: str
+    run: str
+
+
+@dataclass(frozen=True)
+class Current:
+    """An epoch that is set up, by nodes."""
+
+    agreed: Agreed
+    index: Mapping[int, int]
+    """Node -> index of its member."""
+
+    def nodes(self) -> dict[int, int]:
+        """Index -> node."""
+        return {index: node for node, index in self.index.items()}
+
+
+class Epochs:
+    """Sets epochs up and hands out their rounds, each once."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        people: Mapping[int, Identity],
+        rules: Privacy,
+        names: Names,
+        deadline_s: float,
+        clock: Clock,
+        journal: Journal,
+    ) -> None:
+        """`people` are the sites' identities by node. Raises FederationError for a number of sites that cannot work."""
+        if not LEAST_SUM <= len(people) <= MAX_MEMBERS:
+            raise FederationError(
+                f"secure aggregation is for {LEAST_SUM} to {MAX_MEMBERS} sites, here are {len(people)}: a sum of two tells "
+                "each of them the other's update. Write privacy.secure_aggregation: off where the center may see everything"
+            )
+        self._transport, self._people, self._rules, self._names = transport, people, rules, names
+        self._deadline_s, self._clock, self._journal = deadline_s, clock, journal
+        self._current: Current | None = None
+        self._last_epoch = self._used = 0
+        self._is_stale = False
+
+    def current(self, wished_rounds: int = MAX_ROUNDS) -> Current:
+        """The epoch, set up anew where it is used up. Raises QuorumError where too few sites take part."""
+        if self._current is None or self._is_stale or self._used >= self._rounds or self._should_ask_again():
+            self._current = self._set_up(min(MAX_ROUNDS, wished_rounds + SPARE))
+            self._used, self._is_stale = 0, False
+        return self._current
+
+    @property
+    def _rounds(self) -> int:
+        assert self._current is not None
+        return self._current.agreed.terms.rounds
+
+    def _should_ask_again(self) -> bool:
+        assert self._current is not None
+        return len(self._current.index) < len(self._people) and self._used >= PATIENCE
+
+    def renew(self) -> None:
+        """Begin the next round in a new epoch: somebody has lost its part of this one."""
+        self._is_stale = True
+
+    def header(self, purpose: Purpose, nodes: list[int], given: bytes, layout: Layout) -> Header:
+        """The next round of the current epoch, for these nodes; it is used up by asking."""
+        assert self._current is not None
+        self._used += 1
+        cohort = tuple(sorted(self._current.index[node] for node in nodes))
+        return Header(self._used, purpose, cohort, given, layout.digest(), layout.size, layout.bits)
+
+    def _set_up(self, rounds: int) -> Current:
+        nodes = sorted(self._people)
+        while True:
+            agreed, silent = self._attempt(nodes, rounds)
+            if agreed is not None:
+                index = {node: agreed.terms.index_of(self._people[node].fingerprint) for node in nodes}
+                without = [self._people[node].name for node in self._people if node not in index]
+                self._journal.say("epoch", epoch=agreed.terms.epoch, members=len(index), rounds=rounds, without=without)
+                return Current(agreed, index)
+            nodes = [node for node in nodes if node not in silent]
+            for node, reason in silent.items():
+                self._journal.say("left-out", site=self._people[node].name, reason=reason)
+            if len(nodes) < LEAST_SUM:
+                who = "; ".join(f"{self._people[node].name}: {reason}" for node, reason in sorted(silent.items()))
+                raise QuorumError(f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}")
+
+    def _attempt(self, nodes: list[int], rounds: int) -> tuple[Agreed | None, dict[int, str]]:
+        """The epoch, or None and those that it failed for."""
+        terms = self._terms(nodes, rounds)
+        by_index = {terms.index_of(self._people[node].fingerprint): node for node in nodes}
+        keys = {index: self._people[node].signing_public for index, node in by_index.items()}
+        state: Convening | Agreed = convening.convene(terms, keys)
+        while isinstance(state, Convening):
+            state, faults = self._phase(state, by_index)
+            if faults:
+                return None, faults
+            state = convening.proceed(state)
+        return state, {}
+
+    def _terms(self, nodes: list[int], rounds: int) -> Parameters:
+        self._last_epoch = max(self._last_epoch + 1, int(self._clock.unix()))
+        roster = tuple(sorted(self._people[node].fingerprint for node in nodes))
+        colluders = least_colluders(len(nodes)) if self._rules.colluders is None else self._rules.colluders
+        mode: Mode = "hbc" if self._rules.secure_aggregation == "hbc" else "malicious"
+        least = min(self._rules.least_sum, len(nodes))
+        dropouts = len(nodes) // 10
+        names = self._names
+        return Parameters(names.federation, names.run, self._last_epoch, roster, colluders, dropouts, rounds, least, mode)
+
+    def _phase(self, state: Convening, by_index: Mapping[int, int]) -> tuple[Convening, dict[int, str]]:
+        index_of = {node: index for index, node in by_index.items()}
+        requests = {by_index[index]: said for index, said in convening.requests(state).items()}
+        faults = dict.fromkeys(requests, f"no answer within {self._deadline_s:g} s")
+        for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s):
+            try:
+                if reply.error is not None:
+                    raise ProtocolRefused(reply.error)
+                state = convening.take(state, index_of[reply.node], bytes(reply.config.get(BYTES, b"")))
+                del faults[reply.node]
+            except ProtocolRefused as error:
+                faults[reply.node] = str(error)
+        return state, faults

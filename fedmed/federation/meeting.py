@@ -1,0 +1,99 @@
+"""Before the first round: who the sites are, what they say of themselves, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from fedmed.clock import Clock
+from fedmed.config.scenario import Scenario
+from fedmed.errors import DataError, FederationError, ProtocolRefused
+from fedmed.federation.epochs import Epochs, Names
+from fedmed.federation.journal import Journal
+from fedmed.federation.masked import Asking
+from fedmed.federation.phase import Member, Phase
+from fedmed.federation.sums import Opener
+from fedmed.flower.keys import BYTES, CONFIG_KEY, DESCRIBE, MEMBER
+from fedmed.flower.transport import Transport
+from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.learning import plan as planning
+from fedmed.learning.census import Census
+from fedmed.learning.plan import Described
+from fedmed.sites.partition import refuse_site_names
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the center knows sites by, and what its terms are bound to."""
+
+    authority: bytes
+    """Public key of the authority that signs the sites' certificates, DER."""
+    names: Names
+
+
+def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journal) -> tuple[list[Member], list[Described]]:
+    """Every site's name and description; a site that cannot describe itself is named and refused."""
+    nodes = transport.nodes()
+    request = planning.inquiry(scenario).model_dump_json()
+    answers = transport.ask(DESCRIBE, nodes, request, scenario.federation.deadline_s)
+    found: dict[str, tuple[Member, Described]] = {}
+    for node in nodes:
+        reply = answers.get(node)
+        if reply is None or reply.error is not None:
+            reason = "no answer" if reply is None else reply.error
+            raise FederationError(f"site at node {node} could not describe its cases: {reason}")
+        site = Described.parse(str(reply.config.get(CONFIG_KEY)))
+        refuse_site_names([site.name])
+        if site.examples.get("train", 0) <= 0:
+            raise DataError(f"site {site.name} has no training cases; remove the site or give it data")
+        if site.name.casefold() in found:
+            raise DataError(f"two sites are named {site.name!r}; every site needs a name of its own")
+        found[site.name.casefold()] = Member(site.name, node, site.examples["train"]), site
+    journal.say("met", sites={member.name: member.examples for member, _ in found.values()})
+    pairs = [found[name] for name in sorted(found)]
+    return [member for member, _ in pairs], [site for _, site in pairs]
+
+
+def people(phase: Phase, trust: Trust, deadline_s: float) -> dict[int, PublicMember]:
+    """The sites' identities by node. Raises FederationError for one that has none, or is certified under another name."""
+    found: dict[int, PublicMember] = {}
+    for reply in phase.transport.exchange(MEMBER, dict.fromkeys(phase.members, b""), deadline_s):
+        name = phase.members[reply.node].name
+        try:
+            if reply.error is not None:
+                raise ProtocolRefused(reply.error)
+            member = read_certificate(bytes(reply.config.get(BYTES, b"")), trust.authority, phase.clock.unix())
+        except ProtocolRefused as error:
+            raise FederationError(f"site {name} shows no certificate of this federation: {error}") from error
+        if member.name != name:
+            raise FederationError(f"site {name} is certified as {member.name!r}; it must call itself so")
+        found[reply.node] = member
+    if silent := [member.name for node, member in phase.members.items() if node not in found]:
+        raise FederationError(f"no certificate within {deadline_s:g} s from {', '.join(sorted(silent))}")
+    return found
+
+
+def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None) -> Asking:
+    """The way to ask the sites for sums. Raises FederationError where they cannot be trusted to be who they are."""
+    if trust is None:
+        raise FederationError("secure aggregation is on, and this center was given no authority to know the sites by")
+    deadline_s, rules = scenario.federation.deadline_s, scenario.privacy
+    transport, clock, journal = phase.transport, phase.clock, phase.journal
+    known = people(phase, trust, deadline_s)
+    epochs = Epochs(transport, known, rules, trust.names, deadline_s, clock, journal)
+    return Asking(epochs, phase, Opener(transport, deadline_s, journal), rules)
+
+
+def take_census(asking: Asking, scenario: Scenario, described: Sequence[Described]) -> Census:
+    """What all sites have together. Raises FederationError where any is missing."""
+    first = described[0]
+    width = prod(first.inputs) if scenario.data.normalise == "federated" else None
+    text = planning.inquiry(scenario).model_dump_json()
+    rounds = 2 * scenario.rounds + 1
+    return asking.census(text, len(first.classes), width, largest(described, "train"), rounds)
+
+
+def largest(described: Sequence[Described], part: str) -> int:
+    """The largest size that a site declares, at least 1."""
+    return max(1, *(site.examples.get(part, 0) for site in described))

@@ -1,0 +1,129 @@
+"""A ClientApp behind its clinic's gate: the one place where messages of Flower become the gate's plain values and back.
+
+What the app answers never leaves as it is: of work, only a masked vector with its envelope does. Requests of secure
+aggregation are answered here, and the app never sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from fedmed.errors import FedmedError, ProtocolRefused
+from fedmed.flower import keys
+from fedmed.flower.arrays import all_views, borrow, numbers
+from fedmed.flower.proposal import text_of
+from fedmed.wire.tensors import Tensors
+
+REFUSED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+MAX_REASON = 2000  # characters of a reason that travel
+WORK = (MessageType.TRAIN, MessageType.EVALUATE, keys.CENSUS)
+Call = Callable[[Message, Context], Message]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work for an app that came with a masked round, in plain values."""
+
+    kind: str
+    """`train`, `evaluate` or `query.census`."""
+    header: bytes
+    layout: bytes
+    text: str
+    """All that the message says beside tensors."""
+    model: Tensors
+
+
+class AppFailed(Exception):
+    """The app made no answer; the text is for the clinic's staff."""
+
+
+class Sealed(Protocol):
+    """What may leave for a round."""
+
+    @property
+    def envelope(self) -> bytes:
+        """Signed."""
+
+    @property
+    def vector(self) -> NDArray[np.unsignedinteger[Any]]:
+        """Masked."""
+
+
+class Gate(Protocol):
+    """A clinic's way out; see `fedmed.outbound.gate`. Every method raises FedmedError where nothing may leave."""
+
+    @property
+    def certificate(self) -> bytes:
+        """The clinic's own, DER."""
+
+    def answer(self, request: bytes) -> bytes:
+        """The answer to a request of the protocol."""
+
+    def work(self, job: Job, app: Callable[[], tuple[Tensors, Mapping[str, Any]]]) -> Sealed:
+        """What leaves for a job; `app` does it, giving tensors and numbers, and may raise AppFailed."""
+
+
+class Guarded:
+    """Answers every message for one node."""
+
+    def __init__(self, app: Call, gate: Gate) -> None:
+        """`app` never raises: what goes wrong in it is an error reply."""
+        self._app, self._gate = app, gate
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """The only kinds of answers that there are."""
+        kind = message.metadata.message_type
+        try:
+            if kind == keys.MEMBER:
+                return _said(message, self._gate.certificate)
+            if kind == keys.PROTOCOL:
+                return _said(message, self._gate.answer(_bytes_in(message)))
+            if kind in WORK:
+                sealed = self._gate.work(_job(kind, message), lambda: self._ask(message, context))
+                return _sealed(message, sealed)
+        except FedmedError as error:
+            return Message(Error(REFUSED, f"{type(error).__name__}: {error}"[:MAX_REASON]), reply_to=message)
+        if kind == keys.DESCRIBE:
+            return self._app(message, context)
+        return Message(Error(REFUSED, f"this site answers nothing of the kind {kind!r}"), reply_to=message)
+
+    def _ask(self, message: Message, context: Context) -> tuple[Tensors, Mapping[str, Any]]:
+        reply = self._app(message, context)
+        if reply.has_error():
+            raise AppFailed(reply.error.reason or "the app raised an error without a reason")
+        metrics = numbers(reply.content, MetricRecord)
+        return all_views(reply.content), metrics
+
+
+def _job(kind: str, message: Message) -> Job:
+    content = message.content
+    notice = content.get(keys.ROUND)
+    told = dict(notice) if isinstance(notice, ConfigRecord) else {}
+    header, layout = (told.get(name) for name in (keys.HEADER, keys.LAYOUT))
+    if not (isinstance(header, bytes) and isinstance(layout, bytes)):
+        raise ProtocolRefused(
+            "work that belongs to no masked round: this site sends nothing unmasked; the center's scenario needs "
+            "privacy.secure_aggregation on, as it is here"
+        )
+    return Job(kind, header, layout, text_of(content), all_views(content))
+
+
+def _bytes_in(message: Message) -> bytes:
+    said = numbers(message.content, ConfigRecord).get(keys.BYTES)
+    return said if isinstance(said, bytes) else b""
+
+
+def _said(message: Message, said: bytes) -> Message:
+    return Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), reply_to=message)
+
+
+def _sealed(message: Message, sealed: Sealed) -> Message:
+    content = RecordDict({keys.SEALED: ConfigRecord({keys.ENVELOPE: sealed.envelope})})
+    content["arrays"] = borrow({keys.VECTOR: sealed.vector})
+    return Message(content, reply_to=message)

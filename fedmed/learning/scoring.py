@@ -1,0 +1,124 @@
+"""What masked updates and evaluations say beside tensors: weights, losses, Dice and histograms of scores, to be summed.
+
+A loss that is not finite or beyond `LOSS_BOUND` is undefined: its site adds nothing to the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from fedmed.learning.histograms import BINS, layout_fields, macro_auc, put_scores, read_scores
+from fedmed.learning.kinds import Batch, judge_classes, judge_masks
+from fedmed.learning.order import KindName, ModelSpec, Order
+from fedmed.privacy.secagg.layout import Fixed, Sum, Whole
+from fedmed.privacy.secagg.metrics import metric_fields, put_metric, read_metric
+
+LOSS_BOUND = 1000.0
+WEIGHT, CASES, LOSS, DICE = "weight", "cases", "loss", "dice"  # names of the fields
+Fields = tuple[Whole | Fixed, ...]
+
+
+def update_fields(most: int) -> Fields:
+    """The fields beside an update's tensors, of sites with weights of up to `most`."""
+    return Whole(WEIGHT, most), *_loss_fields(most)
+
+
+def put_update(weight: int, metrics: Mapping[str, float]) -> dict[str, ArrayLike]:
+    """What a site puts into these fields: the weight of its update and, of the metrics of its training, the loss."""
+    return {WEIGHT: weight, **_put_loss(metrics.get(LOSS, math.nan), weight)}
+
+
+def read_update(total: Sum) -> dict[str, Any]:
+    """`weight`, the sum by which the tensors' means are made, and `loss`, the mean of the sites' or None."""
+    return {WEIGHT: total.count(WEIGHT), LOSS: read_metric(total, LOSS)}
+
+
+def score_fields(spec: ModelSpec, most: int, bins: int = BINS) -> Fields:
+    """The fields of an evaluation by sites with up to `most` validation cases each."""
+    return *_loss_fields(most), *ROWS[spec.kind].fields(spec, most, bins)
+
+
+def put_score(model: nn.Module | None, data: Batch, order: Order, device: torch.device) -> dict[str, ArrayLike]:
+    """What a site puts into these fields for its validation cases; zeros where it has none, and None for the model then.
+
+    Raises UpdateRefused where the model's scores are no probabilities.
+    """
+    return ROWS[order.model.kind].put(model, data, order, device)
+
+
+def read_score(total: Sum, spec: ModelSpec, bins: int = BINS) -> dict[str, Any]:
+    """What sites found together: `cases`, `loss`, and the leading measure; None where it is undefined.
+
+    Classification: `auc` of the histograms of all sites together, and `auc_error`, by which the exact one may be off.
+    Segmentation: `dice`, the mean of the cases that have one. Raises ProtocolRefused where counts contradict each other.
+    """
+    return {LOSS: read_metric(total, LOSS), **ROWS[spec.kind].read(total, spec, bins)}
+
+
+def _loss_fields(most: int) -> Fields:
+    return metric_fields(LOSS, bound=LOSS_BOUND, most_weight=most)
+
+
+def _put_loss(loss: float, weight: int) -> dict[str, float | int]:
+    return put_metric(LOSS, loss if abs(loss) <= LOSS_BOUND else None, weight)
+
+
+def _class_fields(spec: ModelSpec, most: int, bins: int) -> Fields:
+    return layout_fields(spec.classes, bins, most)
+
+
+def _put_classes(model: nn.Module | None, data: Batch, order: Order, device: torch.device) -> dict[str, ArrayLike]:
+    y, bins = data[1].numpy(), order.bins or BINS
+    if model is None:
+        return {**_put_loss(math.nan, 0), **put_scores(np.zeros((0, order.model.classes), np.float32), y, bins)}
+    probabilities, loss = judge_classes(model, data, order, device)
+    return {**_put_loss(loss, len(y)), **put_scores(probabilities.numpy(), y, bins)}
+
+
+def _read_classes(total: Sum, spec: ModelSpec, bins: int) -> dict[str, Any]:
+    scores = read_scores(total, spec.classes, bins)
+    area, error = macro_auc(scores.histograms)
+    return {CASES: scores.cases, "auc": area, "auc_error": None if area is None else error}
+
+
+def _mask_fields(spec: ModelSpec, most: int, bins: int) -> Fields:
+    return Whole(CASES, most), *metric_fields(DICE, bound=1.0, most_weight=most)
+
+
+def _put_masks(model: nn.Module | None, data: Batch, order: Order, device: torch.device) -> dict[str, ArrayLike]:
+    if model is None:
+        return {**_put_loss(math.nan, 0), CASES: 0, **put_metric(DICE, None, 0)}
+    losses, dice = judge_masks(model, data, order, device)
+    known = dice[np.isfinite(dice)]
+    mean = float(known.mean()) if len(known) else None
+    return {**_put_loss(float(losses.mean()), len(losses)), CASES: len(losses), **put_metric(DICE, mean, len(known))}
+
+
+def _read_masks(total: Sum, spec: ModelSpec, bins: int) -> dict[str, Any]:
+    return {CASES: total.count(CASES), DICE: read_metric(total, DICE)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What differs between the kinds of task, beside `kinds.KINDS`."""
+
+    fields: Callable[[ModelSpec, int, int], Fields]
+    """`(spec, most, bins)` -> the fields beside the loss."""
+    put: Callable[[nn.Module | None, Batch, Order, torch.device], dict[str, ArrayLike]]
+    """What a site puts into all fields; None for the model where it has no cases."""
+    read: Callable[[Sum, ModelSpec, int], dict[str, Any]]
+    """`(sum, spec, bins)` -> what is told beside the loss."""
+
+
+ROWS: dict[KindName, Row] = {
+    "classification": Row(_class_fields, _put_classes, _read_classes),
+    "segmentation": Row(_mask_fields, _put_masks, _read_masks),
+}

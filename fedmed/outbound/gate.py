@@ -1,0 +1,138 @@
+"""The clinic's gate: what an app answers leaves masked, in the agreed layout, or not at all.
+
+    app -> policy (tensors, norm, finite, bounds) -> mask -> ledger of departures -> wire
+
+All of it is the installed library; nothing of it can be reached from the app. What is wrong with an answer is told to the
+clinic's own staff; the center hears only that there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fedmed.clock import Clock
+from fedmed.errors import FedmedError, ProtocolRefused, UpdateRefused
+from fedmed.flower import keys
+from fedmed.flower.guard import AppFailed, Job
+from fedmed.outbound.account import Occasion, departure
+from fedmed.outbound.outbox import Outbox, Sent
+from fedmed.outbound.update import change, values_of
+from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg import layout_bytes
+from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.taking_part import Given
+from fedmed.store.departures import Departures
+from fedmed.wire.digest import digest_of
+from fedmed.wire.tensors import Tensors
+
+App = Callable[[], tuple[Tensors, Mapping[str, Any]]]
+PURPOSES = {"train": Purpose.UPDATE, "evaluate": Purpose.EVALUATION, keys.CENSUS: Purpose.CENSUS}
+WITHHELD = "the site sends nothing in this round; its own log says why"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a clinic's staff has set for whatever leaves."""
+
+    most_norm: float | None = None
+    """Largest L2 norm of an update; unbounded where None."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """Where a clinic writes down what leaves, of which data, and what its staff should know."""
+
+    departures: Departures
+    dataset: str
+    """Digest of the data set that is worked on."""
+    clock: Clock
+    tell: Callable[[str], None]
+    """Reaches the staff, and nobody else."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A job that was let in, until something leaves for it."""
+
+    job: Job
+    purpose: Purpose
+    layout: Layout
+    given: bytes
+    """Digest of all that was given."""
+
+
+class Gate:
+    """One clinic's way out."""
+
+    def __init__(
+        self, certificate: bytes, outbox: Outbox, rules: Rules, dither: Callable[[bytes], bytes], books: Books
+    ) -> None:
+        """`dither` gives the seed (24 bytes) of a vector's rounding, for its purpose and what was given."""
+        self.certificate = certificate
+        self._outbox, self._rules, self._dither, self._books = outbox, rules, dither, books
+        self._maskers = ThreadPoolExecutor(1, "fedmed-masks")
+
+    def answer(self, request: bytes) -> bytes:
+        """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
+        return self._outbox.answer(request)
+
+    def work(self, job: Job, app: App) -> Sent:
+        """What leaves for a job: what the app makes of it, masked; what was sent before, where it had been done.
+
+        Masks are made while the app works. Raises ProtocolRefused, and UpdateRefused, which says nothing of the answer.
+        """
+        layout = layout_bytes.decode(job.layout)
+        terms = self._outbox.terms
+        if terms is not None and layout.clients != terms.members:  # a sum over more would be another number
+            raise ProtocolRefused(f"a layout for {layout.clients} clinics; this epoch has {terms.members}")
+        passage = Passage(job, PURPOSES[job.kind], layout, digest_of(job.text, job.model))
+        given = Given(job.header, passage.purpose, passage.given, layout.digest(), layout.size, layout.bits)
+        begun = self._outbox.begin(given)
+        if isinstance(begun, Sent):
+            return self._written_down(begun, passage, None)
+        masks = self._maskers.submit(begun)
+        try:
+            with self._in_confidence():
+                lanes, size = self._lanes(passage, *app())
+                return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
+        finally:
+            masks.exception()  # nobody makes masks any more when this returns
+
+    def _lanes(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
+        """The vector and, of an update, its norm. Raises UpdateRefused."""
+        layout, dither = passage.layout, self._dither(bytes([passage.purpose]) + passage.given)
+        if passage.purpose is not Purpose.UPDATE:
+            return layout.write({}, 0, tensors, dither), None
+        weight, fields = values_of(layout, values)
+        made, most = change(layout, passage.job.model, tensors), self._rules.most_norm
+        if most is not None and not made.norm <= most:
+            raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
+        return layout.write(made.tensors, weight, fields, dither), made.norm
+
+    def _written_down(self, sent: Sent, passage: Passage, size: float | None) -> Sent:
+        """The same, once the ledger has it. Raises StoreError: it may not leave then."""
+        terms = self._outbox.terms
+        assert terms is not None  # nothing is masked outside an epoch
+        occasion = Occasion(passage.purpose, passage.layout, passage.job.text, size)
+        header, books = Header.decode(passage.job.header), self._books
+        books.departures.record(departure(sent, header, terms, occasion, books.dataset, books.clock.unix()))
+        return sent
+
+    @contextmanager
+    def _in_confidence(self) -> Iterator[None]:
+        """Whatever goes wrong inside is told to the staff; outside it is only said that nothing is sent."""
+        try:
+            yield
+        except AppFailed as failed:
+            self._books.tell(str(failed))
+        except FedmedError as error:
+            self._books.tell(f"{type(error).__name__}: {error}")
+        else:
+            return
+        raise UpdateRefused(WITHHELD)

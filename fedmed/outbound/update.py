@@ -1,0 +1,88 @@
+"""An app's answer to a round of training as what is masked: the change of the model, and numbers beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedmed.errors import UpdateRefused
+from fedmed.privacy.secagg.fields import Fixed
+from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.metrics import put_metric
+from fedmed.wire.tensors import Tensors
+
+WEIGHT = "weight"
+CASES = "num-examples"
+"""What Flower's apps call it."""
+SUM = ".sum"
+BLOCK = 65_536  # numbers handled at once: they stay in the second-level cache
+
+
+@dataclass(frozen=True)
+class Change:
+    """What training did to a model."""
+
+    tensors: dict[str, NDArray[Any]]
+    """Trained minus given."""
+    norm: float
+    """L2 norm over all of them; not finite where they are not."""
+
+
+def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
+    """The change of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
+    tensors: dict[str, NDArray[Any]] = {}
+    squares = 0.0
+    for tensor in layout.tensors:
+        given, made = model.get(tensor.name), trained.get(tensor.name)
+        if given is None or made is None or given.shape != made.shape or given.dtype != made.dtype:
+            got = "none" if made is None else f"{made.dtype} {list(made.shape)}"
+            allowed = "none" if given is None else f"{given.dtype} {list(given.shape)}"
+            raise UpdateRefused(f"tensor {tensor.name!r}: the app answers with {got}; allowed: {allowed}, as it was given")
+        if made.dtype.kind != "f":
+            raise UpdateRefused(f"tensor {tensor.name!r} holds {made.dtype}; only floating point numbers are summed")
+        tensors[tensor.name] = np.empty(made.shape, made.dtype)
+        squares += _subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
+    return Change(tensors, math.sqrt(squares))
+
+
+def _subtract(made: NDArray[Any], given: NDArray[Any], out: NDArray[Any]) -> float:
+    """`made - given` into `out`, and the sum of its squares in float64, block by block."""
+    squares = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
+        for start in range(0, len(out), BLOCK):
+            part = slice(start, start + BLOCK)
+            block = np.subtract(made[part], given[part], out=out[part]).astype(np.float64, copy=False)
+            squares += float(np.einsum("i,i", block, block))  # not BLAS, whose threads fight for cores that are taken
+    return squares
+
+
+def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:
+    """The weight, and the layout's fields, from an app's metrics.
+
+    A metric that is not finite, or beyond its bound, counts as undefined. Raises UpdateRefused for a weight that is none,
+    and for metrics that are missing or were not agreed on.
+    """
+    weight = metrics.get(CASES)
+    if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= layout.most_weight:
+        raise UpdateRefused(f"{CASES} is {weight!r}; allowed: 1 to {layout.most_weight}, the size that the site declared")
+    bounds = {
+        field.name.removesuffix(SUM): field.bound / layout.most_weight
+        for field in layout.fields
+        if isinstance(field, Fixed) and field.name.endswith(SUM)
+    }
+    if (told := metrics.keys() - {CASES}) != bounds.keys():
+        raise UpdateRefused(f"the app's metrics are {sorted(told)}; agreed on: {sorted(bounds)}")
+    found: dict[str, ArrayLike] = {WEIGHT: weight}
+    for name, bound in bounds.items():
+        found |= put_metric(name, _defined(metrics[name], bound), weight)
+    return weight, found
+
+
+def _defined(value: Any, bound: float) -> float | None:
+    """The value where it is a number within ±bound."""
+    return float(value) if isinstance(value, (int, float)) and abs(value) <= bound else None

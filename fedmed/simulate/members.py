@@ -1,0 +1,96 @@
+"""The members of a simulated federation: keys and certificates for one run, and the gate that each site's app is behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+from fedmed.clock import SystemClock
+from fedmed.config.scenario import Scenario
+from fedmed.identity.authority import DevelopmentAuthority
+from fedmed.identity.member import MemberKeys
+from fedmed.identity.requests import certificate_request, read_request
+from fedmed.learning.fingerprint import version_of
+from fedmed.outbound.gate import Books, Gate, Rules
+from fedmed.outbound.outbox import Outbox
+from fedmed.privacy.keystream import SEED_BYTES
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.sites.prepared import open_site
+from fedmed.store.departures import SUFFIX, Departures
+from fedmed.store.keystore import MemoryKeystore
+from fedmed.store.ledgers import FOLDER
+
+MEMBERS, AUTHORITY, TERMS, PINS = "members", "authority.der", "terms.json", "pins.json"
+FEDERATION = "simulation"
+DAYS = 30
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every simulated clinic's staff has written into its own file."""
+
+    seed: int
+    mode: Mode
+    most_norm: float | None
+
+
+def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
+    """Make keys, certificates and pins for the sites laid out in a folder; every site has approved every other."""
+    folder = sites_folder / MEMBERS
+    folder.mkdir()
+    authority = DevelopmentAuthority.generate(SystemClock())
+    (folder / AUTHORITY).write_bytes(authority.public)
+    pins = {}
+    for number, name in enumerate(names):
+        keys = MemberKeys.generate()
+        keys.save(folder / f"{number:05d}.keys")
+        certificate = authority.issue(read_request(certificate_request(keys, name)), DAYS)
+        (folder / f"{number:05d}.der").write_bytes(certificate)
+        pins[keys.fingerprint.hex()] = keys.signing_public.hex()
+    (folder / PINS).write_text(json.dumps(pins), encoding="ascii")
+    mode: Mode = "hbc" if scenario.privacy.secure_aggregation == "hbc" else "malicious"
+    terms = Terms(scenario.seed, mode, scenario.federation.max_update_norm)
+    (folder / TERMS).write_text(json.dumps(asdict(terms)), encoding="ascii")
+
+
+def gate_of(config: Mapping[str, Any]) -> Gate:
+    """The gate of the node with this configuration; Flower's own runtime tells a node its number and nothing else."""
+    place = Path(str(config.get("sites-folder") or os.environ["FEDMED_SITES"])) / MEMBERS
+    return _gate(place, int(config["partition-id"]), (place / AUTHORITY).read_bytes())
+
+
+@lru_cache(maxsize=4096)
+def _gate(place: Path, number: int, authority: bytes) -> Gate:
+    """The gate of one enrolment, which has an authority of its own."""
+    keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
+    policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
+    ledgers = place.parents[1] / FOLDER
+    log, departures = ledgers / f"{number:05d}.log", Departures(ledgers / f"{number:05d}{SUFFIX}")
+
+    def tell(reason: str) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{reason}\n")
+
+    def dither(what: bytes) -> bytes:
+        # seeded, so that a run repeats to the bit; a clinic draws its own
+        return hashlib.sha256(b"%d/%d/" % (terms.seed, number) + what).digest()[:SEED_BYTES]
+
+    outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
+    books = Books(departures, version_of(open_site(place.parent, number)), SystemClock(), tell)
+    certificate = (place / f"{number:05d}.der").read_bytes()
+    return Gate(certificate, outbox, Rules(terms.most_norm), dither, books)
+
+
+@lru_cache(maxsize=4)
+def _pins(place: Path, authority: bytes) -> dict[bytes, bytes]:
+    told = json.loads((place / PINS).read_text(encoding="ascii"))
+    return {bytes.fromhex(fingerprint): bytes.fromhex(key) for fingerprint, key in told.items()}
