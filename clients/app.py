@@ -14,6 +14,7 @@ from fedmed.flower.client import answer, answer_fields, answer_text, order_in, t
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import simulated_desk
 from fedmed.learning.order import parse
+from fedmed.learning.private_training import repeatable_seeds
 from fedmed.sites.prepared import laid_out, open_site
 
 app = ClientApp()
@@ -22,7 +23,7 @@ app = ClientApp()
 @lru_cache(maxsize=64)
 def clinic_at(folder: str, index: int, laid_out: str) -> Clinic:
     """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there."""
-    return Clinic(open_site(Path(folder), index), simulated_desk(Path(folder), index))
+    return Clinic(open_site(Path(folder), index), simulated_desk(Path(folder), index), repeatable_seeds)
 
 
 def clinic(context: Context) -> Clinic:

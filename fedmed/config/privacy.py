@@ -55,11 +55,10 @@ class Privacy(Part):
 
     @model_validator(mode="after")
     def _noise_in_shares_needs_sums(self) -> Privacy:
-        private = self.differential_privacy
-        if private is not None and private.mode != "record-local" and not self.is_masked:
+        if self.differential_privacy is not None and not self.is_masked:
             raise ValueError(
-                f"differential_privacy.mode is {private.mode}, in which a site adds a share of the noise only, and "
-                "secure_aggregation is off, which shows each share by itself; switch it on, or take mode record-local"
+                "differential_privacy bounds what sums tell, and secure_aggregation is off, which shows every site's own "
+                "counts and measures without noise; switch it on"
             )
         return self
 

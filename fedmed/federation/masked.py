@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from fedmed.learning.order import ModelSpec
 from fedmed.learning.plan import Plan
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg.layout import Fixed, Layout, Sum, Tensor, Whole
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.digest import digest_of
 from fedmed.wire.tensors import Tensors
 
@@ -43,6 +44,8 @@ class Question:
     most: int
     """Largest weight of a site."""
     tensors: tuple[Tensor, ...] = ()
+    bound: Callable[[Parameters, int], float] | None = None
+    """Of the tensors' values, for an epoch and the size of a cohort; that of the scenario where None."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ class Asking:
     def ask(self, question: Question, asked: Proposal, rounds_left: int) -> Outcome:
         """The sum over the sites that answer; `rounds_left` is how many masked rounds may still come."""
         current, rules = self._epochs.current(rounds_left), self._rules
-        clients, bound = len(current.index), rules.value_bound
-        layout = Layout(question.tensors, question.fields, rules.lanes, clients, bound, question.most)
         nodes = [node for node in asked.nodes if node in current.index]
+        epoch = current.agreed.terms
+        bound = rules.value_bound if question.bound is None else question.bound(epoch, len(nodes))
+        layout = Layout(question.tensors, question.fields, rules.lanes, epoch.members, bound, question.most)
         header = self._epochs.header(question.purpose, nodes, digest_of(asked.text, asked.model), layout)
         try:
             uploads = Uploads(current, header, layout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -85,15 +84,11 @@ def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None) -> Asking:
     return Asking(epochs, phase, Opener(transport, deadline_s, journal), rules)
 
 
-def take_census(asking: Asking, scenario: Scenario, described: Sequence[Described]) -> Census:
-    """What all sites have together. Raises FederationError where any is missing."""
-    first = described[0]
+def take_census(asking: Asking, scenario: Scenario, first: Described, most: int) -> Census:
+    """What all sites have together, of cases like those of `first`; none has more than `most`.
+
+    Raises FederationError where any is missing.
+    """
     width = prod(first.inputs) if scenario.data.normalise == "federated" else None
     text = planning.inquiry(scenario).model_dump_json()
-    rounds = 2 * scenario.rounds + 1
-    return asking.census(text, len(first.classes), width, largest(described, "train"), rounds)
-
-
-def largest(described: Sequence[Described], part: str) -> int:
-    """The largest size that a site declares, at least 1."""
-    return max(1, *(site.examples.get(part, 0) for site in described))
+    return asking.census(text, len(first.classes), width, most, 2 * scenario.rounds + 1)

@@ -15,8 +15,9 @@ from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Shape, Sums, refuse_for_sums
-from fedmed.federation.meeting import Trust, asking_for, largest, meet, take_census
+from fedmed.federation.meeting import Trust, asking_for, meet, take_census
 from fedmed.federation.phase import Member, Phase
+from fedmed.federation.private import PrivateSums, privately
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.rule import Rule
 from fedmed.flower.strategies import build
@@ -91,11 +92,15 @@ def _agree(
         return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation)
     refuse_for_sums(rule)
     asking = asking_for(scenario, phase, trust)
+    largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
+    if scenario.privacy.differential_privacy is not None:
+        mean = sum(site.examples["train"] for site in described) / len(described)
+        plan, terms = privately(planning.make(scenario, described), len(described), mean, largest["train"])
+        return None, plan, PrivateSums(asking, rule, plan, terms)
     known = None if commit is None else commit.state.get(CENSUS)
-    census = take_census(asking, scenario, described) if known is None else Census.of(known)
+    census = take_census(asking, scenario, described[0], largest["train"]) if known is None else Census.of(known)
     plan = planning.make(scenario, described, census)
-    sizes = largest(described, "train"), largest(described, "validation")
-    return census, plan, Sums(asking, rule, Shape.of(plan, *sizes))
+    return census, plan, Sums(asking, rule, Shape.of(plan, largest["train"], largest["validation"]))
 
 
 def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], journal: Journal) -> State:

@@ -71,11 +71,13 @@ class Opener:
         )  # before anybody is asked
         if state.agreed.terms.mode == "malicious":
             state = self._ask(uploads, state, opening.confirm_request(state), opening.confirm, _is_confirmed)
+        if not state.is_confirmed:  # nobody would reveal anything
+            raise ProtocolRefused(
+                f"{len(state.confirmed)} sites confirmed who is in it, {state.agreed.terms.quorum} are needed"
+            )
         state = self._ask(uploads, state, opening.reveal_request(state), opening.reveal, opening.can_open)
         if not opening.can_open(state):
-            raise ProtocolRefused(
-                f"{len(state.confirmed)} sites confirmed and {len(state.revealed)} revealed; too few to open the sum"
-            )
+            raise ProtocolRefused(f"{len(state.revealed)} sites revealed their shares; too few to open the sum")
         opened = opening.open_sum(state)
         if opened.accused:
             self._journal.say("accused", number=header.number, members=list(opened.accused))

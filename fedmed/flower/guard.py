@@ -65,6 +65,9 @@ class Gate(Protocol):
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol."""
 
+    def describe(self, app: Callable[[], str]) -> str:
+        """What the site says of itself; `app` says it, and may raise AppFailed."""
+
     def work(self, job: Job, app: Callable[[], tuple[Tensors, Mapping[str, Any]]]) -> Sealed:
         """What leaves for a job; `app` does it, giving tensors and numbers, and may raise AppFailed."""
 
@@ -84,21 +87,27 @@ class Guarded:
                 return _said(message, self._gate.certificate)
             if kind == keys.PROTOCOL:
                 return _said(message, self._gate.answer(_bytes_in(message)))
+            if kind == keys.DESCRIBE:
+                return _described(message, self._gate.describe(lambda: self._ask_text(message, context)))
             if kind in WORK:
                 sealed = self._gate.work(_job(kind, message), lambda: self._ask(message, context))
                 return _sealed(message, sealed)
         except FedmedError as error:
             return Message(Error(REFUSED, f"{type(error).__name__}: {error}"[:MAX_REASON]), reply_to=message)
-        if kind == keys.DESCRIBE:
-            return self._app(message, context)
         return Message(Error(REFUSED, f"this site answers nothing of the kind {kind!r}"), reply_to=message)
 
     def _ask(self, message: Message, context: Context) -> tuple[Tensors, Mapping[str, Any]]:
+        content = self._content(message, context)
+        return all_views(content), numbers(content, MetricRecord)
+
+    def _ask_text(self, message: Message, context: Context) -> str:
+        return str(numbers(self._content(message, context), ConfigRecord).get(keys.CONFIG_KEY, ""))
+
+    def _content(self, message: Message, context: Context) -> RecordDict:
         reply = self._app(message, context)
         if reply.has_error():
             raise AppFailed(reply.error.reason or "the app raised an error without a reason")
-        metrics = numbers(reply.content, MetricRecord)
-        return all_views(reply.content), metrics
+        return reply.content
 
 
 def _job(kind: str, message: Message) -> Job:
@@ -121,6 +130,10 @@ def _bytes_in(message: Message) -> bytes:
 
 def _said(message: Message, said: bytes) -> Message:
     return Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), reply_to=message)
+
+
+def _described(message: Message, text: str) -> Message:
+    return Message(RecordDict({"answer": ConfigRecord({keys.CONFIG_KEY: text})}), reply_to=message)
 
 
 def _sealed(message: Message, sealed: Sealed) -> Message:

@@ -24,16 +24,6 @@ SUM_BOUND, SUM_RESOLUTION = 2.0**60, 2.0**-66
 SQUARES_BOUND, SQUARES_RESOLUTION = 2.0**76, 2.0**-50
 
 
-def declared(count: int) -> int:
-    """`count` rounded up to one of 1, 2, 5, 10, 20, 50, 100 ...; 0 stays 0. At most two and a half times the count."""
-    if count <= 0:
-        return 0
-    power = 1
-    while 10 * power < count:
-        power *= 10
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= count)
-
-
 @dataclass(frozen=True)
 class Census:
     """What all sites have together."""

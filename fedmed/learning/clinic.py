@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import nn
 
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
-from fedmed.learning.census import declared, put_census
+from fedmed.learning.census import put_census
 from fedmed.learning.disclosure import Desk, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
-from fedmed.learning.kinds import KINDS
+from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
+from fedmed.learning.private_training import Seeds, descent, fresh_seeds, train_privately
 from fedmed.learning.scoring import put_score
-from fedmed.learning.training import train
+from fedmed.learning.training import holding, train
+from fedmed.outbound.description import declared
 from fedmed.preprocess.moments import Moments
-from fedmed.sites.cases import SPLITS, Site, class_counts
+from fedmed.sites.cases import SPLITS, Site, class_counts, patient_rows
 from fedmed.wire.tensors import Tensors
 
 Metrics = dict[str, float | int]
@@ -30,9 +34,12 @@ Metrics = dict[str, float | int]
 class Clinic:
     """One site's cases and what a center may ask of them."""
 
-    def __init__(self, site: Site, desk: Desk | None = None) -> None:
-        """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts."""
-        self.site, self._desk = site, desk
+    def __init__(self, site: Site, desk: Desk | None = None, seeds: Callable[[str, Order], Seeds] = fresh_seeds) -> None:
+        """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts.
+
+        `seeds` makes, for a site and an order, what noise and samples are drawn from under differential privacy.
+        """
+        self.site, self._desk, self._seeds = site, desk, seeds
         self._parity = None if site.parity is None else parse_parity(site.parity)
         self.inputs = lru_cache(maxsize=2)(self._prepare)
 
@@ -79,17 +86,24 @@ class Clinic:
         return total
 
     def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:
-        """The model after this round's training, and the mean loss: of an order without privacy. Raises DataError."""
-        if order.privacy is not None:
-            raise DataError(
-                "under differential privacy no weights, counts or losses leave like this; see private_clinic.changes"
-            )
+        """The model after this round's training, and the mean loss."""
         data = self.inputs(order.preparation).train
         if len(data[1]) == 0:
             raise DataError(f"site {self.site.name} has no training cases")
         model = weights.loaded(order.model, tensors)
+        if order.privacy is not None and order.privacy.mode != "clinic":
+            return self._train_privately(model, data, order), {}
         loss = train(model, data, order, self.site.name)
         return weights.read(model), {"num-examples": len(data[1]), "loss": loss}
+
+    def _train_privately(self, model: nn.Module, data: Batch, order: Order) -> Tensors:
+        """The model or, in mode record-distributed, its change; no measure, which would be told without noise."""
+        groups, seeds = patient_rows(self.site.train), self._seeds(self.site.name, order)
+        with holding(model, frozenset(weights.frozen_in(model, order.frozen))):
+            if order.privacy is not None and order.privacy.mode == "record-distributed":
+                return descent(model, data, groups, order, seeds)
+            train_privately(model, data, groups, order, declared(len(data[1])), seeds)
+            return weights.read(model)
 
     def validate(self, order: Order, tensors: Tensors) -> Metrics:
         """Loss and AUC, or Dice, of the given model on the validation cases; NaN where undefined."""

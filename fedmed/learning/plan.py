@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def inquiry(scenario: Scenario) -> Inquiry:
         **first_preparation(scenario).model_dump(),
         fingerprint=scenario.federation.gate != "off",
         purpose=f"run {scenario.name}",
-        masked=scenario.privacy.is_masked or scenario.privacy.differential_privacy is not None,
+        masked=scenario.privacy.is_masked,
     )
 
 
@@ -107,8 +108,8 @@ class Plan:
     preparation: Preparation
     class_weights: tuple[float, ...]
     augment: str
-    privacy: PrivateWork | None = None
-    """What differential privacy asks of the sites, once its terms are made (`private_training.work_of`)."""
+    private: PrivateWork | None = None
+    """What differential privacy asks of the sites' training."""
 
     def first_weights(self) -> Tensors:
         """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
@@ -119,11 +120,7 @@ class Plan:
         return weights.fit_spec(self.spec, own)
 
     def order(self, number: int) -> Order:
-        """The order of a round. Raises ConfigError where differential privacy is asked for and no terms were made."""
-        if self.scenario.privacy.differential_privacy is not None and self.privacy is None:
-            raise ConfigError(
-                "privacy.differential_privacy: this kind of run cannot keep it yet; leave it out to train without"
-            )
+        """The order of a round."""
         return Order(
             round=number,
             seed=self.scenario.seed,
@@ -136,9 +133,9 @@ class Plan:
             device=self.scenario.engine.device,
             patches=self.scenario.task.patches,
             threshold=self.scenario.evaluation.threshold,
-            privacy=self.privacy,
             bins=BINS if self.scenario.privacy.is_masked else None,
             frozen=self.scenario.task.frozen,
+            privacy=self.private,
         )
 
 
@@ -156,18 +153,12 @@ def learning_rate(scenario: Scenario, number: int) -> float:
 def make(scenario: Scenario, sites: list[Described], census: Census | None = None) -> Plan:
     """The plan for these sites, with the counts and sums of the census where there was one.
 
-    Under differential privacy there is none, and no counts are known. Raises DataError where the sites do not agree on
-    classes or shapes, or neither they nor a census tell counts; ConfigError where the task does not suit them.
+    Raises DataError where the sites do not agree on classes or shapes, or neither they nor a census tell counts; ConfigError
+    where the task does not suit them.
     """
     task = tasks.resolve(scenario.task)
     first = sites[0]
-    for site in sites[1:]:
-        for what in ("classes", "inputs"):
-            if getattr(site, what) != getattr(first, what):
-                raise DataError(
-                    f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
-                )
-    _refuse_another_kind(task.kind, sites)
+    refuse_unlike(scenario, sites)
     private = scenario.privacy.differential_privacy
     known = census or (_census_of(sites) if private is None else Census((0,) * len(first.classes), None))
     inputs = _seen(first.inputs, scenario.task.patches)
@@ -180,6 +171,18 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
     return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
 
 
+def refuse_unlike(scenario: Scenario, sites: Sequence[Described]) -> None:
+    """Raise DataError where the sites do not agree on classes or shapes, or the task is of another kind than their cases."""
+    first = sites[0]
+    for site in sites[1:]:
+        for what in ("classes", "inputs"):
+            if getattr(site, what) != getattr(first, what):
+                raise DataError(
+                    f"sites disagree on {what}: {first.name} has {getattr(first, what)}, {site.name} {getattr(site, what)}"
+                )
+    _refuse_another_kind(tasks.resolve(scenario.task).kind, sites)
+
+
 def _census_of(sites: list[Described]) -> Census:
     """The sums of what the sites tell themselves."""
     if silent := [site.name for site in sites if not site.class_counts]:
@@ -189,7 +192,7 @@ def _census_of(sites: list[Described]) -> Census:
     return Census(tuple(counts), sum(moments[1:], moments[0]) if moments else None)
 
 
-def _refuse_another_kind(kind: KindName, sites: list[Described]) -> None:
+def _refuse_another_kind(kind: KindName, sites: Sequence[Described]) -> None:
     wanted = kind == "segmentation"
     for site in sites:
         if site.masks != wanted:

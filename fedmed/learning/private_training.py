@@ -20,7 +20,9 @@ What holds exactly, and what does not:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import numpy as np
 import torch
@@ -28,14 +30,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from fedmed.clock import generator
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order, PrivateWork
 from fedmed.learning.prediction import device_of
-from fedmed.learning.training import holding, optimiser_of, penalty
-from fedmed.learning.weights import frozen_in, trained
+from fedmed.learning.training import optimiser_of, penalty
+from fedmed.learning.weights import trained
 from fedmed.privacy.dp.local import noised
 from fedmed.privacy.dp.sampling import poisson
-from fedmed.privacy.dp.terms import Cohort, Terms, steps_of
+from fedmed.privacy.dp.terms import Terms, steps_of
+from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.wire.tensors import Tensors
 
 Groups = Sequence[NDArray[np.int64]]
@@ -49,6 +53,18 @@ _DOUBLES = 2**20  # numbers that are float64 at once
 _MARGIN = 1 - 2.0**-40  # a norm is rounded; a clipped gradient is not longer than the clip nevertheless
 
 
+def fresh_seeds(site: str, order: Order) -> Seeds:
+    """A site's own: from the machine's CSPRNG, the same never twice."""
+    return lambda: secrets.token_bytes(SEED_BYTES)
+
+
+def repeatable_seeds(site: str, order: Order) -> Seeds:
+    """A simulation's: made of the run's seed, so that a run repeats to the bit. They protect nobody."""
+    numbers = count()
+    root = (order.seed, "privacy", site, order.round)
+    return lambda: generator(*root, next(numbers)).bytes(SEED_BYTES)
+
+
 def train_privately(model: nn.Module, data: Batch, groups: Groups, order: Order, patients: float, seeds: Seeds) -> None:
     """Mode record-local: `model` after this round's steps of DP-SGD, in place; no loss is returned, for none may be told.
 
@@ -57,38 +73,37 @@ def train_privately(model: nn.Module, data: Batch, groups: Groups, order: Order,
     """
     work = _work(order, "record-local")
     model.to(device_of(order.device)).train()
-    with holding(model, frozenset(frozen_in(model, order.frozen))):
-        optimiser, weights = optimiser_of(model, order), trained(model)
-        anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
-        for _ in range(steps_of(order.training, work.rate)):
-            total = clipped_sum(model, data, poisson(groups, work.rate, seeds()), order, seeds())
-            hidden = noised(total.cpu().numpy(), work.clip, work.noise_multiplier, seeds()) / (work.rate * patients)
-            optimiser.zero_grad(set_to_none=False)
-            more = penalty(model, anchors, order.training)
-            if isinstance(more, Tensor):
-                more.backward()  # type: ignore[no-untyped-call]
-            _add_gradient(weights, torch.from_numpy(hidden))
-            optimiser.step()
+    optimiser, weights = optimiser_of(model, order), trained(model)
+    anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
+    for _ in range(steps_of(order.training, work.rate)):
+        total = clipped_sum(model, data, poisson(groups, work.rate, seeds()), order, seeds())
+        hidden = noised(total.cpu().numpy(), work.clip, work.noise_multiplier, seeds()) / (work.rate * patients)
+        optimiser.zero_grad(set_to_none=False)
+        more = penalty(model, anchors, order.training)
+        if isinstance(more, Tensor):
+            more.backward()  # type: ignore[no-untyped-call]
+        for weight, step in zip(weights.values(), _cut(torch.from_numpy(hidden), weights), strict=True):
+            step = step.to(weight)
+            weight.grad = step if weight.grad is None else weight.grad.add_(step)
+        optimiser.step()
 
 
 def descent(model: nn.Module, data: Batch, groups: Groups, order: Order, seeds: Seeds) -> Tensors:
     """Mode record-distributed: this site's part of one step, as a change of the weights; without noise, to be masked only.
 
     Each site's part is -learning rate * sum of clipped gradients / (rate * mean number of patients): the mean over sites is
-    the step of gradient descent on all patients. What is frozen is left out, what is not trained otherwise changes by 0. One
-    patient more or less changes the whole by an L2 norm of at most `Terms.sensitivity(order.learning_rate)`. Raises
-    ValueError for another mode.
+    the step of gradient descent on all patients. Weights that are not trained change by 0. One patient more or less changes
+    the whole by an L2 norm of at most `Terms.sensitivity(order.learning_rate)`. Raises ValueError for another mode.
     """
     work = _work(order, "record-distributed")
     model.to(device_of(order.device)).train()
-    frozen = frozen_in(model, order.frozen)
-    with holding(model, frozenset(frozen)):
-        weights = trained(model)
-        total = clipped_sum(model, data, poisson(groups, work.rate, seeds()), order, seeds())
+    weights = trained(model)
+    total = clipped_sum(model, data, poisson(groups, work.rate, seeds()), order, seeds())
     total *= -order.learning_rate / (work.rate * work.patients)
-    sent = {name: value for name, value in model.state_dict().items() if value.is_floating_point() and name not in frozen}
-    parts = dict(zip(weights, _cut(total.cpu(), weights), strict=True))
-    return {name: parts[name].numpy() if name in parts else np.zeros(tuple(sent[name].shape)) for name in sent}
+    changes = {name: np.zeros(tuple(value.shape), np.float64) for name, value in model.state_dict().items()}
+    for name, part in zip(weights, _cut(total.cpu(), weights), strict=True):
+        changes[name] = part.numpy()
+    return dict(changes)
 
 
 def clipped_sum(model: nn.Module, data: Batch, rows: NDArray[np.int64], order: Order, seed: bytes) -> Tensor:
@@ -127,20 +142,6 @@ def work_of(found: Terms) -> PrivateWork:
     )
 
 
-def terms_of(order: Order, dimensions: int, clinics: int, least_honest: int, delta: float) -> Terms:
-    """A clinic's own reckoning of one round: it charges what it does, whatever the center says that a run costs.
-
-    `clinics` and `least_honest` come from the terms of secure aggregation that the clinic itself agreed to (1 and 1 where it
-    is off); see `privacy.dp.terms.Cohort`. Raises ConfigError, and ValueError for an order that says nothing of privacy.
-    """
-    work = order.privacy
-    if work is None:
-        raise ValueError("the order says nothing of privacy")
-    steps = steps_of(order.training, work.rate) if work.mode == "record-local" else 1
-    cohort = Cohort(clinics, least_honest, work.patients, work.most_patients)
-    return Terms(work.mode, work.clip, work.rate, work.noise_multiplier, steps, 1, delta, dimensions, cohort)
-
-
 def _loss_of_one(model: nn.Module, order: Order) -> Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]:
     kind, classes = KINDS[order.model.kind], torch.tensor(order.class_weights, device=device_of(order.device))
 
@@ -156,13 +157,6 @@ def _add_clipped(total: Tensor, gradients: Tensor, clip: float) -> None:
         wide = some.double()
         norms = torch.linalg.vector_norm(wide, dim=1)
         total += (clip * _MARGIN / norms).clamp(max=1.0) @ wide
-
-
-def _add_gradient(weights: dict[str, nn.Parameter], flat: Tensor) -> None:
-    """`flat` onto the gradients that the weights have already."""
-    for weight, part in zip(weights.values(), _cut(flat, weights), strict=True):
-        step = part.to(weight)
-        weight.grad = step if weight.grad is None else weight.grad.add_(step)
 
 
 def _cut(flat: Tensor, weights: dict[str, nn.Parameter]) -> list[Tensor]:

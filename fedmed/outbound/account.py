@@ -27,11 +27,14 @@ class Occasion:
     """L2 norm of the update, where it is one and was made just now."""
 
 
-def departure(sent: Sent, header: Header, terms: Parameters, occasion: Occasion, dataset: str, unix: float) -> Departure:
-    """The line of a vector in the clinic's ledger. Raises ProtocolRefused for an envelope that is none."""
+def departure(sent: Sent, header: Header, terms: Parameters, occasion: Occasion, dataset: str) -> Departure:
+    """The line of a vector in the clinic's ledger, but for its time and what differential privacy adds.
+
+    Raises ProtocolRefused for an envelope that is none.
+    """
     layout = occasion.layout
     return Departure(
-        unix=unix,
+        unix=0.0,
         federation=terms.federation,
         run=terms.run,
         epoch=terms.epoch,

@@ -1,6 +1,6 @@
 """The clinic's gate: what an app answers leaves masked, in the agreed layout, or not at all.
 
-    app -> policy (tensors, norm, finite, bounds) -> mask -> ledger of departures -> wire
+    app -> policy (tensors, norm, finite, bounds) -> clip and noise -> mask -> budget -> ledger of departures -> wire
 
 All of it is the installed library; nothing of it can be reached from the app. What is wrong with an answer is told to the
 clinic's own staff; the center hears only that there is none.
@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedmed.clock import Clock
 from fedmed.errors import FedmedError, ProtocolRefused, UpdateRefused
 from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
+from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
 from fedmed.outbound.outbox import Outbox, Sent
-from fedmed.outbound.update import change, values_of
+from fedmed.outbound.private import Agreed, Private, as_changes
+from fedmed.outbound.update import Change, change, values_of
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.layout import Layout
@@ -42,6 +44,8 @@ class Rules:
 
     most_norm: float | None = None
     """Largest L2 norm of an update; unbounded where None."""
+    private: Private | None = None
+    """Differential privacy that the data set is used under, if any."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Passage:
     layout: Layout
     given: bytes
     """Digest of all that was given."""
+    agreed: Agreed | None = None
+    """Terms of differential privacy."""
 
 
 class Gate:
@@ -82,6 +88,16 @@ class Gate:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
         return self._outbox.answer(request)
 
+    def describe(self, app: Callable[[], str]) -> str:
+        """What the app says of the site, where it tells declared sizes only: the center's question does not decide that.
+
+        Raises ProtocolRefused, and UpdateRefused where the app fails.
+        """
+        with self._in_confidence():
+            text = app()
+        description.check(text)
+        return text
+
     def work(self, job: Job, app: App) -> Sent:
         """What leaves for a job: what the app makes of it, masked; what was sent before, where it had been done.
 
@@ -91,7 +107,10 @@ class Gate:
         terms = self._outbox.terms
         if terms is not None and layout.clients != terms.members:  # a sum over more would be another number
             raise ProtocolRefused(f"a layout for {layout.clients} clinics; this epoch has {terms.members}")
-        passage = Passage(job, PURPOSES[job.kind], layout, digest_of(job.text, job.model))
+        purpose = PURPOSES[job.kind]
+        with self._in_confidence():
+            agreed = self._agreed(purpose, job, layout)
+        passage = Passage(job, purpose, layout, digest_of(job.text, job.model), agreed)
         given = Given(job.header, passage.purpose, passage.given, layout.digest(), layout.size, layout.bits)
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
@@ -99,29 +118,50 @@ class Gate:
         masks = self._maskers.submit(begun)
         try:
             with self._in_confidence():
-                lanes, size = self._lanes(passage, *app())
+                lanes, size = self._made(passage, *app())
                 return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
         finally:
             masks.exception()  # nobody makes masks any more when this returns
 
-    def _lanes(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
-        """The vector and, of an update, its norm. Raises UpdateRefused."""
+    def _made(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
+        """The vector and, of an update, its norm before clipping. Raises UpdateRefused."""
         layout, dither = passage.layout, self._dither(bytes([passage.purpose]) + passage.given)
         if passage.purpose is not Purpose.UPDATE:
             return layout.write({}, 0, tensors, dither), None
-        weight, fields = values_of(layout, values)
-        made, most = change(layout, passage.job.model, tensors), self._rules.most_norm
+        private, agreed, most = self._rules.private, passage.agreed, self._rules.most_norm
+        if agreed is not None and agreed.gives_changes:
+            made = Change.of(as_changes(layout, tensors))
+        else:
+            made = change(layout, passage.job.model, tensors)
         if most is not None and not made.norm <= most:
             raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
+        if private is not None and agreed is not None:
+            return private.lanes(agreed, layout, made.tensors, passage.given, dither), made.norm
+        weight, fields = values_of(layout, values)
         return layout.write(made.tensors, weight, fields, dither), made.norm
 
+    def _agreed(self, purpose: Purpose, job: Job, layout: Layout) -> Agreed | None:
+        """The terms of differential privacy, where the data set is used under it. Raises UpdateRefused."""
+        private, epoch = self._rules.private, self._outbox.terms
+        if private is None:
+            return None
+        if purpose is not Purpose.UPDATE or epoch is None:
+            raise UpdateRefused(f"a sum for a {purpose.name.lower()} would be opened without noise")
+        return private.agree(job.text, layout, epoch, len(Header.decode(job.header).cohort))
+
     def _written_down(self, sent: Sent, passage: Passage, size: float | None) -> Sent:
-        """The same, once the ledger has it. Raises StoreError: it may not leave then."""
-        terms = self._outbox.terms
-        assert terms is not None  # nothing is masked outside an epoch
-        occasion = Occasion(passage.purpose, passage.layout, passage.job.text, size)
-        header, books = Header.decode(passage.job.header), self._books
-        books.departures.record(departure(sent, header, terms, occasion, books.dataset, books.clock.unix()))
+        """The same, once it is paid for and the ledger has it. Raises BudgetRefused, StoreError: it may not leave then."""
+        epoch, header, books = self._outbox.terms, Header.decode(passage.job.header), self._books
+        assert epoch is not None  # nothing is masked outside an epoch
+        line = departure(
+            sent, header, epoch, Occasion(passage.purpose, passage.layout, passage.job.text, size), books.dataset
+        )
+        private, agreed = self._rules.private, passage.agreed
+        if private is not None and agreed is not None:
+            spent = private.pay(agreed, epoch.run, epoch.epoch << 8 | header.number, sent.vector)
+            line = replace(line, clip=agreed.terms.clip, noise=private.noise(agreed, passage.layout))
+            line = replace(line, epsilon=spent.epsilon, delta=spent.delta, limit=private.rules.epsilon)
+        books.departures.record(replace(line, unix=books.clock.unix()))
         return sent
 
     @contextmanager

@@ -32,6 +32,11 @@ class Change:
     norm: float
     """L2 norm over all of them; not finite where they are not."""
 
+    @classmethod
+    def of(cls, tensors: dict[str, NDArray[Any]]) -> Change:
+        """A change that is known already."""
+        return cls(tensors, math.sqrt(sum(_squares(value.reshape(-1)) for value in tensors.values())))
+
 
 def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
     """The change of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
@@ -51,14 +56,19 @@ def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
 
 
 def _subtract(made: NDArray[Any], given: NDArray[Any], out: NDArray[Any]) -> float:
-    """`made - given` into `out`, and the sum of its squares in float64, block by block."""
+    """`made - given` into `out`, and the sum of its squares, block by block."""
     squares = 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
         for start in range(0, len(out), BLOCK):
             part = slice(start, start + BLOCK)
-            block = np.subtract(made[part], given[part], out=out[part]).astype(np.float64, copy=False)
-            squares += float(np.einsum("i,i", block, block))  # not BLAS, whose threads fight for cores that are taken
+            squares += _squares(np.subtract(made[part], given[part], out=out[part]))
     return squares
+
+
+def _squares(flat: NDArray[Any]) -> float:
+    """The sum of squares in float64."""
+    wide = flat.astype(np.float64, copy=False)
+    return float(np.einsum("i,i", wide, wide))  # not BLAS, whose threads fight for cores that are taken
 
 
 def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:

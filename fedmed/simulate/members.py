@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,33 +13,44 @@ from secrets import token_bytes
 from typing import Any
 
 from fedmed.clock import SystemClock
-from fedmed.config.scenario import Scenario
+from fedmed.config.privacy import DifferentialPrivacy
+from fedmed.config.scenario import Scenario, Training
 from fedmed.identity.authority import DevelopmentAuthority
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
+from fedmed.outbound.private import Private
+from fedmed.privacy.dp.history import Limit
+from fedmed.privacy.dp.mechanisms import CLINIC
+from fedmed.privacy.dp.terms import Cohort, terms
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
-from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.privacy.secagg.parameters import LEAST_SUM, Mode, Policy
+from fedmed.sites.cases import Site, unit_of
 from fedmed.sites.prepared import open_site
+from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
 from fedmed.store.keystore import MemoryKeystore
 from fedmed.store.ledgers import FOLDER
 
-MEMBERS, AUTHORITY, TERMS, PINS = "members", "authority.der", "terms.json", "pins.json"
+MEMBERS, AUTHORITY, HOUSE, PINS = "members", "authority.der", "house.json", "pins.json"
 FEDERATION = "simulation"
 DAYS = 30
 
 
 @dataclass(frozen=True)
-class Terms:
+class House:
     """What every simulated clinic's staff has written into its own file."""
 
     seed: int
     mode: Mode
     most_norm: float | None
+    private: dict[str, Any] | None
+    """Section `differential_privacy`; the limit of the data set's budget, too."""
+    training: dict[str, Any]
+    rounds: int
 
 
 def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
@@ -57,8 +68,16 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
         pins[keys.fingerprint.hex()] = keys.signing_public.hex()
     (folder / PINS).write_text(json.dumps(pins), encoding="ascii")
     mode: Mode = "hbc" if scenario.privacy.secure_aggregation == "hbc" else "malicious"
-    terms = Terms(scenario.seed, mode, scenario.federation.max_update_norm)
-    (folder / TERMS).write_text(json.dumps(asdict(terms)), encoding="ascii")
+    private = scenario.privacy.differential_privacy
+    house = House(
+        scenario.seed,
+        mode,
+        scenario.federation.max_update_norm,
+        None if private is None else private.model_dump(mode="json"),
+        scenario.training.model_dump(mode="json"),
+        scenario.rounds,
+    )
+    (folder / HOUSE).write_text(json.dumps(asdict(house)), encoding="ascii")
 
 
 def gate_of(config: Mapping[str, Any]) -> Gate:
@@ -70,8 +89,8 @@ def gate_of(config: Mapping[str, Any]) -> Gate:
 @lru_cache(maxsize=4096)
 def _gate(place: Path, number: int, authority: bytes) -> Gate:
     """The gate of one enrolment, which has an authority of its own."""
-    keys, terms = MemberKeys.load(place / f"{number:05d}.keys"), Terms(**json.loads((place / TERMS).read_text()))
-    policy = Policy(FEDERATION, _pins(place, authority), modes=(terms.mode,))
+    keys, house = MemberKeys.load(place / f"{number:05d}.keys"), House(**json.loads((place / HOUSE).read_text()))
+    policy = Policy(FEDERATION, _pins(place, authority), modes=(house.mode,))
     ledgers = place.parents[1] / FOLDER
     log, departures = ledgers / f"{number:05d}.log", Departures(ledgers / f"{number:05d}{SUFFIX}")
 
@@ -80,14 +99,29 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{reason}\n")
 
-    def dither(what: bytes) -> bytes:
+    def seed(purpose: bytes) -> Callable[[bytes], bytes]:
         # seeded, so that a run repeats to the bit; a clinic draws its own
-        return hashlib.sha256(b"%d/%d/" % (terms.seed, number) + what).digest()[:SEED_BYTES]
+        root = b"%s/%d/%d/" % (purpose, house.seed, number)
+        return lambda what: hashlib.sha256(root + what).digest()[:SEED_BYTES]
 
     outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
-    books = Books(departures, version_of(open_site(place.parent, number)), SystemClock(), tell)
+    site = open_site(place.parent, number)
+    books = Books(departures, version_of(site), SystemClock(), tell)
+    private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
     certificate = (place / f"{number:05d}.der").read_bytes()
-    return Gate(certificate, outbox, Rules(terms.most_norm), dither, books)
+    return Gate(certificate, outbox, Rules(house.most_norm, private), seed(b"dither"), books)
+
+
+def _private(house: House, site: Site, budget: Path, seed: Callable[[bytes], bytes]) -> Private | None:
+    if house.private is None:
+        return None
+    rules = DifferentialPrivacy.model_validate_json(json.dumps(house.private))
+    training = Training.model_validate_json(json.dumps(house.training))
+    unit, most = unit_of(site.train), rules.epsilon
+    if rules.mode == CLINIC:  # its epsilon is a whole clinic's; a patient's, of which the budget tells, follows from it
+        most = terms(rules, training, house.rounds, 1, Cohort(LEAST_SUM, 1)).cost()
+    account = Budget(budget, SystemClock(), Limit(most, rules.delta, unit))
+    return Private(rules, training, house.rounds, unit, site.name, account, seed)
 
 
 @lru_cache(maxsize=4)

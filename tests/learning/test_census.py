@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from fedmed.learning.census import (
     SUM_RESOLUTION,
     Census,
     census_fields,
-    declared,
     put_census,
     read_census,
 )
@@ -39,23 +37,6 @@ def through_lanes(clinics, classes: int, width: int | None, bits: int = 32) -> C
     agreed = Layout((), census_fields(classes, width, MOST), bits, 10, 1.0, 1)
     vectors = [agreed.write({}, 0, put, bytes(24)) for put in clinics]
     return read_census(agreed.read(np.sum(vectors, axis=0, dtype=vectors[0].dtype), len(vectors)), classes, width)
-
-
-@given(st.integers(0, 10**18))
-def test_a_declared_size_is_the_next_of_the_series(count):
-    size = declared(count)
-    assert count <= size <= 2.5 * count
-    assert size == 0 or str(size).rstrip("0") in {"1", "2", "5"}
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=2))
-def test_a_larger_site_declares_no_less(counts):
-    assert all(a <= b for a, b in pairwise(declared(count) for count in sorted(counts)))
-
-
-def test_declared_sizes():
-    counts = (0, 1, 2, 3, 5, 6, 10, 11, 20, 21, 50, 51, 100, 101, 303, 10_015)
-    assert [declared(count) for count in counts] == [0, 1, 2, 5, 5, 10, 10, 20, 20, 50, 50, 100, 100, 200, 500, 20_000]
 
 
 @st.composite

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from fedmed.learning import plan as planning
 from fedmed.learning import weights
 from fedmed.learning.census import Census, census_fields, read_census
 from fedmed.learning.clinic import Clinic
-from fedmed.learning.order import PrivateWork
 from fedmed.learning.plan import Described, learning_rate, make
 from fedmed.preprocess.moments import Moments
 from fedmed.privacy.secagg.layout import Layout
@@ -52,36 +50,6 @@ def told(name: str = "north", **change: Any) -> str:
 
 def described(name: str = "north", **change: Any) -> Described:
     return Described.parse(told(name, **change))
-
-
-PRIVATE = (
-    "privacy={differential_privacy: {mode: record-distributed, epsilon: 3, delta: 1e-5, rate: 0.1}}",
-    "data.normalise=none",
-    "federation.gate=off",
-    "training={learning_rate: 0.5, steps: 1}",
-)
-
-
-def test_a_private_plan_makes_no_order_before_its_terms_are_made():
-    plan = make(scenario(*PRIVATE), [described()])
-    with pytest.raises(ConfigError, match="cannot keep it yet"):
-        plan.order(1)
-    work = PrivateWork(mode="record-distributed", clip=1.0, noise_multiplier=2.0, rate=0.1)
-    assert replace(plan, privacy=work).order(1).privacy == work
-
-
-def test_a_private_plan_asks_for_declared_sizes_and_needs_no_counts():
-    for secure in ("malicious", "off"):
-        local = PRIVATE[0].replace("distributed", "local").replace("privacy={", f"privacy={{secure_aggregation: {secure}, ")
-        private = scenario(local, *PRIVATE[1:])
-        asked = planning.inquiry(private)
-        assert (asked.masked, asked.fingerprint) == (True, False)
-        assert make(private, [described(class_counts=[])]).class_weights == (1.0, 1.0)
-
-
-def test_a_task_that_weighs_classes_by_counts_is_no_private_plan():
-    with pytest.raises(ConfigError, match=r"task\.class_weights: the task weighs"):
-        make(scenario(*PRIVATE, "task.name=tabular-mlp"), [described()])
 
 
 def test_a_description_is_read_as_it_was_told():

@@ -4,22 +4,20 @@ import hashlib
 import itertools
 import math
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fedmed.config.privacy import DifferentialPrivacy
-from fedmed.config.scenario import Patches, Training
+from fedmed.config.scenario import Patches
 from fedmed.learning import private_training, weights
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.metrics import binary_auc
 from fedmed.learning.order import ModelSpec, Order, PrivateWork
 from fedmed.learning.prediction import predict
-from fedmed.learning.private_training import clipped_sum, descent, terms_of, train_privately, work_of
-from fedmed.privacy.dp.terms import Cohort, Terms, terms
+from fedmed.learning.private_training import clipped_sum, descent, train_privately
+from fedmed.privacy.dp.terms import Cohort, Terms
 from tests.learning.parts import CNN, MLP, SPEC, order
 
 SURE_MLP = MLP.model_copy(update={"options": {"hidden": 8, "dropout": 0.0}})
@@ -225,19 +223,6 @@ def test_a_patient_of_any_number_of_records_moves_a_descent_by_no_more_than_its_
     assert 0.5 * found.sensitivity(0.2) < apart <= found.sensitivity(0.2) * (1 + 1e-5)
 
 
-def test_what_the_task_freezes_is_neither_trained_nor_sent():
-    frozen = next(iter(weights.fresh(SURE_MLP, 0)))
-    part = descent(
-        model_of(SURE_MLP), data(SURE_MLP), singles(), asked(SURE_MLP, mode="record-distributed", frozen=(frozen,)), Seeds()
-    )
-    assert set(part) == set(weights.fresh(SURE_MLP, 0)) - {frozen}
-    model = model_of(SURE_MLP)
-    train_privately(model, data(SURE_MLP), singles(), asked(SURE_MLP, frozen=(frozen,)), 30, Seeds())
-    start, end = weights.fresh(SURE_MLP, 0), weights.read(model)
-    assert {name for name in start if not (start[name] == end[name]).all()} == set(start) - {frozen}
-    assert all(value.requires_grad for value in model.parameters())
-
-
 def test_weights_that_are_not_trained_change_by_nothing():
     model = weights.built(SURE_MLP)
     frozen = next(iter(model.state_dict()))
@@ -245,18 +230,6 @@ def test_weights_that_are_not_trained_change_by_nothing():
     part = descent(model, data(SURE_MLP), singles(), asked(SURE_MLP, mode="record-distributed"), Seeds())
     assert not part[frozen].any()
     assert sum(bool(change.any()) for change in part.values()) == len(part) - 1
-
-
-@pytest.mark.parametrize("mode", ["record-local", "record-distributed", "clinic"])
-def test_a_clinic_reckons_by_itself_what_the_center_reckons(mode):
-    rate = None if mode == "clinic" else 0.1
-    private = DifferentialPrivacy(mode=mode, epsilon=500, delta=1e-5, noise=2.0, rate=rate, clip=0.7)
-    training = Training(steps=5 if mode == "record-local" else 1)
-    center = terms(private, training, 10, 4, Cohort(10, 8, 30.0, 40.0))
-    own = terms_of(asked(training={"steps": training.steps}).model_copy(update={"privacy": work_of(center)}), 4, 10, 8, 1e-5)
-    assert own == replace(center, rounds=1)
-    with pytest.raises(ValueError, match="says nothing of privacy"):
-        terms_of(order(), 4, 10, 8, 1e-5)
 
 
 def test_an_order_of_another_mode_is_no_order():

@@ -53,7 +53,7 @@ class Charge:
         rules = {
             f"data set {self.dataset[:80]!r} (1 to {MOST_NAME} characters)": 0 < len(self.dataset) <= MOST_NAME,
             f"run {self.run[:80]!r} (1 to {MOST_NAME} characters)": 0 < len(self.run) <= MOST_NAME,
-            f"round {self.round} (0 to 2^32)": 0 <= self.round <= 2**32,
+            f"round {self.round} (0 to 2^63)": 0 <= self.round < 2**63,
             f"{len(self.events)} events (1 to {MOST_EVENTS})": 0 < len(self.events) <= MOST_EVENTS,
             f"unit {self.unit!r} (known: {', '.join(UNITS)})": self.unit in UNITS,
             f"digest {self.sent[:80]!r} (64 hexadecimal digits, or none)": re.fullmatch("(?:[0-9a-f]{64})?", self.sent),

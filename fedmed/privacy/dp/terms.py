@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ from fedmed.privacy.dp.mechanisms import (
     Opened,
     clip_l2,
 )
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.tensors import Tensors
 
 Phase = Literal["describe", "census", "train", "validate"]
@@ -90,6 +92,12 @@ class Cohort:
         }
         if faults := [text for text, kept in rules.items() if not kept]:
             raise ConfigError(f"no differential privacy for {'; '.join(faults)}")
+
+    @classmethod
+    def of(cls, epoch: Parameters, cohort: int, patients: float, most_patients: float) -> Cohort:
+        """Those of a cohort of this size in an epoch."""
+        honest = max(1, epoch.least_survivors(cohort) - epoch.colluders)
+        return cls(epoch.members, honest, patients, most_patients)
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,7 @@ class Terms:
         return epsilon([replace(each, count=each.count * self.rounds) for each in self.releases(unit)], self.delta)
 
 
+@lru_cache(maxsize=64)
 def terms(private: DifferentialPrivacy, training: Training, rounds: int, dimensions: int, cohort: Cohort) -> Terms:
     """The terms of a run of so many rounds, of a model of `dimensions` trained numbers.
 

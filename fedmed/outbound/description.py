@@ -1,0 +1,37 @@
+"""What a site says of itself before the first round, as its gate lets it leave: declared sizes, and no count or sum."""
+
+from __future__ import annotations
+
+import json
+
+from fedmed.errors import ProtocolRefused
+
+TOLD = frozenset({"name", "classes", "inputs", "examples", "masks", "fingerprint"})
+"""All that a description may hold. The fingerprint has an approval of its own, see `fedmed.learning.disclosure`."""
+MOST_CHARACTERS = 1 << 20
+
+
+def declared(count: int) -> int:
+    """`count` rounded up to one of 1, 2, 5, 10, 20, 50, 100 ...; 0 stays 0. At most two and a half times the count."""
+    if count <= 0:
+        return 0
+    power = 1
+    while 10 * power < count:
+        power *= 10
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= count)
+
+
+def check(text: str) -> None:
+    """Raise ProtocolRefused for a description that tells more than declared sizes; what it tells is not repeated."""
+    try:
+        told = json.loads(text) if len(text) <= MOST_CHARACTERS else None
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not isinstance(sizes := told.get("examples"), dict):
+        raise ProtocolRefused(f"a description is an object with its sizes, of at most {MOST_CHARACTERS} characters")
+    if told.keys() <= TOLD and all(type(size) is int and size == declared(size) for size in sizes.values()):
+        return
+    raise ProtocolRefused(
+        "this site tells declared sizes only, no counts and no sums of its own: the center's scenario needs "
+        "privacy.secure_aggregation on, as it is here"
+    )
