@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ PHASES = {
 }
 
 
-def write_inputs(folder: Path) -> None:
-    """`tiny.yaml` and `cases.csv` in `folder`: three sites whose labels follow from three numbers, roughly."""
+def write_inputs(folder: Path, sites: Sequence[str] = SITES) -> None:
+    """`tiny.yaml` and `cases.csv` in `folder`: sites whose labels follow from three numbers, roughly."""
     rng = np.random.default_rng(0)
     lines = ["a,b,c,site,label"]
-    for site in SITES:
+    for site in sites:
         x = rng.normal(size=(CASES, 3))
         labels = np.where(x.sum(axis=1) + rng.normal(size=CASES) > 0, "ill", "well")
         lines += [f"{a:.4f},{b:.4f},{c:.4f},{site},{label}" for (a, b, c), label in zip(x, labels, strict=True)]

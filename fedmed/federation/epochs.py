@@ -101,7 +101,7 @@ class Epochs:
         return Header(self._used, purpose, cohort, given, layout.digest(), layout.size, layout.bits)
 
     def _set_up(self, rounds: int) -> Current:
-        nodes = sorted(self._people)
+        nodes, absent = sorted(self._people), dict[int, str]()
         while True:
             agreed, silent = self._attempt(nodes, rounds)
             if agreed is not None:
@@ -109,12 +109,15 @@ class Epochs:
                 without = [self._people[node].name for node in self._people if node not in index]
                 self._journal.say("epoch", epoch=agreed.terms.epoch, members=len(index), rounds=rounds, without=without)
                 return Current(agreed, index)
-            nodes = [node for node in nodes if node not in silent]
+            nodes, absent = [node for node in nodes if node not in silent], absent | silent
             for node, reason in silent.items():
                 self._journal.say("left-out", site=self._people[node].name, reason=reason)
             if len(nodes) < LEAST_SUM:
-                who = "; ".join(f"{self._people[node].name}: {reason}" for node, reason in sorted(silent.items()))
-                raise QuorumError(f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}")
+                who = "; ".join(f"{self._people[node].name}: {reason}" for node, reason in sorted(absent.items()))
+                raise QuorumError(
+                    f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}. Commits stay: "
+                    "mend the sites and go on with --resume"
+                )
 
     def _attempt(self, nodes: list[int], rounds: int) -> tuple[Agreed | None, dict[int, str]]:
         """The epoch, or None and those that it failed for."""

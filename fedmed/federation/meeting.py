@@ -16,6 +16,7 @@ from fedmed.federation.sums import Opener
 from fedmed.flower.keys import BYTES, CONFIG_KEY, DESCRIBE, MEMBER
 from fedmed.flower.transport import Transport
 from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.identity.member import member_name
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
 from fedmed.learning.plan import Described
@@ -65,8 +66,8 @@ def people(phase: Phase, trust: Trust, deadline_s: float) -> dict[int, PublicMem
             member = read_certificate(bytes(reply.config.get(BYTES, b"")), trust.authority, phase.clock.unix())
         except ProtocolRefused as error:
             raise FederationError(f"site {name} shows no certificate of this federation: {error}") from error
-        if member.name != name:
-            raise FederationError(f"site {name} is certified as {member.name!r}; it must call itself so")
+        if member.name != (allowed := member_name(name)):
+            raise FederationError(f"site {name} is certified as {member.name!r}; allowed: {allowed!r}")
         found[reply.node] = member
     if silent := [member.name for node, member in phase.members.items() if node not in found]:
         raise FederationError(f"no certificate within {deadline_s:g} s from {', '.join(sorted(silent))}")

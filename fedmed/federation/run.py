@@ -91,6 +91,7 @@ def _agree(
     if not scenario.privacy.is_masked:
         return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation)
     refuse_for_sums(rule)
+    planning.refuse_unlike(scenario, described)
     asking = asking_for(scenario, phase, trust)
     largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
     if scenario.privacy.differential_privacy is not None:

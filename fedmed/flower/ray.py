@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
@@ -17,13 +18,23 @@ from flwr.serverapp import Grid, ServerApp
 from fedmed.errors import FederationError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.apps import AppRef
+from fedmed.flower.guard import Call
+from fedmed.flower.worker import guarded
 
 
 class Stoppable(Grid):
     """Passes everything on until it is stopped; then every call ends the ServerApp's thread."""
 
-    def __init__(self, grid: Grid, stop: threading.Event) -> None:
-        self._grid, self._stop = grid, stop
+    def __init__(self, grid: Grid, stop: threading.Event, actors: int) -> None:
+        self._grid, self._stop, self._actors = grid, stop, actors
+
+    def queued(self, message_ids: Iterable[str]) -> frozenset[str]:
+        """Those that may still wait for an actor: all where they are more than the actors, as Flower does not tell which.
+
+        Those that hang end by their own deadline (`Punctual`), so each that waits behind them has its time.
+        """
+        ids = frozenset(message_ids)
+        return ids if len(ids) > self._actors else frozenset()
 
     def _checked(self) -> Grid:
         if self._stop.is_set():
@@ -62,11 +73,30 @@ class Stoppable(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
-class Punctual(ClientApp):
-    """A ClientApp whose calls end with TimeoutError after `seconds`: Flower's runtime waits for its actors for ever."""
+class Node(ClientApp):
+    """What an actor calls for whichever node: it loads the app, behind its gate, once a process."""
+
+    def __init__(self, ref: AppRef, seconds: float) -> None:
+        super().__init__()
+        self._ref, self._seconds = ref, seconds
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """The node's answer; what goes wrong is an error reply."""
+        return _answering(self._ref, self._seconds)(message, context)
+
+
+@lru_cache(maxsize=4)
+def _answering(ref: AppRef, seconds: float) -> Call:
+    return guarded(ref, partial(Punctual, seconds=seconds))
+
+
+class Punctual:
+    """An app whose calls end with TimeoutError after `seconds`: Flower's runtime waits for its actors for ever.
+
+    It stands within the gate, which is never interrupted.
+    """
 
     def __init__(self, app: ClientApp, seconds: float) -> None:
-        super().__init__()
         self._app, self._seconds = app, seconds
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -99,12 +129,13 @@ def run_on_ray(
     from flwr.simulation.run_simulation import _run_simulation
     from flwr.supercore.telemetry import EventType
 
-    server_app, client_app = apps.load(server), apps.load(client)
+    server_app = apps.load(server)
+    guarded(client)  # here, where a part that is missing ends the run
     stop, wrapped = threading.Event(), ServerApp()
 
     @wrapped.main()
     def main(grid: Grid, context: Context) -> None:
-        server_app(Stoppable(grid, stop), context)
+        server_app(Stoppable(grid, stop, workers), context)
 
     identity.assume(identity.SERVER_NODE)
     _quieten()
@@ -113,7 +144,7 @@ def run_on_ray(
         _run_simulation(
             num_supernodes=sites,
             exit_event=EventType.PYTHON_API_RUN_SIMULATION_LEAVE,
-            client_app=Punctual(client_app, deadline_s),
+            client_app=Node(client, deadline_s),
             server_app=wrapped,
             server_app_context=context,
             backend_config={

@@ -15,6 +15,7 @@ from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
+from fedmed.flower.ray import Stoppable
 from fedmed.wire.tensors import Tensors
 
 GRACE_S = 5.0  # that those have whose answers are not needed any more
@@ -42,6 +43,7 @@ class Transport:
         self.grid = grid
         self._clock = clock
         self._own = grid if isinstance(grid, InProcessGrid) else None
+        self._queue = grid if isinstance(grid, InProcessGrid | Stoppable) else None
         self.bytes_down = 0
         self.bytes_up = 0
 
@@ -83,8 +85,8 @@ class Transport:
             self._clock.sleep(max(0.0, min(wait_s, POLL_S)))
 
     def queued(self, ids: Iterable[str]) -> frozenset[str]:
-        """Those of `ids` that no site has begun to work on; empty on a grid that does not tell."""
-        return self._own.queued(ids) if self._own else frozenset()
+        """Those of `ids` that perhaps no site has begun to work on; empty on a grid that does not tell."""
+        return self._queue.queued(ids) if self._queue else frozenset()
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Stop waiting for these; an in-process site that still works on one is stopped."""

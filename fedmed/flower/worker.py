@@ -48,9 +48,12 @@ class Sites:
         return self.app(message, self.contexts[node])
 
 
-def guarded(ref: apps.AppRef) -> guard.Call:
-    """The app as a node calls it: it never raises, and where the reference names a gate, it is behind it."""
-    app = apps.load(ref)
+def guarded(ref: apps.AppRef, around: Callable[[Any], Any] = lambda app: app) -> guard.Call:
+    """The app as a node calls it: it never raises, and where the reference names a gate, it is behind it.
+
+    `around` is put around the app alone, within the gate.
+    """
+    app = around(apps.load(ref))
 
     def answer(message: Message, context: Context) -> Message:
         try:

@@ -44,6 +44,13 @@ def joined(*parts: bytes) -> bytes:
     return b"".join(struct.pack(">I", len(part)) + part for part in parts)
 
 
+def member_name(site: str) -> str:
+    """What a site is certified as: its own name, or a digest of it where no member may be called so."""
+    if NAME.fullmatch(site):
+        return site
+    return f"site-{hashlib.sha256(site.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
+
+
 def fingerprint(transport_public: bytes, signing_public: bytes) -> bytes:
     """SHA-256 of both public keys, P-384 as SubjectPublicKeyInfo (DER) and Ed25519 as its 32 bytes."""
     return hashlib.sha256(joined(b"fedmed/member/1", transport_public, signing_public)).digest()

@@ -82,7 +82,6 @@ class Gate:
         """`dither` gives the seed (24 bytes) of a vector's rounding, for its purpose and what was given."""
         self.certificate = certificate
         self._outbox, self._rules, self._dither, self._books = outbox, rules, dither, books
-        self._maskers = ThreadPoolExecutor(1, "fedmed-masks")
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
@@ -115,13 +114,10 @@ class Gate:
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
             return self._written_down(begun, passage, None)
-        masks = self._maskers.submit(begun)
-        try:
-            with self._in_confidence():
-                lanes, size = self._made(passage, *app())
-                return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
-        finally:
-            masks.exception()  # nobody makes masks any more when this returns
+        with ThreadPoolExecutor(1, "fedmed-masks") as masker, self._in_confidence():
+            masks = masker.submit(begun)
+            lanes, size = self._made(passage, *app())
+            return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
 
     def _made(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
         """The vector and, of an update, its norm before clipping. Raises UpdateRefused."""

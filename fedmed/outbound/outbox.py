@@ -48,18 +48,21 @@ class Outbox:
     ) -> None:
         """`head` tells the 32-byte head of the clinic's audit log, which its confirmations are bound to."""
         self._member, self._keystore, self._head, self._threads = member, keystore, head, threads
-        kept = keystore.load()
-        self._state = State() if kept is None else state_bytes.decode(kept)
+        self._kept: bytes | None = None
+        self._state = State()
+        self._look()
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the center. Raises ProtocolRefused, StoreError; nothing is sent then."""
+        self._look()
         return self._reply(self._tell(Asked(request, self._head())))
 
     def begin(self, given: Given) -> Callable[[], Lanes] | Sent:
         """How the round's masks are made, while training runs; what was sent before, where the round had been sent.
 
-        Raises ProtocolRefused.
+        Raises ProtocolRefused, StoreError.
         """
+        self._look()
         (said,) = self._tell(Began(given))
         if isinstance(said, Resend):
             return self._again(said.number, given)
@@ -86,19 +89,31 @@ class Outbox:
         envelope = self._reply(self._tell(Masked(vector_digest(lanes, self._threads or 1)), lanes))
         return Sent(envelope, lanes)
 
+    def _look(self) -> None:
+        """Go on from what is kept, which another process may have written, or this one before a disk's fault."""
+        kept = self._keystore.load()
+        if kept != self._kept:
+            self._state, self._kept = State() if kept is None else state_bytes.decode(kept), kept
+
     def _tell(self, event: Event, lanes: Lanes | None = None) -> tuple[Instruction, ...]:
         state, said = client.step(self._member, self._state, event)
         for each in said:
-            match each:
-                case Save():
-                    self._keystore.save(state_bytes.encode(state))
-                case Commit(number):
-                    assert lanes is not None
-                    self._keystore.commit(_serial(state, number), state_bytes.encode(state), _little_endian(lanes))
-                case Erase(number):
-                    self._keystore.erase(state_bytes.encode(state), _serial(state, number))
+            if isinstance(each, Save | Commit | Erase):
+                self._kept = self._keep(state, each, lanes)
         self._state = state
         return said
+
+    def _keep(self, state: State, how: Save | Commit | Erase, lanes: Lanes | None) -> bytes:
+        encoded = state_bytes.encode(state)
+        match how:
+            case Save():
+                self._keystore.save(encoded)
+            case Commit(number):
+                assert lanes is not None
+                self._keystore.commit(_serial(state, number), encoded, _little_endian(lanes))
+            case Erase(number):
+                self._keystore.erase(encoded, _serial(state, number))
+        return encoded
 
     def _again(self, number: int, given: Given) -> Sent:
         message, epoch = self._keystore.sent(_serial(self._state, number)), self._state.epoch

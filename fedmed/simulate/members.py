@@ -16,7 +16,7 @@ from fedmed.clock import SystemClock
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Scenario, Training
 from fedmed.identity.authority import DevelopmentAuthority
-from fedmed.identity.member import MemberKeys
+from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
 from fedmed.outbound.gate import Books, Gate, Rules
@@ -28,12 +28,13 @@ from fedmed.privacy.dp.terms import Cohort, terms
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import LEAST_SUM, Mode, Policy
+from fedmed.simulate.logs import log_of
 from fedmed.sites.cases import Site, unit_of
 from fedmed.sites.prepared import open_site
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
-from fedmed.store.keystore import MemoryKeystore
 from fedmed.store.ledgers import FOLDER
+from fedmed.store.unsealed import UnsealedKeystore
 
 MEMBERS, AUTHORITY, HOUSE, PINS = "members", "authority.der", "house.json", "pins.json"
 FEDERATION = "simulation"
@@ -63,7 +64,7 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
     for number, name in enumerate(names):
         keys = MemberKeys.generate()
         keys.save(folder / f"{number:05d}.keys")
-        certificate = authority.issue(read_request(certificate_request(keys, name)), DAYS)
+        certificate = authority.issue(read_request(certificate_request(keys, member_name(name))), DAYS)
         (folder / f"{number:05d}.der").write_bytes(certificate)
         pins[keys.fingerprint.hex()] = keys.signing_public.hex()
     (folder / PINS).write_text(json.dumps(pins), encoding="ascii")
@@ -92,21 +93,16 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     keys, house = MemberKeys.load(place / f"{number:05d}.keys"), House(**json.loads((place / HOUSE).read_text()))
     policy = Policy(FEDERATION, _pins(place, authority), modes=(house.mode,))
     ledgers = place.parents[1] / FOLDER
-    log, departures = ledgers / f"{number:05d}.log", Departures(ledgers / f"{number:05d}{SUFFIX}")
-
-    def tell(reason: str) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{reason}\n")
+    departures = Departures(ledgers / f"{number:05d}{SUFFIX}")
 
     def seed(purpose: bytes) -> Callable[[bytes], bytes]:
         # seeded, so that a run repeats to the bit; a clinic draws its own
         root = b"%s/%d/%d/" % (purpose, house.seed, number)
         return lambda what: hashlib.sha256(root + what).digest()[:SEED_BYTES]
 
-    outbox = Outbox(Member(keys, policy, token_bytes), MemoryKeystore(place / f"{number:05d}.state"), departures.head, 1)
+    outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
-    books = Books(departures, version_of(site), SystemClock(), tell)
+    books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
     certificate = (place / f"{number:05d}.der").read_bytes()
     return Gate(certificate, outbox, Rules(house.most_norm, private), seed(b"dither"), books)

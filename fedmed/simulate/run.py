@@ -15,7 +15,7 @@ import torch
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
-from fedmed.errors import ConfigError, DataError, StoreError
+from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
 from fedmed.flower.strategies import build
@@ -26,12 +26,14 @@ from fedmed.report import write_report
 from fedmed.simulate import baselines, engines, members
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
+from fedmed.simulate.logs import Listener
 from fedmed.simulate.summary import summarise
 from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
 from fedmed.sites.readers import reader_named
 from fedmed.store.commits import Commit
+from fedmed.store.ledgers import FOLDER as LEDGERS
 from fedmed.wire import tensors as wire
 
 MODEL = "model.safetensors"
@@ -98,9 +100,8 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()
-        loads = [float(len(site.train)) for site in sites]
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
-        engines.run(scenario, facts["workers"], folder.path, folder.sites, loads)
+        _federate(scenario, facts["workers"], folder, sites)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
         seconds = {
@@ -116,6 +117,16 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
     finally:
         folder.clear_sites()
         journal.close()
+
+
+def _federate(scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site]) -> None:
+    """Run the apps; an error tells what the sites said of it to their own staff, who are one person here."""
+    listener = Listener(folder.path / LEDGERS, [site.name for site in sites])
+    try:
+        engines.run(scenario, workers, folder.path, folder.sites, [float(len(site.train)) for site in sites])
+    except FederationError as error:
+        listener.explain(error)
+        raise
 
 
 def _finish(

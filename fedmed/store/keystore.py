@@ -3,10 +3,11 @@
 Three promises, each for a crash or an attacker at any moment:
 
 - **No two-time pad.** State and message of a round are one commit. After it, `sent` gives those bytes and no others.
-- **Forward secrecy.** `erase` leaves no file with anything that opens an older state: a later copy of the disk, with the
-  key, shows nothing of the masks of that round. Out of reach of any program are old blocks that an SSD, a file system that
-  copies on write or journals data (btrfs, ZFS, snapshots), swap or a backup keeps: an old block of the file `keys`, with
-  the keystore's key, opens the record of its time if that is found as well.
+- **Forward secrecy.** `save` and `erase` leave no file with anything that opens an older state: a later copy of the disk,
+  with the key, shows nothing of the masks of an erased round, nor of the mail of a set-up that is over. Out of reach of any
+  program are old blocks that an SSD, a file system that copies on write or journals data (btrfs, ZFS, snapshots), swap or a
+  backup keeps: an old block of the file `keys`, with the keystore's key, opens the record of its time if that is found as
+  well.
 - **No going back.** Where the key's source holds a counter, an older copy of the folder is refused (`RolledBack`).
 
 One process at a time has a keystore open; its lock ends with it. `fedmed.store.keyfolder` tells what lies in the folder.
@@ -60,15 +61,11 @@ class Keystore(Protocol):
 
 
 class MemoryKeystore:
-    """A keystore for simulations: of it only the state survives the process, in `path` where one is given.
+    """A keystore that ends with its process."""
 
-    Neither sealed nor synced: it is for keys that are made for one run on one machine.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self._path, self._state = path, None if path is None or not path.exists() else path.read_bytes()
-        self._last, self._number = NONE, NONE
-        self._message: bytes | memoryview = b""
+    def __init__(self) -> None:
+        self._state: bytes | None = None
+        self._last, self._number, self._message = NONE, NONE, b""
 
     def load(self) -> bytes | None:
         """The state as last written."""
@@ -81,31 +78,27 @@ class MemoryKeystore:
             self._last, self._number, self._message = NONE, NONE, b""
 
     def commit(self, number: int, state: bytes, message: bytes | memoryview) -> None:
-        """State and message, both or neither; a view of memory is kept as it is, which must not change any more."""
-        _check_commit(number, self._last, message)
+        """State and message, both or neither."""
+        check_commit(number, self._last, message)
         self._put(state)
-        self._message, self._number, self._last = message, number, number
+        self._message, self._number, self._last = bytes(message), number, number
 
     def sent(self, number: int) -> bytes | None:
         """The message that was committed for this round."""
-        _check_number(number)
-        return bytes(self._message) if number == self._number else None
+        check_number(number)
+        return self._message if number == self._number else None
 
     def erase(self, state: bytes, number: int) -> None:
         """Put a state in place of the one before and drop the message."""
-        _check_number(number)
+        check_number(number)
         self._put(state)
         self._last = max(self._last, number)
         if self._number <= number:
             self._number, self._message = NONE, b""
 
     def _put(self, state: bytes) -> None:
-        _check_state(state)
+        check_state(state)
         self._state = bytes(state)
-        if self._path is not None:
-            temporary = self._path.with_name(f".{self._path.name}.new")
-            temporary.write_bytes(self._state)
-            temporary.replace(self._path)
 
 
 class FileKeystore:
@@ -143,13 +136,13 @@ class FileKeystore:
 
     def sent(self, number: int) -> bytes | None:
         """The message that was committed for this round. Raises StoreError where a byte of it is not what was written."""
-        _check_number(number)
+        check_number(number)
         header = self._folder.header()
         return None if header.message is None or header.number != number else self._folder.read(header.message)
 
     def save(self, state: bytes, begins: bool = False) -> None:
         """Put a state in place of the one before. Raises StoreError."""
-        _check_state(state)
+        check_state(state)
         header = self._folder.header()
         with self._folder.writing("the state"):
             if begins:
@@ -158,17 +151,17 @@ class FileKeystore:
 
     def commit(self, number: int, state: bytes, message: bytes | memoryview) -> None:
         """State and message, both or neither. Raises StoreError."""
-        _check_state(state)
+        check_state(state)
         header = self._folder.header()
-        _check_commit(number, header.last, message)
+        check_commit(number, header.last, message)
         with self._folder.writing(f"round {number}"):
             kept, after = self._folder.write(message), self._folder.write(state)
             self._folder.turn(replace(header, last=number, state=after, number=number, message=kept))
 
     def erase(self, state: bytes, number: int) -> None:
         """Put a state in place of the one before and drop the message. Raises StoreError."""
-        _check_state(state)
-        _check_number(number)
+        check_state(state)
+        check_number(number)
         header = self._folder.header()
         with self._folder.writing(f"the state without round {number}"):
             header = replace(header, last=max(header.last, number), state=self._folder.write(state))
@@ -182,18 +175,21 @@ class FileKeystore:
         self._folder.begin_again()
 
 
-def _check_state(state: bytes) -> None:
+def check_state(state: bytes) -> None:
+    """Raise StoreError where it is too long for any keystore."""
     if len(state) > MAX_STATE:
         raise StoreError(f"a state of {len(state)} bytes; allowed are {MAX_STATE}")
 
 
-def _check_number(number: int) -> None:
+def check_number(number: int) -> None:
+    """Raise StoreError where no round has this number."""
     if not 0 <= number <= MAX_NUMBER:
         raise StoreError(f"round {number}; allowed are 0 to {MAX_NUMBER}")
 
 
-def _check_commit(number: int, last: int, message: bytes | memoryview) -> None:
-    _check_number(number)
+def check_commit(number: int, last: int, message: bytes | memoryview) -> None:
+    """Raise StoreError where the round is not above `last`, or the message too long."""
+    check_number(number)
     if number <= last:
         raise StoreError(
             f"round {number} cannot be committed: round {last} was committed or erased already. Send again what `sent` "

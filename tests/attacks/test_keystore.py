@@ -107,6 +107,21 @@ def test_nor_after_the_power_failed_when_erase_had_returned(tmp_path, keeps):
     assert ROUND not in seen
 
 
+@pytest.mark.parametrize("keeps", KEEPS)
+def test_nor_is_a_state_that_another_was_saved_over(tmp_path, keeps):
+    """As the set-up's secrets are, once the epoch stands."""
+    clinic = Clinic(tmp_path)
+    with clinic.store() as store:
+        store.save(b"a set-up " + ROUND)
+    power = Power(clinic.folder, clinic.medium)
+    with clinic.store(power) as store:
+        store.save(AFTER)
+    power.lose(keeps)
+    seen = opened(copied(clinic.folder, clinic.medium))
+    assert AFTER in seen
+    assert ROUND not in seen
+
+
 def hard_links(folder: Path, target: Path) -> Path:
     """What a backup that links instead of copying keeps of a folder's files."""
     target.mkdir()

@@ -13,7 +13,7 @@ import pytest
 
 SCENARIO = """\
 name: bedside
-title: Two wards
+title: Three wards
 rounds: 2
 data:
   reader: csv
@@ -33,7 +33,7 @@ def wards(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wards")
     random = np.random.default_rng(1)
     lines = ["ward,age,pressure,label"]
-    for ward in ("east", "west"):
+    for ward in ("east", "north", "west"):
         for _ in range(60):
             age, pressure = random.normal(60, 9), random.normal(130, 15)
             lines.append(f"{ward},{age:.1f},{pressure:.1f},{int(age + pressure / 3 + random.normal(0, 9) > 103)}")

@@ -45,7 +45,7 @@ def test_json_is_all_there_is_on_standard_output(finished):
     assert (report["seed"], report["engine"], len(report["rounds"])) == (7, "inprocess", 3)
     assert report["scenario"]["rounds"] == 3
     assert {"auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity"} <= set(report["overall"]["metrics"])
-    assert set(report["sites"]) == {"east", "west"}
+    assert set(report["sites"]) == {"east", "north", "west"}
     for site in report["sites"].values():
         assert site["rounds_joined"] == 3
         assert {"federated", "local", "pooled"} <= set(site)
@@ -67,11 +67,11 @@ def test_progress_without_a_terminal_is_plain_lines_on_standard_error(finished):
     assert ESCAPE not in done.stderr
     assert "\r" not in done.stderr
     assert any("preparing bedside" in line for line in lines)
-    assert any("2 sites: east" in line for line in lines)
+    assert any("3 sites: east" in line for line in lines)
     rounds = [line for line in lines if line.startswith("round ")]
     assert [line.split(":")[0] for line in rounds] == ["round 1/3", "round 2/3", "round 3/3"]
     assert all(re.search(r"train loss \d+\.\d{3}.*AUC \d\.\d{3}.*about \d+ s", line) for line in rounds), rounds
-    assert sum(line.startswith("compared: ") for line in lines) == 3
+    assert sum(line.startswith("compared: ") for line in lines) == 4
     assert not [line for line in lines if "Warning" in line or "Traceback" in line or "INFO" in line], done.stderr
 
 
@@ -106,10 +106,10 @@ def test_without_json_a_person_reads_a_summary(said, wards, tmp_path, monkeypatc
     code, out, err = said("simulate", wards / "bedside.yaml", "--data", wards, "--set", "strategy.name=fedprox")
     assert code == 0, err
     lines = out.splitlines()
-    assert lines[0] == "Two wards: complete"
-    assert re.match(r"  pooled test \(24 cases\): AUC \d\.\d{3} \(\d\.\d{3}–\d\.\d{3}\), accuracy \d", lines[1])
-    assert [line.split(":")[0].strip() for line in lines[2:4]] == ["east", "west"]
-    assert all("2 rounds joined" in line for line in lines[2:4])
+    assert lines[0] == "Three wards: complete"
+    assert re.match(r"  pooled test \(36 cases\): AUC \d\.\d{3} \(\d\.\d{3}–\d\.\d{3}\), accuracy \d", lines[1])
+    assert [line.split(":")[0].strip() for line in lines[2:5]] == ["east", "north", "west"]
+    assert all("2 rounds joined" in line for line in lines[2:5])
     assert lines[-1].endswith(str(tmp_path / "runs" / "bedside" / "report.html"))
     assert not {"proximal_mu", "WARNING", "INFO"} & set(re.findall(r"\w+", err))  # what Flower says is not true here
     said("simulate", wards / "bedside.yaml", "--data", wards, "--rounds", "1")

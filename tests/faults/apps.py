@@ -62,6 +62,11 @@ def describe(message: Message, context: Context) -> Message:
     return clinic.app(message, context)
 
 
+@app.query("census")
+def census(message: Message, context: Context) -> Message:
+    return clinic.app(message, context)
+
+
 @app.train()
 def train(message: Message, context: Context) -> Message:
     fault = fault_of("train", message, context)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import killing
-from fedmed.errors import ConfigError, ResumeRefused, StoreError
+from fedmed.errors import ConfigError, FedmedError, QuorumError, ResumeRefused, StoreError
 from fedmed.store.commits import Commits
 
 GONE_S = 5.0
@@ -47,13 +47,20 @@ class Trials:
         killing.wait_for_lines(process, self.out, len(killing.events(self.out)) + lines)
         return process
 
-    def full_disk(self) -> int:
+    def full_disk_at_the_sites(self) -> int:
         def small_files_only() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))  # what the journal and the history outgrow
+            resource.setrlimit(resource.RLIMIT_FSIZE, (25_000, 25_000))  # what the sites' ledgers outgrow first
 
-        process = killing.start(self.inputs, self.out, before=small_files_only)
+        return self.ends_with(killing.start(self.inputs, self.out, before=small_files_only), QuorumError)
+
+    def full_disk_at_the_center(self) -> int:
+        process = self.begin(20)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (6_000, 6_000))  # its site processes keep theirs
+        return self.ends_with(process, StoreError)
+
+    def ends_with(self, process: subprocess.Popen[str], error: type[FedmedError]) -> int:
         said, told = process.communicate(timeout=60)
-        assert (process.returncode, said) == (StoreError.exit_code, "")
+        assert (process.returncode, said) == (error.exit_code, "")
         assert "Traceback" not in told
         assert "File too large" in told or "the disk is full" in told
         assert "--resume" in told
@@ -90,10 +97,26 @@ class Trials:
         return rounds
 
 
-def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, tmp_path):
-    undisturbed = simulated(tmp_path / "undisturbed")
+@pytest.fixture(scope="module")
+def undisturbed(simulated, tmp_path_factory):
+    """The report of a run that nothing befalls, and its folder."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    return simulated(folder), folder
+
+
+def test_sites_whose_disk_is_full_stop_the_run_which_ends_in_the_same_bits(inputs, simulated, undisturbed, tmp_path):
     trials = Trials(inputs, tmp_path / "run")
-    reached = [trials.full_disk(), trials.kill_all(), trials.interrupt(), trials.kill_all(), trials.kill_the_first()]
+    reached = trials.full_disk_at_the_sites()
+    assert 0 < reached < 30
+    report = simulated(trials.out, resume=True)
+    assert (report["model_sha256"], report["resumed"]) == (undisturbed[0]["model_sha256"], [reached])
+
+
+def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, undisturbed, tmp_path):
+    undisturbed, whole = undisturbed
+    trials = Trials(inputs, tmp_path / "run")
+    reached = [trials.full_disk_at_the_center(), trials.kill_all(), trials.interrupt()]
+    reached += [trials.kill_all(), trials.kill_the_first()]
     assert reached[0] > 0
     assert reached[-1] < 30
     assert reached == sorted(reached)
@@ -104,9 +127,7 @@ def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, tmp_
     assert [record["round"] for record in report["rounds"]] == list(range(1, 31))
     for record, other in zip(report["rounds"], undisturbed["rounds"], strict=True):
         assert (record["train"], record["validation"]) == (other["train"], other["validation"])
-    assert sorted(path.name for path in trials.out.iterdir()) == sorted(
-        path.name for path in (tmp_path / "undisturbed").iterdir()
-    )
+    assert sorted(path.name for path in trials.out.iterdir()) == sorted(path.name for path in whole.iterdir())
     assert [path.name for path in (trials.out / "commits").iterdir() if path.name.startswith(".")] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import pytest
 from fedmed.errors import ProtocolRefused
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.secagg import masks, opening
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.store.counters import CounterFile
 from fedmed.store.keystore import FileKeystore, MemoryKeystore
 from tests.identity.parties import Standing
-from tests.outbound.clinics import Clinics, begun, outboxes
-from tests.privacy.secagg.federation import random_lanes
+from tests.outbound.clinics import Clinics, begun, outboxes, set_up
+from tests.privacy.secagg.federation import clinics_for, random_lanes, terms_for
 from tests.store.power import KEEPS, Crash, Power
 
 KEY = b"k" * 32
@@ -130,3 +133,54 @@ def test_a_disk_set_back_to_before_the_upload_sends_nothing_more(tmp_path):
     with machine.keystore() as keystore, pytest.raises(Exception, match="older") as caught:
         Outbox(there.members[VICTIM], keystore, threads=1)
     assert not isinstance(caught.value, ProtocolRefused)
+
+
+class Interrupted:
+    """The victim while an epoch is set up: its machine stops at call `fails_at` of one request, and starts again."""
+
+    def __init__(self, machine: Machine, member: Member, step: int, fails_at: int, keeps: str) -> None:
+        self.machine, self.member, self.step, self.fails_at, self.keeps = machine, member, step, fails_at, keeps
+        self.asked, self.calls = 0, 0
+
+    def answer(self, request: bytes) -> bytes:
+        self.asked += 1
+        hit = self.asked == self.step
+        power = Power(*self.machine.folders, fails_at=self.fails_at if hit else -1)
+        with self.machine.keystore(power) as keystore:
+            try:
+                answer = Outbox(self.member, keystore, threads=1).answer(request)
+                self.calls = power.calls if hit else self.calls
+                return answer
+            except Crash:
+                pass
+        power.lose(self.keeps)
+        with self.machine.keystore() as keystore:
+            return Outbox(self.member, keystore, threads=1).answer(request)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("keeps", KEEPS)
+def test_a_crash_at_any_call_of_a_set_up_costs_the_epoch_at_most(tmp_path, step, keeps):
+    """A step that was kept is never taken again; the next epoch stands, and its round's sum is exact."""
+    terms, ends = replace(terms_for(4), rounds=2), []
+    whole = Interrupted(Machine(tmp_path / "whole"), clinics_for(terms)[VICTIM].member, step, -1, keeps)
+    assert set_up(terms, {VICTIM: whole, **others(terms)}).terms == terms
+    assert whole.calls > 5
+    for fails_at in range(whole.calls):
+        machine = Machine(tmp_path / f"at-{fails_at}")
+        victim = Interrupted(machine, clinics_for(terms)[VICTIM].member, step, fails_at, keeps)
+        boxes = {VICTIM: victim, **others(terms)}
+        try:
+            agreed = set_up(terms, boxes)
+            ends.append("stands")
+        except ProtocolRefused:
+            agreed = set_up(replace(terms, epoch=2), boxes)
+            ends.append("lost")
+        Center(machine, Clinics(boxes, {VICTIM: victim.member}, {}, agreed), "none", -1, keeps).play(1)
+        shutil.rmtree(tmp_path / f"at-{fails_at}")
+    assert set(ends) == {"stands", "lost"}
+
+
+def others(terms: Parameters) -> dict[int, Outbox]:
+    clinics = clinics_for(terms)
+    return {index: Outbox(clinics[index].member, MemoryKeystore(), threads=1) for index in clinics if index != VICTIM}

@@ -10,6 +10,7 @@ from fedmed.errors import QuorumError
 from fedmed.store.commits import Commits
 
 DEADLINE = "federation.deadline_s=4"
+SEEN = "privacy.secure_aggregation=off"
 QUORUM = "federation.quorum={sites: 0.3, data_weight: 0.3}"
 
 PLAN = {
@@ -36,7 +37,7 @@ def folder(tmp_path):
 
 def test_every_fault_costs_its_own_site_one_round_and_is_named(faulty, folder):
     # a process each, so that nobody waits behind another
-    report = faulty(PLAN, folder, "rounds=10", DEADLINE, QUORUM, "engine.workers=3")
+    report = faulty(PLAN, folder, "rounds=10", DEADLINE, QUORUM, SEEN, "engine.workers=3")
     assert report == json.loads((folder / "report.json").read_text())
     assert report["status"] == "complete with missing sites"
     assert report["sites_missing"] == {str(number): sorted(reasons) for number, (_, reasons) in REASONS.items()}
@@ -52,7 +53,7 @@ def test_every_fault_costs_its_own_site_one_round_and_is_named(faulty, folder):
 
 
 def test_a_quorum_missed_ends_the_run_and_the_last_commit_stands(faulty, folder, tmp_path):
-    overrides = ("rounds=4", DEADLINE, "federation.attempts=2")
+    overrides = ("rounds=4", DEADLINE, "federation.attempts=2", SEEN)
     plan = {"north": {"train 3": "raises"}, "west": {"train 3": "is killed"}}
     with pytest.raises(QuorumError) as caught:
         faulty(plan, folder, *overrides)
@@ -79,11 +80,11 @@ def test_a_required_site_that_dies_stops_the_run(faulty, folder):
 
 def test_sites_in_the_caller_may_raise_and_lie_too(faulty, folder):
     plan = {"north": {"train 2": "raises"}, "south": {"train 3": "sends NaN"}}
-    report = faulty(plan, folder, "rounds=3", "engine.workers=0")
+    report = faulty(plan, folder, "rounds=3", SEEN, "engine.workers=0")
     assert report["sites_missing"] == {"2": ["north"], "3": ["south"]}
 
 
 def test_sites_that_queue_behind_a_hanging_one_still_have_their_time(faulty, folder):
-    report = faulty({"north": {"train 2": "hangs"}}, folder, "rounds=3", DEADLINE, QUORUM, "engine.workers=1")
+    report = faulty({"north": {"train 2": "hangs"}}, folder, "rounds=3", DEADLINE, QUORUM, SEEN, "engine.workers=1")
     assert report["sites_missing"] == {"2": ["north"]}
     assert report["rounds"][1]["joined"] == ["south", "west"]

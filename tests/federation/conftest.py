@@ -18,6 +18,7 @@ from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.rule import Rule
 from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
+from tests.federation.parties import Parties
 from tests.federation.peers import FakeClock, FakeGrid, Peer
 from tests.federation.test_journal import lines
 
@@ -66,3 +67,16 @@ def federation(tmp_path):
     yield made
     for journal in opened:
         journal.close()
+
+
+@pytest.fixture
+def masked(tmp_path):
+    def made(*names_or_peers: str | Peer, **settings: Any) -> Parties:
+        peers = [each if isinstance(each, Peer) else Peer(each) for each in names_or_peers]
+        opened.append(Parties(tmp_path, peers, **settings))
+        return opened[-1]
+
+    opened: list[Parties] = []
+    yield made
+    for each in opened:
+        each.journal.close()

@@ -1,18 +1,44 @@
-"""A strategy that sends one site an order which it cannot read."""
+"""The clinic's own ClientApp, which fails or hangs as `faults.json` two folders above the laid-out sites says."""
 
-from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.serverapp.strategy import FedAvg
+from __future__ import annotations
 
-BROKEN_ROUND = 2
+import json
+import os
+import time
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients import app as clinic
+from fedmed.flower.client import order_in
+
+FAULTS = "faults.json"
+app = ClientApp()
 
 
-class Misleads(FedAvg):
-    def configure_train(self, server_round, arrays, config, grid):
-        messages = list(super().configure_train(server_round, arrays, config, grid))
-        if server_round != BROKEN_ROUND:
-            return messages
-        victim = list(grid.get_node_ids())[-1]  # the last site by name, whatever its node
-        wrong = RecordDict({"arrays": arrays, "config": ConfigRecord({"fedmed.order": "{}"})})
-        return [
-            Message(wrong, victim, "train") if message.metadata.dst_node_id == victim else message for message in messages
-        ]
+@app.query("describe")
+def describe(message: Message, context: Context) -> Message:
+    return clinic.app(message, context)
+
+
+@app.query("census")
+def census(message: Message, context: Context) -> Message:
+    return clinic.app(message, context)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    folder = Path(str(context.node_config.get("sites-folder") or os.environ["FEDMED_SITES"]))
+    plan = json.loads((folder.parent.parent / FAULTS).read_text())
+    match plan.get(f"{clinic.clinic(context).site.name} {json.loads(order_in(message))['round']}"):
+        case "raises":
+            raise RuntimeError("the scanner is on fire")
+        case "hangs":
+            time.sleep(3600)
+    return clinic.app(message, context)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    return clinic.app(message, context)

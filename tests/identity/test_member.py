@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed.identity.files import KeyRefused
-from fedmed.identity.member import MemberKeys, fingerprint, joined, pem, verify
+from fedmed.identity.member import NAME, MemberKeys, fingerprint, joined, member_name, pem, verify
 from tests.identity.parties import keys
 
 KEYS = keys(1)
@@ -113,3 +113,16 @@ def test_openssl_takes_the_transport_key_from_the_file(tmp_path):
 
 def test_secret_keys_are_not_shown():
     assert repr(KEYS) == "MemberKeys()"
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_every_site_has_a_name_that_a_member_may_have(site):
+    assert NAME.fullmatch(member_name(site))
+    assert member_name(member_name(site)) == member_name(site)
+
+
+@pytest.mark.parametrize("site", ["Uniklinik Graz", "Zürich", "NORTH", "x" * 65, "north\udcff"])
+def test_a_site_that_no_member_may_be_called_as_has_a_name_of_its_own(site):
+    assert member_name("north-2") == "north-2"
+    assert member_name(site).startswith("site-")
+    assert member_name(site) != member_name(site + " ")

@@ -94,6 +94,7 @@ task: {name: own-task, model_options: {width: 6}}
 training: {learning_rate: 0.05, epochs: 1, batch_size: 8}
 strategy: {name: own-strategy}
 evaluation: {baselines: false}
+privacy: {secure_aggregation: off}
 engine: {workers: WORKERS, device: cpu}
 """
 
@@ -186,3 +187,21 @@ def test_a_federation_of_nothing_but_parts_of_ones_own(installed, tmp_path, work
     assert model["body.1.num_batches_tracked"].shape == ()
     assert model["body.1.num_batches_tracked"] > 0
     assert model["head.weight"].shape == (1, 6)
+
+
+MASKED = ("privacy.secure_aggregation=malicious", "strategy.name=fedavg")
+
+
+def test_a_sum_of_updates_leaves_a_models_counters_as_they_are(installed, tmp_path):
+    own = parse(SCENARIO.replace("WORKERS", "0"), "own.yaml", MASKED)
+    report = simulate(Request(own, None, tmp_path / "run"))
+    assert [len(record["joined"]) for record in report["rounds"]] == [3, 3]
+    model = wire.load(tmp_path / "run" / "model.safetensors")
+    assert (model["body.1.num_batches_tracked"].dtype, model["body.1.num_batches_tracked"]) == (np.int64, 0)
+    assert model["body.1.running_mean"].any(), "it is a floating point number, hence summed"
+
+
+def test_a_strategy_of_ones_own_needs_every_update_unless_it_says_otherwise(installed, tmp_path):
+    own = parse(SCENARIO.replace("WORKERS", "0"), "own.yaml", MASKED[:1])
+    with pytest.raises(ConfigError, match=r"OwnStrategy needs every site's own update.*secure_aggregation: off"):
+        simulate(Request(own, None, tmp_path / "run"))

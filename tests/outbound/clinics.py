@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedmed.outbound.outbox import NO_HEAD, Outbox, Sent
@@ -10,10 +10,11 @@ from fedmed.privacy.secagg import convening, opening
 from fedmed.privacy.secagg.convening import Agreed, Convening
 from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.keystore import Keystore
-from tests.privacy.secagg.federation import LAYOUT, MODEL, clinics_for, terms_for
+from tests.privacy.secagg.federation import LAYOUT, MODEL, Twist, clinics_for, terms_for
 
 
 @dataclass
@@ -41,13 +42,19 @@ def outboxes(
     terms = replace(terms_for(count), epoch=epoch)
     members = {index: clinic.member for index, clinic in clinics_for(terms).items()}
     boxes = {index: Outbox(member, keystores[index - 1], head, 1) for index, member in members.items()}
-    keys = {index: member.signer.public for index, member in members.items()}  # type: ignore[attr-defined]
+    return Clinics(boxes, members, dict(enumerate(keystores, 1)), set_up(terms, boxes))
+
+
+def set_up(terms: Parameters, boxes: Mapping[int, Outbox], before: Twist = lambda phase, index, request: request) -> Agreed:
+    """The epoch of the first clinics in `tests.privacy.secagg.federation`; `before` sees each request before its clinic."""
+    keys = {index: clinic.member.signer.public for index, clinic in clinics_for(terms).items()}  # type: ignore[attr-defined]
     state: Convening | Agreed = convening.convene(terms, keys)
     while isinstance(state, Convening):
         for index, request in convening.requests(state).items():
+            request = before(state.phase, index, request)
             state = convening.take(state, index, boxes[index].answer(request))
         state = convening.proceed(state)
-    return Clinics(boxes, members, dict(enumerate(keystores, 1)), state)
+    return state
 
 
 def begun(box: Outbox, given: Given) -> Lanes:

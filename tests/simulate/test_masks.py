@@ -19,7 +19,7 @@ from fedmed.simulate import run as harness
 from fedmed.simulate.run import Request, simulate
 from fedmed.wire import tensors as wire
 
-SITES = ("east", "west")
+SITES = ("east", "north", "west")
 MASKS = """\
 name: lesions
 title: Lesions in small volumes
@@ -62,7 +62,7 @@ def volume(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two sites of eight patients, one volume each, as NIfTI."""
+    """Three sites of eight patients, one volume each, as NIfTI."""
     root, rng = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
     for site in SITES:
         (root / site).mkdir()
@@ -91,7 +91,7 @@ def test_the_report_holds_dice_of_every_model_at_every_site(ended):
     report, out = ended
     assert json.loads((out / "report.json").read_text()) == report
     assert report["kind"] == "segmentation"
-    assert report["overall"]["test_examples"] == 4
+    assert report["overall"]["test_examples"] == 6
     assert set(report["overall"]["metrics"]) == {"dice", "iou", "sensitivity", "precision"}
     for name in SITES:
         site = report["sites"][name]
@@ -101,7 +101,8 @@ def test_the_report_holds_dice_of_every_model_at_every_site(ended):
     assert report["curves"]["federated"] == {"roc": None, "calibration": None}
     dice = [each["validation"]["dice"] for each in report["rounds"]]
     assert all(0 <= value <= 1 for value in dice)
-    assert set(report["rounds"][-1]["validation"]["sites"]["east"]) == {"loss", "dice", "examples"}
+    last = report["rounds"][-1]["validation"]
+    assert (last["cases"], last["sites"], last["missing"]) == (6, {}, {}), "three sites of two cases, told as a sum"
 
 
 def test_the_pooled_figures_are_those_of_the_sites_cases(ended):
@@ -118,7 +119,7 @@ def test_there_is_a_picture_of_every_site(ended):
             assert image.width > 2 * image.height - 1
         assert 0 <= picture["slice"] < 12
     page = (out / "report.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 2
+    assert page.count('src="data:image/png;base64,') == 3
     assert "ROC" not in page
     assert "Validation Dice" in page
 
@@ -126,7 +127,7 @@ def test_there_is_a_picture_of_every_site(ended):
 def test_the_summary_speaks_of_dice(ended):
     report, out = ended
     text = summary(report, out)
-    assert "pooled test (4 cases): Dice 0." in text
+    assert "pooled test (6 cases): Dice 0." in text
     assert "  east: Dice 0." in text
     assert "AUC" not in text
 
@@ -185,9 +186,9 @@ def test_volumes_are_classified(tmp_path, monkeypatch):
 
     def read(folder, options, seed):
         rng = np.random.default_rng(0)
-        y = np.arange(24) % 2
+        y = np.arange(36) % 2
         x = np.stack([volume(rng)[0].transpose(2, 1, 0) if ill else rng.normal(0, 100, (12, 16, 16)) for ill in y])
-        site = np.array([SITES[number // 12] for number in range(24)])
+        site = np.array([SITES[number // 12] for number in range(36)])
         return Cases(x.astype(np.float32), y, ("well", "ill"), site=site, spatial=3)
 
     monkeypatch.setitem(readers.READERS, "own-volumes", Reader(read, Part, needs_folder=False))

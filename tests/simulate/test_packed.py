@@ -75,7 +75,7 @@ def test_dicom_studies_with_masks(tmp_path):
 
 def test_a_folder_of_dicom_studies_with_labels(tmp_path):
     protocol = Protocol(slices=8, rows=32, columns=32, gap_mm=12.0, spacing_mm=(10.0, 10.0))
-    for site in ("graz", "lyon"):
+    for site in ("graz", "lyon", "oslo"):
         folder = tmp_path / "data" / "hospitals" / site
         rows = ["series,label"]
         for number in range(8):

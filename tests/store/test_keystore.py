@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from fedmed.errors import StoreError
 from fedmed.store import keystore
 from fedmed.store.keystore import FileKeystore, Keystore, MemoryKeystore
+from fedmed.store.unsealed import UnsealedKeystore
 from tests.identity.parties import Standing
 
 KEY = b"k" * 32
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "unsealed"])
 def store(request, tmp_path) -> Iterator[Keystore]:
     if request.param == "memory":
         yield MemoryKeystore()
+        return
+    if request.param == "unsealed":
+        yield UnsealedKeystore(tmp_path / "clinic.state")
         return
     with FileKeystore(tmp_path / "deep" / "keystore", KEY, Standing()) as opened:
         yield opened

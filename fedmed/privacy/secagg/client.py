@@ -72,13 +72,13 @@ def _asked(member: Member, state: State, event: Asked) -> Outcome:
     match request[KIND_AT] if len(request) > KIND_AT else None:
         case epoch_messages.COMMIT:
             begun, answer = joining.commit(member, state.last_epoch, request)
-            return replace(state, joining=begun), (Reply(answer),)
+            return replace(state, joining=begun), (Save(), Reply(answer))
         case epoch_messages.ADVERT:
             begun, answer = joining.advertise(member, state.last_epoch, state.joining, request)
             return State(begun.terms.epoch, begun, state.epoch), (Save(), Reply(answer))
         case epoch_messages.SHARES:
             begun, answer = joining.share(member, state.joining, request)
-            return replace(state, joining=begun), (Reply(answer),)
+            return replace(state, joining=begun), (Save(), Reply(answer))
         case epoch_messages.STORE:
             epoch, answer = joining.store(member, state.joining, request)
             return State(state.last_epoch, None, epoch), (Save(), Reply(answer))

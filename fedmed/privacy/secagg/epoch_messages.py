@@ -37,7 +37,7 @@ class Committed:
     @staticmethod
     def decode(data: bytes) -> Committed:
         """Raises Refused."""
-        return whole(Reader(data, COMMITTED, SMALL), _read_committed)
+        return whole(Reader(data, COMMITTED, SMALL), read_committed)
 
     @staticmethod
     def signed_part(context: bytes, index: int, digest: bytes) -> bytes:
@@ -94,7 +94,7 @@ class Advertised:
         """Raises Refused."""
         return whole(
             Reader(data, ADVERTISED, KEY_BYTES * MAX_ROUNDS + SMALL),
-            lambda reader: Advertised(_read_advert(reader), reader.text(KEY_BYTES * MAX_ROUNDS)),
+            lambda reader: Advertised(read_advert(reader), reader.text(KEY_BYTES * MAX_ROUNDS)),
         )
 
 
@@ -180,11 +180,13 @@ class Stored:
         return b"fedmed/sa/v1/stored" + sha256(transcript, index.to_bytes(2, "big"), inbox)
 
 
-def _read_committed(reader: Reader) -> Committed:
+def read_committed(reader: Reader) -> Committed:
+    """The next digest and signature."""
     return Committed(reader.fixed(DIGEST_BYTES), reader.fixed(SIGNATURE_BYTES))
 
 
-def _read_advert(reader: Reader) -> Advert:
+def read_advert(reader: Reader) -> Advert:
+    """The next `ADVERT_BYTES`."""
     return Advert(
         reader.fixed(KEY_BYTES), reader.fixed(NONCE_BYTES), reader.fixed(DIGEST_BYTES), reader.fixed(SIGNATURE_BYTES)
     )
@@ -192,9 +194,9 @@ def _read_advert(reader: Reader) -> Advert:
 
 def _read_setup(reader: Reader, kind: int) -> SetupRequest:
     terms, count = reader.text(parameters.MAX_BYTES), reader.number(2, MAX_MEMBERS)
-    return SetupRequest(kind, terms, tuple(_read_committed(reader) for _ in range(count)))
+    return SetupRequest(kind, terms, tuple(read_committed(reader) for _ in range(count)))
 
 
 def _read_shares_request(reader: Reader) -> SharesRequest:
-    adverts = tuple(_read_advert(reader) for _ in range(reader.number(2, MAX_MEMBERS)))
+    adverts = tuple(read_advert(reader) for _ in range(reader.number(2, MAX_MEMBERS)))
     return SharesRequest(adverts, read_all(reader, KEY_BYTES * MAX_ROUNDS))

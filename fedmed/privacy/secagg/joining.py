@@ -34,7 +34,10 @@ from fedmed.privacy.secagg.schedule import SECRET_BYTES, SELF_BYTES
 
 @dataclass(frozen=True)
 class Joining:
-    """A member between the first request of an epoch and its receipt; lives in memory, so a crash costs the epoch."""
+    """A member between the first request of an epoch and its receipt.
+
+    Each step is kept before it is answered, so a member that starts again goes on, and none is taken twice.
+    """
 
     terms: Parameters
     index: int
@@ -42,6 +45,7 @@ class Joining:
     advert: Advert | None = None
     commitments: tuple[Committed, ...] = ()
     mail: bytes = field(default=b"", repr=False)
+    """X25519 secret for shares, until the keys with all neighbours are agreed."""
     own: tuple[bytes, ...] = field(default=(), repr=False)
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     graph: Graph | None = None
@@ -91,6 +95,8 @@ def _committed_nonce(
 ) -> bytes:
     """The nonce that was committed to, once everybody's commitment is there: nobody may choose after the others."""
     if not terms.draws_graph:
+        if commitments:
+            raise Refused(Attack.OUT_OF_TURN, f"got {len(commitments)} commitments; {terms.members} members need none")
         return member.entropy(NONCE_BYTES)
     if before is None or before.terms != terms or before.advert is not None or len(commitments) != terms.members:
         raise Refused(Attack.LATE_NONCE, "the members' commitments to these terms are not all there")
@@ -121,7 +127,8 @@ def share(member: Member, before: Joining | None, request: bytes) -> tuple[Joini
     sealed = tuple(
         schedule.seal_mail(mail_keys[other], before.index, other, dealt[other], transcript) for other in neighbours
     )
-    return replace(joining, kept=dealt[before.index]), Mail(SHARED, sealed).encode()
+    after = replace(joining, commitments=(), mail=b"", kept=dealt[before.index])
+    return after, Mail(SHARED, sealed).encode()
 
 
 def _check_adverts(member: Member, before: Joining, adverts: tuple[Advert, ...]) -> None:
@@ -157,7 +164,7 @@ def _deal(joining: Joining, entropy: Callable[[int], bytes]) -> dict[int, bytes]
 
 
 def store(member: Member, before: Joining | None, request: bytes) -> tuple[Epoch, bytes]:
-    """The epoch with the shares of all neighbours; the mail's secret is gone then. Raises Refused."""
+    """The epoch with the shares of all neighbours; the mail keys are gone then. Raises Refused."""
     if before is None or before.graph is None:
         raise Refused(Attack.OUT_OF_TURN, "mail comes before shares were asked for")
     sealed, neighbours, terms = Mail.decode(request, STORE).sealed, tuple(before.mail_keys), before.terms

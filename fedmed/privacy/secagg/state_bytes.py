@@ -1,11 +1,12 @@
-"""What a clinic's keystore holds, as canonical bytes: the newest epoch's number, and the epoch with the secrets left in it.
+"""What a clinic's keystore holds, as canonical bytes: the newest epoch's number, the epoch with the secrets left in it, and
+the next one's set-up while it is under way.
 
-A set-up under way is left out: it lives in memory, and a crash costs the epoch. Reading raises Refused.
+Reading raises Refused.
 """
 
 from __future__ import annotations
 
-from fedmed.privacy.secagg import parameters
+from fedmed.privacy.secagg import joining_bytes, parameters
 from fedmed.privacy.secagg.client import State
 from fedmed.privacy.secagg.encoding import DIGEST_BYTES, Reader, Writer, malformed
 from fedmed.privacy.secagg.graph import Graph
@@ -21,17 +22,17 @@ MAX_ANSWER = MAX_MEMBERS * (SECRET_BYTES + 4) + SMALL
 
 
 def encode(state: State) -> bytes:
-    """The state without a set-up under way."""
+    """All of the state but a round that has begun and sent nothing, which may begin again."""
     writer = Writer(KIND).number(state.last_epoch, 4).number(state.epoch is not None, 1)
     if state.epoch is not None:
         _put_epoch(writer, state.epoch)
+    joining_bytes.put(writer, state.joining)
     return writer.bytes()
 
 
 def _put_epoch(writer: Writer, epoch: Epoch) -> None:
     writer.text(epoch.terms.encode()).number(epoch.index, 2).fixed(epoch.transcript)
-    for member in epoch.graph.order:
-        writer.number(member, 2)
+    joining_bytes.put_graph(writer, epoch.graph)
     for neighbour in epoch.graph.neighbours(epoch.index):
         writer.fixed(epoch.keys[neighbour])
     writer.number(len(epoch.secrets), 1)
@@ -59,18 +60,16 @@ def decode(data: bytes) -> State:
     """The state that was encoded. Raises Refused."""
     reader = Reader(data, KIND, MAX_BYTES)
     last_epoch, has_epoch = reader.number(4, MAX_EPOCH), reader.number(1, 1)
-    state = State(last_epoch, None, _read_epoch(reader) if has_epoch else None)
+    epoch = _read_epoch(reader) if has_epoch else None
+    state = State(last_epoch, joining_bytes.read(reader), epoch)
     reader.end()
     return state
 
 
 def _read_epoch(reader: Reader) -> Epoch:
     terms = parameters.decode(reader.text(parameters.MAX_BYTES))
-    index, transcript = reader.number(2, terms.members), reader.fixed(DIGEST_BYTES)
-    order = tuple(reader.number(2, terms.members) for _ in range(terms.members))
-    if sorted(order) != list(range(1, terms.members + 1)) or index < 1:
-        raise malformed("the members' order is none")
-    graph = Graph(terms.design, order)
+    index, transcript = joining_bytes.read_index(reader, terms), reader.fixed(DIGEST_BYTES)
+    graph = joining_bytes.read_graph(reader, terms)
     keys = {neighbour: reader.fixed(KEY_BYTES * terms.rounds) for neighbour in graph.neighbours(index)}
     kept = [_read_secrets(reader, graph, index) for _ in range(reader.number(1, terms.rounds))]
     if (numbers := [number for number, _ in kept]) != sorted(set(numbers)):

@@ -122,6 +122,16 @@ class TestAdverts:
             clinics[1].ask(replace(asked, adverts=(asked.adverts[0], foreign, *asked.adverts[2:])).encode())
 
 
+def test_commitments_where_no_graph_is_drawn():
+    """They would be kept, and lead the next step astray."""
+    state, clinics = begun()
+    asked = SetupRequest.decode(convening.requests(state)[1], ADVERT)
+    before = clinics[1].state
+    with refused(Attack.OUT_OF_TURN, "need none"):
+        clinics[1].ask(replace(asked, commitments=(Committed(bytes(32), bytes(64)),)).encode())
+    assert clinics[1].state == before
+
+
 class TestMail:
     def test_mail_of_one_neighbour_missing(self):
         state, clinics = up_to(Phase.STORE)

@@ -117,5 +117,5 @@ def test_the_epoch_is_on_the_disk_before_keys_are_given_for_it():
     assert clinics[1].state.last_epoch == 1
     there = federation(3)
     said = [type(each) for each in there.clinics[1].instructions]
-    assert said == [Save, Reply, Reply, Save, Reply]
+    assert said == [Save, Reply] * 3
     assert there.clinics[1].state.joining is None
