@@ -18,7 +18,8 @@ SHOWN = 5
 def check(private: DifferentialPrivacy | None, spec: ModelSpec, class_weights: Sequence[float]) -> None:
     """Raise ConfigError, before the first round, for what cannot keep the promise; nothing where `private` is None.
 
-    Refused are class weights, which come from counts without noise, and in the record modes what `check_model` refuses.
+    Refused are class weights, which come from counts without noise, layers that mix cases, whose running statistics no noise
+    leaves sound, and in the record modes whatever Opacus' validator refuses.
     """
     if private is None:
         return
@@ -26,21 +27,21 @@ def check(private: DifferentialPrivacy | None, spec: ModelSpec, class_weights: S
         raise ConfigError(
             "task.class_weights: the task weighs classes by the sites' counts, opened without noise; write none"
         )
-    if private.mode != "clinic":
-        check_model(built(spec), spec.name)
+    check_model(built(spec), spec.name, each_case=private.mode != "clinic")
 
 
-def check_model(model: nn.Module, name: str) -> None:
-    """Raise ConfigError naming every layer that mixes cases, with its replacement, and whatever Opacus' validator refuses.
+def check_model(model: nn.Module, name: str, each_case: bool = True) -> None:
+    """Raise ConfigError naming each layer that mixes cases and its replacement; with `each_case`, also what Opacus refuses.
 
-    Raises MissingPart without Opacus.
+    Raises MissingPart without Opacus where it is asked.
     """
     faults = [
         f"{place} is {type(layer).__name__}, which mixes the cases of a batch: use GroupNorm"
         for place, layer in model.named_modules()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm)
     ]
-    faults = faults or [str(error) for error in _validator().validate(model, strict=False)]
+    if each_case and not faults:
+        faults = [str(error) for error in _validator().validate(model, strict=False)]
     faults += [] if trained(model) else ["it has no weights to train"]
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""

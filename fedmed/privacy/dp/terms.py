@@ -43,13 +43,15 @@ from fedmed.privacy.dp.mechanisms import (
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.tensors import Tensors
 
-Phase = Literal["describe", "train", "validate"]
+Phase = Literal["describe", "census", "train", "validate"]
 TOLD: dict[Phase, frozenset[str]] = {
-    "describe": frozenset({"name", "classes", "inputs", "masks", "declared"}),
+    "describe": frozenset({"name", "classes", "inputs", "masks", "examples"}),
+    "census": frozenset(),
     "train": frozenset({"tensors"}),
     "validate": frozenset(),
 }
-"""All that leaves a clinic under differential privacy. `declared` is the bucketed size that it made public itself."""
+"""All that leaves a clinic under differential privacy. `examples` are declared sizes (`learning.census.declared`), also
+where secure aggregation is off; `validate` is any evaluation at sites, masked or not."""
 SPREAD = 6.0
 """Standard deviations by which a Poisson sample may exceed its mean before its sum is cut off, which costs no privacy."""
 
@@ -76,6 +78,20 @@ class Cohort:
     """Of a clinic on average, as declared."""
     most_patients: float = 1.0
     """Of the largest clinic, as declared."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError, naming all faults."""
+        rules = {
+            f"{self.clinics} clinics (at least 1)": self.clinics >= 1,
+            f"{self.least_honest} of them surely adding noise (1 to {self.clinics}: lose fewer, reckon with fewer "
+            "colluders, or ask for larger sums)": 1 <= self.least_honest <= self.clinics,
+            f"{self.patients} patients on average and {self.most_patients} at most (above 0, finite, in that order)": 0
+            < self.patients
+            <= self.most_patients
+            < math.inf,
+        }
+        if faults := [text for text, kept in rules.items() if not kept]:
+            raise ConfigError(f"no differential privacy for {'; '.join(faults)}")
 
     @classmethod
     def of(cls, epoch: Parameters, cohort: int, patients: float, most_patients: float) -> Cohort:
@@ -126,8 +142,11 @@ class Terms:
     def bound(self, bits: int, learning_rate: float) -> float:
         """`bound` of the masked vector's layout: `reach`, and room for the noise of all clinics. Raises ConfigError.
 
-        `learning_rate` is the run's largest: the layout stays the same in all rounds.
+        `learning_rate` is the run's largest: the layout stays the same in all rounds. Of the modes with shares; in mode
+        record-local the layout is that of a run without privacy.
         """
+        if not self.has_shares:
+            raise ConfigError("mode record-local adds no noise to lanes; its layout has the scenario's own bound")
         clinics = self.cohort.clinics
         scale, _ = self.mechanism(learning_rate).fitted(UPDATE, bits, clinics, self.reach(learning_rate))
         return (2.0 ** (bits - 1) - 1 - clinics) / (clinics * scale) * (1 + 2.0**-20)  # a layout rounds its scale down

@@ -175,6 +175,8 @@ def test_noise_follows_the_learning_rate_and_the_charge_does_not():
 def test_record_local_adds_nothing_to_lanes():
     found = made("record-local", training=Training(steps=3))
     assert (found.has_shares, found.steps, found.share(0.1, 1e6)) == (False, 3, 0.0)
+    with pytest.raises(ConfigError, match="the scenario's own bound"):
+        found.bound(32, 0.1)
     lanes = np.arange(10, dtype=np.uint32)
     hide(lanes, 10, 0.0, seed(1))
     assert lanes.tolist() == list(range(10))
@@ -188,8 +190,10 @@ def test_only_the_tensors_lanes_get_noise():
 
 
 def test_too_few_honest_clinics_are_refused():
-    with pytest.raises(ConfigError, match="0 honest clinics"):
-        made("record-distributed", Cohort(3, 0)).share(0.1, 1e6)
+    with pytest.raises(ConfigError, match=r"0 of them surely adding noise \(1 to 3: lose fewer"):
+        Cohort(3, 0)
+    with pytest.raises(ConfigError, match=r"5 of them .* 9 patients on average and 8 at most"):
+        Cohort(3, 5, 9, 8)
 
 
 @pytest.mark.parametrize(
@@ -209,5 +213,6 @@ def test_only_what_has_noise_or_was_public_is_told():
     metrics = ("tensors", "weight", "loss", "auc", "num-examples", "histogram")
     assert fields_under_dp("train", metrics) == ("tensors",)
     assert fields_under_dp("validate", metrics) == ()
-    told = ("name", "classes", "inputs", "examples", "class_counts", "masks", "moments", "fingerprint", "declared")
-    assert fields_under_dp("describe", told) == ("name", "classes", "inputs", "masks", "declared")
+    told = ("name", "classes", "inputs", "examples", "class_counts", "masks", "moments", "fingerprint")
+    assert fields_under_dp("describe", told) == ("name", "classes", "inputs", "examples", "masks")
+    assert fields_under_dp("census", ("classes", "moments.sum")) == ()
