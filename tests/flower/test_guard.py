@@ -35,6 +35,9 @@ class Gate:
             raise self.raises
         return b"answer to " + request
 
+    def describe(self, app):
+        return app().upper()
+
     def work(self, job, app):
         self.jobs.append(job)
         try:
@@ -126,9 +129,16 @@ def test_nothing_else_is_answered(kind):
     assert kind in made.error.reason
 
 
-def test_a_description_is_the_apps_own():
-    made = Guarded(telling, Gate())(message(keys.DESCRIBE), CONTEXT)
-    assert made.content["b"]["names"] == "patients"
+def test_of_a_description_the_text_leaves_that_the_gate_lets_out():
+    def describing(asked, context):
+        content = telling(asked, context).content
+        content["b"] = ConfigRecord({keys.CONFIG_KEY: "two rooms", "names": "patients"})
+        return Message(content, reply_to=asked)
+
+    made = Guarded(describing, Gate())(message(keys.DESCRIBE), CONTEXT)
+    assert {name: dict(record) for name, record in made.content.items()} == {"answer": {keys.CONFIG_KEY: "TWO ROOMS"}}
+    silent = Guarded(telling, Gate())(message(keys.DESCRIBE), CONTEXT)
+    assert silent.content["answer"][keys.CONFIG_KEY] == ""
 
 
 def test_the_protocol_is_answered_here():

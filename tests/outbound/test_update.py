@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
 from fedmed.learning.scoring import LOSS_BOUND, update_fields
-from fedmed.outbound.update import BLOCK, CASES, delta, norm, values_of
+from fedmed.outbound.update import BLOCK, CASES, Change, change, values_of
 from fedmed.privacy.secagg.layout import Layout, Tensor
 
 MOST = 50
@@ -23,7 +23,7 @@ def made(**changes):
 
 
 def test_the_change_is_of_the_layouts_tensors_alone():
-    changes = delta(LAYOUT, GIVEN, made(more=np.zeros(3)))
+    changes = change(LAYOUT, GIVEN, made(more=np.zeros(3))).tensors
     assert {name: value.tolist() for name, value in changes.items()} == {"w": [[2, 2, 2]] * 2, "b": -0.25}
 
 
@@ -38,23 +38,23 @@ def test_the_change_is_of_the_layouts_tensors_alone():
 )
 def test_tensors_other_than_the_given_ones_are_refused(answer, why):
     with pytest.raises(UpdateRefused, match=why):
-        delta(LAYOUT, GIVEN, made(**answer))
+        change(LAYOUT, GIVEN, made(**answer))
 
 
 def test_a_tensor_that_was_not_given_or_is_of_whole_numbers_is_refused():
     with pytest.raises(UpdateRefused, match="allowed: none"):
-        delta(LAYOUT, {"w": GIVEN["w"]}, made())
+        change(LAYOUT, {"w": GIVEN["w"]}, made())
     whole = {**GIVEN, "w": np.ones((2, 3), np.int64)}
     with pytest.raises(UpdateRefused, match="holds int64; only floating point"):
-        delta(LAYOUT, whole, made(w=whole["w"]))
+        change(LAYOUT, whole, made(w=whole["w"]))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
 def test_what_is_not_finite_passes_here_with_a_norm_that_shows_it_and_is_refused_when_written(value):
-    changes = delta(LAYOUT, GIVEN, made(w=np.full((2, 3), value, np.float32)))
-    assert not norm(changes) <= 1e6
+    changes = change(LAYOUT, GIVEN, made(w=np.full((2, 3), value, np.float32)))
+    assert not changes.norm <= 1e6
     with pytest.raises(UpdateRefused):
-        LAYOUT.write(changes, 1, values_of(LAYOUT, {CASES: 1, "loss": 0.5})[1], bytes(24))
+        LAYOUT.write(changes.tensors, 1, values_of(LAYOUT, {CASES: 1, "loss": 0.5})[1], bytes(24))
 
 
 @given(st.lists(st.integers(0, 3), max_size=3), st.integers(0, 2**32))
@@ -62,12 +62,17 @@ def test_the_norm_is_that_of_all_tensors_together(shape, seed):
     random = np.random.default_rng(seed)
     changes = {name: np.asarray(random.normal(size=shape), np.float32) for name in "ab"}
     flat = np.concatenate([value.ravel() for value in changes.values()]).astype(np.float64)
-    assert norm(changes) == pytest.approx(np.linalg.norm(flat), rel=1e-12)
+    assert Change.of(changes).norm == pytest.approx(np.linalg.norm(flat), rel=1e-12)
+    layout = Layout(tuple(Tensor(name, tuple(shape)) for name in "ab"), (), 32, 4, 64.0, MOST)
+    given = {name: np.zeros_like(value) for name, value in changes.items()}
+    assert change(layout, given, changes).norm == pytest.approx(np.linalg.norm(flat), rel=1e-12)
 
 
 def test_the_norm_of_more_than_a_block():
-    assert norm({"w": np.ones(4 * BLOCK + 4, np.float32)[::2]}) == pytest.approx(math.sqrt(2 * BLOCK + 2))
-    assert norm({}) == 0
+    ones = np.ones(4 * BLOCK + 4, np.float32)[::2]
+    layout = Layout((Tensor("w", ones.shape),), (), 32, 4, 64.0, MOST)
+    assert change(layout, {"w": 0 * ones}, {"w": ones}).norm == pytest.approx(math.sqrt(2 * BLOCK + 2))
+    assert Change.of({}).norm == 0
 
 
 @given(st.integers(1, MOST), st.floats(-LOSS_BOUND, LOSS_BOUND))
