@@ -16,9 +16,13 @@ from rich.progress import Progress, TextColumn
 
 from fedmed.cli.bars import columns
 from fedmed.federation.journal import NAME
+from fedmed.report import formats, protection
 from fedmed.report.measures import LEADING
 
 POLL_S = 0.1
+MASKED = ("privacy", "epoch", "left-out", "unopened", "accused", "unheard")
+STYLES = {"off": "bold red", "hbc": "yellow"}
+"""Of the modes of secure aggregation that are named as weaker."""
 
 
 class Watcher:
@@ -120,7 +124,7 @@ class Bar:
                 self._progress.update(self._tasks["models to compare with"], advance=1, note=event["name"])
             case _:
                 if text := describe(event):
-                    self._progress.console.print(text, highlight=False, markup=False)
+                    self._progress.console.print(text, style=style_of(event), highlight=False, markup=False)
 
     def _add(self, name: str, total: int, completed: int) -> None:
         self._tasks[name] = self._progress.add_task(name, total=total, completed=completed, note="")
@@ -130,8 +134,17 @@ class Bar:
         self._progress.stop()
 
 
+def style_of(event: dict[str, Any]) -> str | None:
+    """How an event looks on a terminal: red and amber for what weakens privacy, dim for what is as it should be."""
+    if event["event"] == "privacy":
+        return STYLES.get(event["secure_aggregation"])
+    return {"epoch": "dim", "unopened": STYLES["hbc"], "accused": STYLES["hbc"]}.get(event["event"])
+
+
 def describe(event: dict[str, Any]) -> str:
     """An event in words; empty where it needs none."""
+    if event["event"] in MASKED:
+        return _of_masks(event)
     match event["event"]:
         case "preparing":
             return f"preparing {event['scenario']}: reading, partitioning and splitting the sites' cases"
@@ -160,6 +173,23 @@ def describe(event: dict[str, Any]) -> str:
     return ""
 
 
+def _of_masks(event: dict[str, Any]) -> str:
+    """An event of secure aggregation in words."""
+    match event["event"]:
+        case "privacy":
+            return protection.warning(event["secure_aggregation"], is_over=False)
+        case "epoch":
+            without = f" Without {formats.listed(event['without'])}." if event["without"] else ""
+            return protection.learned(event["mode"], event["least"], event["members"], is_over=False) + without
+        case "left-out":
+            return f"{event['site']} is left out of secure aggregation: {event['reason']}"
+        case "unopened":
+            return protection.lost(event["round"], event["purpose"], event["reason"])
+        case "accused":
+            return protection.blamed(event["sites"])
+    return f"{event['site']} did not help to open a sum: {event['reason']}"
+
+
 def _gate(event: dict[str, Any]) -> str:
     """Who differs, a line each; those with too few cases together."""
     findings = event["findings"]
@@ -170,6 +200,7 @@ def _gate(event: dict[str, Any]) -> str:
 
 
 def _loss(event: dict[str, Any]) -> str:
-    found = [("train loss", event["train"].get("loss"))]
-    found += [(f"validation {name}", (event["validation"] or {}).get(key)) for key, name in LEADING.items()]
-    return ", ".join(f"{name} {value:.3f}" for name, value in found if value is not None)
+    validation = event["validation"] or {}
+    found = [("train loss", event["train"].get("loss"), None)]
+    found += [(f"validation {name}", validation.get(key), validation.get(f"{key}_error")) for key, name in LEADING.items()]
+    return ", ".join(f"{name} {value:.3f}{formats.within(error)}" for name, value, error in found if value is not None)

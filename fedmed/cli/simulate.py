@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed.cli.progress import Watcher
+from rich.console import Console
+from rich.text import Text
+
+from fedmed.cli.progress import STYLES, Watcher
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
+from fedmed.report import protection
 from fedmed.report.measures import KINDS, in_text
+from fedmed.report.record import Report
+from fedmed.report.verdict import ended_with
 from fedmed.simulate.folder import RunFolder, free_folder
 
 DEFAULT = "demo"
@@ -52,7 +58,7 @@ def run(options: Options) -> None:
     if options.as_json:
         sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(summary(report, out))
+        Console(soft_wrap=True, highlight=False).print(summary(report, out))
 
 
 def _scenario(options: Options) -> Scenario:
@@ -65,8 +71,8 @@ def _scenario(options: Options) -> Scenario:
     return load(find(options.scenario or DEFAULT), options.overrides)
 
 
-def summary(report: dict[str, Any], out: Path) -> str:
-    """The result in a few lines: who took part, how good, where to look."""
+def summary(report: dict[str, Any], out: Path) -> Text:
+    """The result in a few lines: who took part, how good, what the center could learn, where to look."""
     lines = [f"{report['scenario']['title']}: {report['status']}"]
     lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
     aside = [(site, each) for site, found in report["set_aside"].items() for each in found]
@@ -76,8 +82,14 @@ def summary(report: dict[str, Any], out: Path) -> str:
     shown = [f"{in_text(name)} {_figure(metrics[name])}" for name in measures if name in metrics]
     lines.append(f"  pooled test ({report['overall']['test_examples']} cases): {', '.join(shown)}")
     lines += [_site_line(name, site, measures[0]) for name, site in report["sites"].items()][:20]
-    lines.append(f"  {report['seconds']['total']:.0f} s. Report: {(out / 'report.html').resolve()}")
-    return "\n".join(lines) + "\n"
+    found = Report.model_validate(report)
+    lines.append(f"  Each site's figures are measured by {found.evaluated_by}.")
+    lines += [f"  {said}" for said in (ended_with(found), protection.line(found)) if said]
+    mode = report["privacy"]["secure_aggregation"]
+    said = protection.warning(mode, is_over=True)
+    warned = [(f"  {said}\n", STYLES[mode])] if said else []
+    last = f"  {report['seconds']['total']:.0f} s. Report: {(out / 'report.html').resolve()}"
+    return Text.assemble("\n".join(lines) + "\n", *warned, last)
 
 
 def _site_line(name: str, site: dict[str, Any], leading: str) -> str:

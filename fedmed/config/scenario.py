@@ -184,6 +184,9 @@ class Evaluation(Part):
     """Under `data.normalise: site`, how the pooled test set is scaled: by its sites, or (as published for heart) pooled."""
     baselines: bool = True
     """Train each site's own model and the pooled model to compare with."""
+    choose: Literal["last", "best"] = "last"
+    """Which global model the run ends with. `best`: that of the round with the highest AUC, or Dice of a segmentation, in
+    the federation's own validation, the earliest of equals; rounds that were not validated do not count (see `every`)."""
 
 
 class Engine(Part):
@@ -213,6 +216,15 @@ class Scenario(Part):
     privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _one_rule_makes_the_final_model(self) -> Scenario:
+        if self.evaluation.choose == "best" and self.training.average_last > 1:
+            raise ValueError(
+                f"evaluation.choose is best and training.average_last {self.training.average_last}: the final model is one "
+                "round's or a mean of several; allowed: choose last, or average_last 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _nothing_is_opened_without_noise(self) -> Scenario:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fedmed.clock import Clock
 from fedmed.config.privacy import Privacy
 from fedmed.errors import FederationError, ProtocolRefused, QuorumError
-from fedmed.federation.journal import Journal
+from fedmed.federation.journal import Voice
 from fedmed.flower.keys import BYTES, PROTOCOL
 from fedmed.flower.transport import Transport
 from fedmed.identity.member import Identity
@@ -42,6 +42,8 @@ class Current:
     agreed: Agreed
     index: Mapping[int, int]
     """Node -> index of its member."""
+    names: Mapping[int, str]
+    """Index -> name of its site."""
 
     def nodes(self) -> dict[int, int]:
         """Index -> node."""
@@ -59,7 +61,7 @@ class Epochs:
         names: Names,
         deadline_s: float,
         clock: Clock,
-        journal: Journal,
+        journal: Voice,
     ) -> None:
         """`people` are the sites' identities by node. Raises FederationError for a number of sites that cannot work."""
         if not LEAST_SUM <= len(people) <= MAX_MEMBERS:
@@ -106,9 +108,8 @@ class Epochs:
             agreed, silent = self._attempt(nodes, rounds)
             if agreed is not None:
                 index = {node: agreed.terms.index_of(self._people[node].fingerprint) for node in nodes}
-                without = [self._people[node].name for node in self._people if node not in index]
-                self._journal.say("epoch", epoch=agreed.terms.epoch, members=len(index), rounds=rounds, without=without)
-                return Current(agreed, index)
+                self._say_who(agreed.terms, index)
+                return Current(agreed, index, {number: self._people[node].name for node, number in index.items()})
             nodes, absent = [node for node in nodes if node not in silent], absent | silent
             for node, reason in silent.items():
                 self._journal.say("left-out", site=self._people[node].name, reason=reason)
@@ -118,6 +119,12 @@ class Epochs:
                     f"an epoch of secure aggregation needs {LEAST_SUM} sites. Absent: {who}. Commits stay: "
                     "mend the sites and go on with --resume"
                 )
+
+    def _say_who(self, terms: Parameters, index: Mapping[int, int]) -> None:
+        without = sorted(person.name for node, person in self._people.items() if node not in index)
+        facts = {"mode": terms.mode, "members": terms.members, "colluders": terms.colluders, "rounds": terms.rounds}
+        least = terms.least_survivors(0)  # whatever cohort the center chooses
+        self._journal.say("epoch", epoch=terms.epoch, **facts, least=least, without=without)
 
     def _attempt(self, nodes: list[int], rounds: int) -> tuple[Agreed | None, dict[int, str]]:
         """The epoch, or None and those that it failed for."""

@@ -6,12 +6,19 @@ import json
 import os
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fedmed.clock import Clock
 from fedmed.errors import StoreError
 
 NAME = "journal.jsonl"
+
+
+class Voice(Protocol):
+    """Whatever can be told events."""
+
+    def say(self, event: str, **details: Any) -> None:
+        """Tell one event."""
 
 
 class Journal:

@@ -9,7 +9,7 @@ from typing import Any
 from fedmed.clock import Clock
 from fedmed.config.scenario import Quorum
 from fedmed.errors import UpdateRefused
-from fedmed.federation.journal import Journal
+from fedmed.federation.journal import Voice
 from fedmed.federation.round import Answered, Event, Extended, Failed, Instruction, Refused, Round, Ticked, step
 from fedmed.flower.transport import Reply, Transport
 
@@ -35,7 +35,7 @@ class Phase:
     deadline_s: float
     quorum: Quorum
     clock: Clock
-    journal: Journal
+    journal: Voice
     late: list[str] = field(default_factory=list)
     """Sites whose answer to an earlier phase came since the last look."""
     _overdue: dict[str, int] = field(default_factory=dict)

@@ -10,7 +10,9 @@ from fedmed.clock import Clock
 from fedmed.config.differences import differences
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, ResumeRefused
+from fedmed.federation.account import Account
 from fedmed.federation.average import Average
+from fedmed.federation.best import Best
 from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
@@ -24,14 +26,15 @@ from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
+from fedmed.learning.kinds import KINDS
 from fedmed.learning.plan import Described, Plan
 from fedmed.store.commits import Commit, Commits
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
 
 ENTRY = ("gate", "fingerprints")
-CENSUS = "census"
-MODEL, AVERAGE, STRATEGY = "model/", "average/", "strategy/"
+CENSUS, CHOSEN, MASKED = "census", "best", "secure_aggregation"
+MODEL, AVERAGE, STRATEGY, BEST = "model/", "average/", "strategy/", "best/"
 
 
 @dataclass
@@ -48,6 +51,10 @@ class State:
     """What the gate found before round one."""
     census: Census | None = None
     """What the sites have together, where the center learns sums only."""
+    account: Account | None = None
+    """What became of the masked rounds."""
+    best: Best | None = None
+    """The best model so far, where the run ends with that one."""
 
 
 def run(
@@ -69,16 +76,18 @@ def run(
     rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
     rules = scenario.federation
     by_node = {member.node: member for member in members}
-    phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, journal)
     commit, faults = commits.latest()
+    account = Account(journal, None if commit is None else commit.state.get(MASKED))
+    phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, account)
     census, plan, gathering = _agree(scenario, described, rule, phase, trust, commit)
-    state = replace(start(plan, rule, commit, faults, journal), census=census)
+    state = replace(start(plan, rule, commit, faults, journal), census=census, account=account)
     _go_through_the_gate(state, scenario, described, journal)
     _say_what_is_held(rule, state.model, len(members), journal)
     loop = RoundLoop(rule, members, gathering, phase, rules.attempts)
     journal.say("start", rounds=scenario.rounds, round=state.round, sites=[member.name for member in members])
     while state.round < scenario.rounds:
         state = one_round(loop, plan, state, clock)
+        account.moved(transport.said_down, transport.said_up)
         _commit(commits, rule, plan, state, clock)
         journal.say("committed", **{key: state.history[-1][key] for key in ("round", "train", "validation", "seconds")})
     journal.say("end", round=state.round)
@@ -108,15 +117,24 @@ def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], 
     """The state of the newest whole commit, or that of round 0; `faults` are those of newer ones."""
     for fault in faults:
         journal.say("damaged", fault=fault)
+    last, rounds = plan.scenario.training.average_last, plan.scenario.rounds
     if commit is None:
-        return State(0, plan.first_weights(), Average(plan.scenario.training.average_last, plan.scenario.rounds), [], [], {})
+        chosen = Best(KINDS[plan.spec.kind].leading) if plan.scenario.evaluation.choose == "best" else None
+        return State(0, plan.first_weights(), Average(last, rounds), [], [], {}, best=chosen)
     _refuse_another_scenario(commit, plan.scenario)
-    rule.restore(_part(commit.tensors, STRATEGY), commit.state["strategy"])
-    average = Average(plan.scenario.training.average_last, plan.scenario.rounds, _part(commit.tensors, AVERAGE))
+    rule.restore(part(commit.tensors, STRATEGY), commit.state["strategy"])
+    average = Average(last, rounds, part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
     history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
     entry: Entry = {name: commit.state[name] for name in ENTRY if name in commit.state}
-    return State(commit.round, _part(commit.tensors, MODEL), average, history, resumed, entry)
+    model = part(commit.tensors, MODEL)
+    return State(commit.round, model, average, history, resumed, entry, best=best_of(commit))
+
+
+def best_of(commit: Commit) -> Best | None:
+    """The best model so far, where the run ends with that one."""
+    told = commit.state.get(CHOSEN)
+    return None if told is None else Best.of(told, part(commit.tensors, BEST))
 
 
 def _go_through_the_gate(state: State, scenario: Scenario, sites: list[Described], journal: Journal) -> None:
@@ -154,7 +172,8 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     record["phases"]["validate"] = clock.now() - trained
     record["seconds"] = clock.now() - began
     state.average.add(number, model)
-    return replace(state, round=number, model=model, history=[*state.history, record])
+    best = None if state.best is None else state.best.after(number, record["validation"], model)
+    return replace(state, round=number, model=model, history=[*state.history, record], best=best)
 
 
 def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
@@ -164,6 +183,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         **{MODEL + name: value for name, value in state.model.items()},
         **{AVERAGE + name: value for name, value in state.average.sums.items()},
         **{STRATEGY + name: value for name, value in learned.items()},
+        **{BEST + name: value for name, value in (state.best.model if state.best else {}).items()},
     }
     described: dict[str, Any] = {
         "scenario": plan.scenario.model_dump(mode="json"),
@@ -177,11 +197,16 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()
+    if state.account is not None and state.census is not None:
+        described[MASKED] = state.account.record()
+    if state.best is not None:
+        described[CHOSEN] = state.best.record()
     commits.write(Commit(state.round, tensors, described))
     state.history[-1]["phases"]["commit"] = clock.now() - began
 
 
-def _part(tensors: Tensors, prefix: str) -> Tensors:
+def part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with `prefix`, without it."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 

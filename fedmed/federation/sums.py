@@ -13,7 +13,7 @@ import numpy as np
 
 from fedmed.errors import ProtocolRefused, UpdateRefused
 from fedmed.federation.epochs import Current
-from fedmed.federation.journal import Journal
+from fedmed.federation.journal import Voice
 from fedmed.federation.phase import Member
 from fedmed.flower.keys import BYTES, ENVELOPE, PROTOCOL, VECTOR
 from fedmed.flower.transport import Reply, Transport
@@ -59,7 +59,7 @@ class Uploads:
 class Opener:
     """Opens the sum of a round that is closed."""
 
-    def __init__(self, transport: Transport, deadline_s: float, journal: Journal) -> None:
+    def __init__(self, transport: Transport, deadline_s: float, journal: Voice) -> None:
         self._transport, self._deadline_s, self._journal = transport, deadline_s, journal
 
     def open(self, uploads: Uploads) -> Sum:
@@ -80,7 +80,8 @@ class Opener:
             raise ProtocolRefused(f"{len(state.revealed)} sites revealed their shares; too few to open the sum")
         opened = opening.open_sum(state)
         if opened.accused:
-            self._journal.say("accused", number=header.number, members=list(opened.accused))
+            names = [uploads.current.names[each] for each in opened.accused]
+            self._journal.say("accused", number=header.number, members=list(opened.accused), sites=names)
         masks.apply(uploads.total, opened.streams)
         return uploads.layout.read(uploads.total, len(state.survivors or ()))
 
@@ -101,7 +102,8 @@ class Opener:
                     raise ProtocolRefused(reply.error)
                 heard.append(take(heard[-1], index[reply.node], bytes(reply.config.get(BYTES, b""))))
             except ProtocolRefused as error:
-                self._journal.say("unheard", member=index[reply.node], reason=str(error))
+                member = index[reply.node]
+                self._journal.say("unheard", member=member, site=uploads.current.names[member], reason=str(error))
         return heard[-1]
 
 

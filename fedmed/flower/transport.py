@@ -46,6 +46,9 @@ class Transport:
         self._queue = grid if isinstance(grid, InProcessGrid | Stoppable) else None
         self.bytes_down = 0
         self.bytes_up = 0
+        self.said_down = 0
+        """Bytes of a protocol's requests, which are no tensors; `said_up` those of its answers."""
+        self.said_up = 0
 
     def nodes(self) -> list[int]:
         """Nodes that are online."""
@@ -111,7 +114,11 @@ class Transport:
         messages = [
             Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), node, kind) for node, said in requests.items()
         ]
-        yield from self._exchange(messages, timeout_s, is_enough)
+        self.said_down += sum(map(len, requests.values()))
+        for reply in self._exchange(messages, timeout_s, is_enough):
+            answer = reply.config.get(keys.BYTES)
+            self.said_up += len(answer) if isinstance(answer, bytes) else 0
+            yield reply
 
     def _exchange(
         self, messages: Iterable[Message], timeout_s: float, is_enough: Callable[[], bool] = lambda: False

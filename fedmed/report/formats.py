@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 DASH = "–"
+VISIBLE = 0.002
+"""Error of a measure from which on it is shown."""
 
 
 def score(value: float | None) -> str:
@@ -15,6 +17,11 @@ def score(value: float | None) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """`0.851–0.940`, or nothing."""
     return "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def within(error: float | None) -> str:
+    """` ± 0.014`, or nothing where it would not be seen in three decimals."""
+    return "" if error is None or error < VISIBLE else f" ± {error:.3f}"
 
 
 def signed(value: float) -> str:

@@ -28,8 +28,13 @@ def section(report: Report) -> Markup:
         tag("p", _sentence(report, measure), class_="lead"),
         drawing,
         _meanings(report),
-        tag("details", tag("summary", "All measures, site by site"), table, open="" if few else None),
+        tag("details", tag("summary", f"All measures, site by site{_seen_by(report)}"), table, open="" if few else None),
     )
+
+
+def _seen_by(report: Report) -> str:
+    """Who could tell one site's figures from another's, right where they stand."""
+    return f"; measured by {report.evaluated_by}" if report.evaluated_by else ""
 
 
 def _meanings(report: Report) -> Markup:
@@ -94,7 +99,8 @@ def _forest(report: Report, measure: str) -> Markup:
     blocks = [_block(report, site, found, axis, measure) for site, found in marks.items()]
     ticks = tag("div", tag("span"), strip_ticks(axis), tag("span", name(report, measure), class_="name"), class_="score")
     heading = f"{name(report, measure)} on each site's own test cases"
-    caption = tag("figcaption", tag("strong", heading), " ", tag("span", "dot: value, bar: 95 % interval"))
+    note = f"dot: value, bar: 95 % interval{_seen_by(report)}"
+    caption = tag("figcaption", tag("strong", heading), " ", tag("span", note))
     last = tag("div", tag("div"), tag("div", ticks), class_="site")
     return tag("figure", caption, tag("div", *blocks, last, class_="forest"))
 
@@ -138,7 +144,7 @@ def _scatter(report: Report, measure: str) -> Markup:
         return Markup("")
     shown = name(report, measure)
     points = [(site, own.value or 0.0, shared.value or 0.0) for site, (own, shared) in pairs.items()]
-    note = f"one dot a site; {shown} of the federation's model upwards"
+    note = f"one dot a site; {shown} of the federation's model upwards{_seen_by(report)}"
     drawing = figure("Shared model against own model", note, scatter(note, points, shown))
     ranked = sorted(pairs, key=lambda site: _gain(pairs[site]))
     ends = [_ranking("Lost most", ranked[:8], pairs), _ranking("Gained most", ranked[:-9:-1], pairs)]

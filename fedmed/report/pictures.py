@@ -9,7 +9,7 @@ from fedmed.report.record import Picture, Report
 KEY = (("hit", "found"), ("missed", "missed"), ("false", "drawn and not there"))
 LEAD = (
     "Of each site the test case in the middle by Dice, neither the best nor the worst. Only the harness of a simulation "
-    "may open test images; a real center never sees one."
+    "may open test images; a center never sees one."
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from fedmed.report import formats
+from fedmed.report import formats, protection
 from fedmed.report.markup import Markup, tag
 from fedmed.report.matrix import MARKS, matrix
 from fedmed.report.record import Report
@@ -79,11 +79,15 @@ def _reason(site: str, state: str, reason: str, rounds: list[int]) -> Markup:
 
 
 def _remarks(report: Report) -> list[Markup]:
-    """What the matrix does not show: rounds tried again, and validations that are without some site."""
+    """What the matrix does not show: rounds tried again, sums that were lost, and validations without some site."""
     found = []
     if again := [each.round for each in report.rounds if each.attempt > 1]:
         rounds = f"Round{'s' if len(again) > 1 else ''} {formats.ranges(again)}"
         found.append(f"{rounds} needed more than one attempt to reach the quorum.")
+    for each in report.rounds:
+        if lacks := each.validation.lacks if each.validation else []:
+            found.append(f"No validation in round {each.round}: {'; '.join(lacks)}.")
+    found += protection.remarks(report)
     without: dict[tuple[str, str], list[int]] = defaultdict(list)
     for each in report.rounds:
         for site, reason in (each.validation.missing if each.validation else {}).items():

@@ -69,10 +69,14 @@ class Score(Record):
 
     loss: Number = None
     auc: Number = None
+    auc_error: Number = None
+    """What the AUC may be off by, where it is read from histograms that were summed."""
     dice: Number = None
     sites: dict[str, SiteScore] = {}
     missing: dict[str, str] = {}
     """Sites that the score is without, and why."""
+    lacks: list[str] = []
+    """Why there is no score, where too few sites took part or the sum could not be opened."""
 
 
 class Round(Record):
@@ -131,7 +135,7 @@ class Curve(Record):
     """`roc`: (false, true positive rate); `calibration`: (mean predicted, observed share, cases)."""
 
     roc: list[tuple[float, float]] | None = None
-    calibration: list[tuple[float, float, float]] | None = None
+    calibration: list[tuple[float, float, Annotated[float, Field(ge=0)]]] | None = None
 
 
 class Picture(Record):
@@ -149,6 +153,67 @@ class Aside(Record):
     what: str = ""
     reason: str = ""
     sentence: str = ""
+
+
+class Epoch(Record):
+    """Members that shared keys for some rounds of secure aggregation."""
+
+    members: int = 0
+    colluders: int = 0
+    without: list[str] = []
+
+
+class Unopened(Record):
+    """A masked sum that was lost."""
+
+    round: int = 0
+    purpose: str = ""
+    reason: str = ""
+
+
+class LeftOut(Record):
+    """A site that an epoch was set up without."""
+
+    site: str = ""
+    reason: str = ""
+
+
+class Accused(Record):
+    """Sites whose shares did not fit."""
+
+    sites: list[str] = []
+
+
+class Privacy(Record):
+    """What the center could learn of a single site."""
+
+    secure_aggregation: Literal["malicious", "hbc", "off"] = "off"
+    lanes: int = 32
+    bound: float = 0.0
+    least: int | None = None
+    """Sites that every sum was over, at least."""
+    members: int | None = None
+    epochs: list[Epoch] = []
+    left_out: list[LeftOut] = []
+    unopened: list[Unopened] = []
+    accused: list[Accused] = []
+    bytes: Bytes = Bytes()
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the center saw sums only."""
+        return self.secure_aggregation != "off"
+
+
+class Chosen(Record):
+    """Which global model the run ended with."""
+
+    choose: str = "last"
+    round: int | None = None
+    measure: str = ""
+    value: Number = None
+    error: Number = None
+    average_last: int = 1
 
 
 class Seconds(Record):
@@ -178,6 +243,9 @@ class Report(Record):
     set_aside: dict[str, list[Aside]] = {}
     evaluated_by: str = ""
     """Who saw the test cases that the metrics are of."""
+    privacy: Privacy | None = None
+    """None in a record that does not tell."""
+    chosen: Chosen | None = None
     bytes: Bytes = Bytes()
     seconds: Seconds = Seconds()
     model_sha256: str | None = None

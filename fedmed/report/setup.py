@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from fedmed.report import protection
 from fedmed.report.markup import Markup, tag
 from fedmed.report.record import Report
 
@@ -28,6 +29,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Scenario", str(report.scenario.get("name", ""))),
         ("Seed", "" if report.seed is None else str(report.seed)),
         ("Engine", report.engine),
+        *protection.facts(report),
         ("Versions", versions),
         ("Machine", machine),
         ("Data fingerprint (SHA-256)", report.data_sha256 or ""),

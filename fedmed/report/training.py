@@ -1,10 +1,11 @@
-"""How did training go? Losses and the leading measure over the rounds, all sites together and one by one."""
+"""How did training go? Losses and the leading measure over the rounds, all sites together and, where told, one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from fedmed.report.axes import figure
+from fedmed.report.formats import VISIBLE
 from fedmed.report.lines import Line, Spread, over_rounds
 from fedmed.report.markup import Markup, tag
 from fedmed.report.measures import LEADING, headline
@@ -50,13 +51,26 @@ def _chart(
     if all(y is None for line in (whole, *(line.points for line in sites)) for _, y in line):
         return Markup("")
     many = len(sites) > DRAWN
-    band = _band(sites) if many else []
+    band = _band(sites) if many else _error_band(scores) if unit_range else []
     lines = [] if many else sites
     label = "all sites" if sites else ""
     all_sites = Line(whole, "fed strong", label, f"{title}, all sites together")
-    legend = "; band: the middle 80 % of sites" if many else "; thin: each site" if sites else ""
+    legend = "; band: the middle 80 % of sites" if many else "; thin: each site" if sites else _from_sums(report, band)
     drawing = over_rounds(f"{title} by round", [*lines, all_sites], band, unit_range=unit_range)
     return figure(title, note + legend, drawing)
+
+
+def _from_sums(report: Report, band: Sequence[Spread]) -> str:
+    seen = "; from sums" if report.privacy and report.privacy.is_masked else ""
+    return f"{seen}; band: error bound" if band else seen
+
+
+def _error_band(scores: Sequence[tuple[int, Score]]) -> list[Spread]:
+    """Where the measure may lie that was read from histograms, if any of it can be seen."""
+    if all((score.auc_error or 0.0) < VISIBLE for _, score in scores):
+        return []
+    known = [(number, score.auc, score.auc_error or 0.0) for number, score in scores if score.auc is not None]
+    return [(float(at), max(0.0, y - off), min(1.0, y + off)) for at, y, off in known]
 
 
 def _site_lines(report: Report, scores: Sequence[tuple[int, Score]], value: _Value) -> list[Line]:

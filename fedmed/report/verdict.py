@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedmed.report import formats
+from fedmed.report import formats, protection
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.measures import headline
 from fedmed.report.measures import name as measure_name
@@ -22,6 +22,7 @@ def section(report: Report) -> Markup:
     """Title, verdict and key figures."""
     tone, sentences = verdict(report)
     about = report.scenario.get("description")
+    grounds = [said for said in (protection.line(report), ended_with(report)) if said]
     return tag(
         "header",
         tag("p", "fedmed · report of a federation", class_="eyebrow"),
@@ -29,7 +30,23 @@ def section(report: Report) -> Markup:
         tag("p", str(about).strip(), class_="about") if about else None,
         tag("p", tag("strong", sentences[0]), " ", " ".join(sentences[1:]), class_=f"verdict {tone}"),
         tag("dl", *_figures(report), class_="figures"),
+        tag("p", " ".join(grounds), class_="note") if grounds else None,
     )
+
+
+def ended_with(report: Report) -> str:
+    """Which global model it is, where it is not simply the last one."""
+    found = report.chosen
+    if found is None:
+        return ""
+    if found.choose == "best" and found.value is None:
+        return f"No round has a validation to choose by, so that the model is that of round {found.round}, the last."
+    if found.choose == "best":
+        seen = "from sums" if report.privacy and report.privacy.is_masked else "the mean of the sites"
+        shown = f"{measure_name(report, found.measure)} {formats.score(found.value)}{formats.within(found.error)}"
+        return f"The model of round {found.round}, chosen by the federation's own validation, {seen} ({shown})."
+    last = f"The mean of the global models of the last {found.average_last} rounds."
+    return last if found.average_last > 1 else ""
 
 
 def absences(report: Report) -> dict[str, list[int]]:

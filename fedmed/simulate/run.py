@@ -18,6 +18,8 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
+from fedmed.federation.run import AVERAGE, best_of, part
+from fedmed.federation.run import MODEL as GLOBAL
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
@@ -91,6 +93,8 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         began = clock.now()
         engines.warm_up(scenario.engine)
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
+        if (mode := scenario.privacy.secure_aggregation) != "malicious":
+            journal.say("privacy", secure_aggregation=mode)
         sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
@@ -136,8 +140,7 @@ def _finish(
     if commit is None or commit.round < scenario.rounds:
         raise StoreError(f"the last commit in {folder.path} cannot be read; run the same command with --resume")
     plan = plan_of(scenario, commit, sites)
-    average = Average(scenario.training.average_last, scenario.rounds, _part(commit.tensors, "average/"))
-    federated = average.final(_part(commit.tensors, "model/"), scenario.rounds)
+    federated = final_model(commit, scenario)
     models = Models(federated)
     if scenario.evaluation.baselines:
         models = _compare(plan, folder, [site.name for site in sites], federated, facts["workers"], journal)
@@ -145,6 +148,15 @@ def _finish(
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
     return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+
+
+def final_model(commit: Commit, scenario: Scenario) -> wire.Tensors:
+    """What the run ends with: the last global model, the mean of the last ones, or the one with the best validation."""
+    best = best_of(commit)
+    if best is not None and best.round is not None:
+        return best.model
+    average = Average(scenario.training.average_last, scenario.rounds, part(commit.tensors, AVERAGE))
+    return average.final(part(commit.tensors, GLOBAL), scenario.rounds)
 
 
 def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
@@ -183,7 +195,3 @@ def _scale_tensors(preparation: Preparation) -> wire.Tensors:
         f"{SCALE_PREFIX}mean": np.asarray(preparation.mean, np.float32),
         f"{SCALE_PREFIX}std": np.asarray(preparation.std, np.float32),
     }
-
-
-def _part(tensors: wire.Tensors, prefix: str) -> wire.Tensors:
-    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fedmed.config.scenario import Scenario
+from fedmed.federation.run import MASKED, best_of
 from fedmed.learning.order import ModelSpec
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.store.commits import Commit
 
+HARNESS = "the simulation's harness, which sees every site"
 PACKAGES = ("fedmed", "flwr", "torch", "monai", "numpy", "pydicom")
 
 
@@ -31,7 +33,9 @@ def summarise(
         "scenario": scenario.model_dump(mode="json"),
         "seed": scenario.seed,
         "engine": scenario.engine.name,
-        "evaluated_by": "the simulation's harness, which sees every site; a real center sees sums only",
+        "evaluated_by": HARNESS + (", while the center saw sums only" if scenario.privacy.is_masked else ""),
+        "privacy": privacy(commit, scenario),
+        "chosen": chosen(commit, scenario),
         "resumed": commit.state["resumed"],
         "fingerprints": commit.state.get("fingerprints", {}),
         "gate": commit.state.get("gate"),
@@ -50,6 +54,36 @@ def summarise(
         "versions": versions(),
         "machine": machine(facts["workers"]),
     }
+
+
+def privacy(commit: Commit, scenario: Scenario) -> dict[str, Any]:
+    """What the center could learn of a single site, and what became of the masked rounds."""
+    rules = scenario.privacy
+    if not rules.is_masked:
+        return {"secure_aggregation": "off"}
+    told = commit.state[MASKED]
+    epochs = told["epoch"]
+    return {
+        "secure_aggregation": rules.secure_aggregation,
+        "lanes": rules.lanes,
+        "bound": rules.value_bound,
+        "least": min(epoch["least"] for epoch in epochs),
+        "members": epochs[-1]["members"],
+        "epochs": epochs,
+        "left_out": told["left-out"],
+        "unopened": told["unopened"],
+        "accused": told["accused"],
+        "bytes": told["bytes"],
+    }
+
+
+def chosen(commit: Commit, scenario: Scenario) -> dict[str, Any]:
+    """Which global model the run ended with; `round` is the last one where no round could be compared."""
+    best = best_of(commit)
+    if best is None or best.round is None:
+        rule = scenario.evaluation.choose
+        return {"choose": rule, "round": commit.round, "average_last": min(scenario.training.average_last, commit.round)}
+    return {"choose": "best", **best.record(), "average_last": 1}
 
 
 def sites_missing(rounds: list[dict[str, Any]]) -> dict[str, list[str]]:

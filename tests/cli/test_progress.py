@@ -13,6 +13,8 @@ START = {"event": "start", "rounds": 4, "round": 0}
 DONE = {"event": "committed", "round": 1, "train": {"loss": 0.5}, "validation": {"loss": 0.7, "auc": 0.81}, "seconds": 1.0}
 STRANGE = "[/red] [bold]Sant’Anna[/x]"  # what a site may call itself
 
+EPOCH = {"mode": "malicious", "epoch": 1, "members": 4, "colluders": 1, "rounds": 15, "least": 3, "without": []}
+
 EVENTS = [
     ({"event": "preparing", "scenario": "heart", "rounds": 4}, "preparing heart"),
     ({"event": "met", "sites": {"north": 40, "south": 3}}, "2 sites: north (40), south (3)"),
@@ -33,17 +35,34 @@ EVENTS = [
         {"event": "short", "round": 2, "attempt": 1, "lacks": ["1 of 4 sites joined"], "missing": {}},
         "round 2, attempt 1: 1 of 4",
     ),
+    ({"event": "privacy", "secure_aggregation": "off"}, "the center sees every site's update, counts and metrics"),
+    ({"event": "privacy", "secure_aggregation": "hbc"}, "mode hbc, which is weaker"),
+    ({"event": "epoch", **EPOCH}, "What the center can learn: sums over at least 3 of 4 sites."),
+    ({"event": "epoch", **EPOCH, "without": [STRANGE]}, f"of 4 sites. Without {STRANGE}."),
+    ({"event": "epoch", **EPOCH, "mode": "hbc"}, "3 of 4 sites, if it told every site the same survivors."),
+    (
+        {"event": "left-out", "site": STRANGE, "reason": "no answer"},
+        f"{STRANGE} is left out of secure aggregation: no answer",
+    ),
+    (
+        {"event": "unopened", "round": 2, "purpose": "update", "reason": "2 revealed"},
+        "Round 2: the sum of the updates could not be opened, and nothing was learned of it: 2 revealed.",
+    ),
+    ({"event": "accused", "number": 3, "members": [2], "sites": [STRANGE]}, f"Shares that {STRANGE} showed do not fit"),
+    ({"event": "unheard", "member": 2, "site": STRANGE, "reason": "late"}, f"{STRANGE} did not help to open a sum: late"),
 ]
 SILENT = [
     {"event": "round", "round": 1, "attempt": 1},
     {"event": "answered", "round": 1, "kind": "train", "site": "north"},
+    {"event": "privacy", "secure_aggregation": "malicious"},
+    {"event": "survivors", "number": 1, "survivors": [1, 2, 3]},
     {"event": "evaluating"},
     {"event": "end", "round": 4},
     {"event": "done", "status": "complete"},
 ]
 
 
-@pytest.mark.parametrize(("event", "words"), EVENTS, ids=[event["event"] for event, _ in EVENTS])
+@pytest.mark.parametrize(("event", "words"), EVENTS, ids=[f"{n} {event['event']}" for n, (event, _) in enumerate(EVENTS)])
 def test_what_a_person_wants_to_know_is_said_in_words(event, words, capsys):
     assert words in describe(event)
     Lines().event(event)
@@ -95,6 +114,23 @@ def test_a_bar_shows_names_as_they_are():
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("event", "colour"),
+    [
+        ({"event": "privacy", "secure_aggregation": "off"}, "\x1b[1;31m"),
+        ({"event": "privacy", "secure_aggregation": "hbc"}, "\x1b[33m"),
+        ({"event": "epoch", **EPOCH}, "\x1b[2m"),
+    ],
+)
+def test_a_terminal_shows_off_in_red_and_hbc_in_amber(event, colour, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen = io.StringIO()
+    bar = Bar(Console(file=screen, force_terminal=True, color_system="standard", width=200))
+    bar.event(event)
+    bar.close()
+    assert colour + describe(event).split(".")[0] in screen.getvalue()
+
+
 def test_a_bar_may_hear_an_answer_before_it_knows_of_rounds():
     bar = Bar(Console(file=io.StringIO(), force_terminal=True))
     bar.event(SILENT[1])
@@ -135,6 +171,9 @@ def test_a_committed_round_tells_the_measure_it_has():
         _loss({"train": {"loss": 0.5}, "validation": {"loss": 1.0, "dice": 0.75}})
         == "train loss 0.500, validation Dice 0.750"
     )
+    for error, shown in ((0.001, ""), (0.0142, " ± 0.014")):
+        validation = {"loss": 1.0, "auc": 0.75, "auc_error": error}
+        assert _loss({"train": {"loss": None}, "validation": validation}) == f"validation AUC 0.750{shown}"
     assert (
         _loss({"train": {"loss": 0.5}, "validation": {"loss": 1.0, "auc": 0.75}}) == "train loss 0.500, validation AUC 0.750"
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
+
+from fedmed.cli.simulate import summary
+from tests.report import sample
 
 KEYS = {
     "scenario",
@@ -114,6 +119,34 @@ def test_without_json_a_person_reads_a_summary(said, wards, tmp_path, monkeypatc
     assert not {"proximal_mu", "WARNING", "INFO"} & set(re.findall(r"\w+", err))  # what Flower says is not true here
     said("simulate", wards / "bedside.yaml", "--data", wards, "--rounds", "1")
     assert (tmp_path / "runs" / "bedside-2" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("made", "colour", "sentence"),
+    [
+        (sample.report, "\x1b[1;31m", "Secure aggregation is off: the center saw every site's update, counts and metrics."),
+        (
+            lambda: sample.masked("hbc"),
+            "\x1b[33m",
+            "Secure aggregation in mode hbc, which is weaker: the center was trusted",
+        ),
+        (sample.masked, "", "What the center could learn: sums over at least 3 of 4 sites."),
+    ],
+    ids=["off", "hbc", "on"],
+)
+def test_the_summary_ends_with_what_the_center_could_learn(made, colour, sentence, tmp_path):
+    report = made() | {"kind": "classification", "set_aside": {}}
+    report["chosen"] = {"choose": "best", "round": 7, "measure": "auc", "value": 0.9124, "error": None}
+    said = summary(report, tmp_path)
+    plain = said.plain.splitlines()
+    assert any(line.startswith(f"  {sentence}") for line in plain[-3:-1])
+    assert plain[-1].endswith("report.html")
+    assert f"  Each site's figures are measured by {report['evaluated_by']}." in plain
+    assert any(line.startswith("  The model of round 7, chosen by the federation's own validation") for line in plain)
+    screen = io.StringIO()
+    Console(file=screen, force_terminal=True, color_system="standard", width=300, highlight=False).print(said)
+    assert f"{colour}  {sentence}" in screen.getvalue()
+    assert ("\x1b" in screen.getvalue()) == bool(colour)
 
 
 def test_the_data_folder_may_come_from_the_environment(said, wards, tmp_path, monkeypatch):

@@ -43,6 +43,15 @@ def test_every_fault_is_reported_at_once_with_line_found_and_allowed(valid, faul
     )
 
 
+def test_the_final_model_is_the_best_one_or_a_mean_and_not_both(valid, faults):
+    text = valid.replace("epochs: 1", "epochs: 1\n  average_last: 5") + "evaluation: {choose: best}\n"
+    (said,) = faults(text)
+    assert "evaluation.choose is best and training.average_last 5" in said
+    assert "allowed: choose last, or average_last 1" in said
+    assert parse(text.replace("best", "last"), "f.yaml").training.average_last == 5
+    assert parse(text.replace("average_last: 5", "average_last: 1"), "f.yaml").evaluation.choose == "best"
+
+
 def test_a_fault_inside_a_list_names_the_line_of_the_item(valid, faults):
     assert faults(valid.replace("- va", "- 3")) == [
         "f.yaml:20: federation.quorum.required.1: got 3, allowed: text",

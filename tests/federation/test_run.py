@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from fedmed.config.loading import parse
 from fedmed.errors import ConfigError, DataError, FederationError, QuorumError, ResumeRefused, StoreError
 from fedmed.federation.journal import Journal
-from fedmed.federation.run import run
+from fedmed.federation.run import best_of, part, run
+from fedmed.flower.client import order_in
+from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.transport import Transport
 from fedmed.store.commits import TENSORS, Commits
 from tests.federation.peers import FakeClock, FakeGrid, Peer, erring, honest, reply, silent, trained
@@ -119,6 +122,53 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, overrides, struck):
     histories = [commits.latest()[0].state["history"] for commits in (undisturbed, resumed)]
     assert [record["joined"] for record in histories[0]] == [record["joined"] for record in histories[1]]
     assert [record["train"] for record in histories[0]] == [record["train"] for record in histories[1]]
+
+
+AUCS = {1: 0.5, 2: 0.75, 3: 0.8125, 4: 0.8125, 5: math.nan, 6: 0.25}
+
+
+def scoring(peer, message):
+    number = json.loads(order_in(message))["round"]
+    return [(0.0, reply(message, {}, {WEIGHT_KEY: 4, "loss": 0.5, "auc": AUCS[number]}))]
+
+
+def scored() -> list[Peer]:
+    return [Peer(name, 10, acts={"evaluate": scoring}) for name in "abc"]
+
+
+BEST = ("evaluation.choose=best", "evaluation.every=1")
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "krum"])
+@pytest.mark.parametrize("struck", [[1], [3], [2, 4, 5]])
+def test_the_best_model_survives_resumed_runs_to_the_last_bit(tmp_path, strategy, struck):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    for folder in (straight, broken):
+        folder.mkdir()
+    rule = f"strategy.name={strategy}"
+    undisturbed = federate(straight, *BEST, rule, peers=scored())
+    for rounds in struck:
+        federate(broken, *BEST, rule, peers=scored(), rounds=rounds)
+    assert final(federate(broken, *BEST, rule, peers=scored())) == final(undisturbed)
+    third = tmp_path / "third"
+    third.mkdir()
+    at_three = federate(third, *BEST, rule, peers=scored(), rounds=3).latest()[0]
+    best = best_of(undisturbed.latest()[0])
+    assert (best.round, best.value) == (3, 0.8125)
+    assert {k: v.tobytes() for k, v in best.model.items()} == {
+        k: v.tobytes() for k, v in part(at_three.tensors, "model/").items()
+    }
+
+
+def test_only_rounds_that_were_validated_can_be_the_best(tmp_path):
+    commit, _ = federate(tmp_path, "evaluation.choose=best", peers=scored()).latest()
+    assert best_of(commit).round == 4
+
+
+def test_without_a_choice_no_second_model_is_kept(tmp_path):
+    commit, _ = federate(tmp_path, peers=scored()).latest()
+    assert best_of(commit) is None
+    assert part(commit.tensors, "best/") == {}
 
 
 @pytest.mark.parametrize("damaged", [[4], [4, 3], [4, 3, 2]])

@@ -137,6 +137,8 @@ def report(
         "seed": seed,
         "engine": "inprocess",
         "evaluated_by": "the simulation's harness, which sees every site",
+        "privacy": {"secure_aggregation": "off"},
+        "chosen": {"choose": "last", "round": rounds, "average_last": 1},
         "rounds": made,
         "overall": {"test_examples": tests, "metrics": metrics(rng, 0.9, tests)},
         "sites": results,
@@ -153,6 +155,29 @@ def report(
         "versions": {"fedmed": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "flwr": "1.41.0", "numpy": "2.4.0"},
         "machine": {"cpu": "Xeon 2.8 GHz", "cores": 2, "load": 0.4, "device": "cpu"},
     }
+
+
+def masked(mode: str = "malicious", error: float = 0.014) -> dict[str, Any]:
+    """The center saw sums only, and the AUC within `error`."""
+    found = report()
+    epoch = {"mode": mode, "epoch": 1, "members": 4, "colluders": 1, "rounds": 39, "least": 3, "without": []}
+    found["privacy"] = {
+        "secure_aggregation": mode,
+        "lanes": 32,
+        "bound": 64.0,
+        "least": 3,
+        "members": 4,
+        "epochs": [epoch],
+        "left_out": [],
+        "unopened": [],
+        "accused": [],
+        "bytes": {"down": 32_000, "up": 21_000},
+    }
+    found["evaluated_by"] += ", while the center saw sums only"
+    for each in found["rounds"]:
+        each["train"] |= {"sites": {}, "cases": 421}
+        each["validation"] |= {"sites": {}, "cases": 65, "auc_error": error, "missing": {}}
+    return found
 
 
 def troubled() -> dict[str, Any]:
@@ -219,6 +244,13 @@ def hostile() -> dict[str, Any]:
     found["engine"], found["status"], found["fedmed"] = HOSTILE
     found["versions"]["torch"] = found["machine"]["cpu"] = HOSTILE[1]
     found["rounds"][0]["phases"][HOSTILE[0]] = 0.4
+    found["privacy"] = masked()["privacy"] | {
+        "unopened": [{"round": 2, "purpose": HOSTILE[0], "reason": HOSTILE[1]}],
+        "left_out": [{"site": HOSTILE[1], "reason": HOSTILE[2]}],
+        "accused": [{"sites": ["x" * 300, HOSTILE[0]]}],
+    }
+    found["chosen"] = {"choose": "best", "round": 3, "measure": HOSTILE[1], "value": 0.5}
+    found["evaluated_by"] = HOSTILE[2]
     found["curves"][HOSTILE[0]] = found["curves"].pop("local")
     found["set_aside"] = {
         HOSTILE[0]: [aside(HOSTILE[1], HOSTILE[2], HOSTILE[0])],

@@ -28,6 +28,8 @@ SAMPLES = {
     "crowd": sample.crowd,
     "hostile": sample.hostile,
     "sampled": sample.sampled,
+    "masked": sample.masked,
+    "weaker": lambda: sample.masked("hbc"),
     "one round": lambda: sample.report(rounds=1),
     "nothing": dict,
 }
@@ -108,7 +110,7 @@ VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["troubled", "skin"]), st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=4))
+@given(st.sampled_from(["troubled", "skin", "masked"]), st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=4))
 def test_any_record_is_drawn_or_refused(name, changes):
     made = copy.deepcopy(MADE[name])
     for steps, value in changes:
@@ -120,7 +122,7 @@ def test_any_record_is_drawn_or_refused(name, changes):
     assert "</html>" in render(report)
 
 
-MADE = {name: SAMPLES[name]() for name in ("troubled", "skin")}
+MADE = {name: SAMPLES[name]() for name in ("troubled", "skin", "masked")}
 
 
 def replace(made, steps, value):
@@ -146,7 +148,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("ink", ["ink", "muted", "fed", "local", "pooled", "mix", "other", "refused", "gone"])
+@pytest.mark.parametrize("ink", ["ink", "muted", "fed", "local", "pooled", "mix", "other", "refused", "gone", "warn", "bad"])
 def test_text_is_legible_by_day_and_by_night(scheme, ink):
     """WCAG 2.2, success criterion 1.4.3: a contrast of 4.5."""
     found = colours(resources.files("fedmed.report").joinpath("page.css").read_text(), scheme)

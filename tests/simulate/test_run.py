@@ -87,6 +87,35 @@ def test_the_model_is_the_mean_of_the_last_global_models(simulated, tmp_path):
     assert report["model_sha256"] == wire.sha256((tmp_path / "run" / "model.safetensors").read_bytes())
 
 
+@pytest.mark.parametrize("mode", ["off", "malicious"])
+def test_the_model_may_be_the_one_of_the_best_validation(simulated, tmp_path, mode):
+    settings = ["strategy.options={eta: 5.0}", "training.average_last=1", "engine.workers=0"]
+    settings.append(f"privacy.secure_aggregation={mode}")
+    report = simulated(tmp_path / "run", *settings, "rounds=6", "evaluation.choose=best")
+    values = [record["validation"]["auc"] for record in report["rounds"]]
+    best = values.index(max(values)) + 1
+    assert best < 6, "another one than the last"
+    found = report["chosen"]
+    assert (found["choose"], found["measure"], found["round"], found["value"]) == ("best", "auc", best, max(values))
+    assert (found["error"] is not None) == (mode == "malicious")
+    upto = simulated(tmp_path / "upto", *settings, f"rounds={best}")
+    assert report["model_sha256"] == upto["model_sha256"]
+    assert upto["chosen"] == {"choose": "last", "round": best, "average_last": 1}
+
+
+def test_the_report_says_what_the_center_could_learn(simulated, tmp_path):
+    off = simulated(tmp_path / "off", "rounds=1", "engine.workers=0", "privacy.secure_aggregation=off")
+    assert off["privacy"] == {"secure_aggregation": "off"}
+    assert off["evaluated_by"] == "the simulation's harness, which sees every site"
+    on = simulated(tmp_path / "on", "rounds=1", "engine.workers=0", "privacy.secure_aggregation=malicious")
+    found = on["privacy"]
+    assert (found["secure_aggregation"], found["lanes"], found["bound"]) == ("malicious", 32, 64.0)
+    assert (found["least"], found["members"], len(found["epochs"])) == (3, 3, 1)
+    assert found["unopened"] == found["accused"] == found["left_out"] == []
+    assert found["bytes"]["down"] > 0 < found["bytes"]["up"]
+    assert on["evaluated_by"].endswith("while the center saw sums only")
+
+
 def test_every_site_has_its_figures(ended):
     report, _ = ended
     assert set(report["sites"]) == SITES
