@@ -66,6 +66,7 @@ class Private:
         work = order.get("privacy")
         if not isinstance(work, Mapping):
             raise UpdateRefused("work without differential privacy; this site's data is used under it only")
+        self._refuse_other_work(order)
         rate, patients = float(order["learning_rate"]), float(work["patients"])
         facts = Cohort.of(epoch, cohort, patients, float(work["most_patients"]))
         found = terms(self.rules, self.training, self.rounds, layout.parameters, facts)
@@ -76,6 +77,19 @@ class Private:
         if layout.fields or layout.most_weight != 1:
             raise UpdateRefused("the center asks for numbers beside the tensors, which would be opened without noise")
         return Agreed(found, rate)
+
+    def _refuse_other_work(self, order: Mapping[str, Any]) -> None:
+        """More steps than are charged for, or a scale that one patient moves for all others, would undo every clip."""
+        if order.get("training") != self.training.model_dump(mode="json"):
+            raise UpdateRefused(
+                "the center asks for another training than this site's staff has allowed under differential privacy, where "
+                "every step is charged"
+            )
+        if (scale := order.get("preparation", {}).get("normalise")) != "none":
+            raise UpdateRefused(
+                f"the center asks for cases on the scale {scale!r}, which one patient moves for all others; allowed under "
+                "differential privacy: none"
+            )
 
     def lanes(
         self, agreed: Agreed, layout: Layout, changes: Mapping[str, NDArray[Any]], given: bytes, dither: bytes

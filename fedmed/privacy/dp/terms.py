@@ -50,8 +50,8 @@ TOLD: dict[Phase, frozenset[str]] = {
     "train": frozenset({"tensors"}),
     "validate": frozenset(),
 }
-"""All that leaves a clinic under differential privacy. `examples` are declared sizes (`learning.census.declared`), also
-where secure aggregation is off; `validate` is any evaluation at sites, masked or not."""
+"""All that leaves a clinic under differential privacy. `examples` are declared sizes (`learning.census.declared`);
+`validate` is any evaluation at sites, masked or not."""
 SPREAD = 6.0
 """Standard deviations by which a Poisson sample may exceed its mean before its sum is cut off, which costs no privacy."""
 

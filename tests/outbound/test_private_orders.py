@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fedmed.config.privacy import DifferentialPrivacy
+from fedmed.config.scenario import Training
+from fedmed.errors import UpdateRefused
+from fedmed.flower.keys import CONFIG_KEY
+from fedmed.outbound.private import Private
+from fedmed.privacy.dp.history import Limit
+from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
+from fedmed.privacy.secagg.parameters import Parameters
+from fedmed.store.budgets import Budget
+from tests.store.test_ledger import Fixed
+
+RULES = DifferentialPrivacy(mode="record-local", epsilon=50.0, delta=1e-5, rate=0.1, noise=2.0, clip=1.5)
+TRAINING = Training(steps=5, learning_rate=0.2)
+LAYOUT = Layout((Tensor("w", (6,)),), (), 32, 10, 1.0, 1)
+EPOCH = Parameters("federation", "run", 1, tuple(bytes([n]) * 32 for n in range(10)), 1, 1, 10)
+WORK = {"mode": "record-local", "clip": 1.5, "rate": 0.1, "noise_multiplier": 2.0, "patients": 40.0, "most_patients": 50.0}
+
+
+@pytest.fixture
+def private(tmp_path) -> Private:
+    budget = Budget(tmp_path / "budget.jsonl", Fixed(), Limit(50.0, 1e-5, "patient"))
+    return Private(RULES, TRAINING, 10, "patient", "chest", budget, lambda what: what[:24])
+
+
+def asked(work: dict[str, Any] | None = None, **change: Any) -> str:
+    order = {
+        "privacy": WORK | (work or {}),
+        "learning_rate": 0.2,
+        "training": json.loads(TRAINING.model_dump_json()),
+        "preparation": {"features": "plain", "normalise": "none"},
+    }
+    return json.dumps({"config": {CONFIG_KEY: json.dumps(order | change)}})
+
+
+def test_what_the_staff_has_allowed_is_agreed_to_and_every_step_is_charged(private):
+    agreed = private.agree(asked(), LAYOUT, EPOCH, 10)
+    [release] = agreed.terms.releases()
+    assert (release.count, release.noise_multiplier, release.sampling_rate) == (5, 2.0, 0.1)
+    assert agreed.terms.cohort.least_honest == EPOCH.least_survivors(10) - EPOCH.colluders == 4
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 5000}, {"steps": None, "epochs": 3}, {"batch_size": 1}, {"momentum": 0.9}], ids=str
+)
+def test_more_steps_than_are_charged_for_are_refused(private, change):
+    training = json.loads(TRAINING.model_dump_json()) | change
+    with pytest.raises(UpdateRefused, match="every step is charged"):
+        private.agree(asked(training=training), LAYOUT, EPOCH, 10)
+
+
+@pytest.mark.parametrize("scale", ["site", "federated", None])
+def test_a_scale_that_one_patient_moves_for_all_is_refused(private, scale):
+    with pytest.raises(UpdateRefused, match="one patient moves for all others"):
+        private.agree(asked(preparation={"normalise": scale}), LAYOUT, EPOCH, 10)
+
+
+@pytest.mark.parametrize("work", [{"noise_multiplier": 0.1}, {"clip": 100.0}, {"rate": 1.0}, {"mode": "clinic"}], ids=str)
+def test_less_noise_or_more_of_anything_is_refused(private, work):
+    [name] = work
+    with pytest.raises(UpdateRefused, match=f"allowed here: {name} "):
+        private.agree(asked(work), LAYOUT, EPOCH, 10)
+
+
+def test_work_without_privacy_and_numbers_beside_the_tensors_are_refused(private):
+    with pytest.raises(UpdateRefused, match="without differential privacy"):
+        private.agree(asked(privacy=None), LAYOUT, EPOCH, 10)
+    more = Layout(LAYOUT.tensors, (Whole("loss", 1000),), 32, 10, 1.0, 1)
+    heavier = Layout(LAYOUT.tensors, (), 32, 10, 1.0, 5)
+    for layout in (more, heavier):
+        with pytest.raises(UpdateRefused, match="opened without noise"):
+            private.agree(asked(), layout, EPOCH, 10)
