@@ -4,8 +4,8 @@
 
 Ten clinics, one model of 10M float32, two site processes. The clients train nothing (benchmarks/apps/noop_app.py): what is
 left is the engine, and in the masked arm everything that a clinic does in a run, ledger and keystore included. A second pair
-of arms trains 9.75M parameters, five passes over 500 cases at each clinic (benchmarks/apps/training_app.py), to see the share
-of a round that encryption takes there. The models of each pair are compared.
+of arms trains 9.75M parameters, five passes over 500 cases at each clinic (benchmarks/apps/training_app.py), to see what
+share of a round encryption takes there. The models of each pair are compared.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """A ClientApp that trains a network of ten million weights on made-up cases: five passes over 500 of them."""
 
+from itertools import pairwise
+
 import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -16,7 +18,7 @@ app = ClientApp()
 def network() -> nn.Sequential:
     """9.75 million weights."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(SIZES, SIZES[1:], strict=False):
+    for inputs, outputs in pairwise(SIZES):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
