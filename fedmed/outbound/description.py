@@ -6,7 +6,8 @@ import json
 
 from fedmed.errors import ProtocolRefused
 
-TOLD = frozenset({"name", "classes", "inputs", "examples", "masks", "fingerprint"})
+FINGERPRINT = "fingerprint"
+TOLD = frozenset({"name", "classes", "inputs", "examples", "masks", FINGERPRINT})
 """All that a description may hold. The fingerprint has an approval of its own, see `fedmed.learning.disclosure`."""
 MOST_CHARACTERS = 1 << 20
 
@@ -21,17 +22,21 @@ def declared(count: int) -> int:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= count)
 
 
-def check(text: str) -> None:
-    """Raise ProtocolRefused for a description that tells more than declared sizes; what it tells is not repeated."""
+def check(text: str, is_private: bool = False) -> None:
+    """Raise ProtocolRefused for a description that tells more than declared sizes; what it tells is not repeated.
+
+    `is_private`: under differential privacy there is no fingerprint either, whose counts have no noise.
+    """
     try:
         told = json.loads(text) if len(text) <= MOST_CHARACTERS else None
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or not isinstance(sizes := told.get("examples"), dict):
         raise ProtocolRefused(f"a description is an object with its sizes, of at most {MOST_CHARACTERS} characters")
-    if told.keys() <= TOLD and all(type(size) is int and size == declared(size) for size in sizes.values()):
+    allowed = TOLD - {FINGERPRINT} if is_private else TOLD
+    if told.keys() <= allowed and all(type(size) is int and size == declared(size) for size in sizes.values()):
         return
     raise ProtocolRefused(
-        "this site tells declared sizes only, no counts and no sums of its own: the center's scenario needs "
-        "privacy.secure_aggregation on, as it is here"
+        "this site tells declared sizes only, no counts and no sums of its own, and under differential privacy no fingerprint: "
+        "the center's scenario needs the section privacy as it is here"
     )

@@ -94,7 +94,7 @@ class Gate:
         """
         with self._in_confidence():
             text = app()
-        description.check(text)
+        description.check(text, self._rules.private is not None)
         return text
 
     def work(self, job: Job, app: App) -> Sent:

@@ -58,3 +58,9 @@ def test_counts_and_sums_do_not_pass(more):
 def test_what_is_no_description_does_not_pass(text):
     with pytest.raises(ProtocolRefused, match="an object with its sizes"):
         check(text)
+
+
+def test_under_differential_privacy_there_is_no_fingerprint():
+    check(json.dumps(TOLD), is_private=True)
+    with pytest.raises(ProtocolRefused, match="no fingerprint"):
+        check(json.dumps(TOLD | {"fingerprint": {}}), is_private=True)
