@@ -197,7 +197,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()
-    if state.account is not None and state.census is not None:
+    if state.account is not None and plan.scenario.privacy.is_masked:
         described[MASKED] = state.account.record()
     if state.best is not None:
         described[CHOSEN] = state.best.record()
