@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmed.privacy.secagg.masks import Lanes, Stream
 
 PROBED = ((bytes(range(24)), 1), (bytes(range(90, 114)), -1))
+TAIL_BYTES = 60
 
 
 @functools.cache
@@ -31,29 +32,32 @@ def why_not() -> str | None:
     try:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             return "CuPy finds no GPU"
-        return None if _is_right() else "the kernel ran on the GPU, but its masks are wrong"
+        return _probe()
     except (RuntimeError, OSError, ImportError, MemoryError, CompileException) as error:
         return f"the kernel does not run on a GPU here ({type(error).__name__}: {first_line(error)})"
 
 
-def _is_right() -> bool:
+def _probe() -> str | None:
     """Two streams, one taken off, over the border of two segments, in lanes of both widths."""
-    tail, wanted = 62, []
-    for seed, _ in PROBED:
-        octets = bytearray(SEGMENT_BYTES + SPARE_BYTES)
-        keystream.segment(seed, 0, "ctr")(bytes(SEGMENT_BYTES), memoryview(octets))
-        after = bytearray(tail + SPARE_BYTES)
-        keystream.segment(seed, 1, "ctr")(bytes(tail), memoryview(after))
-        wanted.append(np.frombuffer(octets[:SEGMENT_BYTES] + after[:tail], np.uint8))
-    rows = sliced.rows_of(PROBED)
+    rows, (added, off) = sliced.rows_of(PROBED), (_keystream(seed) for seed, _ in PROBED)
     for dtype in (np.uint16, np.uint32):
-        size = len(wanted[0]) // np.dtype(dtype).itemsize
-        added, off = (each[: size * np.dtype(dtype).itemsize].view(dtype) for each in wanted)
-        lanes = np.zeros(size, dtype)
-        _run(lanes, rows)
-        if not np.array_equal(lanes, added - off):
-            return False
-    return True
+        wanted = added.view(dtype) - off.view(dtype)
+        lanes = np.zeros_like(wanted)
+        if not _run(lanes, rows):
+            return "the GPU's memory is full"
+        if not np.array_equal(lanes, wanted):
+            return "the kernel ran on the GPU, but its masks are wrong"
+    return None
+
+
+def _keystream(seed: bytes) -> NDArray[np.uint8]:
+    """Of a whole segment and the beginning of the next."""
+    made = b""
+    for number, size in enumerate((SEGMENT_BYTES, TAIL_BYTES)):
+        octets = bytearray(size + SPARE_BYTES)
+        keystream.segment(seed, number, "ctr")(bytes(size), memoryview(octets))
+        made += octets[:size]
+    return np.frombuffer(made, np.uint8)
 
 
 def apply(lanes: Lanes, streams: Sequence[Stream]) -> bool:

@@ -60,7 +60,7 @@ def launches(part: slice, itemsize: int, rows: NDArray[np.uint32]) -> Iterator[L
 
 
 def rows_of(streams: Sequence[tuple[bytes, int]]) -> NDArray[np.uint32]:
-    """`(n, 91)` of seeds and signs: each stream's 11 round keys of 8 planes, its nonce's prefix, and 0 to add or all ones to take off.
+    """`(n, 91)` of seeds and signs: a stream's 11 round keys of 8 planes, its nonce's prefix, and 0 to add, ~0 to take off.
 
     Raises ValueError for a seed that has not 24 bytes.
     """
@@ -91,16 +91,19 @@ def round_keys(keys: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def planes(keys: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """`(..., 16)` bytes to `(..., 8)` planes: bit 8 r + 2 c + k of plane b is bit b of row r, column c, alike in both blocks k."""
+    """`(..., 16)` bytes to `(..., 8)` planes: bit 8 r + 2 c + k of plane b is bit b of row r, column c, block k."""
     bits = (keys[..., None] >> np.arange(8, dtype=np.uint8)) & 1
     column, row = np.divmod(np.arange(16, dtype=np.uint32), np.uint32(4))
-    return (bits * (np.uint32(3) << (8 * row + 2 * column))[:, None]).sum(axis=-2, dtype=np.uint32)
+    both: NDArray[np.uint32] = np.uint32(3) << (8 * row + 2 * column)  # two blocks under the same keys
+    found: NDArray[np.uint32] = np.sum(bits * both[:, None], axis=-2, dtype=np.uint32)
+    return found
 
 
 def _substituted(octets: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """SubBytes; the whole table is read for each byte, so that no address tells of a key."""
     is_it = octets[..., None] == np.arange(256, dtype=np.uint8)
-    return (is_it * s_box()).sum(axis=-1, dtype=np.uint8)
+    found: NDArray[np.uint8] = np.sum(is_it * s_box(), axis=-1, dtype=np.uint8)
+    return found
 
 
 @functools.cache

@@ -141,18 +141,22 @@ def test_without_cupy_it_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.usefixtures("asked_anew")
-@pytest.mark.parametrize("outcome", ["fails", "lies"])
-def test_a_kernel_that_fails_or_is_wrong_is_the_reason(monkeypatch, outcome):
+@pytest.mark.parametrize("outcome", ["fails", "lies", "full"])
+def test_a_kernel_that_fails_or_is_wrong_or_finds_no_room_is_the_reason(monkeypatch, outcome):
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 1)
 
     def run(lanes: object, rows: object) -> bool:
         if outcome == "fails":
             raise cupy.cuda.runtime.CUDARuntimeError(209)
-        return True  # and the lanes are as they were
+        return outcome == "lies"  # and the lanes are as they were
 
     monkeypatch.setattr(cuda, "_run", run)
-    expected = {"fails": "does not run on a GPU here (CUDARuntimeError", "lies": "its masks are wrong"}
+    expected = {
+        "fails": "does not run on a GPU here (CUDARuntimeError",
+        "lies": "its masks are wrong",
+        "full": "memory is full",
+    }
     assert expected[outcome] in cuda.why_not()
 
 
