@@ -23,7 +23,7 @@ TAIL_BYTES = 60
 
 @functools.cache
 def why_not() -> str | None:
-    """Why no masks are made on a GPU here, or None once the kernel was compiled, run, and found equal to the CPU's cipher."""
+    """Why no masks are made on a GPU here, or None once the kernel was compiled, run, and equal to the CPU's cipher."""
     try:
         import cupy
         from cupy.cuda.compiler import CompileException
