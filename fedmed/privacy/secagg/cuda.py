@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.errors import MissingPart, first_line
+from fedmed.errors import FederationError, MissingPart, first_line
 from fedmed.privacy import keystream
 from fedmed.privacy.keystream import SEGMENT_BYTES, SPARE_BYTES
 from fedmed.privacy.secagg import sliced
@@ -64,13 +64,19 @@ def apply(lanes: Lanes, streams: Sequence[Stream]) -> bool:
     """Add all masks to `lanes` in place, as masks.apply defines, on CuPy's current GPU and stream; waits for the result.
 
     False, with the lanes untouched, where the GPU's memory is full (training holds it) or the lanes do not lie in one piece
-    in the machine's byte order. Raises MissingPart where the kernel does not run.
+    in the machine's byte order. Raises MissingPart where the kernel does not run, FederationError where the GPU fails in the
+    middle: the lanes are lost then, and nothing may leave.
     """
     if reason := why_not():
         raise MissingPart(reason)
     if not (lanes.flags.c_contiguous and lanes.dtype.isnative):
         return False
-    return _run(lanes, sliced.rows_of([(each.seed, each.sign) for each in streams]))
+    try:
+        return _run(lanes, sliced.rows_of([(each.seed, each.sign) for each in streams]))
+    except RuntimeError as error:  # CUDA's own errors are of this kind
+        raise FederationError(
+            f"the GPU failed while it made masks ({first_line(error)}); set FEDMED_MASKS=cpu to go on without it"
+        ) from error
 
 
 def _run(lanes: Lanes, rows: NDArray[np.uint32]) -> bool:
