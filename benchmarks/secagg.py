@@ -6,7 +6,7 @@ Equal work in one process, in turn: a client quantises 10M weights, adds 9 pairw
 send; the center takes 24 masks off a sum (10 clinics, two of them gone). Flower's arithmetic is that of flwr.common
 .secure_aggregation as its mod and workflow call it, in the one thread that it has; ours is shown in one thread and on all
 cores, and also with the SHA-256 that the upload's signature needs, as Flower signs nothing. Our decoded sum is compared
-with the true one.
+with the true one. With a GPU there are rows of its masks, the vector's way there and back included, compared with the CPU's.
 
 The whole rounds run every client and the center in this process, nothing sampled: keys, shares, uploads, signatures, shares
 opened. `--quick` leaves them out.
@@ -37,7 +37,7 @@ from secagg_rounds import whole_round
 
 from fedmed.privacy import keystream
 from fedmed.privacy.keystream import CHUNK_BYTES, SPARE_BYTES, ZEROS
-from fedmed.privacy.secagg import masks
+from fedmed.privacy.secagg import cuda, masks
 from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
 from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.schedule import vector_digest
@@ -48,6 +48,7 @@ CORES = os.cpu_count() or 1
 CENTER_MASKS = (CLINICS - GONE) + GONE * (CLINICS - GONE)
 FLOWER_CLIP, FLOWER_TARGET, FLOWER_MODULUS = 8.0, 1 << 22, 1 << 32  # its defaults
 Seconds = dict[str, list[float]]
+os.environ["FEDMED_MASKS"] = "cpu"  # "all cores" are the CPU's
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="leave the whole rounds out")
     options = parser.parse_args()
-    rows = arithmetic()
+    rows = [*arithmetic(), *on_gpu()]
     if not options.quick:
         rows += whole_rounds()
     show("secagg", rows, options.json)
@@ -87,6 +88,27 @@ def arithmetic() -> list[Row]:
             taken[name].append(time.perf_counter() - began)
     check_sums()
     return [*_times(taken), *_ratios(taken), *_sizes(sizes)]
+
+
+def on_gpu() -> list[Row]:
+    """The masks of a client and of the center by the kernel, or one row that says why not."""
+    if reason := cuda.why_not():
+        return [{"name": "masks on a GPU", "value": "-", "unit": f"not measured: {reason}", "bar": "", "holds": None}]
+    rows = []
+    for name, count in (("client", CLINICS), ("center", CENTER_MASKS)):
+        seeds, taken = streams(count), []
+        for _ in range(TURNS):
+            lanes = np.zeros(SIZE, np.uint32)
+            began = time.perf_counter()
+            cuda.apply(lanes, seeds)
+            taken.append(time.perf_counter() - began)
+        is_same = np.array_equal(lanes, masks.expand(SIZE, np.uint32, seeds))
+        rows += [
+            make_row(f"{name}: {count} masks on the GPU: min", min(taken) * 1e3, "ms, copies included"),
+            make_row(f"{name}: {count} masks on the GPU: median", median(taken) * 1e3, "ms, copies included"),
+            make_row(f"{name}: the GPU's masks are the CPU's", int(is_same), "", "1", is_same),
+        ]
+    return rows
 
 
 def _times(taken: Seconds) -> list[Row]:

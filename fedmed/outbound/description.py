@@ -37,6 +37,6 @@ def check(text: str, is_private: bool = False) -> None:
     if told.keys() <= allowed and all(type(size) is int and size == declared(size) for size in sizes.values()):
         return
     raise ProtocolRefused(
-        "this site tells declared sizes only, no counts and no sums of its own, and under differential privacy no fingerprint: "
+        "this site tells declared sizes only, no counts and no sums, and under differential privacy no fingerprint: "
         "the center's scenario needs the section privacy as it is here"
     )

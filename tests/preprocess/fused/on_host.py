@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
 
 from fedmed.config.catalogue import shipped
-from fedmed.preprocess.fused import launch
 
 HERE = Path(__file__).parent
 CHECKED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 """Options under which a read or write outside an array, or an overflow, ends the process."""
 
 
+class Launch(Protocol):
+    """A kernel's call, whichever room makes it."""
+
+    entry: str
+    blocks: int
+    inputs: tuple[Any, ...]
+    scalars: tuple[np.generic, ...]
+
+
 def entries(name: str) -> list[str]:
     """Names of the `__global__` functions of one source, after the preprocessor has spelled out the macros."""
-    command = ["g++", "-E", "-P", "-D__CUDACC_RTC__", "-x", "c++", "-"]
-    done = subprocess.run(command, input=launch.source(name), capture_output=True, text=True, check=True)
+    command = ["g++", "-E", "-P", "-D__CUDACC_RTC__", "-x", "c++", str(shipped("kernels") / f"{name}.cu")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return re.findall(r"__launch_bounds__\([\d, ]+\)\s+(\w+)\(", done.stdout)
 
 
@@ -45,9 +56,7 @@ def build(name: str, folder: Path, options: Sequence[str] = ()) -> Path:
     return built
 
 
-def run(
-    library: ctypes.CDLL, call: launch.Launch, out: np.ndarray, blocks: int | None = None, backwards: bool = False
-) -> None:
+def run(library: ctypes.CDLL, call: Launch, out: np.ndarray, blocks: int | None = None, backwards: bool = False) -> None:
     """Walk the kernel over its grid, or over fewer blocks, or from the last thread to the first, writing into `out`."""
     find = getattr(library, f"walk_{call.entry}")
     find.restype = ctypes.c_void_p
@@ -56,3 +65,16 @@ def run(
     scalars = [np.ctypeslib.as_ctypes_type(value.dtype)(value.item()) for value in call.scalars]
     walk = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, *map(type, pointers), *map(type, scalars))(find())
     walk(call.blocks if blocks is None else blocks, int(backwards), *pointers, *scalars)
+
+
+def checked(script: str, *libraries: Path) -> subprocess.CompletedProcess[str]:
+    """A Python script run on libraries that were built with CHECKED, whose paths are its arguments."""
+    runtime = [
+        subprocess.run(["g++", f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in ("asan", "ubsan")
+    ]
+    if not all(Path(path).is_absolute() for path in runtime):
+        pytest.skip("g++ has no sanitisers: libasan.so and libubsan.so are not installed")
+    environment = {**os.environ, "LD_PRELOAD": " ".join(runtime), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    command = [sys.executable, "-c", script, *map(str, libraries)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)

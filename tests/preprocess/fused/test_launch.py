@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,49 +11,31 @@ from hypothesis import strategies as st
 
 from fedmed.config.catalogue import shipped
 from fedmed.preprocess.fused import arguments, augmentation, folding, launch, parity, twin
-from tests.preprocess.fused import on_host
+from tests.preprocess.fused import on_host, on_nvrtc
 from tests.preprocess.fused.cases import augmentations, resamples, worst
 
-CARDS = ("sm_75", "sm_80", "sm_87", "sm_90")  # T4, A100, Jetson Orin, H100
-CUPYS = ("-ftz=true", "--std=c++11")
-"""What CuPy adds on its own, and the oldest language that any of its versions asks for."""
 REGISTERS = {"resample": 64, "augment": 80}
 """Ceilings: with blocks of 256, four and three blocks fit on a multiprocessor."""
 ENTRIES = {"resample": 16, "augment": 5}
 
 
-def compiler():
-    """NVRTC, which needs no GPU and no driver."""
-    return pytest.importorskip("cupy.cuda", reason="CuPy is not installed: NVRTC cannot be called").nvrtc
-
-
-@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("card", on_nvrtc.CARDS)
 @pytest.mark.parametrize("name", launch.SOURCES)
 def test_sources_compile_within_their_registers_and_spill_nothing(name, card):
-    nvrtc = compiler()
-    program = nvrtc.createProgram(launch.source(name), f"{name}.cu", (), ())
-    try:
-        nvrtc.compileProgram(program, (f"--gpu-architecture={card}", "--ptxas-options=-v", *CUPYS))
-    except nvrtc.NVRTCError:
-        pytest.fail(nvrtc.getProgramLog(program))
-    log = nvrtc.getProgramLog(program)
-    assert len(nvrtc.getCUBIN(program)) > 10_000
-    nvrtc.destroyProgram(program)
-    used = [int(count) for count in re.findall(r"Used (\d+) registers", log)]
-    memory = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    assert len(used) == len(memory) == ENTRIES[name]
-    assert max(used) <= REGISTERS[name]
-    assert set(memory) == {("0", "0", "0")}
+    used = on_nvrtc.usage(launch.source(name), name, card)
+    assert len(used.registers) == len(used.memory) == ENTRIES[name]
+    assert max(used.registers) <= REGISTERS[name]
+    assert set(used.memory) == {on_nvrtc.NO_STACK}
 
 
 def test_a_fault_in_a_source_is_reported_in_its_own_file():
-    nvrtc = compiler()
+    nvrtc = on_nvrtc.compiler()
     whole = (shipped("kernels") / "resample.cu").read_text().splitlines()
     number = next(at for at, line in enumerate(whole, 1) if line.startswith("struct Finish"))
     broken = launch.source("resample").replace("struct Finish", "struct ? Finish", 1)
     program = nvrtc.createProgram(broken, "resample.cu", (), ())
     with pytest.raises(nvrtc.NVRTCError):
-        nvrtc.compileProgram(program, CUPYS)
+        nvrtc.compileProgram(program, on_nvrtc.CUPYS)
     assert f"resample.cu({number})" in nvrtc.getProgramLog(program)
 
 
@@ -182,16 +159,6 @@ print("not found")
 def test_no_read_or_write_lies_outside_an_array(tmp_path):
     """Under the address and undefined-behaviour sanitisers; a result that is too short shows that they look."""
     on_host.need_compiler()
-    built = [str(on_host.build(name, tmp_path, on_host.CHECKED)) for name in launch.SOURCES]
-    runtime = [
-        subprocess.run(["g++", f"-print-file-name=lib{name}.so"], capture_output=True, text=True, check=True).stdout.strip()
-        for name in ("asan", "ubsan")
-    ]
-    if not all(Path(path).is_absolute() for path in runtime):
-        pytest.skip("g++ has no sanitisers: libasan.so and libubsan.so are not installed")
-    environment = {**os.environ, "LD_PRELOAD": " ".join(runtime), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
-    done = subprocess.run(
-        [sys.executable, "-c", SANITISED, *built], capture_output=True, text=True, env=environment, timeout=200
-    )
+    done = on_host.checked(SANITISED, *(on_host.build(name, tmp_path, on_host.CHECKED) for name in launch.SOURCES))
     assert done.stdout.strip() == "clean", done.stderr[-3000:]
     assert "heap-buffer-overflow" in done.stderr

@@ -6,9 +6,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.errors import ConfigError, FederationError, MissingPart
 from fedmed.privacy import keystream
 from fedmed.privacy.keystream import SEGMENT_BYTES
-from fedmed.privacy.secagg import masks
+from fedmed.privacy.secagg import cuda, masks, sliced
 from fedmed.privacy.secagg.masks import Stream
 from tests.privacy.secagg.federation import random_lanes
 
@@ -77,3 +78,68 @@ def test_other_lanes_are_refused(lanes):
 
 def test_a_seed_is_not_shown():
     assert "s" * 4 not in repr(Stream(b"s" * 24, 1))
+
+
+def asks(monkeypatch) -> list[int]:
+    """A GPU that is found, and always full; how many masks it was asked for, each time."""
+    asked: list[int] = []
+    monkeypatch.setattr(cuda, "why_not", lambda: None)
+    monkeypatch.setattr(cuda, "apply", lambda lanes, streams: asked.append(len(streams)))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "threads", "expected"), [(4, 256, None, [4]), (3, 256, None, []), (4, 255, None, []), (4, 256, 1, [])]
+)
+def test_a_gpu_is_asked_where_it_pays(monkeypatch, count, size, threads, expected):
+    monkeypatch.delenv("FEDMED_MASKS", raising=False)
+    monkeypatch.setattr(masks, "WORTH_BYTES", 4096)
+    asked, lanes = asks(monkeypatch), np.zeros(size, np.uint32)
+    streams = [Stream(bytes([number]) * 24, 1) for number in range(count)]
+    masks.apply(lanes, streams, threads)
+    assert asked == expected
+    assert np.array_equal(lanes, reference(np.zeros(size, np.uint32), streams))  # full: the CPU's turn
+
+
+@pytest.mark.parametrize(("wish", "expected"), [("cpu", []), ("gpu", [1])])
+def test_a_wish_decides(monkeypatch, wish, expected):
+    monkeypatch.setenv("FEDMED_MASKS", wish)
+    asked = asks(monkeypatch)
+    masks.apply(np.zeros(9, np.uint32), [Stream(bytes(24), 1)], 1)
+    masks.apply(np.zeros(9, np.uint32), [], 1)
+    assert asked == expected
+
+
+def test_another_wish_is_refused(monkeypatch):
+    monkeypatch.setenv("FEDMED_MASKS", "tpu")
+    with pytest.raises(ConfigError, match="FEDMED_MASKS: got 'tpu', allowed: cpu, gpu"):
+        masks.expand(9, np.uint32, [])
+
+
+def test_a_gpu_that_is_wished_and_not_there_is_an_error(monkeypatch):
+    monkeypatch.setenv("FEDMED_MASKS", "gpu")
+    monkeypatch.setattr(cuda, "why_not", lambda: "no GPU here")
+    with pytest.raises(MissingPart, match="no GPU here"):
+        masks.expand(9, np.uint32, [Stream(bytes(24), 1)])
+
+
+@pytest.mark.parametrize("right", [[0], [1], [0, 1]])
+def test_a_gpu_that_leaves_a_part_as_it_was_is_found_out(monkeypatch, right):
+    monkeypatch.setenv("FEDMED_MASKS", "gpu")
+    monkeypatch.setattr(sliced, "PART_BYTES", SEGMENT_BYTES)
+    each = SEGMENT_BYTES // 4
+    streams = [Stream(bytes([number]) * 24, 1) for number in range(2)]
+    mask = reference(np.zeros(each + 9, np.uint32), streams)
+
+    def card(lanes: np.ndarray, _: object) -> bool:
+        for part in right:
+            here = slice(part * each, (part + 1) * each)
+            lanes[here] += mask[here]
+        return True
+
+    monkeypatch.setattr(cuda, "apply", card)
+    if right == [0, 1]:
+        assert np.array_equal(masks.expand(each + 9, np.uint32, streams), mask)
+        return
+    with pytest.raises(FederationError, match=f"masks from lane {(1 - right[0]) * each} on are not the CPU's"):
+        masks.expand(each + 9, np.uint32, streams)
