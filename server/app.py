@@ -1,5 +1,6 @@
 """The center's Flower ServerApp. All of it that matters is in the installed library: `fedmed.federation.run`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flwr.app import Context
@@ -26,7 +27,9 @@ def main(grid: Grid, context: Context) -> None:
     try:
         scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
         authority = context.run_config.get("authority")
-        names = Names(str(context.run_config.get("federation")), scenario.name)
+        # a name of its own for each start: whoever takes part in two of them must not take one for the other
+        started = datetime.fromtimestamp(clock.unix(), UTC).isoformat(timespec="milliseconds")
+        names = Names(str(context.run_config.get("federation")), f"{scenario.name} {started}")
         trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
         run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust)
     finally:

@@ -110,7 +110,7 @@ def test_a_person_is_told_too_and_slices_are_images_with_masks(said, tmp_path):
 
 def test_masks_go_into_no_pack(said, wards, tmp_path):
     code, _, heard = said("data", "pack", wards / "bedside.yaml", tmp_path / "x.pack", "--data", wards)
-    assert (code, "one file for the sites east, west" in heard) == (2, True)
+    assert (code, "one file for the sites east, north, west" in heard) == (2, True)
     mask = np.ones((4, 4), np.uint8)
     write_shards(tmp_path / "out", [Sample("a", np.zeros((4, 4), np.float32), "", mask=mask)], ("nothing", "lesion"))
     again = "data={reader: shards, folder: out}"

@@ -23,12 +23,13 @@ from fedmed.flower import identity, keys, proposal
 from fedmed.flower.apps import AppRef
 from fedmed.flower.ray import Node, Stoppable
 from fedmed.flower.transport import Transport
-from fedmed.outbound.gate import WITHHELD, Gate, Rules
+from fedmed.outbound.gate import WITHHELD, Books, Gate, Rules
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg.layout import Layout, Whole
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.simulate import engines
 from fedmed.simulate.run import Request, simulate
+from fedmed.store.departures import Departures
 from fedmed.store.unsealed import UnsealedKeystore
 from fedmed.wire import tensors as wire
 from fedmed.wire.digest import digest_of
@@ -139,7 +140,8 @@ SOON, NEVER = 0.2, 600.0
 def told(tmp_path) -> list[str]:
     """What the staff of the node's clinic is told; its gate is that of an epoch of four."""
     there, told = outboxes(4, [UnsealedKeystore(tmp_path / f"{index}.state") for index in range(4)]), list[str]()
-    own_late.gates[0] = Gate(b"certificate", there.boxes[1], Rules(), lambda _: bytes(24), told.append)
+    books = Books(Departures(tmp_path / "0.departures.jsonl"), "0" * 64, SystemClock(), told.append)
+    own_late.gates[0] = Gate(b"certificate", there.boxes[1], Rules(), lambda _: bytes(24), books)
     identity.assume(identity.SERVER_NODE)
     return told
 
