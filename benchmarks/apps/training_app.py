@@ -37,6 +37,6 @@ def train(message: Message, context: Context) -> Message:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            total = float(loss)
+            total = loss.item()
     trained = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     return answer(message, {"num-examples": 10, "loss": total}, trained)

@@ -43,6 +43,7 @@ def events(folder, name):
     return [line for line in lines if line["event"] == name]
 
 
+@pytest.mark.nightly  # test_masked.py kills and hangs sites at every moment in each run of the suite
 def test_every_fault_costs_its_own_site_one_round(faulty, five, folder):
     report = faulty(PLAN, folder, "rounds=10", DEADLINE, "engine.workers=5", data=five)
     assert report["status"] == "complete with missing sites"

@@ -39,7 +39,7 @@ def test_the_sum_is_exact(data):
         assert played.opened.accused == ()
 
 
-@pytest.mark.parametrize(("count", "gone"), [(40, 9), (140, 10)])
+@pytest.mark.parametrize(("count", "gone"), [(40, 9), pytest.param(140, 10, marks=pytest.mark.nightly)])
 def test_larger_rosters(count, gone):
     there = federation(count, rounds=1)
     assert there.terms.design.is_complete == (count <= 128)

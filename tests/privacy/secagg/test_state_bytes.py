@@ -79,7 +79,7 @@ def test_damaged_bytes_are_refused_or_another_state(used, data):
     assert state_bytes.encode(found) == bytes(whole)
 
 
-@pytest.mark.parametrize(("count", "steps"), [(4, 2), (140, 3)])
+@pytest.mark.parametrize(("count", "steps"), [(4, 2), pytest.param(140, 3, marks=pytest.mark.nightly)])
 def test_after_every_step_of_a_set_up(count, steps):
     terms, seen = terms_for(count, rounds=2), []
     clinics = clinics_for(terms)
