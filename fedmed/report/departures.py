@@ -144,7 +144,7 @@ def _layout(alike: list[Departure]) -> Markup:
     """Tensors and numbers of one layout, told once for all sendings that have it."""
     one = alike[0]
     parts = [(visible(name), "×".join(map(str, shape)) or "1", prod(shape)) for name, shape in one.tensors]
-    parts += [(visible(name), f"{count:,} numbers", count) for name, count in one.fields]
+    parts += [(visible(name), formats.count(count, "number"), count) for name, count in one.fields]
     total = sum(count for *_, count in parts)
     sizes = sorted({each.bytes for each in alike})
     size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
