@@ -6,7 +6,7 @@ A loss that is not finite or beyond `LOSS_BOUND` is undefined: its site adds not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,6 @@ Fields = tuple[Whole | Fixed, ...]
 def update_fields(most: int) -> Fields:
     """The fields beside an update's tensors, of sites with weights of up to `most`."""
     return Whole(WEIGHT, most), *_loss_fields(most)
-
-
-def put_update(weight: int, metrics: Mapping[str, float]) -> dict[str, ArrayLike]:
-    """What a site puts into these fields: the weight of its update and, of the metrics of its training, the loss."""
-    return {WEIGHT: weight, **_put_loss(metrics.get(LOSS, math.nan), weight)}
 
 
 def read_update(total: Sum) -> dict[str, Any]:

@@ -8,12 +8,18 @@ import pytest
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Training
 from fedmed.errors import UpdateRefused
-from fedmed.flower.keys import CONFIG_KEY
+from fedmed.flower.guard import Job
+from fedmed.flower.keys import CENSUS, CONFIG_KEY
+from fedmed.outbound.gate import WITHHELD, Books, Gate, Rules
 from fedmed.outbound.private import Private
 from fedmed.privacy.dp.history import Limit
 from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
 from fedmed.privacy.secagg.parameters import Parameters
+from fedmed.store import departures
 from fedmed.store.budgets import Budget
+from fedmed.store.departures import Departures
+from fedmed.store.keystore import MemoryKeystore
+from tests.outbound.clinics import outboxes
 from tests.store.test_ledger import Fixed
 
 RULES = DifferentialPrivacy(mode="record-local", epsilon=50.0, delta=1e-5, rate=0.1, noise=2.0, clip=1.5)
@@ -76,3 +82,15 @@ def test_work_without_privacy_and_numbers_beside_the_tensors_are_refused(private
     for layout in (more, heavier):
         with pytest.raises(UpdateRefused, match="opened without noise"):
             private.agree(asked(), layout, EPOCH, 10)
+
+
+@pytest.mark.parametrize("kind", ["evaluate", CENSUS])
+def test_no_other_sum_than_that_of_updates_is_made(private, tmp_path, kind):
+    clinics, told = outboxes(3, [MemoryKeystore() for _ in range(3)]), list[str]()
+    books = Books(Departures(tmp_path / "clinic.departures.jsonl"), "0" * 64, Fixed(), told.append)
+    gate = Gate(b"", clinics.boxes[1], Rules(None, private), lambda what: bytes(24), books)
+    layout = Layout((), (Whole("cases", 5),), 32, 3, 1.0, 1)
+    with pytest.raises(UpdateRefused, match=WITHHELD):
+        gate.work(Job(kind, b"", layout.canonical(), "{}", {}), lambda: pytest.fail("the app must not be asked"))
+    assert "would be opened without noise" in told[0]
+    assert departures.verify(tmp_path / "clinic.departures.jsonl") == []

@@ -9,15 +9,15 @@ center. A clinic's part of a round, in this order, of which nothing may be left 
 4. charge `releases()` to the data set's budget, with the digest of the masked bytes: BudgetRefused, and nothing is sent;
 5. send. A charge stays, whatever becomes of the round.
 
-**What is sent.** Tensors with one public weight, and nothing else: `fields_under_dp`. No count, loss or metric has noise of
-its own here, hence none is told, masked or not, and no evaluation round is held: a run under differential privacy ends with
-its last model. (A simulation's report evaluates by itself, and says so.)
+**What is sent.** Tensors with one public weight, and nothing else (`outbound.gate` refuses any other sum). No count, loss or
+metric has noise of its own here, hence none is told, masked or not, and no evaluation round is held: a run under
+differential privacy ends with its last model. (A simulation's report evaluates by itself, and says so.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -43,22 +43,8 @@ from fedmed.privacy.dp.mechanisms import (
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.tensors import Tensors
 
-Phase = Literal["describe", "census", "train", "validate"]
-TOLD: dict[Phase, frozenset[str]] = {
-    "describe": frozenset({"name", "classes", "inputs", "masks", "examples"}),
-    "census": frozenset(),
-    "train": frozenset({"tensors"}),
-    "validate": frozenset(),
-}
-"""All that leaves a clinic under differential privacy. `examples` are declared sizes (`learning.census.declared`);
-`validate` is any evaluation at sites, masked or not."""
 SPREAD = 6.0
 """Standard deviations by which a Poisson sample may exceed its mean before its sum is cut off, which costs no privacy."""
-
-
-def fields_under_dp(phase: Phase, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of `names` that may be sent, in clear or in a sum; a phase of which none is left is not held."""
-    return tuple(name for name in names if name in TOLD[phase])
 
 
 def steps_of(training: Training, rate: float) -> int:

@@ -15,7 +15,7 @@ from fedmed.config.scenario import Training
 from fedmed.errors import ConfigError
 from fedmed.privacy.dp.accountant import epsilon
 from fedmed.privacy.dp.gaussian import LEAST_SHARE
-from fedmed.privacy.dp.terms import Cohort, Terms, fields_under_dp, hide, steps_of, terms
+from fedmed.privacy.dp.terms import Cohort, Terms, hide, steps_of, terms
 from fedmed.privacy.secagg import masks
 from fedmed.privacy.secagg.layout import Layout, Tensor
 from fedmed.privacy.secagg.masks import Stream
@@ -207,12 +207,3 @@ def test_too_few_honest_clinics_are_refused():
 )
 def test_an_epoch_is_as_many_steps_as_show_every_patient_once_on_average(training, rate, steps):
     assert steps_of(training, rate) == steps
-
-
-def test_only_what_has_noise_or_was_public_is_told():
-    metrics = ("tensors", "weight", "loss", "auc", "num-examples", "histogram")
-    assert fields_under_dp("train", metrics) == ("tensors",)
-    assert fields_under_dp("validate", metrics) == ()
-    told = ("name", "classes", "inputs", "examples", "class_counts", "masks", "moments", "fingerprint")
-    assert fields_under_dp("describe", told) == ("name", "classes", "inputs", "examples", "masks")
-    assert fields_under_dp("census", ("classes", "moments.sum")) == ()
