@@ -104,6 +104,7 @@ def undisturbed(simulated, tmp_path_factory):
     return simulated(folder), folder
 
 
+@pytest.mark.nightly  # a full disk at the center, and at a gate (tests/outbound/test_gate.py), are in the suite
 def test_sites_whose_disk_is_full_stop_the_run_which_ends_in_the_same_bits(inputs, simulated, undisturbed, tmp_path):
     trials = Trials(inputs, tmp_path / "run")
     reached = trials.full_disk_at_the_sites()

@@ -88,6 +88,7 @@ def test_sites_killed_at_any_moment_cost_at_most_their_own_update(left, tmp_path
     assert len(events(run, "epoch")) == 1, "whoever comes back goes on in the same epoch"
 
 
+@pytest.mark.nightly  # in the suite, test_masked_sites.py has sites that hang, and those behind them
 def test_sites_that_hang_at_any_moment_cost_at_most_their_own_update(left, tmp_path):
     plan = {"1": {"train 2": "hangs"}, "2": {"confirm 4": "is stopped"}, "3": {"reveal 6": "hangs"}}
     report, run = left(plan, SITES, DEADLINE), tmp_path / "run"

@@ -122,6 +122,7 @@ def test_logistic_regression_over_five_rounds_and_a_site_that_raises(tmp_path, f
 
 
 @needs_ray
+@pytest.mark.nightly  # the run above starts Ray in the suite
 @pytest.mark.filterwarnings("ignore")
 def test_a_convolutional_network_after_one_round(tmp_path, failing):
     write_images(tmp_path / "images.npz")

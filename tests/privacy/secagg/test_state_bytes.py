@@ -29,7 +29,7 @@ def joining():
     return [*small, up_to(Phase.ADVERT, 129, rounds=1)[1][1].state]
 
 
-@pytest.mark.parametrize("count", [3, 5, 140])
+@pytest.mark.parametrize("count", [3, 5, pytest.param(140, marks=pytest.mark.nightly)])
 def test_what_is_written_is_read(count):
     rounds = 1 if count > 128 else 3
     there = federation(count, rounds=rounds)
