@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fedmed.config.scenario import Scenario
-from fedmed.errors import FederationError
 from fedmed.federation.gathering import Attempt, Made, Record, finite
 from fedmed.federation.masked import Asking, Question, moved, trained
 from fedmed.flower import proposal
@@ -14,7 +12,6 @@ from fedmed.flower.rule import Messages, Rule, Taken
 from fedmed.learning import weights
 from fedmed.learning.plan import Plan
 from fedmed.learning.private_training import work_of
-from fedmed.privacy.dp.accountant import epsilon
 from fedmed.privacy.dp.mechanisms import CLINIC
 from fedmed.privacy.dp.terms import Cohort, Terms, terms
 from fedmed.privacy.purposes import Purpose
@@ -68,18 +65,15 @@ class PrivateSums:
         taken = [Taken(node, {WEIGHT_KEY: total.clients})]
         mean = moved(model, total.mean(total.clients))
         made = finite(self._rule, number, self._rule.aggregate(number, taken, mean, model))
-        return Made(made, {"sites": {}, "privacy": spent(self._plan.scenario, self._terms, number)}, {})
+        return Made(made, {"sites": {}, "privacy": spent(self._terms, number)}, {})
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """Nothing: what it would open has no noise."""
         return None
 
 
-def spent(scenario: Scenario, found: Terms, rounds: int) -> Record:
+def spent(found: Terms, rounds: int) -> Record:
     """What so many rounds cost each unit, attempts in vain not counted."""
-    private = scenario.privacy.differential_privacy
-    if private is None:
-        raise FederationError("nothing is spent without differential privacy")
-    unit = CLINIC if private.mode == CLINIC else "patient"
-    releases = [replace(each, count=each.count * rounds) for each in found.releases(unit)]
-    return {"epsilon": epsilon(releases, found.delta), "delta": found.delta, "unit": unit, "noise": found.noise_multiplier}
+    unit = CLINIC if found.mode == CLINIC else "patient"
+    cost = replace(found, rounds=rounds).cost(unit)
+    return {"epsilon": cost, "delta": found.delta, "unit": unit, "noise": found.noise_multiplier}
