@@ -9,7 +9,6 @@ clinic's own staff; the center hears only that there is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,8 +25,8 @@ from fedmed.outbound.update import Change, change, values_of
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.layout import Layout
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.departures import Departures
 from fedmed.wire.digest import digest_of
@@ -100,7 +99,7 @@ class Gate:
     def work(self, job: Job, app: App) -> Sent:
         """What leaves for a job: what the app makes of it, masked; what was sent before, where it had been done.
 
-        Masks are made while the app works. Raises ProtocolRefused, and UpdateRefused, which says nothing of the answer.
+        Raises ProtocolRefused, and UpdateRefused, which says nothing of the answer.
         """
         layout = layout_bytes.decode(job.layout)
         terms = self._outbox.terms
@@ -114,10 +113,9 @@ class Gate:
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
             return self._written_down(begun, passage, None)
-        with ThreadPoolExecutor(1, "fedmed-masks") as masker, self._in_confidence():
-            masks = masker.submit(begun)
+        with self._in_confidence():
             lanes, size = self._made(passage, *app())
-            return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
+            return self._written_down(self._outbox.send(lanes, begun), passage, size)
 
     def _made(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
         """The vector and, of an update, its norm before clipping. Raises UpdateRefused."""
