@@ -107,7 +107,7 @@ def test_it_is_in_the_ledger_before_it_leaves_and_the_same_when_asked_again(here
     first = here.gate.work(job, trained())
     (written,) = verify(here.ledger)
     assert (written.purpose, written.round, written.number, written.cohort) == ("update", 4, 1, 3)
-    assert written.vector_sha256 == vector_digest(first.vector).hex()
+    assert written.vector_blake3 == vector_digest(first.vector).hex()
     assert written.norm == pytest.approx(1.0)
 
     def never():
