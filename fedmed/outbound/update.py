@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedmed.errors import UpdateRefused
+from fedmed.outbound.subtraction import squares, subtracter
 from fedmed.privacy.secagg.fields import Fixed
 from fedmed.privacy.secagg.layout import Layout
 from fedmed.privacy.secagg.metrics import put_metric
@@ -20,7 +21,6 @@ WEIGHT = "weight"
 CASES = "num-examples"
 """What Flower's apps call it."""
 SUM = ".sum"
-BLOCK = 65_536  # numbers handled at once: they stay in the second-level cache
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Change:
     @classmethod
     def of(cls, tensors: dict[str, NDArray[Any]]) -> Change:
         """A change that is known already."""
-        return cls(tensors, math.sqrt(sum(_squares(value.reshape(-1)) for value in tensors.values())))
+        return cls(tensors, math.sqrt(sum(squares(value.reshape(-1)) for value in tensors.values())))
 
 
 def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
     """The change of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
     tensors: dict[str, NDArray[Any]] = {}
-    squares = 0.0
+    total, subtract = 0.0, subtracter(layout.parameters)
     for tensor in layout.tensors:
         given, made = model.get(tensor.name), trained.get(tensor.name)
         if given is None or made is None or given.shape != made.shape or given.dtype != made.dtype:
@@ -51,24 +51,8 @@ def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
         if made.dtype.kind != "f":
             raise UpdateRefused(f"tensor {tensor.name!r} holds {made.dtype}; only floating point numbers are summed")
         tensors[tensor.name] = np.empty(made.shape, made.dtype)
-        squares += _subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
-    return Change(tensors, math.sqrt(squares))
-
-
-def _subtract(made: NDArray[Any], given: NDArray[Any], out: NDArray[Any]) -> float:
-    """`made - given` into `out`, and the sum of its squares, block by block."""
-    squares = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
-        for start in range(0, len(out), BLOCK):
-            part = slice(start, start + BLOCK)
-            squares += _squares(np.subtract(made[part], given[part], out=out[part]))
-    return squares
-
-
-def _squares(flat: NDArray[Any]) -> float:
-    """The sum of squares in float64."""
-    wide = flat.astype(np.float64, copy=False)
-    return float(np.einsum("i,i", wide, wide))  # not BLAS, whose threads fight for cores that are taken
+        total += subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
+    return Change(tensors, math.sqrt(total))
 
 
 def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
 from fedmed.learning.scoring import LOSS_BOUND, update_fields
-from fedmed.outbound.update import BLOCK, CASES, Change, change, values_of
+from fedmed.outbound.subtraction import BLOCK
+from fedmed.outbound.update import CASES, Change, change, values_of
 from fedmed.privacy.secagg.layout import Layout, Tensor
 
 MOST = 50
