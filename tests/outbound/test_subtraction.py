@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -17,6 +17,7 @@ floats = st.floats(-1e6, 1e6, width=32)
 
 
 @pytest.mark.parametrize("subtract", BOTH)
+@settings(deadline=None)
 @given(arrays(np.float32, st.integers(0, 200), elements=floats), st.sampled_from(["f2", "f4", "f8", ">f4"]))
 def test_differences_and_the_sum_of_their_squares(subtract, values, dtype):
     with np.errstate(over="ignore", invalid="ignore"):
