@@ -162,6 +162,8 @@ def describe(event: dict[str, Any]) -> str:
             return f"{event['strategy']} needs every update at once: about {event['bytes'] / 1e6:.0f} MB at the peak"
         case "failed" | "refused":
             return f"round {event['round']}: {event['site']} {event['event']}: {event['reason']}"
+        case "site-log":
+            return f"{formats.listed(event['sites'])} to their own staff (ledgers/*.log): {event['line']}"
         case "late":
             return f"{event['site']} answered too late; its update was not used"
         case "short":
