@@ -19,9 +19,10 @@ from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
 from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
+from fedmed.outbound.declared import check, declared
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.outbound.private import Agreed, Private, as_changes
-from fedmed.outbound.update import Change, change, values_of
+from fedmed.outbound.update import Change, change, left_out, values_of
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.layout import Layout
@@ -81,6 +82,7 @@ class Gate:
         """`dither` gives the seed (24 bytes) of a vector's rounding, for its purpose and what was given."""
         self.certificate = certificate
         self._outbox, self._rules, self._dither, self._books = outbox, rules, dither, books
+        self._left_out: set[str] = set()  # names that the staff was told of
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
@@ -131,8 +133,20 @@ class Gate:
             raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
         if private is not None and agreed is not None:
             return private.lanes(agreed, layout, made.tensors, passage.given, dither), made.norm
-        weight, fields = values_of(layout, values)
+        check(layout, own := declared(passage.job.text))
+        weight, fields = values_of(layout, values, own)
+        self._tell_left_out(left_out(layout, values))
         return layout.write(made.tensors, weight, fields, dither), made.norm
+
+    def _tell_left_out(self, names: set[str]) -> None:
+        """Tell the staff, once for each name, of metrics that were not declared."""
+        if new := sorted(names - self._left_out):
+            self._left_out.update(new)
+            shown = ", ".join(repr(name[:80]) for name in new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+            self._books.tell(
+                f"left out, for the scenario does not declare it: the app's metric {shown}. All else goes on; whoever needs "
+                "the number declares it with its bound in training.metrics"
+            )
 
     def _agreed(self, purpose: Purpose, job: Job, layout: Layout) -> Agreed | None:
         """The terms of differential privacy, where the data set is used under it. Raises UpdateRefused."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedmed.config.own_metrics import NO_METRICS
 from fedmed.errors import UpdateRefused
 from fedmed.outbound.subtraction import squares, subtracter
 from fedmed.privacy.secagg.fields import Fixed
@@ -55,26 +56,38 @@ def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
     return Change(tensors, math.sqrt(total))
 
 
-def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:
-    """The weight, and the layout's fields, from an app's metrics.
+def values_of(
+    layout: Layout, metrics: Mapping[str, Any], own: Mapping[str, float] = NO_METRICS
+) -> tuple[int, dict[str, ArrayLike]]:
+    """The weight, and the layout's fields, from an app's metrics; others are left out.
 
-    A metric that is not finite, or beyond its bound, counts as undefined. Raises UpdateRefused for a weight that is none,
-    and for metrics that are missing or were not agreed on.
+    A metric that is not finite, or beyond its bound, counts as undefined, and so does one of `own` (their bounds) that is
+    missing. Raises UpdateRefused for a weight that is none, and where another metric that was agreed on is missing.
     """
     weight = metrics.get(CASES)
     if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= layout.most_weight:
         raise UpdateRefused(f"{CASES} is {weight!r}; allowed: 1 to {layout.most_weight}, the size that the site declared")
-    bounds = {
+    bounds = _bounds(layout) | dict(own)
+    if bounds.keys() - own.keys() - metrics.keys():
+        raise UpdateRefused(f"the app's metrics are {sorted(metrics.keys() - {CASES})}; agreed on: {sorted(bounds)}")
+    found: dict[str, ArrayLike] = {WEIGHT: weight}
+    for name, bound in bounds.items():
+        found |= put_metric(name, _defined(metrics.get(name), bound), weight)
+    return weight, found
+
+
+def left_out(layout: Layout, metrics: Mapping[str, Any]) -> set[str]:
+    """Names of an app's metrics that the layout has no place for."""
+    return metrics.keys() - {CASES} - _bounds(layout).keys()
+
+
+def _bounds(layout: Layout) -> dict[str, float]:
+    """Largest absolute values of the layout's metrics, by name."""
+    return {
         field.name.removesuffix(SUM): field.bound / layout.most_weight
         for field in layout.fields
         if isinstance(field, Fixed) and field.name.endswith(SUM)
     }
-    if (told := metrics.keys() - {CASES}) != bounds.keys():
-        raise UpdateRefused(f"the app's metrics are {sorted(told)}; agreed on: {sorted(bounds)}")
-    found: dict[str, ArrayLike] = {WEIGHT: weight}
-    for name, bound in bounds.items():
-        found |= put_metric(name, _defined(metrics[name], bound), weight)
-    return weight, found
 
 
 def _defined(value: Any, bound: float) -> float | None:
