@@ -19,7 +19,7 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 
 from tests.attacks.secagg.tap import Said
 
-PUSH_MESSAGES, PUSH_OBJECT = "push-messages", "push-object"
+PUSH_MESSAGES, PUSH_OBJECT, CUT = "push-messages", "push-object", "cut"
 
 
 class Recorder(socketserver.ThreadingTCPServer):
@@ -78,21 +78,28 @@ class Request:
     """Of HTTP; head and body are the recorded bytes."""
 
     path: str
+    """Its last part, or `CUT`."""
     headers: dict[str, str]
     head: bytes
     body: bytes
 
 
 def requests(stream: bytes) -> Iterator[Request]:
-    """All of a stream. Raises AssertionError for a body that is not sent as it is."""
+    """All of a stream; what a SuperNode was ended in the middle of is called `CUT`.
+
+    Raises AssertionError for a body that is not sent as it is.
+    """
     while stream:
-        head, end, stream = stream.partition(b"\r\n\r\n")
+        head, end, rest = stream.partition(b"\r\n\r\n")
         line, *fields = head.decode("ascii").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in fields)}
         assert not {"transfer-encoding", "content-encoding"} & set(headers), headers
         length = int(headers.get("content-length", "0"))
-        body, stream = stream[:length], stream[length:]
-        yield Request(line.split(" ")[1].rpartition("/")[2], headers, head + end, body)
+        if not end or len(rest) < length:
+            yield Request(CUT, {}, stream, b"")
+            return
+        yield Request(line.split(" ")[1].rpartition("/")[2], headers, head + end, rest[:length])
+        stream = rest[length:]
 
 
 def said_by(node: int, streams: list[bytes]) -> list[Said]:
