@@ -1,6 +1,6 @@
 """A client's upload under CKKS, as NVFLARE encrypts updates: bytes, seconds, and how near the decrypted sum comes.
 
-TenSEAL is a peer, and nothing of fedmed needs it; `pip install tenseal` brings it. Parameters are those of NVFLARE 2.9's
+TenSEAL is a peer that the extra `dev` brings; nothing of fedmed needs it. Parameters are those of NVFLARE 2.9's
 HEBuilder: 8192 coefficients, moduli of 60, 40 and 40 bits, scale 2^40, symmetric.
 """
 
