@@ -71,6 +71,11 @@ class Scale:
         return float(self._factor)
 
     @property
+    def most_lane(self) -> int:
+        """What no lane of a clinic is beyond: C·s, rounded up. N of them are less than 2^(bits-1)."""
+        return math.ceil(self._factor * Fraction(self.limit))
+
+    @property
     def _factor(self) -> int:
         return math.floor(Fraction(self._room) / (self.clients * Fraction(self.limit)))
 
