@@ -148,7 +148,7 @@ def verify(path: Path) -> list[Departure]:
 
 
 def carried_by(one: Departure, sent: Iterable[Departure]) -> str:
-    """What `one` of those `sent` holds beside its own update: that of `round R`, or `number E.N` where unknown; or nothing."""
+    """The update that `one` of those `sent` holds beside its own: `round R`, `number E.N` where unknown, or nothing."""
     if one.carried is None:
         return ""
     epoch, number = one.carried

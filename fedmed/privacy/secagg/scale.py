@@ -72,8 +72,8 @@ class Scale:
 
     @property
     def most_lane(self) -> int:
-        """What no lane of a clinic is beyond: C·s, rounded up. N of them are less than 2^(bits-1)."""
-        return math.ceil(self._factor * Fraction(self.limit))
+        """What a clinic's lane may be at most, N of which fit into a sum; a value within the bound never is beyond it."""
+        return ((1 << (self.bits - 1)) - 1) // self.clients
 
     @property
     def _factor(self) -> int:
