@@ -33,21 +33,20 @@ from tests.outbound.clinics import set_up
 from tests.privacy.secagg.federation import clinics_for, terms_for
 
 MOST, SHAPE = 20, (3, 5)
-MODEL: Tensors = {"w": np.zeros(SHAPE, np.float32)}
 DITHER = bytes(24)
 
 
-def layout_for(count: int, bits: Any = 32, bound: float = 1.0) -> Layout:
-    return Layout((Tensor("w", SHAPE),), update_fields(MOST), bits, count, bound, MOST)
+def layout_for(count: int, bits: Any = 32, bound: float = 1.0, shape: tuple[int, ...] = SHAPE) -> Layout:
+    return Layout((Tensor("w", shape),), update_fields(MOST), bits, count, bound, MOST)
 
 
 def text_for(number: int) -> str:
     return f'{{"config":{{"server-round":{number}}}}}'
 
 
-def step_of(number: int, index: int) -> Tensors:
+def step_of(number: int, index: int, shape: tuple[int, ...] = SHAPE) -> Tensors:
     """What training changes at a clinic in a round."""
-    return {"w": generator(number, str(index)).uniform(-0.4, 0.4, SHAPE).astype(np.float32)}
+    return {"w": generator(number, str(index)).uniform(-0.4, 0.4, shape).astype(np.float32)}
 
 
 @dataclass
@@ -61,12 +60,14 @@ class Gates:
     rules: Callable[[int], Rules] = lambda index: Rules()
     keystore: Callable[[int], Keystore] = lambda index: MemoryKeystore()
     step: Callable[[int, int], Tensors] = step_of
+    shape: tuple[int, ...] = SHAPE
     weights: dict[tuple[int, int], int] = field(default_factory=dict)
     """Weight by number and index where it is not 10."""
 
     def __post_init__(self) -> None:
         self.terms = terms_for(self.count, mode=self.mode)
-        self.layout = layout_for(self.count, self.bits)
+        self.model: Tensors = {"w": np.zeros(self.shape, np.float32)}
+        self.layout = layout_for(self.count, self.bits, shape=self.shape)
         self.members = {index: each.member for index, each in clinics_for(self.terms, modes=("malicious", "hbc")).items()}
         self.keystores = {index: self.keystore(index) for index in self.members}
         self.told: dict[int, list[str]] = {index: [] for index in self.members}
@@ -94,8 +95,8 @@ class Gates:
         text = text_for(number) if text is None else text
         purpose = Purpose.UPDATE if kind == "train" else Purpose.EVALUATION
         layout, cohort = self.layout, tuple(self.members)
-        header = Header(number, purpose, cohort, digest_of(text, MODEL), layout.digest(), layout.size, layout.bits)
-        return Job(kind, header.encode(), layout.canonical(), text, MODEL)
+        header = Header(number, purpose, cohort, digest_of(text, self.model), layout.digest(), layout.size, layout.bits)
+        return Job(kind, header.encode(), layout.canonical(), text, self.model)
 
     def weight(self, number: int, index: int) -> int:
         return self.weights.get((number, index), 10)
@@ -110,7 +111,7 @@ class Gates:
         number = Header.decode(job.header).number
         if job.kind == "evaluate":
             return self.gates[index].work(job, lambda: ({"weight": np.array(10)}, {}))
-        made = {"w": MODEL["w"] + self.step(number, index)["w"]}
+        made = {"w": self.model["w"] + self.step(number, index)["w"]}
         return self.gates[index].work(job, lambda: (made, {"num-examples": self.weight(number, index), "loss": 0.5}))
 
     def uploads(self, number: int, late: Collection[int] = (), **job: Any) -> tuple[Opening, Lanes, dict[int, Sent]]:
