@@ -147,6 +147,17 @@ def test_a_process_that_starts_anew_has_forgotten_it(there):
     assert opened(there.round(4)) == there.tensors(*there.everybody(4))
 
 
+def test_what_another_process_sent_is_not_carried(there):
+    first = there.gates[4]
+    there.round(1)
+    there.start(4)
+    state, _, _ = there.uploads(2, late=[4])
+    there.gates[4] = first
+    there.revealed(there.confirmed(state), there.members)
+    assert opened(there.round(3)) == there.tensors(*there.everybody(3))
+    assert there.told[4] == [GONE + "another process of this clinic sent it, and nothing of it is written down"]
+
+
 def test_nothing_of_it_is_on_the_disk(tmp_path):
     there = Gates(tmp_path, keystore=lambda index: UnsealedKeystore(tmp_path / f"{index}.state"))
     own = there.plain(1, 4)[:8].tobytes()
