@@ -109,7 +109,7 @@ def _sent(departure: Departure) -> dict[str, str]:
         "norm": _number(departure.norm),
         "noise": _number(departure.noise),
         "epsilon": _number(departure.epsilon),
-        "sha256": departure.vector_sha256[:_SHORT],
+        "digest": departure.vector_blake3[:_SHORT],
     }
 
 

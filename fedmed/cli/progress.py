@@ -18,6 +18,7 @@ from fedmed.cli.bars import columns
 from fedmed.federation.journal import NAME
 from fedmed.report import formats, protection
 from fedmed.report.measures import LEADING
+from fedmed.wire.visible import visible
 
 POLL_S = 0.1
 MASKED = ("privacy", "epoch", "left-out", "unopened", "accused", "unheard")
@@ -162,6 +163,8 @@ def describe(event: dict[str, Any]) -> str:
             return f"{event['strategy']} needs every update at once: about {event['bytes'] / 1e6:.0f} MB at the peak"
         case "failed" | "refused":
             return f"round {event['round']}: {event['site']} {event['event']}: {event['reason']}"
+        case "site-log":
+            return f"{formats.listed(event['sites'])} to their own staff (ledgers/*.log): {visible(event['line'])}"
         case "late":
             return f"{event['site']} answered too late; its update was not used"
         case "short":

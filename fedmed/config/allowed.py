@@ -30,8 +30,9 @@ def node(path: Path) -> dict[str, Any] | None:
         if isinstance(part, int):
             found = found.get("items")
         else:
-            found = _section(found).get("properties", {}).get(part)
-        if found is None:
+            section = _section(found)
+            found = section.get("properties", {}).get(part, section.get("additionalProperties"))
+        if not isinstance(found, dict):
             return None
         found = _resolve(found)
     return found if isinstance(found, dict) else None

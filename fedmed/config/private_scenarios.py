@@ -26,6 +26,11 @@ def faults(scenario: Scenario) -> Iterator[str]:
         )
     if scenario.federation.gate != "off":
         yield (f"federation.gate is {scenario.federation.gate}: it opens statistics of images without noise; write off")
+    if own := scenario.training.metrics:
+        yield (
+            f"training.metrics declares {', '.join(own)}: every number that is opened needs a share of the noise and its "
+            "charge, and these have none; leave training.metrics out"
+        )
     if private.mode == "record-distributed":
         yield from _step_faults(scenario)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedmed.config import private_scenarios
+from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
 
@@ -128,12 +129,18 @@ class Training(Part):
     """`auto`: mixed precision on CUDA, float32 elsewhere."""
     average_last: int = Field(1, ge=1, le=10_000)
     """The final model is the mean of the global models of this many last rounds."""
+    metrics: OwnMetrics = Field(default_factory=dict)
+    """Numbers of your own that a site's app answers with beside the loss: name and largest absolute value, such as
+    `update_norm: 100`. Their means by cases are in each round's record; a site's number beyond its bound does not count."""
 
     @model_validator(mode="after")
     def _epochs_or_steps(self) -> Training:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
         return self
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # `metrics` has no hash of its own
 
 
 class Strategy(Part):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from fedmed.config.own_metrics import NO_METRICS
 from fedmed.config.scenario import Rounds as Rules
 from fedmed.errors import FederationError
 from fedmed.federation import updates
@@ -89,8 +90,9 @@ class Collected:
 class Plain:
     """Every site's update and numbers are seen by the center."""
 
-    def __init__(self, phase: Phase, rule: Rule, rules: Rules) -> None:
-        self._phase, self._rule, self._rules = phase, rule, rules
+    def __init__(self, phase: Phase, rule: Rule, rules: Rules, own: Mapping[str, float] = NO_METRICS) -> None:
+        """`own`: bounds of the numbers of the researcher's own that the scenario declares for training."""
+        self._phase, self._rule, self._rules, self._own = phase, rule, rules, own
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """Updates as they come, each checked."""
@@ -105,7 +107,7 @@ class Plain:
         model = finite(self._rule, number, collected.new_model(number))
         numbers = {name: collected.taken[name].metrics for name in sorted(collected.taken)}
         strategy = plain(self._rule.metrics("train", number, comparable(taken)))
-        return Made(model, {**summary(numbers), "sites": _clean(numbers)}, strategy)
+        return Made(model, {**summary(numbers, self._own), "sites": _clean(numbers)}, strategy)
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """Loss and leading measure, each site's own and their mean by cases."""
@@ -149,12 +151,17 @@ def comparable(taken: Sequence[Taken]) -> list[Taken]:
     return [replace(one, metrics={k: v for k, v in one.metrics.items() if k in names}) for one in taken]
 
 
-def summary(numbers: dict[str, dict[str, Any]]) -> Record:
-    """Mean over sites, weighted by cases, of every number that all sites give; undefined values are left out."""
+def summary(numbers: dict[str, dict[str, Any]], own: Mapping[str, float] = NO_METRICS) -> Record:
+    """Mean over sites, weighted by cases, of every number that all sites give, and of those in `own`, whoever gives them.
+
+    Undefined values are left out, and so are those of `own` beyond their bound.
+    """
     names = set.intersection(*(set(one) for one in numbers.values())) - {WEIGHT_KEY} if numbers else set()
     found: Record = {}
-    for name in sorted(names):
-        pairs = [(one[WEIGHT_KEY], one[name]) for one in numbers.values() if _is_number(one[name])]
+    for name in sorted(names | own.keys()):
+        bound = own.get(name, math.inf)
+        told = [(one[WEIGHT_KEY], one.get(name, math.nan)) for one in numbers.values()]
+        pairs = [(weight, value) for weight, value in told if _is_number(value) and abs(value) <= bound]
         total = sum(weight for weight, _ in pairs)
         mean = sum(weight * value for weight, value in pairs) / total if total else math.nan
         found[name] = mean if math.isfinite(mean) else None

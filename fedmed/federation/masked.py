@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,12 +119,15 @@ class Shape:
     bins: int
     rounds: int
     """Of the run."""
+    own: Mapping[str, float] = field(default_factory=dict)
+    """Bounds of the numbers of the researcher's own that training tells."""
 
     @classmethod
     def of(cls, plan: Plan, most_training: int, most_validation: int) -> Shape:
         """That of a plan, for sites of up to these sizes."""
         frozen, bins = weights.frozen_names(plan.spec, plan.scenario.task.frozen), plan.order(1).bins or BINS
-        return cls(plan.spec, frozen, most_training, most_validation, bins, plan.scenario.rounds)
+        own = plan.scenario.training.metrics
+        return cls(plan.spec, frozen, most_training, most_validation, bins, plan.scenario.rounds, own)
 
 
 class Sums:
@@ -137,7 +140,8 @@ class Sums:
         """One masked round; the strategy is given the mean as the answer of one site."""
         shape = self._shape
         tensors = trained(model, shape.frozen)
-        question = Question(Purpose.UPDATE, number, scoring.update_fields(shape.most_training), shape.most_training, tensors)
+        fields = scoring.update_fields(shape.most_training, shape.own)
+        question = Question(Purpose.UPDATE, number, fields, shape.most_training, tensors)
         outcome = self._asking.ask(question, proposal.common(self._rule.name, messages), self._left(number))
         total = outcome.total
         if total is None:
@@ -146,7 +150,7 @@ class Sums:
         return Attempt(outcome.state, lambda: self._made(number, node, model, total), (), {"open": outcome.opening_s})
 
     def _made(self, number: int, node: int, model: Tensors, total: Sum) -> Made:
-        told = scoring.read_update(total)
+        told = scoring.read_update(total, self._shape.own)
         weight = told.pop(scoring.WEIGHT)
         known = {name: value for name, value in told.items() if value is not None}
         taken = [Taken(node, {WEIGHT_KEY: weight, **known})]

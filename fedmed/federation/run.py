@@ -98,7 +98,7 @@ def _agree(
 ) -> tuple[Census | None, Plan, Gathering]:
     """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
     if not scenario.privacy.is_masked:
-        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation)
+        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation, scenario.training.metrics)
     refuse_for_sums(rule)
     planning.refuse_unlike(scenario, described)
     asking = asking_for(scenario, phase, trust)

@@ -19,9 +19,9 @@ from fedmed.flower.keys import BYTES, ENVELOPE, PROTOCOL, VECTOR
 from fedmed.flower.transport import Reply, Transport
 from fedmed.privacy.secagg import masks, opening
 from fedmed.privacy.secagg.layout import Layout, Sum
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.opening import Opening
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
 
 

@@ -6,7 +6,7 @@ A loss that is not finite or beyond `LOSS_BOUND` is undefined: its site adds not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,25 +15,26 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from fedmed.config.own_metrics import NO_METRICS
 from fedmed.learning.histograms import BINS, layout_fields, macro_auc, put_scores, read_scores
 from fedmed.learning.kinds import Batch, judge_classes, judge_masks
 from fedmed.learning.order import KindName, ModelSpec, Order
 from fedmed.privacy.secagg.layout import Fixed, Sum, Whole
-from fedmed.privacy.secagg.metrics import metric_fields, put_metric, read_metric
+from fedmed.privacy.secagg.metrics import metric_fields, own_fields, put_metric, read_metric
 
 LOSS_BOUND = 1000.0
 WEIGHT, CASES, LOSS, DICE = "weight", "cases", "loss", "dice"  # names of the fields
 Fields = tuple[Whole | Fixed, ...]
 
 
-def update_fields(most: int) -> Fields:
-    """The fields beside an update's tensors, of sites with weights of up to `most`."""
-    return Whole(WEIGHT, most), *_loss_fields(most)
+def update_fields(most: int, own: Mapping[str, float] = NO_METRICS) -> Fields:
+    """The fields beside an update's tensors, of sites of weights up to `most`; `own`: bounds of a scenario's metrics."""
+    return Whole(WEIGHT, most), *_loss_fields(most), *own_fields(own, most)
 
 
-def read_update(total: Sum) -> dict[str, Any]:
-    """`weight`, the sum by which the tensors' means are made, and `loss`, the mean of the sites' or None."""
-    return {WEIGHT: total.count(WEIGHT), LOSS: read_metric(total, LOSS)}
+def read_update(total: Sum, own: Collection[str] = ()) -> dict[str, Any]:
+    """`weight`, the sum by which the tensors' means are made; `loss` and each of `own`, the mean of the sites' or None."""
+    return {WEIGHT: total.count(WEIGHT), **{name: read_metric(total, name) for name in (LOSS, *own)}}
 
 
 def score_fields(spec: ModelSpec, most: int, bins: int = BINS) -> Fields:

@@ -9,7 +9,6 @@ clinic's own staff; the center hears only that there is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,15 +19,16 @@ from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
 from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
+from fedmed.outbound.declared import check, declared
 from fedmed.outbound.late import Late, Update, Upload
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.outbound.private import Agreed, Private, as_changes
-from fedmed.outbound.update import Change, change, values_of
+from fedmed.outbound.update import Change, change, left_out, values_of
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
 from fedmed.privacy.secagg.layout import Layout
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.departures import Departures
 from fedmed.wire.digest import digest_of
@@ -86,6 +86,7 @@ class Gate:
         self.certificate = certificate
         self._outbox, self._rules, self._dither, self._books = outbox, rules, dither, books
         self._late = Late(rules.carries_late, rules.private is not None, books.tell)
+        self._left_out: set[str] = set()  # names that the staff was told of
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
@@ -104,7 +105,7 @@ class Gate:
     def work(self, job: Job, app: App) -> Sent:
         """What leaves for a job: what the app makes of it, masked; what was sent before, where it had been done.
 
-        Masks are made while the app works. Raises ProtocolRefused, and UpdateRefused, which says nothing of the answer.
+        Raises ProtocolRefused, and UpdateRefused, which says nothing of the answer.
         """
         layout = layout_bytes.decode(job.layout)
         terms = self._outbox.terms
@@ -118,10 +119,9 @@ class Gate:
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
             return self._written_down(begun, passage, None)
-        with ThreadPoolExecutor(1, "fedmed-masks") as masker, self._in_confidence():
-            masks = masker.submit(begun)
+        with self._in_confidence():
             lanes, size = self._made(passage, *app())
-            return self._written_down(self._outbox.send(lanes, masks.result()), passage, size)
+            return self._written_down(self._outbox.send(lanes, begun), passage, size)
 
     def _made(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
         """The vector and, of an update, its norm before clipping, one that it carries included. Raises UpdateRefused."""
@@ -137,7 +137,9 @@ class Gate:
             raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
         if private is not None and agreed is not None:
             return private.lanes(agreed, layout, made.tensors, passage.given, dither), made.norm
-        weight, fields = values_of(layout, values)
+        check(layout, own := declared(passage.job.text))
+        weight, fields = values_of(layout, values, own)
+        self._tell_left_out(left_out(layout, values))
         lanes = layout.write(made.tensors, weight, fields, dither)
         return lanes, self._late.leave(Update(self._upload(passage), layout, lanes, made, weight), most)
 
@@ -145,6 +147,16 @@ class Gate:
         terms = self._outbox.terms
         assert terms is not None  # nothing is masked outside an epoch
         return Upload.of(terms, Header.decode(passage.job.header).number, passage.given, passage.layout)
+
+    def _tell_left_out(self, names: set[str]) -> None:
+        """Tell the staff, once for each name, of metrics that were not declared."""
+        if new := sorted(names - self._left_out):
+            self._left_out.update(new)
+            shown = ", ".join(repr(name[:80]) for name in new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+            self._books.tell(
+                f"left out, for the scenario does not declare it: the app's metric {shown}. All else goes on; whoever needs "
+                "the number declares it with its bound in training.metrics"
+            )
 
     def _agreed(self, purpose: Purpose, job: Job, layout: Layout) -> Agreed | None:
         """The terms of differential privacy, where the data set is used under it. Raises UpdateRefused."""

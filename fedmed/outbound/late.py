@@ -19,9 +19,9 @@ from fedmed.errors import ProtocolRefused, UpdateRefused
 from fedmed.outbound.update import Change
 from fedmed.privacy.secagg.dither import BLOCK
 from fedmed.privacy.secagg.layout import Layout
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.quantise import centred
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.scale import step_of
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from fedmed.errors import FedmedError, StoreError
 from fedmed.outbound.late import Late
 from fedmed.privacy.secagg import client, masks, state_bytes
 from fedmed.privacy.secagg.client import Asked, Began, Event, Masked, State
-from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.masks import Masker
 from fedmed.privacy.secagg.member import Commit, Erase, Instruction, Mask, Member, Reply, Resend, Save, Unmask
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.keystore import Keystore
@@ -61,8 +61,8 @@ class Outbox:
         self._look()
         return self._reply(self._tell(Asked(request, self._head()), late=late))
 
-    def begin(self, given: Given) -> Callable[[], Lanes] | Sent:
-        """How the round's masks are made, while training runs; what was sent before, where the round had been sent.
+    def begin(self, given: Given) -> Masker | Sent:
+        """What puts the round's masks on a vector; what was sent before, where the round had been sent.
 
         Raises ProtocolRefused, StoreError.
         """
@@ -72,24 +72,19 @@ class Outbox:
             return self._again(said.number, given)
         assert isinstance(said, Mask)
         dtype = np.uint16 if given.bits == 16 else np.uint32
-        return partial(masks.expand, given.lanes, dtype, said.streams, self._threads)
-
-    def masks_for(self, given: Given) -> Lanes | Sent:
-        """The round's masks themselves; as `begin` otherwise."""
-        begun = self.begin(given)
-        return begun if isinstance(begun, Sent) else begun()
+        return masks.ahead(given.lanes, dtype, said.streams, self._threads)
 
     @property
     def terms(self) -> Parameters | None:
         """The terms of the epoch that it is in."""
         return None if self._state.epoch is None else self._state.epoch.terms
 
-    def send(self, lanes: Lanes, masked_by: Lanes) -> Sent:
-        """What leaves for the vector `lanes`, which is masked in place: committed before this returns.
+    def send(self, lanes: Lanes, mask: Masker) -> Sent:
+        """What leaves for the vector `lanes`, which `mask` masks in place: committed before this returns.
 
         Raises ProtocolRefused, StoreError; nothing is to be sent then.
         """
-        np.add(lanes, masked_by, out=lanes)
+        mask(lanes)
         envelope = self._reply(self._tell(Masked(vector_digest(lanes, self._threads or 1)), lanes))
         return Sent(envelope, lanes)
 

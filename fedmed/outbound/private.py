@@ -23,8 +23,8 @@ from fedmed.privacy.dp.history import Spent
 from fedmed.privacy.dp.mechanisms import RECORD_DISTRIBUTED
 from fedmed.privacy.dp.terms import Cohort, Terms, hide, terms
 from fedmed.privacy.secagg.layout import Layout
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.parameters import Parameters
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.store.budgets import Budget
 from fedmed.wire.tensors import Tensors
 

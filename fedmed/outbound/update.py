@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedmed.config.own_metrics import NO_METRICS
 from fedmed.errors import UpdateRefused
+from fedmed.outbound.subtraction import squares, subtracter
 from fedmed.privacy.secagg.fields import Fixed
 from fedmed.privacy.secagg.layout import Layout
 from fedmed.privacy.secagg.metrics import put_metric
@@ -20,7 +22,6 @@ WEIGHT = "weight"
 CASES = "num-examples"
 """What Flower's apps call it."""
 SUM = ".sum"
-BLOCK = 65_536  # numbers handled at once: they stay in the second-level cache
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,13 @@ class Change:
     @classmethod
     def of(cls, tensors: dict[str, NDArray[Any]]) -> Change:
         """A change that is known already."""
-        return cls(tensors, math.sqrt(sum(_squares(value.reshape(-1)) for value in tensors.values())))
+        return cls(tensors, math.sqrt(sum(squares(value.reshape(-1)) for value in tensors.values())))
 
 
 def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
     """The change of the layout's tensors. Raises UpdateRefused where any is missing or of another shape."""
     tensors: dict[str, NDArray[Any]] = {}
-    squares = 0.0
+    total, subtract = 0.0, subtracter(layout.parameters)
     for tensor in layout.tensors:
         given, made = model.get(tensor.name), trained.get(tensor.name)
         if given is None or made is None or given.shape != made.shape or given.dtype != made.dtype:
@@ -51,46 +52,42 @@ def change(layout: Layout, model: Tensors, trained: Tensors) -> Change:
         if made.dtype.kind != "f":
             raise UpdateRefused(f"tensor {tensor.name!r} holds {made.dtype}; only floating point numbers are summed")
         tensors[tensor.name] = np.empty(made.shape, made.dtype)
-        squares += _subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
-    return Change(tensors, math.sqrt(squares))
+        total += subtract(made.reshape(-1), given.reshape(-1), tensors[tensor.name].reshape(-1))
+    return Change(tensors, math.sqrt(total))
 
 
-def _subtract(made: NDArray[Any], given: NDArray[Any], out: NDArray[Any]) -> float:
-    """`made - given` into `out`, and the sum of its squares, block by block."""
-    squares = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is written
-        for start in range(0, len(out), BLOCK):
-            part = slice(start, start + BLOCK)
-            squares += _squares(np.subtract(made[part], given[part], out=out[part]))
-    return squares
+def values_of(
+    layout: Layout, metrics: Mapping[str, Any], own: Mapping[str, float] = NO_METRICS
+) -> tuple[int, dict[str, ArrayLike]]:
+    """The weight, and the layout's fields, from an app's metrics; others are left out.
 
-
-def _squares(flat: NDArray[Any]) -> float:
-    """The sum of squares in float64."""
-    wide = flat.astype(np.float64, copy=False)
-    return float(np.einsum("i,i", wide, wide))  # not BLAS, whose threads fight for cores that are taken
-
-
-def values_of(layout: Layout, metrics: Mapping[str, Any]) -> tuple[int, dict[str, ArrayLike]]:
-    """The weight, and the layout's fields, from an app's metrics.
-
-    A metric that is not finite, or beyond its bound, counts as undefined. Raises UpdateRefused for a weight that is none,
-    and for metrics that are missing or were not agreed on.
+    A metric that is not finite, or beyond its bound, counts as undefined, and so does one of `own` (their bounds) that is
+    missing. Raises UpdateRefused for a weight that is none, and where another metric that was agreed on is missing.
     """
     weight = metrics.get(CASES)
     if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= layout.most_weight:
         raise UpdateRefused(f"{CASES} is {weight!r}; allowed: 1 to {layout.most_weight}, the size that the site declared")
-    bounds = {
+    bounds = _bounds(layout) | dict(own)
+    if bounds.keys() - own.keys() - metrics.keys():
+        raise UpdateRefused(f"the app's metrics are {sorted(metrics.keys() - {CASES})}; agreed on: {sorted(bounds)}")
+    found: dict[str, ArrayLike] = {WEIGHT: weight}
+    for name, bound in bounds.items():
+        found |= put_metric(name, _defined(metrics.get(name), bound), weight)
+    return weight, found
+
+
+def left_out(layout: Layout, metrics: Mapping[str, Any]) -> set[str]:
+    """Names of an app's metrics that the layout has no place for."""
+    return metrics.keys() - {CASES} - _bounds(layout).keys()
+
+
+def _bounds(layout: Layout) -> dict[str, float]:
+    """Largest absolute values of the layout's metrics, by name."""
+    return {
         field.name.removesuffix(SUM): field.bound / layout.most_weight
         for field in layout.fields
         if isinstance(field, Fixed) and field.name.endswith(SUM)
     }
-    if (told := metrics.keys() - {CASES}) != bounds.keys():
-        raise UpdateRefused(f"the app's metrics are {sorted(told)}; agreed on: {sorted(bounds)}")
-    found: dict[str, ArrayLike] = {WEIGHT: weight}
-    for name, bound in bounds.items():
-        found |= put_metric(name, _defined(metrics[name], bound), weight)
-    return weight, found
 
 
 def _defined(value: Any, bound: float) -> float | None:

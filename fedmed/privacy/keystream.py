@@ -40,14 +40,20 @@ def segment(seed: bytes, number: int, way: Way) -> Fill:
 
 @lru_cache(maxsize=1)
 def fastest() -> Way:
-    """The faster way on this machine, or what FEDMED_KEYSTREAM says. Raises ConfigError for any other word there."""
-    wish = os.environ.get("FEDMED_KEYSTREAM")
-    if wish is None:
-        return max(WAYS, key=_chunks_in_time)
+    """The faster way on this machine, or the wish. Raises ConfigError."""
+    said = wish()
+    return max(WAYS, key=_chunks_in_time) if said is None else said
+
+
+def wish() -> Way | None:
+    """What FEDMED_KEYSTREAM says, which nothing but the library's cipher is used for. Raises ConfigError for other words."""
+    said = os.environ.get("FEDMED_KEYSTREAM")
     for way in WAYS:
-        if wish == way:
+        if said == way:
             return way
-    raise ConfigError(f"FEDMED_KEYSTREAM: got {wish!r}, allowed: {', '.join(WAYS)}, or leave it out to take the faster one")
+    if said is None:
+        return None
+    raise ConfigError(f"FEDMED_KEYSTREAM: got {said!r}, allowed: {', '.join(WAYS)}, or leave it out to take the fastest")
 
 
 def _chunks_in_time(way: Way) -> int:

@@ -173,7 +173,7 @@ def _sendings(sent: Sequence[Departure]) -> Markup:
             "Times are UTC. Number: epoch and round of the protocol. Cohort: clinics asked. Quorum: clinics that must sign. "
             "Sum: clinics in it, at least. Carries: an earlier update, too late for its sum, that is in this one as well. "
             "Norm: length of the update before clipping, noise and masks, known here alone. "
-            "Noise: standard deviation that the clinic added to each value. Model and sent: SHA-256 of the model that was "
+            "Noise: standard deviation that the clinic added to each value. Model and sent: BLAKE3 of the model that was "
             f"received and of the bytes that left, first {_SHORT} digits.",
             class_="note",
         ),
@@ -206,8 +206,8 @@ def _columns(sent: list[Departure]) -> list[tuple[str, list[str]]]:
         ("Clip", [_number(each.clip) for each in sent]),
         ("Noise", [_number(each.noise) for each in sent]),
         ("Epsilon so far", [_number(each.epsilon) for each in sent]),
-        ("Model", [each.model_sha256[:_SHORT] for each in sent]),
-        ("Sent", [each.vector_sha256[:_SHORT] for each in sent]),
+        ("Model", [each.model_blake3[:_SHORT] for each in sent]),
+        ("Sent", [each.vector_blake3[:_SHORT] for each in sent]),
     ]
 
 

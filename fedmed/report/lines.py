@@ -33,7 +33,7 @@ def over_rounds(label: str, lines: Sequence[Line], band: Sequence[Spread] = (), 
     values += [y for _, low, high in band for y in (low, high)]
     longest = max((min(len(line.label), _LONGEST) for line in lines), default=0)
     x = round_axis([at for line in lines for at, _ in line.points], WIDTH - 10 - 6.2 * longest)
-    low, high = span(values, 0.0, 1.0 if unit_range else None)
+    low, high = span(values, 0.0 if min(values, default=0.0) >= 0 else None, 1.0 if unit_range else None)
     y = Axis("", low, high, BOTTOM, TOP)
     drawn = [_draw(line, x, y) for line in lines]
     return chart(label, frame(x, y), _area(band, x, y), *drawn, _end_labels(lines, x, y))

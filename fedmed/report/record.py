@@ -7,6 +7,7 @@ and is in no list counts as missing.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fedmed.errors import StoreError
 
 State = Literal["joined", "late", "missing", "refused"]
+LARGEST = sys.float_info.max
 _UNRECORDED: tuple[State, str] = ("missing", "asked, and in no list of the round")
 
 
@@ -55,7 +57,18 @@ class Bytes(Record):
     up: float = Field(0, ge=0)
 
 
-class SiteScore(Record):
+class Scored(Record):
+    """Base of scores; numbers of the researcher's own stand beside those that every run has."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def own(self, name: str) -> float | None:
+        """A number of the researcher's own; None where it is undefined or was not told."""
+        found = (self.model_extra or {}).get(name)
+        return float(found) if isinstance(found, int | float) and abs(found) <= LARGEST else None
+
+
+class SiteScore(Scored):
     """One site's part in a score."""
 
     loss: Number = None
@@ -64,7 +77,7 @@ class SiteScore(Record):
     examples: int | None = None
 
 
-class Score(Record):
+class Score(Scored):
     """Loss and leading measure of a round (AUC, or Dice of a segmentation), over all sites and by site."""
 
     loss: Number = None
@@ -252,6 +265,12 @@ class Report(Record):
     data_sha256: str | None = None
     versions: dict[str, str | None] = {}
     machine: dict[str, Any] = {}
+
+    def own_metrics(self) -> list[str]:
+        """Names of the numbers of the researcher's own that training tells."""
+        training = self.scenario.get("training")
+        declared = training.get("metrics") if isinstance(training, dict) else None
+        return list(map(str, declared)) if isinstance(declared, dict) else []
 
     def site_names(self) -> list[str]:
         """Every site that the record names anywhere, in order of appearance."""

@@ -18,7 +18,7 @@ DRAWN = 20
 
 
 def section(report: Report) -> Markup:
-    """Three charts; those without a single value are left out."""
+    """Three charts, and one for each number of the researcher's own; those without a single value are left out."""
     leading = headline(report)[0]
     followed = f"Validation {LEADING[leading]}"
 
@@ -29,11 +29,16 @@ def section(report: Report) -> Markup:
         _chart(report, "Training loss", "lower is better", lambda r: r.train, lambda s: s.loss),
         _chart(report, "Validation loss", "lower is better", lambda r: r.validation, lambda s: s.loss),
         _chart(report, followed, "higher is better", lambda r: r.validation, scored, unit_range=True),
+        *(_chart(report, name, "training, mean by cases", lambda r: r.train, _own(name)) for name in report.own_metrics()),
     ]
     drawn = [chart for chart in charts if chart]
     if not drawn:
         return Markup("")
     return tag("section", tag("h2", "How did training go?"), tag("div", *drawn, class_="charts"))
+
+
+def _own(name: str) -> _Value:
+    return lambda score: score.own(name)
 
 
 def _chart(

@@ -56,6 +56,13 @@ class Listener:
         found = {name: log.last_line(self._began[name]) for name, log in self._logs.items()}
         return {name: line for name, line in found.items() if line is not None}
 
+    def said(self) -> list[tuple[str, list[str]]]:
+        """Last lines and the sites that said each, the most frequent first, `MOST` at most."""
+        words: dict[str, list[str]] = {}
+        for name, line in self.last_words().items():
+            words.setdefault(line, []).append(name)
+        return sorted(words.items(), key=lambda each: -len(each[1]))[:MOST]
+
     def explain(self, error: FederationError) -> None:
         """Add to an error's text what the sites' own logs say, for whoever runs all of them."""
         if not (words := self.last_words()):

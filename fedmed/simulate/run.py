@@ -105,7 +105,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
-        _federate(scenario, facts["workers"], folder, sites)
+        _federate(scenario, facts["workers"], folder, sites, journal)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
         seconds = {
@@ -123,14 +123,16 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         journal.close()
 
 
-def _federate(scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site]) -> None:
-    """Run the apps; an error tells what the sites said of it to their own staff, who are one person here."""
+def _federate(scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site], journal: Journal) -> None:
+    """Run the apps; what the sites said to their own staff, who are one person here, is told at the end or in an error."""
     listener = Listener(folder.path / LEDGERS, [site.name for site in sites])
     try:
         engines.run(scenario, workers, folder.path, folder.sites, [float(len(site.train)) for site in sites])
     except FederationError as error:
         listener.explain(error)
         raise
+    for line, names in listener.said():
+        journal.say("site-log", sites=names, line=line)
 
 
 def _finish(

@@ -61,9 +61,9 @@ class Departure:
     """Name and count of numbers of everything else in the vector."""
     bytes: int
     """Of the vector as it was sent."""
-    vector_sha256: str
+    vector_blake3: str
     """Of those bytes."""
-    model_sha256: str
+    model_blake3: str
     layout_sha256: str
     norm: float | None
     """L2 norm of the update before clipping, noise and masks, one that it carries included; known at the clinic only."""
@@ -116,7 +116,7 @@ class Departures:
                     self._end, self._sent = _opened(self.path)
                 if not self._is_resend(departure):
                     self._end = chain.extend(self.path, self._end, asdict(departure))
-                    self._sent[_key(departure)] = departure.vector_sha256
+                    self._sent[_key(departure)] = departure.vector_blake3
         except OSError as error:
             raise StoreError(
                 f"the ledger {self.path} cannot be written ({error.strerror or error}); nothing leaves without it"
@@ -133,10 +133,10 @@ class Departures:
         before = self._sent.get(_key(departure))
         if before is None:
             return False
-        if before != departure.vector_sha256:
+        if before != departure.vector_blake3:
             raise StoreError(
                 f"{self.path}: run {departure.run!r}, epoch {departure.epoch}, number {departure.number}: the vector "
-                f"{before[:16]} left already, and {departure.vector_sha256[:16]} may not: masks are used once. "
+                f"{before[:16]} left already, and {departure.vector_blake3[:16]} may not: masks are used once. "
                 "Send the stored vector again, or go on with the next number"
             )
         return True
@@ -158,7 +158,7 @@ def carried_by(one: Departure, sent: Iterable[Departure]) -> str:
 
 def _opened(path: Path) -> tuple[chain.End, dict[_Key, str]]:
     end = chain.end_of(path)
-    return end, {_key(each): each.vector_sha256 for each in verify(path)}
+    return end, {_key(each): each.vector_blake3 for each in verify(path)}
 
 
 def _key(departure: Departure) -> _Key:
@@ -184,7 +184,7 @@ def _faults(departure: Departure) -> Iterator[str]:
             yield f"{name} is {value!r}; it is a whole number from 0"
     if (carried := departure.carried) is not None and [type(each) for each in carried] != [int, int]:
         yield f"carried is {carried!r}; it is an epoch and a number"
-    for name in ("vector_sha256", "model_sha256", "layout_sha256"):
+    for name in ("vector_blake3", "model_blake3", "layout_sha256"):
         if not _DIGEST.fullmatch(value := getattr(departure, name)):
             yield f"{name} is {value!r}; it is 64 hexadecimal digits"
     for name in ("unix", "norm", "clip", "noise", "epsilon", "delta", "limit"):

@@ -94,6 +94,6 @@ def _holds_departures(file: Path) -> bool:
         return True
     try:
         with file.open("rb") as lines:
-            return "vector_sha256" in json.loads(lines.readline(chain.MAX_BYTES))["body"]
+            return "vector_blake3" in json.loads(lines.readline(chain.MAX_BYTES))["body"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False  # what is wrong with it is said by its verification

@@ -1,8 +1,8 @@
 """A keystore for simulations, which several processes of one machine share: files that are neither sealed nor synced.
 
-    PATH             how often it was written, the rounds, then the state
-    PATH.<number>    the message of a round
-    PATH.lock        held for the moment of a change
+    PATH            how often it was written, the rounds, then the state
+    PATH.message    the number of a round and its message, written over the one before: files made anew cost more
+    PATH.lock       held for the moment of a change
 
 It is for keys that are made for one run. What it does promise is one order of changes: whoever looks at it last may change
 it, so a process that is late with a message, after another has answered for the same clinic, changes and sends nothing.
@@ -10,6 +10,7 @@ it, so a process that is late with a message, after another has answered for the
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +22,14 @@ from fedmed.store.keystore import check_commit, check_number, check_state
 from fedmed.store.locks import alone
 
 _HEAD = struct.Struct(">Qqq")  # generation, the newest round committed or erased, the message's round
+_NUMBER = struct.Struct(">q")
 
 
 class UnsealedKeystore:
     """See `fedmed.store.keystore.Keystore`; a change raises StoreError where another process made one since `load`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._message = path, path.with_name(f"{path.name}.message")
         self._generation, self._last, self._number = 0, NONE, NONE
         self._state: bytes | None = None
         self.load()
@@ -53,16 +55,23 @@ class UnsealedKeystore:
         """State and message, both or neither."""
         check_commit(number, self._last, message)
         with self._changing():
-            self._message(number).write_bytes(message)
+            with os.fdopen(os.open(self._message, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+                file.write(_NUMBER.pack(number))
+                file.write(message)
+                file.truncate()
             self._put(state, number, number)
 
     def sent(self, number: int) -> bytes | None:
         """The message that was committed for this round."""
         check_number(number)
-        return self._message(number).read_bytes() if number == self._number else None
+        if number != self._number:
+            return None
+        with self._message.open("rb") as file:
+            written = file.read(_NUMBER.size)  # that of a later one, where a process ended while it wrote
+            return file.read() if written == _NUMBER.pack(number) else None
 
     def erase(self, state: bytes, number: int) -> None:
-        """Put a state in place of the one before and drop the message."""
+        """Put a state in place of the one before and forget the message."""
         check_number(number)
         with self._changing():
             self._put(state, max(self._last, number), self._number if self._number > number else NONE)
@@ -93,9 +102,4 @@ class UnsealedKeystore:
         temporary = self._path.with_name(f"{self._path.name}.new")
         temporary.write_bytes(_HEAD.pack(self._generation + 1, last, number) + state)
         temporary.replace(self._path)
-        if self._number not in (NONE, number):
-            self._message(self._number).unlink(missing_ok=True)
         self._generation, self._last, self._number, self._state = self._generation + 1, last, number, state
-
-    def _message(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")

@@ -24,7 +24,7 @@ def test_what_left_is_told_round_by_round(fedmed, run):
     done = fedmed("ledger", run / "ledgers" / "00000.departures.jsonl")
     assert done.returncode == 0
     heads, *rows = [line.split() for line in done.stdout.splitlines()[2:6]]
-    assert heads == ["when", "round", "purpose", "bytes", "cohort", "norm", "noise", "epsilon", "sha256"]
+    assert heads == ["when", "round", "purpose", "bytes", "cohort", "norm", "noise", "epsilon", "digest"]
     assert rows[1] == ["2023-11-14", "22:15", "2", "update", "332", "5/6", "1.25", "0.004", "0.2", "00000002"]
     assert "federation thorax, run run-1, masks malicious" in done.stdout
     assert Departures(run / "ledgers" / "00000.departures.jsonl").head().hex() in done.stdout

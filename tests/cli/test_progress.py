@@ -32,6 +32,10 @@ EVENTS = [
     ({"event": "refused", "round": 2, "kind": "train", "site": "north", "reason": "NaN"}, "round 2: north refused: NaN"),
     ({"event": "late", "site": STRANGE}, f"{STRANGE} answered too late"),
     (
+        {"event": "site-log", "sites": [STRANGE, "north"], "line": "left out: [/x]\x1b"},
+        f"{STRANGE} and north to their own staff (ledgers/*.log): left out: [/x]\\x1b",
+    ),
+    (
         {"event": "short", "round": 2, "attempt": 1, "lacks": ["1 of 4 sites joined"], "missing": {}},
         "round 2, attempt 1: 1 of 4",
     ),

@@ -72,6 +72,7 @@ def test_every_mode_needs_sums(faults, private):
         ("federation", "federation: {}", "federation.gate is refuse"),
         ("training", "training: {steps: 2}", "training.steps must be 1"),
         ("training", "training: {epochs: 1}", "training.steps must be 1"),
+        ("training", "training: {steps: 1, metrics: {norm: 1}}", "training.metrics declares norm: every number that is"),
         ("training", "training: {steps: 1, momentum: 0.9}", "training.momentum: of no effect"),
         ("training", "training: {steps: 1, optimiser: adam, l2: 0.1}", "training.optimiser, training.l2: of no effect"),
         (

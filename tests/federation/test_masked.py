@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
 import pytest
 
+from fedmed.config.own_metrics import NO_METRICS
 from fedmed.config.privacy import Privacy
 from fedmed.config.scenario import Quorum
 from fedmed.errors import ConfigError, FederationError, QuorumError
+from fedmed.federation.gathering import Plain
 from fedmed.federation.masked import NOT_IN, Shape, Sums, moved, refuse_for_sums, trained
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.keys import SEALED, VECTOR
@@ -28,13 +31,13 @@ SPEC = ModelSpec(name="logistic", inputs=(3,), classes=2)
 MOST = 20
 
 
-def shape(frozen=()) -> Shape:
-    return Shape(SPEC, frozen, MOST, 4, BINS, 4)
+def shape(frozen=(), own=NO_METRICS) -> Shape:
+    return Shape(SPEC, frozen, MOST, 4, BINS, 4, own)
 
 
-def loop_of(found, strategy="fedavg", frozen=(), attempts=2):
+def loop_of(found, strategy="fedavg", frozen=(), attempts=2, own=NO_METRICS):
     rule = Rule(build(strategy, {}, len(found.peers)), 42)
-    sums = Sums(found.asking(), rule, shape(frozen))
+    sums = Sums(found.asking(), rule, shape(frozen, own))
     return RoundLoop(rule, found.members, sums, found.phase, attempts)
 
 
@@ -190,7 +193,7 @@ def test_a_required_site_outside_the_epoch_stops_the_round(masked):
         (lambda tensors, metrics: tensors.update(w=np.full((2, 3), 500, np.float32)), "w"),
         (lambda tensors, metrics: tensors.clear(), "tensor 'w': the app answers with none"),
         (lambda tensors, metrics: metrics.update({"num-examples": MOST + 1}), f"allowed: 1 to {MOST}"),
-        (lambda tensors, metrics: metrics.update(dice=0.5), "metrics are .'dice', 'loss'.; agreed on: .'loss'."),
+        (lambda tensors, metrics: metrics.pop("loss"), r"metrics are \[\]; agreed on: .'loss'."),
     ],
 )
 def test_an_answer_that_may_not_leave_is_told_to_the_staff_alone(masked, change, why):
@@ -206,6 +209,58 @@ def test_an_answer_that_may_not_leave_is_told_to_the_staff_alone(masked, change,
     assert record["missing"] == {"d": f"UpdateRefused: {WITHHELD}"}
     (told,) = found.parties["d"].told
     assert re.search(why, told), told
+
+
+OWN = {"norm": 100.0, "accuracy": 1.0, "silent": 1.0}
+ORDER = json.dumps({"training": {"metrics": OWN}})
+TOLD = {
+    "a": {"norm": 12.5, "accuracy": 0.25},
+    "b": {"norm": -3.7, "accuracy": 0.75},
+    "c": {"norm": 100.0, "accuracy": 1.5},  # beyond its bound: undefined
+    "d": {"accuracy": 1.0, "patients": 17.0},  # no norm, and a number that nobody declared
+}
+KNOWN = {"norm": (20 * 12.5 - 7 * 3.7 + 13 * 100) / 40, "accuracy": (20 * 0.25 + 7 * 0.75 + 1) / 28, "silent": None}
+
+
+def telling(metrics):
+    def act(peer, message):
+        tensors, told = peers.trained(peer, message)
+        return peers.reply(message, tensors, told | metrics)
+
+    return act
+
+
+def test_numbers_of_the_researchers_own_are_told_as_means_by_cases(masked):
+    found = masked(Peer("a", 20), Peer("b", 7), Peer("c", 13), Peer("d", 1))
+    for name, metrics in TOLD.items():
+        found.parties[name].apps["train"] = telling(metrics)
+    loop = loop_of(found, own=OWN)
+    for number in (1, 2):
+        _, record = loop.train(number, MODEL, ORDER)
+        assert record["missing"] == {}
+        assert record["train"].keys() == {"loss", "cases", "sites", *OWN}
+        for name, value in KNOWN.items():
+            assert record["train"][name] == (None if value is None else pytest.approx(value, abs=OWN[name] * 2.0**-31))
+        known = {name: value for name, value in record["train"].items() if name in ("loss", "norm", "accuracy")}
+        assert record["strategy"] == pytest.approx(known), "Flower's own mean of the one answer that it is given"
+    assert [len(found.parties[name].told) for name in FOUR] == [0, 0, 0, 1], "once, not once a round"
+    assert "metric 'patients'" in found.parties["d"].told[0]
+
+
+def test_without_masks_the_same_numbers_come_out(federation):
+    acts = {name: peers.says(**metrics) for name, metrics in TOLD.items()}
+    found = federation(*(Peer(name, size, {"train": acts[name]}) for name, size in zip(FOUR, (20, 7, 13, 1), strict=True)))
+    plain = Plain(found.phase(), found.rule, found.rules, OWN)
+    record = RoundLoop(found.rule, found.members, plain, found.phase(), 1).train(1, MODEL, ORDER)[1]
+    assert {name: record["train"][name] for name in OWN} == pytest.approx(KNOWN)
+    assert record["train"]["sites"]["d"]["patients"] == 17.0
+
+
+def test_a_center_that_asks_for_more_than_its_order_declares_gets_nothing(masked):
+    found = masked(*FOUR)
+    with pytest.raises(QuorumError, match="0 of 4 sites joined"):
+        loop_of(found, own=OWN).train(1, MODEL, json.dumps({"training": {"metrics": {"norm": 100.0}}}))
+    assert all("accuracy.sum" in line for party in found.parties.values() for line in party.told)
 
 
 def test_the_clinics_own_limit_of_the_norm_holds(masked):

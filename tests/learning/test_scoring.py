@@ -64,6 +64,26 @@ def test_updates_tell_their_weight_and_mean_loss_in_sum(sites, bits):
     assert got["loss"] == pytest.approx(exact, abs=10 * RESOLUTION, rel=1e-12)
 
 
+own_values = st.lists(st.tuples(st.integers(1, MOST), st.none() | st.floats(-1.1, 1.1)), min_size=1, max_size=10)
+
+
+@given(own_values, st.floats(1e-30, 1e30), st.sampled_from([16, 32]))
+@settings(deadline=None)
+def test_numbers_of_the_researchers_own_are_means_within_half_a_step(sites, bound, bits):
+    own = {"own": bound}
+    told = [(weight, None if share is None else share * bound) for weight, share in sites]
+    agreed = Layout((), update_fields(MOST, own), 32, 10, 1.0, MOST)
+    puts = [values_of(agreed, {CASES: weight, "loss": 0.5, "own": value}, own)[1] for weight, value in told]
+    got = read_update(through_lanes(update_fields(MOST, own), puts, bits), own)
+    known = [(weight, value / bound) for weight, value in told if value is not None and abs(value) <= bound]
+    assert got.keys() == {"weight", "loss", "own"}
+    if not known:
+        assert got["own"] is None
+        return
+    exact = math.fsum(weight * share for weight, share in known) / sum(weight for weight, _ in known)
+    assert got["own"] / bound == pytest.approx(exact, abs=2.0**-31 + 1e-14)
+
+
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), st.integers(0, 2**32), st.sampled_from([2, 64, 1024]))
 @settings(deadline=None, max_examples=40)
 def test_the_auc_is_that_of_all_sites_cases_within_its_error(sizes, seed, bins):

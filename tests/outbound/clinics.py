@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fedmed.outbound.outbox import NO_HEAD, Outbox, Sent
 from fedmed.privacy.secagg import convening, opening
 from fedmed.privacy.secagg.convening import Agreed, Convening
-from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.masks import Masker
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
@@ -57,7 +57,7 @@ def set_up(terms: Parameters, boxes: Mapping[int, Outbox], before: Twist = lambd
     return state
 
 
-def begun(box: Outbox, given: Given) -> Lanes:
-    masked_by = box.masks_for(given)
-    assert not isinstance(masked_by, Sent)
-    return masked_by
+def begun(box: Outbox, given: Given) -> Masker:
+    mask = box.begin(given)
+    assert not isinstance(mask, Sent)
+    return mask

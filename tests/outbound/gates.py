@@ -18,11 +18,11 @@ from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import masks, opening
 from fedmed.privacy.secagg.convening import Agreed
 from fedmed.privacy.secagg.layout import Layout, Sum, Tensor
-from fedmed.privacy.secagg.masks import Lanes
 from fedmed.privacy.secagg.opening import Opening
 from fedmed.privacy.secagg.parameters import Mode
 from fedmed.privacy.secagg.quantise import centred
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.store.departures import Departures
 from fedmed.store.keystore import Keystore, MemoryKeystore

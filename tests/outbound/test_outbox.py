@@ -41,7 +41,7 @@ def test_a_round_through_keystores(there, dtype):
 def test_the_same_bytes_however_often_they_are_asked_for(there):
     _, given = there.round(1)
     sent = there.boxes[1].send(random_lanes(1), begun(there.boxes[1], given))
-    again = there.boxes[1].masks_for(given)
+    again = there.boxes[1].begin(given)
     assert isinstance(again, Sent)
     assert again.envelope == sent.envelope
     assert np.array_equal(again.vector, sent.vector)
@@ -49,16 +49,16 @@ def test_the_same_bytes_however_often_they_are_asked_for(there):
 
 def test_a_second_vector_for_a_round_never_leaves(there):
     _, given = there.round(1)
-    masked_by = begun(there.boxes[1], given)
-    there.boxes[1].send(random_lanes(1), masked_by)
+    mask = begun(there.boxes[1], given)
+    there.boxes[1].send(random_lanes(1), mask)
     with pytest.raises(ProtocolRefused, match="out of turn"):
-        there.boxes[1].send(random_lanes(2), masked_by)
+        there.boxes[1].send(random_lanes(2), mask)
 
 
 def test_a_clinic_that_starts_again_goes_on(there):
     _, given = there.round(1)
     sent = there.boxes[1].send(random_lanes(1), begun(there.boxes[1], given))
-    again = Outbox(there.members[1], there.keystores[1]).masks_for(given)
+    again = Outbox(there.members[1], there.keystores[1]).begin(given)
     assert isinstance(again, Sent)
     assert np.array_equal(again.vector, sent.vector)
 
@@ -66,7 +66,7 @@ def test_a_clinic_that_starts_again_goes_on(there):
 def test_after_the_round_nothing_is_left_to_send(there):
     there.opened(uploaded(there)[0])
     with pytest.raises(StoreError, match="no longer kept"):
-        there.boxes[1].masks_for(there.round(1)[1])
+        there.boxes[1].begin(there.round(1)[1])
 
 
 def test_a_refusal_changes_nothing_on_the_disk(there):
@@ -117,7 +117,7 @@ def test_any_process_answers_any_message(tmp_path):
         working = box.processes[index % 3]
         sent = working.send(random_lanes(index), begun(working, given))
         state, total = opening.take(state, index, sent.envelope, vector_digest(sent.vector)), total + sent.vector
-    again = boxes[1].masks_for(given)
+    again = boxes[1].begin(given)
     assert isinstance(again, Sent)
     opened = there.opened(opening.close(state))
     masks.apply(total, opened.streams)
@@ -129,7 +129,7 @@ def test_one_that_is_late_sends_nothing_once_another_has_confirmed_the_others(tm
     there = outboxes(4, [UnsealedKeystore(path), *(MemoryKeystore() for _ in range(3))])
     header, given = there.round(1)
     late = there.boxes[1]
-    masked_by = begun(late, given)
+    mask = begun(late, given)
     state = opening.begin(there.agreed, header)
     for index in (2, 3, 4):
         sent = there.boxes[index].send(random_lanes(index), begun(there.boxes[index], given))
@@ -138,14 +138,14 @@ def test_one_that_is_late_sends_nothing_once_another_has_confirmed_the_others(tm
     state = opening.close(state)
     there.boxes[1].answer(opening.confirm_request(state))
     with pytest.raises(StoreError, match="another process has answered"):
-        late.send(random_lanes(1), masked_by)
+        late.send(random_lanes(1), mask)
     assert UnsealedKeystore(path).sent(1 << 8 | 1) is None
 
 
 def test_after_a_disk_fault_it_goes_on_from_what_is_there(there):
     _, given = there.round(1)
     box, keystore = there.boxes[1], there.keystores[1]
-    masked_by = begun(box, given)
+    mask = begun(box, given)
     kept = keystore.load()
 
     class Full(MemoryKeystore):
@@ -156,8 +156,8 @@ def test_after_a_disk_fault_it_goes_on_from_what_is_there(there):
     box._keystore = Full()
     box._keystore.save(kept)
     with pytest.raises(StoreError, match="was synced"):
-        box.send(random_lanes(1), masked_by)
-    assert isinstance(box.masks_for(given), Sent)
+        box.send(random_lanes(1), mask)
+    assert isinstance(box.begin(given), Sent)
 
 
 @pytest.mark.parametrize("phase", [Phase.SHARES, Phase.STORE])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
 from fedmed.learning.scoring import LOSS_BOUND, update_fields
-from fedmed.outbound.update import BLOCK, CASES, Change, change, values_of
+from fedmed.outbound.subtraction import BLOCK
+from fedmed.outbound.update import CASES, Change, change, left_out, values_of
 from fedmed.privacy.secagg.layout import Layout, Tensor
 
 MOST = 50
@@ -94,7 +95,31 @@ def test_a_weight_that_is_none_is_refused(weight):
         values_of(LAYOUT, {CASES: weight, "loss": 0.5})
 
 
-def test_metrics_are_those_agreed_on():
-    for metrics in ({}, {"loss": 0.5, "patients": 3.0}, {"dice": 0.5}):
+def test_a_loss_is_agreed_on():
+    for metrics in ({}, {"dice": 0.5}):
         with pytest.raises(UpdateRefused, match=r"agreed on: \['loss'\]"):
             values_of(LAYOUT, {CASES: 7, **metrics})
+
+
+def test_what_was_not_agreed_on_is_left_out_by_name():
+    metrics = {CASES: 7, "loss": 0.5, "patients": 3.0, "weight": 1.0, "loss.weight": 2, "loss.sum": 2.0}
+    assert values_of(LAYOUT, metrics) == values_of(LAYOUT, {CASES: 7, "loss": 0.5})
+    assert left_out(LAYOUT, metrics) == {"patients", "weight", "loss.weight", "loss.sum"}
+
+
+@given(st.integers(1, MOST), st.floats(1e-30, 1e30), st.floats(-1, 1))
+def test_a_number_of_the_researchers_own_keeps_its_bound_at_any_scale(weight, bound, share):
+    layout = Layout((), update_fields(MOST, {"own": bound}), 16, 4, 64.0, MOST)
+    value = bound * share
+    _, found = values_of(layout, {CASES: weight, "loss": 0.5, "own": value}, {"own": bound})
+    assert (found["own.sum"], found["own.weight"]) == (value * weight, weight)
+    assert layout.write({}, 0, found, bytes(24)).shape == (layout.size,)
+    beyond = math.nextafter(bound, math.inf)
+    assert values_of(layout, {CASES: weight, "loss": 0.5, "own": beyond}, {"own": bound})[1]["own.weight"] == 0
+
+
+@pytest.mark.parametrize("told", [{}, {"own": math.nan}, {"own": -math.inf}, {"own": "high"}, {"own": [0.5]}, {"own": 1.5}])
+def test_a_number_that_was_declared_and_is_none_is_undefined_and_no_refusal(told):
+    layout = Layout((), update_fields(MOST, {"own": 1.0}), 32, 4, 64.0, MOST)
+    weight, found = values_of(layout, {CASES: 7, "loss": 0.5, **told}, {"own": 1.0})
+    assert (weight, found["own.sum"], found["own.weight"], found["loss.weight"]) == (7, 0.0, 0, 7)

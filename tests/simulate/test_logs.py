@@ -43,6 +43,14 @@ def test_of_many_sites_some_are_told(tmp_path):
     assert (len(lines), lines[-1]) == (2 + MOST + 1, "  and 3 more")
 
 
+def test_what_sites_said_alike_is_told_once(tmp_path):
+    listener = Listener(tmp_path, ["north", "south", "west"])
+    assert listener.said() == []
+    for number, line in enumerate(["left out", "on fire", "left out"]):
+        log_of(tmp_path, number).tell(line)
+    assert listener.said() == [("left out", ["north", "west"]), ("on fire", ["south"])]
+
+
 def test_a_log_that_cannot_be_written_is_a_store_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="log cannot be written"):

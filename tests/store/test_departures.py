@@ -36,8 +36,8 @@ def departure(number: int, **changes: object) -> Departure:
         tensors=(("stem.weight", (8, 1, 3, 3)), ("head.bias", (2,))),
         fields=(("examples", 3), ("loss", 2)),
         bytes=332,
-        vector_sha256=digest(number),
-        model_sha256=digest(1000 + number),
+        vector_blake3=digest(number),
+        model_blake3=digest(1000 + number),
         layout_sha256=digest(7),
         norm=1.25,
         clip=1.0,
@@ -125,10 +125,10 @@ def test_another_vector_under_the_same_masks_is_refused(path, reopened):
     with pytest.raises(
         StoreError, match="epoch 1, number 1: the vector 0000000100000001 left already, and 0000000900000009 may not"
     ):
-        (Departures(path) if reopened else ledger).record(departure(1, vector_sha256=digest(9)))
+        (Departures(path) if reopened else ledger).record(departure(1, vector_blake3=digest(9)))
     assert path.read_bytes() == before
     for other in ({"run": "run-2"}, {"federation": "other"}, {"epoch": 2}, {"number": 2}):
-        ledger.record(replace(departure(1, vector_sha256=digest(9)), **other))
+        ledger.record(replace(departure(1, vector_blake3=digest(9)), **other))
     assert len(verify(path)) == 5
 
 
@@ -176,8 +176,8 @@ def test_a_line_cut_anywhere_by_a_kill_is_cut_off_for_nothing_left(tmp_path_fact
     path.with_name("a.jsonl.head").write_bytes(head)
     again = Departures(path)
     assert verify(path) == [departure(1)]
-    again.record(departure(2, vector_sha256=digest(77)))
-    assert verify(path) == [departure(1), departure(2, vector_sha256=digest(77))]
+    again.record(departure(2, vector_blake3=digest(77)))
+    assert verify(path) == [departure(1), departure(2, vector_blake3=digest(77))]
 
 
 @pytest.mark.parametrize("survives", [False, True])
@@ -221,7 +221,7 @@ def test_two_that_have_it_open_lose_no_line_of_each_other(path):
     mine.record(departure(3))
     assert [each.number for each in verify(path)] == [1, 2, 3]
     with pytest.raises(StoreError, match="left already"):
-        mine.record(departure(2, vector_sha256=digest(9)))
+        mine.record(departure(2, vector_blake3=digest(9)))
 
 
 def test_many_threads_write_one_chain(path):
@@ -259,8 +259,8 @@ def test_a_long_ledger_is_not_read_again_for_a_line(path, monkeypatch):
         ({"epsilon": float("inf")}, "epsilon is inf"),
         ({"bytes": -1}, "bytes is -1"),
         ({"cohort": 2.0}, r"cohort is 2\.0"),
-        ({"vector_sha256": "A" * 64}, "vector_sha256 is 'A"),
-        ({"model_sha256": ""}, "model_sha256 is ''; it is 64 hexadecimal digits"),
+        ({"vector_blake3": "A" * 64}, "vector_blake3 is 'A"),
+        ({"model_blake3": ""}, "model_blake3 is ''; it is 64 hexadecimal digits"),
     ],
 )
 def test_what_is_no_departure_is_not_recorded(path, changes, match):

@@ -43,16 +43,22 @@ def test_a_state_that_is_half_written_is_none(path):
     store = UnsealedKeystore(path)
     store.commit(1, b"whole", b"masked")
     path.with_name(f"{path.name}.new").write_bytes(b"half")
-    path.with_name(f"{path.name}.2").write_bytes(b"half a message")
     again = UnsealedKeystore(path)
     assert (again.load(), again.sent(1), again.sent(2)) == (b"whole", b"masked", None)
+    path.with_name(f"{path.name}.message").write_bytes((2).to_bytes(8, "big") + b"half a mess")
+    assert (again.load(), again.sent(1), again.sent(2)) == (b"whole", None, None)
     again.commit(2, b"next", b"a message")
     assert (again.load(), again.sent(1), again.sent(2)) == (b"next", None, b"a message")
 
 
 def test_only_the_last_message_takes_room(path):
     store = UnsealedKeystore(path)
-    for number in (1, 2, 3):
-        store.commit(number, b"s", b"m")
+    for number, message in ((1, b"long message"), (2, b"short"), (3, b"m")):
+        store.commit(number, b"s", message)
+        assert store.sent(number) == message
     store.erase(b"s", 3)
-    assert sorted(each.name for each in path.parent.iterdir()) == ["clinic.state", "clinic.state.lock"]
+    assert {each.name: each.stat().st_size for each in path.parent.iterdir() if each != path} == {
+        "clinic.state.lock": 0,
+        "clinic.state.message": 9,
+    }
+    assert store.sent(3) is None

@@ -15,7 +15,8 @@ from fedmed.privacy.keystream import SEGMENT_BYTES, SPARE_BYTES
 from fedmed.privacy.secagg import sliced
 
 if TYPE_CHECKING:
-    from fedmed.privacy.secagg.masks import Lanes, Stream
+    from fedmed.privacy.secagg.masks import Stream
+    from fedmed.privacy.secagg.rounding import Lanes
 
 PROBED = ((bytes(range(24)), 1), (bytes(range(90, 114)), -1))
 TAIL_BYTES = 60

@@ -1,14 +1,16 @@
 """Masks: keystreams added to the lanes of a vector in place, mod 2^32 or 2^16, in chunks that stay in the cache.
 
-Long vectors under several masks go to a GPU where one is found right (`cuda`): the same bytes.
+Long vectors go to the processor's vector AES (`vaes`), and under several masks to a GPU (`cuda`), where these are there and
+were found right: the same bytes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,12 @@ from fedmed.errors import ConfigError, FederationError
 from fedmed.privacy import keystream
 from fedmed.privacy.keystream import CHUNK_BYTES, SEGMENT_BYTES, SPARE_BYTES, ZEROS, Way
 from fedmed.privacy.secagg import cuda, sliced
+from fedmed.privacy.secagg.rounding import COMPILED_FROM, Lanes
 
-Lanes = NDArray[np.uint32] | NDArray[np.uint16]
+Adder = Callable[[Lanes, int], None]
+"""Adds some masks' segment of this number to its lanes."""
+Masker = Callable[[Lanes], None]
+"""Puts a round's masks on its vector, in place."""
 TOGETHER = 64  # streams open at once: their key schedules stay in the cache
 CACHE_LINE = 64
 WORTH_STREAMS, WORTH_BYTES = 4, 2**28
@@ -50,16 +56,33 @@ def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None) -
     if _to_gpu(lanes, streams, threads) and _by_gpu(lanes, streams, way):
         return
     count = -(-lanes.nbytes // SEGMENT_BYTES)
-    hands = min(count, threads or os.cpu_count() or 1)
+    hands, add = min(count, threads or os.cpu_count() or 1), _adder(lanes, streams, way)
     if hands <= 1:
-        _segments(lanes, streams, range(count), way)
+        _segments(lanes, add, range(count))
         return
-    with ThreadPoolExecutor(hands) as pool:  # the cipher and NumPy let go of the interpreter
-        list(pool.map(lambda first: _segments(lanes, streams, range(first, count, hands), way), range(hands)))
+    with ThreadPoolExecutor(hands) as pool:  # ciphers and NumPy let go of the interpreter
+        list(pool.map(lambda first: _segments(lanes, add, range(first, count, hands)), range(hands)))
+
+
+def ahead(size: int, dtype: Any, streams: Sequence[Stream], threads: int | None = None) -> Masker:
+    """What will mask a vector of `size` lanes. The masks are made while training runs, and one addition is left then.
+
+    With one thread they are made when the vector is there: the only core trains until then, and no second vector is held.
+    """
+    if threads == 1:
+        return partial(apply, streams=streams, threads=1)
+    pool = ThreadPoolExecutor(1, "fedmed-masks")
+    made = pool.submit(expand, size, dtype, streams, threads)
+    pool.shutdown(wait=False)
+
+    def put_on(lanes: Lanes) -> None:
+        np.add(lanes, made.result(), out=lanes)
+
+    return put_on
 
 
 def expand(size: int, dtype: Any, streams: Sequence[Stream], threads: int | None = None) -> Lanes:
-    """The sum of all masks as a vector of `size` lanes, made while training runs: one addition is left then."""
+    """The sum of all masks as a vector of `size` lanes."""
     lanes: Lanes = np.zeros(size, dtype)
     apply(lanes, streams, threads)
     return lanes
@@ -82,7 +105,7 @@ def _by_gpu(lanes: Lanes, streams: Sequence[Stream], way: Way) -> bool:
     if not cuda.apply(lanes, streams):
         return False
     for first, sample in samples.items():
-        _segment(sample, streams, first * lanes.itemsize // SEGMENT_BYTES, way)
+        _add(streams, way, sample, first * lanes.itemsize // SEGMENT_BYTES)
         if not np.array_equal(sample, lanes[first : first + SAMPLE]):
             raise FederationError(
                 f"the GPU's masks from lane {first} on are not the CPU's; set FEDMED_MASKS=cpu and begin anew"
@@ -90,13 +113,30 @@ def _by_gpu(lanes: Lanes, streams: Sequence[Stream], way: Way) -> bool:
     return True
 
 
-def _segments(lanes: Lanes, streams: Sequence[Stream], numbers: Sequence[int], way: Way) -> None:
+def _adder(lanes: Lanes, streams: Sequence[Stream], way: Way) -> Adder:
+    """The vector AES for vectors that are long enough to load machine code for, the library's cipher for all others."""
+    fits = lanes.size >= COMPILED_FROM and lanes.flags.c_contiguous and lanes.dtype.isnative
+    if fits and streams and keystream.wish() is None and (vector := _vector_adder()) is not None:
+        return vector([(each.seed, each.sign) for each in streams])
+    return partial(_add, streams, way)
+
+
+@cache
+def _vector_adder() -> Callable[[Sequence[tuple[bytes, int]]], Adder] | None:
+    try:
+        from fedmed.privacy.secagg import vaes
+    except ImportError:
+        return None
+    return vaes.Adder if vaes.why_not() is None else None
+
+
+def _segments(lanes: Lanes, add: Adder, numbers: Sequence[int]) -> None:
     each = SEGMENT_BYTES // lanes.itemsize
     for number in numbers:
-        _segment(lanes[number * each : (number + 1) * each], streams, number, way)
+        add(lanes[number * each : (number + 1) * each], number)
 
 
-def _segment(part: Lanes, streams: Sequence[Stream], number: int, way: Way) -> None:
+def _add(streams: Sequence[Stream], way: Way, part: Lanes, number: int) -> None:
     scratch = _aligned(CHUNK_BYTES + SPARE_BYTES)
     words, view = scratch[:CHUNK_BYTES].view(part.dtype.newbyteorder("<")), scratch.data
     step, zeros = CHUNK_BYTES // part.itemsize, memoryview(ZEROS)

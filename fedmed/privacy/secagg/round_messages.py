@@ -24,7 +24,7 @@ class Header:
     """What is summed; see `layout`. Part of every mask's seed."""
     cohort: tuple[int, ...]
     model: bytes
-    """SHA-256 of the model that the cohort was given."""
+    """Digest of all that the cohort was given (`fedmed.wire.digest`)."""
     layout: bytes
     """SHA-256 of what stands where in the vector."""
     lanes: int

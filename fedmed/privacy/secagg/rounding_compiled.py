@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fedmed.privacy.secagg.compiled import jitted
 from fedmed.privacy.secagg.rounding import STEP, Lanes
 
 
@@ -22,15 +22,7 @@ def _loop(x: NDArray[Any], multiplier: float, limit: float, dither: NDArray[np.u
     return bad
 
 
-def _jitted() -> Any:
-    """The loop, compiled once for each kind of array and kept on disk where a folder can be written."""
-    try:
-        return numba.njit(_loop, cache=True, nogil=True)
-    except RuntimeError:  # numba found no folder that can be written
-        return numba.njit(_loop, nogil=True)
-
-
-_machine_code = _jitted()
+_machine_code = jitted(_loop)
 
 
 def rounded(x: NDArray[Any], multiplier: float, limit: float, dither: NDArray[np.uint16], out: Lanes) -> int:

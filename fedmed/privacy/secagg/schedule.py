@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-from fedmed.privacy.keystream import SEED_BYTES, SEGMENT_BYTES
+from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
 
@@ -22,6 +21,7 @@ SECRET_BYTES = 32  # an X25519 key
 SELF_BYTES = 16  # what a self mask's seed is derived from
 TAG_BYTES = 16
 LABEL = b"fedmed/sa/v1/"
+VECTOR = "fedmed/sa/v1/vector"
 PRIME = 2**255 - 19
 SMALL_ORDER = frozenset(  # u-coordinates of Curve25519 (Bernstein 2006) and its twist whose order divides 8
     (
@@ -108,17 +108,6 @@ def round_digest(transcript: bytes, header: bytes) -> bytes:
 
 
 def vector_digest(lanes: NDArray[Any], threads: int = 1) -> bytes:
-    """Digest of a masked vector in little-endian bytes: SHA-256 over those of its segments of 4 MiB."""
+    """BLAKE3 (in its mode that derives keys, under the context `VECTOR`) of a masked vector in little-endian bytes: 32."""
     words = np.ascontiguousarray(lanes.astype(lanes.dtype.newbyteorder("<"), copy=False))
-    data = words.reshape(-1).view(np.uint8).data
-    parts = [data[at : at + SEGMENT_BYTES] for at in range(0, len(data), SEGMENT_BYTES)]
-    if threads > 1 and len(parts) > 1:
-        with ThreadPoolExecutor(threads) as pool:  # hashlib lets go of the interpreter
-            digests = list(pool.map(_sha256, parts))
-    else:
-        digests = [_sha256(part) for part in parts]
-    return sha256(b"vector", len(data).to_bytes(8, "big"), *digests)
-
-
-def _sha256(part: memoryview) -> bytes:
-    return hashlib.sha256(part).digest()
+    return blake3(words.reshape(-1).view(np.uint8).data, derive_key_context=VECTOR, max_threads=threads).digest()

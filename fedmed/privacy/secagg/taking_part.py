@@ -40,7 +40,7 @@ class Given:
     header: bytes
     purpose: int
     model: bytes
-    """SHA-256 of the model that came."""
+    """Digest of all that came (`fedmed.wire.digest`)."""
     layout: bytes
     """SHA-256 of the layout that it will write."""
     lanes: int

@@ -20,8 +20,9 @@ from fedmed.outbound.gate import Gate
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import layout_bytes
-from fedmed.privacy.secagg.masks import Lanes
+from fedmed.privacy.secagg.masks import Masker
 from fedmed.privacy.secagg.round_messages import Header
+from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.simulate import members
 from fedmed.simulate.members import AUTHORITY as AUTHORITY
@@ -57,15 +58,14 @@ class Box:
     def terms(self) -> Any:
         return self._outbox.terms
 
-    def begin(self, given: Given) -> Callable[[], Lanes] | Sent:
+    def begin(self, given: Given) -> Masker | Sent:
         self._purpose = given.purpose
         return self._outbox.begin(given)
 
-    def send(self, lanes: Lanes, masked_by: Lanes) -> Sent:
+    def send(self, lanes: Lanes, mask: Masker) -> Sent:
         self.lanes = lanes.copy()
-        if self._is_blind and self._purpose == Purpose.UPDATE:
-            masked_by = np.zeros_like(masked_by)
-        return self._outbox.send(lanes, masked_by)
+        is_bare = self._is_blind and self._purpose == Purpose.UPDATE
+        return self._outbox.send(lanes, (lambda _: None) if is_bare else mask)
 
 
 class Watched:

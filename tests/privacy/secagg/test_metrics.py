@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
 from fedmed.privacy.secagg.layout import Layout
-from fedmed.privacy.secagg.metrics import RESOLUTION, metric_fields, put_metric, read_metric
+from fedmed.privacy.secagg.metrics import RESOLUTION, metric_fields, own_fields, put_metric, read_metric
+from fedmed.privacy.secagg.scale import MOST_WEIGHT
 
 MOST = 5000
 
@@ -57,3 +58,14 @@ def test_a_metric_beyond_its_bound_is_refused_by_name(value):
 def test_a_weight_beyond_the_most_is_refused_by_name():
     with pytest.raises(UpdateRefused, match=r"'auc\.weight'"):
         mean_of(layout(), [(0.0, MOST + 1)])
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.floats(1e-30, 1e30), max_size=5), st.integers(1, MOST_WEIGHT))
+def test_steps_of_a_researchers_own_metrics_follow_from_their_bounds(bounds, most):
+    fields = own_fields(bounds, most)
+    assert [field.name for field in fields] == [f"{name}.{part}" for name in sorted(bounds) for part in ("sum", "weight")]
+    Layout((), fields, 16, 500, 1.0, most)  # fits lanes of any width
+    for field in fields[::2]:
+        bound = bounds[field.name.removesuffix(".sum")]
+        assert bound * 2.0**-31 < field.resolution <= bound * 2.0**-30
+        assert math.frexp(field.resolution)[0] == 0.5

@@ -112,8 +112,7 @@ def test_with_and_without_numba_a_long_vector_is_the_same(bits, monkeypatch):
     assert rounding.rounder(len(x)) is rounding_compiled.rounded
     compiled = lanes([x], 12345, scale)
     with monkeypatch.context() as hidden:
-        hidden.setitem(sys.modules, "numba", None)
-        hidden.delitem(sys.modules, "fedmed.privacy.secagg.rounding_compiled")
+        hidden.setitem(sys.modules, "fedmed.privacy.secagg.rounding_compiled", None)
         hidden.delattr("fedmed.privacy.secagg.rounding_compiled")
         rounding._compiled.cache_clear()
         assert rounding.rounder(len(x)) is rounding.rounded

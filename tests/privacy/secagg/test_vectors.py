@@ -4,8 +4,11 @@ import hashlib
 import json
 import struct
 
+import numpy as np
 import pytest
+from blake3 import blake3
 
+from fedmed.privacy.secagg.schedule import vector_digest
 from tests.privacy.secagg.vectors import PATH, made
 
 KNOWN = json.loads(PATH.read_text())
@@ -26,6 +29,13 @@ def test_the_context_by_hand():
     parts = (b"fedmed/sa/v1", bytes.fromhex(KNOWN["terms"]))
     whole = b"".join(struct.pack(">I", len(part)) + part for part in parts)
     assert hashlib.sha256(whole).hexdigest() == KNOWN["context"]
+
+
+def test_the_digest_of_a_vector_by_hand():
+    vector = struct.pack("<8I", *range(1, 9))
+    assert (
+        vector_digest(np.arange(1, 9, dtype=np.uint32)) == blake3(vector, derive_key_context="fedmed/sa/v1/vector").digest()
+    )
 
 
 def test_the_round_digest_by_hand():
