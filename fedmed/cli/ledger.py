@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedmed.cli import listing
 from fedmed.errors import DataError
 from fedmed.store import ledgers
+from fedmed.store.departures import carried_by
 from fedmed.wire.visible import visible
 
 if TYPE_CHECKING:
@@ -83,11 +84,19 @@ def _tables(clinic: Clinic) -> None:
     for run, departures in groupby(clinic.departures, lambda each: (each.federation, each.run, each.mode)):
         federation, name, mode = map(visible, run)
         sys.stdout.write(f"federation {federation}, run {name}, masks {mode}\n")
-        listing.show([_sent(each) for each in departures], as_json=False)
+        listing.show(_sendings(list(departures)), as_json=False)
     if clinic.statements:
         listing.show([_told(each) for each in clinic.statements], as_json=False)
     if not clinic.departures and not clinic.statements:
         sys.stdout.write(NOTHING)
+
+
+def _sendings(sent: list[Departure]) -> list[dict[str, str]]:
+    rows = [_sent(each) for each in sent]
+    if any(each.carried for each in sent):
+        for row, each in zip(rows, sent, strict=True):
+            row["carries"] = carried_by(each, sent)
+    return rows
 
 
 def _sent(departure: Departure) -> dict[str, str]:

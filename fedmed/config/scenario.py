@@ -174,6 +174,9 @@ class Rounds(Part):
     """How often a round that misses its quorum is tried before the run stops (its last commit stays)."""
     max_update_norm: float | None = Field(None, gt=0)
     """Refuse an update whose L2 distance to the global model is larger; off when absent."""
+    late: Literal["add", "drop"] = "add"
+    """What a site does with a masked update that came too late for its sum, and that nobody opens: `add` it to its next one,
+    or `drop` it. Under differential privacy it is always dropped."""
     gate: Literal["refuse", "warn", "off"] = "refuse"
     """Before round one, sites with images are compared by pipeline and by statistics of their images. `refuse`: do not
     start with a site that prepares its images otherwise or whose images lie otherwise; `warn`: start, and name it; `off`:

@@ -28,7 +28,8 @@ class Occasion:
 
 
 def departure(sent: Sent, header: Header, terms: Parameters, occasion: Occasion, dataset: str) -> Departure:
-    """The line of a vector in the clinic's ledger, but for its time and what differential privacy adds.
+    """The line of a vector in the clinic's ledger, but for its time, what it carries and what
+    differential privacy adds.
 
     Raises ProtocolRefused for an envelope that is none.
     """

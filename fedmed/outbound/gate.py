@@ -20,6 +20,7 @@ from fedmed.flower.guard import AppFailed, Job
 from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
 from fedmed.outbound.declared import check, declared
+from fedmed.outbound.late import Late, Update, Upload
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.outbound.private import Agreed, Private, as_changes
 from fedmed.outbound.update import Change, change, left_out, values_of
@@ -46,6 +47,8 @@ class Rules:
     """Largest L2 norm of an update; unbounded where None."""
     private: Private | None = None
     """Differential privacy that the data set is used under, if any."""
+    carries_late: bool = True
+    """Whether an update that came too late for its sum goes into the next one; never under differential privacy."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,12 @@ class Gate:
         """`dither` gives the seed (24 bytes) of a vector's rounding, for its purpose and what was given."""
         self.certificate = certificate
         self._outbox, self._rules, self._dither, self._books = outbox, rules, dither, books
+        self._late = Late(rules.carries_late, rules.private is not None, books.tell)
         self._left_out: set[str] = set()  # names that the staff was told of
 
     def answer(self, request: bytes) -> bytes:
         """The answer to a request of the protocol. Raises ProtocolRefused, StoreError."""
-        return self._outbox.answer(request)
+        return self._outbox.answer(request, self._late)
 
     def describe(self, app: Callable[[], str]) -> str:
         """What the app says of the site, where it tells declared sizes only: the center's question does not decide that.
@@ -120,7 +124,7 @@ class Gate:
             return self._written_down(self._outbox.send(lanes, begun), passage, size)
 
     def _made(self, passage: Passage, tensors: Tensors, values: Mapping[str, Any]) -> tuple[Lanes, float | None]:
-        """The vector and, of an update, its norm before clipping. Raises UpdateRefused."""
+        """The vector and, of an update, its norm before clipping, one that it carries included. Raises UpdateRefused."""
         layout, dither = passage.layout, self._dither(bytes([passage.purpose]) + passage.given)
         if passage.purpose is not Purpose.UPDATE:
             return layout.write({}, 0, tensors, dither), None
@@ -136,7 +140,13 @@ class Gate:
         check(layout, own := declared(passage.job.text))
         weight, fields = values_of(layout, values, own)
         self._tell_left_out(left_out(layout, values))
-        return layout.write(made.tensors, weight, fields, dither), made.norm
+        lanes = layout.write(made.tensors, weight, fields, dither)
+        return lanes, self._late.leave(Update(self._upload(passage), layout, lanes, made, weight), most)
+
+    def _upload(self, passage: Passage) -> Upload:
+        terms = self._outbox.terms
+        assert terms is not None  # nothing is masked outside an epoch
+        return Upload.of(terms, Header.decode(passage.job.header).number, passage.given, passage.layout)
 
     def _tell_left_out(self, names: set[str]) -> None:
         """Tell the staff, once for each name, of metrics that were not declared."""
@@ -164,6 +174,7 @@ class Gate:
         line = departure(
             sent, header, epoch, Occasion(passage.purpose, passage.layout, passage.job.text, size), books.dataset
         )
+        line = replace(line, carried=self._late.within(epoch.epoch, header.number))
         private, agreed = self._rules.private, passage.agreed
         if private is not None and agreed is not None:
             spent = private.pay(agreed, epoch.run, epoch.epoch << 8 | header.number, sent.vector)

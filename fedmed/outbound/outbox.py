@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.errors import StoreError
+from fedmed.errors import FedmedError, StoreError
+from fedmed.outbound.late import Late
 from fedmed.privacy.secagg import client, masks, state_bytes
 from fedmed.privacy.secagg.client import Asked, Began, Event, Masked, State
 from fedmed.privacy.secagg.masks import Masker
-from fedmed.privacy.secagg.member import Commit, Erase, Instruction, Mask, Member, Reply, Resend, Save
+from fedmed.privacy.secagg.member import Commit, Erase, Instruction, Mask, Member, Reply, Resend, Save, Unmask
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.rounding import Lanes
@@ -52,10 +53,13 @@ class Outbox:
         self._state = State()
         self._look()
 
-    def answer(self, request: bytes) -> bytes:
-        """The answer to a request of the center. Raises ProtocolRefused, StoreError; nothing is sent then."""
+    def answer(self, request: bytes, late: Late | None = None) -> bytes:
+        """The answer to a request of the center. Raises ProtocolRefused, StoreError; nothing is sent then.
+
+        `late` keeps an update that, by what is answered, nobody opens.
+        """
         self._look()
-        return self._reply(self._tell(Asked(request, self._head())))
+        return self._reply(self._tell(Asked(request, self._head()), late=late))
 
     def begin(self, given: Given) -> Masker | Sent:
         """What puts the round's masks on a vector; what was sent before, where the round had been sent.
@@ -90,13 +94,33 @@ class Outbox:
         if kept != self._kept:
             self._state, self._kept = State() if kept is None else state_bytes.decode(kept), kept
 
-    def _tell(self, event: Event, lanes: Lanes | None = None) -> tuple[Instruction, ...]:
+    def _tell(self, event: Event, lanes: Lanes | None = None, late: Late | None = None) -> tuple[Instruction, ...]:
         state, said = client.step(self._member, self._state, event)
+        found: Lanes | None = None
         for each in said:
+            if isinstance(each, Unmask) and late is not None and late.wants(*_place(state, each.number)):
+                found = self._unmasked(each, state, late)
             if isinstance(each, Save | Commit | Erase):
                 self._kept = self._keep(state, each, lanes)
         self._state = state
+        if found is not None and late is not None:
+            late.keep(found)
         return said
+
+    def _unmasked(self, said: Unmask, state: State, late: Late) -> Lanes | None:
+        epoch = state.epoch
+        assert epoch is not None
+        assert epoch.current is not None
+        try:
+            message = self._keystore.sent(_serial(state, said.number))
+            if message is None:
+                raise StoreError("what was sent is no longer kept")
+            lanes = _lanes(message, epoch.current.header).copy()
+            masks.apply(lanes, said.streams, self._threads)
+        except (FedmedError, OSError) as error:  # the others' sum does not wait for this
+            late.lose(str(error))
+            return None
+        return lanes
 
     def _keep(self, state: State, how: Save | Commit | Erase, lanes: Lanes | None) -> bytes:
         encoded = state_bytes.encode(state)
@@ -114,18 +138,29 @@ class Outbox:
         message, epoch = self._keystore.sent(_serial(self._state, number)), self._state.epoch
         if message is None or epoch is None or epoch.current is None or epoch.current.uploaded is None:
             raise StoreError(f"what was sent in round {number} is no longer kept: the round is over for this clinic")
-        dtype = np.dtype("<u2" if Header.decode(given.header).bits == 16 else "<u4")
-        return Sent(epoch.current.uploaded, np.frombuffer(message, dtype).astype(dtype.newbyteorder("="), copy=False))
+        return Sent(epoch.current.uploaded, _lanes(message, given.header))
 
     @staticmethod
     def _reply(said: tuple[Instruction, ...]) -> bytes:
         return next(each.message for each in said if isinstance(each, Reply))
 
 
+def _place(state: State, number: int) -> tuple[int, int]:
+    """Epoch and number of a round."""
+    assert state.epoch is not None
+    return state.epoch.terms.epoch, number
+
+
 def _serial(state: State, number: int) -> int:
     """Rounds are numbered anew in each epoch, a keystore's messages never."""
-    assert state.epoch is not None
-    return state.epoch.terms.epoch << 8 | number
+    epoch, _ = _place(state, number)
+    return epoch << 8 | number
+
+
+def _lanes(message: bytes, header: bytes) -> Lanes:
+    """A kept message as lanes, read-only."""
+    dtype = np.dtype("<u2" if Header.decode(header).bits == 16 else "<u4")
+    return np.frombuffer(message, dtype).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _little_endian(lanes: NDArray[Any]) -> memoryview:

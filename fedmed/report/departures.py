@@ -12,7 +12,7 @@ from fedmed.report import formats, sendings
 from fedmed.report.document import document, write
 from fedmed.report.markup import Markup, Value, join, tag
 from fedmed.report.sendings import Spent
-from fedmed.store.departures import Departure
+from fedmed.store.departures import Departure, carried_by
 from fedmed.store.ledgers import Clinic
 from fedmed.wire.visible import visible
 
@@ -171,7 +171,8 @@ def _sendings(sent: Sequence[Departure]) -> Markup:
         tag(
             "p",
             "Times are UTC. Number: epoch and round of the protocol. Cohort: clinics asked. Quorum: clinics that must sign. "
-            "Sum: clinics in it, at least. Norm: length of the update before clipping, noise and masks, known here alone. "
+            "Sum: clinics in it, at least. Carries: an earlier update, too late for its sum, that is in this one as well. "
+            "Norm: length of the update before clipping, noise and masks, known here alone. "
             "Noise: standard deviation that the clinic added to each value. Model and sent: BLAKE3 of the model that was "
             f"received and of the bytes that left, first {_SHORT} digits.",
             class_="note",
@@ -200,6 +201,7 @@ def _columns(sent: list[Departure]) -> list[tuple[str, list[str]]]:
         ("Cohort", [str(each.cohort) for each in sent]),
         ("Quorum", [str(each.quorum) if each.is_masked else "" for each in sent]),
         ("Sum", [f"≥ {each.least}" if each.is_masked else "" for each in sent]),
+        ("Carries", [carried_by(each, sent) for each in sent]),
         ("Norm", [_number(each.norm) for each in sent]),
         ("Clip", [_number(each.clip) for each in sent]),
         ("Noise", [_number(each.noise) for each in sent]),

@@ -48,6 +48,7 @@ class House:
     seed: int
     mode: Mode
     most_norm: float | None
+    carries_late: bool
     private: dict[str, Any] | None
     """Section `differential_privacy`; the limit of the data set's budget, too."""
     training: dict[str, Any]
@@ -74,6 +75,7 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
         scenario.seed,
         mode,
         scenario.federation.max_update_norm,
+        scenario.federation.late == "add",
         None if private is None else private.model_dump(mode="json"),
         scenario.training.model_dump(mode="json"),
         scenario.rounds,
@@ -105,7 +107,8 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
     certificate = (place / f"{number:05d}.der").read_bytes()
-    return Gate(certificate, outbox, Rules(house.most_norm, private), seed(b"dither"), books)
+    rules = Rules(house.most_norm, private, house.carries_late)
+    return Gate(certificate, outbox, rules, seed(b"dither"), books)
 
 
 def _private(house: House, site: Site, budget: Path, seed: Callable[[bytes], bytes]) -> Private | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Departure:
     model_blake3: str
     layout_sha256: str
     norm: float | None
-    """L2 norm of the update before clipping, noise and masks; known at the clinic only."""
+    """L2 norm of the update before clipping, noise and masks, one that it carries included; known at the clinic only."""
     clip: float | None
     """L2 norm that the update was clipped to."""
     noise: float | None
@@ -77,6 +77,8 @@ class Departure:
     dataset: str
     limit: float | None = None
     """Epsilon that the clinic allows for this data set; None where it set none."""
+    carried: tuple[int, int] | None = None
+    """Epoch and number of an earlier sending that was in no sum: its update is in this one as well."""
 
     @property
     def is_masked(self) -> bool:
@@ -145,6 +147,15 @@ def verify(path: Path) -> list[Departure]:
     return chain.verify(path, _departure)
 
 
+def carried_by(one: Departure, sent: Iterable[Departure]) -> str:
+    """The update that `one` of those `sent` holds beside its own: `round R`, `number E.N` where unknown, or nothing."""
+    if one.carried is None:
+        return ""
+    epoch, number = one.carried
+    rounds = [each.round for each in sent if (each.run, each.epoch, each.number) == (one.run, epoch, number)]
+    return f"number {epoch}.{number}" if rounds in ([], [None]) else f"round {rounds[0]}"
+
+
 def _opened(path: Path) -> tuple[chain.End, dict[_Key, str]]:
     end = chain.end_of(path)
     return end, {_key(each): each.vector_blake3 for each in verify(path)}
@@ -156,7 +167,9 @@ def _key(departure: Departure) -> _Key:
 
 def _departure(body: dict[str, Any]) -> Departure:
     tensors = tuple((name, tuple(shape)) for name, shape in body["tensors"])
-    made = Departure(**{**body, "tensors": tensors, "fields": tuple((name, count) for name, count in body["fields"])})
+    fields = tuple((name, count) for name, count in body["fields"])
+    carried = None if body.get("carried") is None else tuple(body["carried"])  # lines before it was told have none
+    made = Departure(**{**body, "tensors": tensors, "fields": fields, "carried": carried})
     if faults := list(_faults(made)):
         raise ValueError("; ".join(faults))
     return made
@@ -169,6 +182,8 @@ def _faults(departure: Departure) -> Iterator[str]:
     for name in ("epoch", "number", "cohort", "members", "quorum", "least", "bits", "bytes"):
         if type(value := getattr(departure, name)) is not int or value < 0:
             yield f"{name} is {value!r}; it is a whole number from 0"
+    if (carried := departure.carried) is not None and [type(each) for each in carried] != [int, int]:
+        yield f"carried is {carried!r}; it is an epoch and a number"
     for name in ("vector_blake3", "model_blake3", "layout_sha256"):
         if not _DIGEST.fullmatch(value := getattr(departure, name)):
             yield f"{name} is {value!r}; it is 64 hexadecimal digits"

@@ -31,6 +31,14 @@ def test_what_left_is_told_round_by_round(fedmed, run):
     assert "without masks" not in done.stdout
 
 
+def test_an_update_that_went_with_a_later_one_is_named_there(fedmed, tmp_path):
+    path = tmp_path / "north.departures.jsonl"
+    Departures(path).record(departure(1))
+    Departures(path).record(departure(2, carried=(1, 1)))
+    heads, first, second = (line.split() for line in fedmed("ledger", path).stdout.splitlines()[2:5])
+    assert (heads[-1], len(first), second[-2:]) == ("carries", 10, ["round", "1"])
+
+
 def test_a_runs_folder_holds_every_clinic_and_both_kinds(fedmed, run):
     told = json.loads(fedmed("ledger", run, "--json").stdout)
     assert told == json.loads(fedmed("ledger", run / "ledgers", "--json").stdout)

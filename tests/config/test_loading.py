@@ -62,6 +62,12 @@ def test_a_fault_between_keys_names_the_section(valid, faults):
     assert faults(valid.replace("epochs: 1", "momentum: 0")) == ["f.yaml:12: training: give exactly one of epochs and steps"]
 
 
+def test_late_updates_are_added_or_dropped(valid, faults):
+    assert parse(valid + "  late: drop\n", "f.yaml").federation.late == "drop"
+    (fault,) = faults(valid + "  late: keep\n")
+    assert fault == 'f.yaml:21: federation.late: got "keep", allowed: one of add, drop'
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -57,6 +57,13 @@ def test_what_an_officer_looks_for_is_there():
         assert each in text, each
 
 
+def test_a_sending_that_carries_an_earlier_update_says_so():
+    text = words(clinic(departure(1), departure(2, carried=(1, 1)), departure(3)))
+    assert "2023-11-14 22:15 2 1.2 update 332 5 4 ≥ 3 round 1 1.25" in text
+    assert "Sum Carries Norm" in text
+    assert "Sum Carries Norm" not in words(clinic(departure(1)))
+
+
 def test_a_layout_is_told_once_and_another_one_apart():
     sent = [departure(n) for n in range(1, 5)]
     sent.append(departure(5, purpose="evaluation", tensors=(), fields=(("histogram", 1024),), layout_sha256="e" * 64))

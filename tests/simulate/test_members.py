@@ -72,17 +72,19 @@ def test_the_rounding_repeats_for_a_seed_and_differs_between_sites_purposes_and_
 
 
 @pytest.mark.parametrize(
-    ("setting", "most", "modes"),
+    ("setting", "most", "carries", "modes"),
     [
-        ("rounds=1", None, ("malicious",)),
-        ("federation.max_update_norm=2.5", 2.5, ("malicious",)),
-        ("privacy.secure_aggregation=hbc", None, ("hbc",)),
+        ("rounds=1", None, True, ("malicious",)),
+        ("federation.max_update_norm=2.5", 2.5, True, ("malicious",)),
+        ("federation.late=drop", None, False, ("malicious",)),
+        ("privacy.secure_aggregation=hbc", None, True, ("hbc",)),
     ],
 )
-def test_what_the_scenario_says_is_what_the_staff_has_written_down(inputs, tmp_path, setting, most, modes):
+def test_what_the_scenario_says_is_what_the_staff_has_written_down(inputs, tmp_path, setting, most, carries, modes):
     here = gate(enrolled(inputs, tmp_path, setting), 0)
     policy = here._outbox._member.policy
-    assert (here._rules.most_norm, policy.modes, policy.federation) == (most, modes, members.FEDERATION)
+    assert (here._rules.most_norm, here._rules.carries_late) == (most, carries)
+    assert (policy.modes, policy.federation) == (modes, members.FEDERATION)
 
 
 def test_flowers_runtime_tells_a_number_and_the_environment_the_folder(inputs, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import StoreError
 from fedmed.store import chain
-from fedmed.store.departures import Departure, Departures, verify
+from fedmed.store.departures import Departure, Departures, carried_by, verify
 
 
 def digest(number: int) -> str:
@@ -72,6 +72,29 @@ def lines(path: Path) -> list[bytes]:
 
 def test_what_left_is_read_back_as_it_was_recorded(three):
     assert verify(three) == [departure(number) for number in range(1, 4)]
+
+
+def test_what_it_carried_is_read_back_and_lines_from_before_it_was_told_have_none(path):
+    Departures(path).record(departure(1))
+    Departures(path).record(departure(2, carried=(1, 1)))
+    found = verify(path)
+    assert found == [departure(1), departure(2, carried=(1, 1))]
+    assert [carried_by(each, found) for each in found] == ["", "round 1"]
+    old = {name: value for name, value in asdict(departure(3)).items() if name != "carried"}
+    chain.extend(path, chain.end_of(path), old)
+    assert verify(path)[2] == departure(3)
+
+
+def test_of_a_sending_that_is_not_there_only_the_number_is_known():
+    one = departure(2, carried=(1, 1))
+    unknown = ([], [one], [departure(1, run="run-2"), one], [departure(1, round=None), one])
+    assert [carried_by(one, sent) for sent in unknown] == ["number 1.1"] * 4
+
+
+@pytest.mark.parametrize("carried", [(1,), (1, 1.5), (1, 1, 1)], ids=str)
+def test_what_no_sending_is_called_is_not_carried(path, carried):
+    with pytest.raises(StoreError, match=r"carried is .*; it is an epoch and a number"):
+        Departures(path).record(departure(1, carried=carried))
 
 
 def test_the_head_is_the_digest_of_the_last_line(path):

@@ -121,6 +121,17 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Unmask:
+    """Add these streams to the vector that was committed for this round, now or never: it is the plain one again.
+
+    It is in no sum and never will be; whether it is still of use is the shell's to say.
+    """
+
+    number: int
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True)
 class Resend:
     """Send what was committed for this round again, nothing else."""
 
@@ -134,4 +145,4 @@ class Reply:
     message: bytes
 
 
-Instruction = Save | Commit | Erase | Mask | Resend | Reply
+Instruction = Save | Commit | Erase | Mask | Unmask | Resend | Reply

@@ -71,6 +71,11 @@ class Scale:
         return float(self._factor)
 
     @property
+    def most_lane(self) -> int:
+        """What a clinic's lane may be at most, N of which fit into a sum; a value within the bound never is beyond it."""
+        return ((1 << (self.bits - 1)) - 1) // self.clients
+
+    @property
     def _factor(self) -> int:
         return math.floor(Fraction(self._room) / (self.clients * Fraction(self.limit)))
 

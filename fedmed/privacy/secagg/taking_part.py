@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fedmed.identity.member import verify
+from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.masks import Stream
-from fedmed.privacy.secagg.member import Commit, Current, Epoch, Erase, Instruction, Mask, Member, Reply, Resend, Save
+from fedmed.privacy.secagg.member import (
+    Commit,
+    Current,
+    Epoch,
+    Erase,
+    Instruction,
+    Mask,
+    Member,
+    Reply,
+    Resend,
+    Save,
+    Unmask,
+)
 from fedmed.privacy.secagg.round_messages import (
     Confirmed,
     ConfirmRequest,
@@ -123,7 +136,20 @@ def reveal(member: Member, epoch: Epoch, request: bytes) -> Step:
     answer = replace(answer, signature=member.signer.sign(answer.signed_part(current.digest, epoch.index)))
     current = replace(current, survivors=asked.survivors, revealed=answer.encode())
     after = replace(epoch, last=current.number, current=current).forgetting(current.number)
-    return after, (Erase(current.number), Reply(answer.encode()))
+    return after, (*_left_over(epoch, current), Erase(current.number), Reply(answer.encode()))
+
+
+def _left_over(epoch: Epoch, current: Current) -> tuple[Unmask, ...]:
+    """How an update that its round's one sum is without becomes the clinic's own again.
+
+    Only here is that sure. A round that nobody could open is repeated, and one whose end was not heard of may have been
+    opened: an update of either, sent again, could count twice.
+    """
+    header = Header.decode(current.header)
+    if current.uploaded is None or epoch.index in (current.survivors or ()) or header.purpose != Purpose.UPDATE:
+        return ()
+    streams = _streams(epoch, header, current.digest)
+    return (Unmask(current.number, tuple(replace(each, sign=-each.sign) for each in streams)),)
 
 
 def _current(epoch: Epoch, header: bytes) -> Current:

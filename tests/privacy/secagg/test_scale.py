@@ -33,6 +33,7 @@ def test_no_sum_of_the_largest_values_overflows_a_lane(bits, clients, bound, mos
         high, low = (int(value) for value in lanes.view(np.int32))
         most = (1 << (bits - 1)) - 1
         assert -most <= clients * low < 0 < clients * high <= most
+        assert -scale.most_lane <= low < 0 < high <= scale.most_lane <= most // clients
 
 
 @given(bits, st.integers(1, 500), bounds)
