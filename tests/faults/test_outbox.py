@@ -73,8 +73,8 @@ class Center:
             return work(Outbox(self.there.members[VICTIM], keystore, threads=1))
 
     def upload(self, box: Outbox, given, lanes) -> Sent:
-        masked_by = box.masks_for(given)
-        sent = masked_by if isinstance(masked_by, Sent) else box.send(lanes.copy(), masked_by)
+        mask = box.begin(given)
+        sent = mask if isinstance(mask, Sent) else box.send(lanes.copy(), mask)
         self.vectors.append(sent.vector.tobytes())
         return sent
 
