@@ -19,6 +19,7 @@ from fedmed.identity.authority import DevelopmentAuthority
 from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
 from fedmed.outbound.private import Private
@@ -48,6 +49,7 @@ class House:
     seed: int
     mode: Mode
     most_norm: float | None
+    least_bound: float
     private: dict[str, Any] | None
     """Section `differential_privacy`; the limit of the data set's budget, too."""
     training: dict[str, Any]
@@ -74,6 +76,7 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
         scenario.seed,
         mode,
         scenario.federation.max_update_norm,
+        scenario.privacy.value_bound,
         None if private is None else private.model_dump(mode="json"),
         scenario.training.model_dump(mode="json"),
         scenario.rounds,
@@ -102,10 +105,12 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
 
     outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
-    books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell)
+    sizes = Sizes.of(len(site.train), len(site.validation))
+    books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell, sizes)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
     certificate = (place / f"{number:05d}.der").read_bytes()
-    return Gate(certificate, outbox, Rules(house.most_norm, private), seed(b"dither"), books)
+    rules = Rules(house.most_norm, private, house.least_bound)
+    return Gate(certificate, outbox, rules, seed(b"dither"), books)
 
 
 def _private(house: House, site: Site, budget: Path, seed: Callable[[bytes], bytes]) -> Private | None:
