@@ -25,6 +25,7 @@ from fedmed.learning.histograms import BINS
 from fedmed.learning.order import ModelSpec
 from fedmed.learning.plan import Plan
 from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg import questions
 from fedmed.privacy.secagg.layout import Fixed, Layout, Sum, Tensor, Whole
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.wire.digest import digest_of
@@ -97,7 +98,7 @@ class Asking:
 
     def census(self, text: str, classes: int, width: int | None, most: int, rounds: int) -> Census:
         """Counts of classes and sums of features over all sites. Raises FederationError where any is missing."""
-        question = Question(Purpose.CENSUS, 0, census.census_fields(classes, width, most), most)
+        question = Question(Purpose.CENSUS, 0, questions.census_fields(classes, width, most), most)
         outcome = self.ask(question, proposal.query(CENSUS, text, self._phase.members), rounds)
         if outcome.total is None or outcome.state.verdict() is not Verdict.COMPLETE:
             who = "; ".join(f"{site}: {reason}" for site, reason in sorted(absent(outcome.state).items()))
@@ -140,7 +141,7 @@ class Sums:
         """One masked round; the strategy is given the mean as the answer of one site."""
         shape = self._shape
         tensors = trained(model, shape.frozen)
-        fields = scoring.update_fields(shape.most_training, shape.own)
+        fields = questions.update_fields(shape.most_training, shape.own)
         question = Question(Purpose.UPDATE, number, fields, shape.most_training, tensors)
         outcome = self._asking.ask(question, proposal.common(self._rule.name, messages), self._left(number))
         total = outcome.total
@@ -151,7 +152,7 @@ class Sums:
 
     def _made(self, number: int, node: int, model: Tensors, total: Sum) -> Made:
         told = scoring.read_update(total, self._shape.own)
-        weight = told.pop(scoring.WEIGHT)
+        weight = told.pop(questions.WEIGHT)
         known = {name: value for name, value in told.items() if value is not None}
         taken = [Taken(node, {WEIGHT_KEY: weight, **known})]
         mean = moved(model, total.mean(weight))

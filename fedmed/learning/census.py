@@ -14,14 +14,8 @@ from numpy.typing import ArrayLike
 
 from fedmed.errors import DataError, ProtocolRefused
 from fedmed.preprocess.moments import Moments
-from fedmed.privacy.secagg.layout import Fixed, Sum, Whole
-
-CLASSES, CASES, SUM, SQUARES = "classes", "moments.n", "moments.sum", "moments.sumsq"  # names of the fields
-MOST_OF_A_CLASS = 1 << 50  # voxels
-# As wide and as fine as 127 bits allow: the sum of squares of a million cases of a hundred million fits, and a site's
-# rounding is below 2^-50, by which a standard deviation, however small, cannot be wrong by more than 3e-8.
-SUM_BOUND, SUM_RESOLUTION = 2.0**60, 2.0**-66
-SQUARES_BOUND, SQUARES_RESOLUTION = 2.0**76, 2.0**-50
+from fedmed.privacy.secagg.layout import Sum
+from fedmed.privacy.secagg.questions import CENSUS_CASES, CLASSES, SQUARES, SQUARES_BOUND, SUM, SUM_BOUND
 
 
 @dataclass(frozen=True)
@@ -47,20 +41,8 @@ class Census:
         return cls(tuple(record["class_counts"]), moments)
 
 
-def census_fields(classes: int, width: int | None, most: int) -> tuple[Whole | Fixed, ...]:
-    """The fields of a census of sites with up to `most` training cases each.
-
-    `width` is the number of features that are standardised over the federation, None where none are.
-    """
-    counts = Whole(CLASSES, MOST_OF_A_CLASS, classes)
-    if width is None:
-        return (counts,)
-    sums = Fixed(SUM, SUM_BOUND, SUM_RESOLUTION, width)
-    return counts, Whole(CASES, most), sums, Fixed(SQUARES, SQUARES_BOUND, SQUARES_RESOLUTION, width)
-
-
 def put_census(class_counts: Sequence[int], moments: Moments | None) -> dict[str, ArrayLike]:
-    """What a site puts into these fields. Raises DataError for features that are not finite or too large to be summed."""
+    """What a site puts into `questions.census_fields`. Raises DataError for features that are not finite or too large."""
     counts: dict[str, ArrayLike] = {CLASSES: np.asarray(class_counts, np.int64)}
     if moments is None:
         return counts
@@ -70,7 +52,7 @@ def put_census(class_counts: Sequence[int], moments: Moments | None) -> dict[str
                 f"feature {wrong[0]} of the training cases sums up to {values[wrong[0]]:g}; allowed is up to {bound:g}: "
                 "mend values that are not finite, scale the features down, or take data.normalise: site"
             )
-    return counts | {CASES: moments.n, SUM: moments.sum, SQUARES: moments.sumsq}
+    return counts | {CENSUS_CASES: moments.n, SUM: moments.sum, SQUARES: moments.sumsq}
 
 
 def read_census(total: Sum, classes: int, width: int | None) -> Census:
@@ -80,7 +62,7 @@ def read_census(total: Sum, classes: int, width: int | None) -> Census:
         raise ProtocolRefused(f"a census of {len(counts)} classes; the task has {classes}: discard the sum")
     if width is None:
         return Census(counts, None)
-    moments = Moments(total.count(CASES), total.array(SUM), total.array(SQUARES))
+    moments = Moments(total.count(CENSUS_CASES), total.array(SUM), total.array(SQUARES))
     if moments.n < 1 or moments.sumsq.min() < 0 or moments.sum.shape != (width,):
         raise ProtocolRefused(
             f"a census of {moments.n} cases and {len(moments.sum)} features, of which squares sum up to "

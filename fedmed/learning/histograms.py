@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from fedmed.errors import ConfigError, DataError, ProtocolRefused, UpdateRefused
 from fedmed.learning.intervals import Figure, auc_figure, mean_of, wilson
 from fedmed.learning.order import MOST_BINS
-from fedmed.privacy.secagg.layout import Sum, Whole
+from fedmed.privacy.secagg.layout import Sum
+from fedmed.privacy.secagg.questions import CORRECT, SCORES, Fields, score_fields
 
 BINS = 1024
-SCORES, CORRECT = "scores", "correct"  # names of the fields
 SLACK = 1e-6  # by which a softmax in float32 may leave 0 to 1
 
 Histogram: TypeAlias = NDArray[np.int64]
@@ -59,7 +59,7 @@ def _check_bins(bins: int) -> None:
         raise ConfigError(f"histograms of {bins} bins; allowed are powers of two from 2 to {MOST_BINS}")
 
 
-def layout_fields(classes: int, bins: int, most_cases: int) -> tuple[Whole, ...]:
+def layout_fields(classes: int, bins: int, most_cases: int) -> Fields:
     """The fields of a federated evaluation of clinics with up to `most_cases` cases each.
 
     `correct`, for more than two classes, counts the cases of each class that the largest probability decides rightly:
@@ -68,9 +68,9 @@ def layout_fields(classes: int, bins: int, most_cases: int) -> tuple[Whole, ...]
     _check_bins(bins)
     if classes < 2:
         raise ConfigError(f"{classes} classes; scores need at least 2")
-    if classes == 2:
-        return (Whole(SCORES, most_cases, 2 * bins),)
-    return Whole(SCORES, most_cases, classes * 2 * bins), Whole(CORRECT, most_cases, classes)
+    return (
+        score_fields(2 * bins, None, most_cases) if classes == 2 else score_fields(classes * 2 * bins, classes, most_cases)
+    )
 
 
 def put_scores(

@@ -6,7 +6,7 @@ A loss that is not finite or beyond `LOSS_BOUND` is undefined: its site adds not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,21 +15,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from fedmed.config.own_metrics import NO_METRICS
 from fedmed.learning.histograms import BINS, layout_fields, macro_auc, put_scores, read_scores
 from fedmed.learning.kinds import Batch, judge_classes, judge_masks
 from fedmed.learning.order import KindName, ModelSpec, Order
-from fedmed.privacy.secagg.layout import Fixed, Sum, Whole
-from fedmed.privacy.secagg.metrics import metric_fields, own_fields, put_metric, read_metric
-
-LOSS_BOUND = 1000.0
-WEIGHT, CASES, LOSS, DICE = "weight", "cases", "loss", "dice"  # names of the fields
-Fields = tuple[Whole | Fixed, ...]
-
-
-def update_fields(most: int, own: Mapping[str, float] = NO_METRICS) -> Fields:
-    """The fields beside an update's tensors, of sites of weights up to `most`; `own`: bounds of a scenario's metrics."""
-    return Whole(WEIGHT, most), *_loss_fields(most), *own_fields(own, most)
+from fedmed.privacy.secagg.layout import Sum
+from fedmed.privacy.secagg.metrics import put_metric, read_metric
+from fedmed.privacy.secagg.questions import CASES, DICE, LOSS, LOSS_BOUND, WEIGHT, Fields, loss_fields, mask_fields
 
 
 def read_update(total: Sum, own: Collection[str] = ()) -> dict[str, Any]:
@@ -39,7 +30,7 @@ def read_update(total: Sum, own: Collection[str] = ()) -> dict[str, Any]:
 
 def score_fields(spec: ModelSpec, most: int, bins: int = BINS) -> Fields:
     """The fields of an evaluation by sites with up to `most` validation cases each."""
-    return *_loss_fields(most), *ROWS[spec.kind].fields(spec, most, bins)
+    return *loss_fields(most), *ROWS[spec.kind].fields(spec, most, bins)
 
 
 def put_score(model: nn.Module | None, data: Batch, order: Order, device: torch.device) -> dict[str, ArrayLike]:
@@ -57,10 +48,6 @@ def read_score(total: Sum, spec: ModelSpec, bins: int = BINS) -> dict[str, Any]:
     Segmentation: `dice`, the mean of the cases that have one. Raises ProtocolRefused where counts contradict each other.
     """
     return {LOSS: read_metric(total, LOSS), **ROWS[spec.kind].read(total, spec, bins)}
-
-
-def _loss_fields(most: int) -> Fields:
-    return metric_fields(LOSS, bound=LOSS_BOUND, most_weight=most)
 
 
 def _put_loss(loss: float, weight: int) -> dict[str, float | int]:
@@ -86,7 +73,7 @@ def _read_classes(total: Sum, spec: ModelSpec, bins: int) -> dict[str, Any]:
 
 
 def _mask_fields(spec: ModelSpec, most: int, bins: int) -> Fields:
-    return Whole(CASES, most), *metric_fields(DICE, bound=1.0, most_weight=most)
+    return mask_fields(most)
 
 
 def _put_masks(model: nn.Module | None, data: Batch, order: Order, device: torch.device) -> dict[str, ArrayLike]:

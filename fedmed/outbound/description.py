@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from fedmed.errors import ProtocolRefused
 
@@ -20,6 +21,19 @@ def declared(count: int) -> int:
     while 10 * power < count:
         power *= 10
     return next(step * power for step in (1, 2, 5, 10) if step * power >= count)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a site declares of its data set, hence what everybody may know."""
+
+    training: int
+    validation: int
+
+    @classmethod
+    def of(cls, training: int, validation: int) -> Sizes:
+        """Those of so many cases."""
+        return cls(declared(training), declared(validation))
 
 
 def check(text: str, is_private: bool = False) -> None:

@@ -1,9 +1,10 @@
 """The clinic's gate: what an app answers leaves masked, in the agreed layout, or not at all.
 
-    app -> policy (tensors, norm, finite, bounds) -> clip and noise -> mask -> budget -> ledger of departures -> wire
+    layout -> app -> policy (tensors, norm, finite, bounds) -> clip and noise -> mask -> budget -> ledger -> wire
 
-All of it is the installed library; nothing of it can be reached from the app. What is wrong with an answer is told to the
-clinic's own staff; the center hears only that there is none.
+All of it is the installed library; nothing of it can be reached from the app. A layout is judged before the app is asked:
+what is wrong with it, the center hears as well. What is wrong with an answer is told to the clinic's own staff; the center
+hears only that there is none.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.config.own_metrics import NO_METRICS
+from fedmed.config.privacy import BOUNDS
 from fedmed.errors import FedmedError, ProtocolRefused, UpdateRefused
 from fedmed.flower import keys
 from fedmed.flower.guard import AppFailed, Job
 from fedmed.outbound import description
 from fedmed.outbound.account import Occasion, departure
-from fedmed.outbound.declared import check, declared
+from fedmed.outbound.declared import declared, judge_bound, judge_fields
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.late import Late, Update, Upload
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.outbound.private import Agreed, Private, as_changes
@@ -49,6 +53,9 @@ class Rules:
     """Differential privacy that the data set is used under, if any."""
     carries_late: bool = True
     """Whether an update that came too late for its sum goes into the next one; never under differential privacy."""
+    least_bound: float = BOUNDS[32]
+    """Least bound that a layout may give the changes of weights: what lies beyond it is withheld, which the center sees.
+    A federation of a narrower one, as of lanes of 16 bits, has it written here. A wider one only rounds more coarsely."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Books:
     clock: Clock
     tell: Callable[[str], None]
     """Reaches the staff, and nobody else."""
+    sizes: Sizes
+    """What the data set is declared to hold."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,10 @@ class Passage:
     layout: Layout
     given: bytes
     """Digest of all that was given."""
-    agreed: Agreed | None = None
+    agreed: Agreed | None
     """Terms of differential privacy."""
+    own: Mapping[str, float]
+    """Bounds of the numbers that the round's order declares."""
 
 
 class Gate:
@@ -114,7 +125,8 @@ class Gate:
         purpose = PURPOSES[job.kind]
         with self._in_confidence():
             agreed = self._agreed(purpose, job, layout)
-        passage = Passage(job, purpose, layout, digest_of(job.text, job.model), agreed)
+        own = self._judged(purpose, job.text, layout, agreed)
+        passage = Passage(job, purpose, layout, digest_of(job.text, job.model), agreed, own)
         given = Given(job.header, passage.purpose, passage.given, layout.digest(), layout.size, layout.bits)
         begun = self._outbox.begin(given)
         if isinstance(begun, Sent):
@@ -133,12 +145,12 @@ class Gate:
             made = Change.of(as_changes(layout, tensors))
         else:
             made = change(layout, passage.job.model, tensors)
-        if most is not None and not made.norm <= most:
+        is_clipped = agreed is not None and agreed.terms.has_shares  # a limit would tell the center of what the clip hides
+        if most is not None and not is_clipped and not made.norm <= most:
             raise UpdateRefused(f"the update's L2 norm is {made.norm:.4g}; allowed: at most {most:g}")
         if private is not None and agreed is not None:
             return private.lanes(agreed, layout, made.tensors, passage.given, dither), made.norm
-        check(layout, own := declared(passage.job.text))
-        weight, fields = values_of(layout, values, own)
+        weight, fields = values_of(layout, values, passage.own)
         self._tell_left_out(left_out(layout, values))
         lanes = layout.write(made.tensors, weight, fields, dither)
         return lanes, self._late.leave(Update(self._upload(passage), layout, lanes, made, weight), most)
@@ -166,6 +178,19 @@ class Gate:
         if purpose is not Purpose.UPDATE or epoch is None:
             raise UpdateRefused(f"a sum for a {purpose.name.lower()} would be opened without noise")
         return private.agree(job.text, layout, epoch, len(Header.decode(job.header).cohort))
+
+    def _judged(self, purpose: Purpose, text: str, layout: Layout, agreed: Agreed | None) -> Mapping[str, float]:
+        """The numbers that the order declares. Raises ProtocolRefused for a layout whose refusals would tell of data."""
+        rules, own = self._rules, NO_METRICS
+        try:
+            if agreed is None:  # else the terms allow no field at all
+                own = declared(text) if purpose is Purpose.UPDATE else NO_METRICS
+                judge_fields(purpose, layout, own, self._books.sizes)
+            judge_bound(layout, rules.least_bound if agreed is None else agreed.least_bound(rules.least_bound))
+        except ProtocolRefused as error:
+            self._books.tell(f"before any data was looked at: {error}")
+            raise
+        return own
 
     def _written_down(self, sent: Sent, passage: Passage, size: float | None) -> Sent:
         """The same, once it is paid for and the ledger has it. Raises BudgetRefused, StoreError: it may not leave then."""

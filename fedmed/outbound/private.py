@@ -43,6 +43,13 @@ class Agreed:
         """Whether training answers with the change of the weights instead of the weights."""
         return self.terms.mode == RECORD_DISTRIBUTED
 
+    def least_bound(self, own: float) -> float:
+        """The least bound of a layout's tensors beyond which nothing can be: what is clipped fits, whatever the data.
+
+        In mode record-local, where nothing is clipped but the noise is in the update already, it is the clinic's `own`.
+        """
+        return self.terms.reach(self.learning_rate) if self.terms.has_shares else own
+
 
 @dataclass(frozen=True)
 class Private:

@@ -16,9 +16,9 @@ from fedmed.outbound.subtraction import squares, subtracter
 from fedmed.privacy.secagg.fields import Fixed
 from fedmed.privacy.secagg.layout import Layout
 from fedmed.privacy.secagg.metrics import put_metric
+from fedmed.privacy.secagg.questions import WEIGHT
 from fedmed.wire.tensors import Tensors
 
-WEIGHT = "weight"
 CASES = "num-examples"
 """What Flower's apps call it."""
 SUM = ".sum"

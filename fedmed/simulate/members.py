@@ -19,6 +19,7 @@ from fedmed.identity.authority import DevelopmentAuthority
 from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
 from fedmed.outbound.private import Private
@@ -49,6 +50,7 @@ class House:
     mode: Mode
     most_norm: float | None
     carries_late: bool
+    least_bound: float
     private: dict[str, Any] | None
     """Section `differential_privacy`; the limit of the data set's budget, too."""
     training: dict[str, Any]
@@ -76,6 +78,7 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
         mode,
         scenario.federation.max_update_norm,
         scenario.federation.late == "add",
+        scenario.privacy.value_bound,
         None if private is None else private.model_dump(mode="json"),
         scenario.training.model_dump(mode="json"),
         scenario.rounds,
@@ -104,10 +107,11 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
 
     outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
-    books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell)
+    sizes = Sizes.of(len(site.train), len(site.validation))
+    books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell, sizes)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
     certificate = (place / f"{number:05d}.der").read_bytes()
-    rules = Rules(house.most_norm, private, house.carries_late)
+    rules = Rules(house.most_norm, private, house.carries_late, house.least_bound)
     return Gate(certificate, outbox, rules, seed(b"dither"), books)
 
 

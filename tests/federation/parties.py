@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.census import put_census
 from fedmed.learning.histograms import put_scores
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
 from fedmed.privacy.secagg import member
@@ -82,7 +83,7 @@ class Parties:
         keys = {peer.name: MemberKeys.generate(random.Random(peer.name).randbytes(32)) for peer in self.peers}
         self.fingerprints = {name: each.fingerprint for name, each in keys.items()}
         self.pins = {each.fingerprint: each.signing_public for each in keys.values()}
-        self.parties = {peer.name: self._party(peer.name, keys[peer.name]) for peer in self.peers}
+        self.parties = {peer.name: self._party(peer, keys[peer.name]) for peer in self.peers}
         for peer in self.peers:
             peer.acts = {**dict.fromkeys(KINDS, self.parties[peer.name].act), **peer.acts}
         self.grid = FakeGrid(self.peers, self.clock)
@@ -92,19 +93,22 @@ class Parties:
         by_node = {each.node: each for each in self.members}
         self.phase = Phase(self.transport, by_node, self.deadline_s, self.quorum, self.clock, self.journal)
 
-    def _party(self, name: str, keys: MemberKeys) -> Party:
+    def _party(self, peer: Peer, keys: MemberKeys) -> Party:
+        name = peer.name
         told: list[str] = []
         certificate = self.authority.issue(read_request(certificate_request(keys, member_name(name))), 30)
         departures = Departures(self.folder / f"{name}.departures.jsonl")
         policy = Policy(FEDERATION, self.pins, modes=("malicious", "hbc"))
         entropy = random.Random(f"{name}/secrets").randbytes
         outbox = Outbox(member.Member(keys, policy, entropy), MemoryKeystore(), departures.head, 1)
-        books = Books(departures, "0" * 64, self.clock, told.append)
+        books = Books(departures, "0" * 64, self.clock, told.append, Sizes(peer.examples, 4))
 
         def dither(what: bytes) -> bytes:
             return random.Random(name.encode() + what).randbytes(24)
 
-        return Party(Gate(certificate, outbox, self.rules_of, dither, books), told)
+        return Party(
+            Gate(certificate, outbox, replace(self.rules_of, least_bound=self.rules.value_bound), dither, books), told
+        )
 
     def node(self, name: str) -> int:
         return self.grid.node(name)

@@ -24,7 +24,7 @@ def census(message: Message, context: Context) -> Message:
         time.sleep(600)
     if order_in(message) == "raise":
         raise ValueError("the patient Anna Berg")
-    return answer_fields(message, {"cases": [3]})
+    return answer_fields(message, {"classes": [3, 4]})
 
 
 @app.query("describe")

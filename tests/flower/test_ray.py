@@ -23,9 +23,11 @@ from fedmed.flower import identity, keys, proposal
 from fedmed.flower.apps import AppRef
 from fedmed.flower.ray import Node, Stoppable
 from fedmed.flower.transport import Transport
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import WITHHELD, Books, Gate, Rules
 from fedmed.privacy.purposes import Purpose
-from fedmed.privacy.secagg.layout import Layout, Whole
+from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.questions import census_fields
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.simulate import engines
 from fedmed.simulate.run import Request, simulate
@@ -133,7 +135,7 @@ def test_a_convolutional_network_after_one_round(tmp_path, failing):
 
 # What an actor calls for a node, and how long the center waits for it, without Ray.
 
-LAYOUT = Layout((), (Whole("cases", 100),), 32, 4, 1.0, 100)
+LAYOUT = Layout((), census_fields(2, None, 100), 32, 4, 1.0, 100)
 SOON, NEVER = 0.2, 600.0
 
 
@@ -141,7 +143,7 @@ SOON, NEVER = 0.2, 600.0
 def told(tmp_path) -> list[str]:
     """What the staff of the node's clinic is told; its gate is that of an epoch of four."""
     there, told = outboxes(4, [UnsealedKeystore(tmp_path / f"{index}.state") for index in range(4)]), list[str]()
-    books = Books(Departures(tmp_path / "0.departures.jsonl"), "0" * 64, SystemClock(), told.append)
+    books = Books(Departures(tmp_path / "0.departures.jsonl"), "0" * 64, SystemClock(), told.append, Sizes(100, 20))
     own_late.gates[0] = Gate(b"certificate", there.boxes[1], Rules(), lambda _: bytes(24), books)
     identity.assume(identity.SERVER_NODE)
     return told
@@ -166,7 +168,7 @@ def test_a_nodes_work_leaves_masked(told):
     assert set(content) == {keys.SEALED, "arrays"}
     (lanes,) = (array.numpy() for array in content["arrays"].values())
     assert lanes.shape == (LAYOUT.size,)
-    assert not np.array_equal(lanes, LAYOUT.write({}, 0, {"cases": np.array([3])}, bytes(24)))
+    assert not np.array_equal(lanes, LAYOUT.write({}, 0, {"classes": np.array([3, 4])}, bytes(24)))
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import DataError, ProtocolRefused, UpdateRefused
-from fedmed.learning.census import (
-    CASES,
+from fedmed.learning.census import Census, put_census, read_census
+from fedmed.learning.clinic import Clinic
+from fedmed.learning.inputs import scale_of
+from fedmed.learning.order import Inquiry
+from fedmed.preprocess.moments import Moments, moments
+from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.questions import (
+    CENSUS_CASES,
     CLASSES,
     MOST_OF_A_CLASS,
     SQUARES,
     SQUARES_RESOLUTION,
     SUM,
     SUM_RESOLUTION,
-    Census,
     census_fields,
-    put_census,
-    read_census,
 )
-from fedmed.learning.clinic import Clinic
-from fedmed.learning.inputs import scale_of
-from fedmed.learning.order import Inquiry
-from fedmed.preprocess.moments import Moments, moments
-from fedmed.privacy.secagg.layout import Layout
 from tests.learning.parts import site
 
 MOST = 1000
@@ -100,7 +98,7 @@ def test_more_cases_than_declared_do_not_leave_the_site():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {CASES: 0},
+        {CENSUS_CASES: 0},
         {SQUARES: [-1.0]},
     ],
 )
@@ -130,7 +128,7 @@ def test_a_clinics_census_has_its_counts_and_sums_and_its_description_none():
     }
     put = Clinic(north).census(request)
     assert put[CLASSES].tolist() == np.bincount(north.train.y).tolist()
-    assert put[CASES] == 41
+    assert put[CENSUS_CASES] == 41
     np.testing.assert_allclose(put[SUM], north.train.x.sum(0, dtype=np.float64))
     np.testing.assert_allclose(put[SQUARES], np.square(north.train.x, dtype=np.float64).sum(0))
     assert set(Clinic(north).census(Inquiry(masked=True).model_dump_json())) == {CLASSES}

@@ -14,11 +14,12 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning import plan as planning
 from fedmed.learning import weights
-from fedmed.learning.census import Census, census_fields, read_census
+from fedmed.learning.census import Census, read_census
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.plan import Described, learning_rate, make
 from fedmed.preprocess.moments import Moments
 from fedmed.privacy.secagg.layout import Layout
+from fedmed.privacy.secagg.questions import census_fields
 from fedmed.wire import tensors as wire
 from tests.learning.parts import site
 

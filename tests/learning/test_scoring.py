@@ -15,10 +15,11 @@ from fedmed.learning import weights
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.order import ModelSpec, Order, Preparation
 from fedmed.learning.prediction import predict
-from fedmed.learning.scoring import LOSS_BOUND, read_score, read_update, score_fields, update_fields
+from fedmed.learning.scoring import read_score, read_update, score_fields
 from fedmed.outbound.update import CASES, values_of
 from fedmed.privacy.secagg.layout import Layout, Sum
 from fedmed.privacy.secagg.metrics import RESOLUTION
+from fedmed.privacy.secagg.questions import LOSS_BOUND, update_fields
 from fedmed.sites.cases import Cases, Site
 from tests.learning import test_kinds
 from tests.learning.parts import CNN, SPEC, order, site

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,13 @@ import pytest
 from fedmed.errors import ProtocolRefused, StoreError, UpdateRefused
 from fedmed.flower.guard import AppFailed, Job
 from fedmed.flower.keys import CENSUS
-from fedmed.learning.scoring import update_fields
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import WITHHELD, Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import masks, opening
-from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
+from fedmed.privacy.secagg.layout import Fixed, Layout, Tensor, Whole
+from fedmed.privacy.secagg.questions import census_fields, loss_fields, mask_fields, score_fields, update_fields
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.store.departures import Departures, verify
@@ -25,7 +26,9 @@ from tests.outbound.clinics import Clinics, outboxes
 
 MOST, COUNT = 20, 3
 LAYOUT = Layout((Tensor("w", (2, 2)),), update_fields(MOST), 32, COUNT, 64.0, MOST)
-COUNTS = Layout((), (Whole("classes", 100, 2),), 32, COUNT, 64.0, MOST)
+COUNTS = Layout((), census_fields(2, None, MOST), 32, COUNT, 64.0, MOST)
+SCORES = Layout((), (*loss_fields(10), *score_fields(8, None, 10)), 32, COUNT, 64.0, 10)
+SIZES = Sizes(MOST, 10)
 MODEL = {"w": np.ones((2, 2), np.float32)}
 TEXT = '{"config":{"server-round":4}}'
 
@@ -55,11 +58,11 @@ class Here:
         )
 
 
-def standing(tmp_path: Path, most_norm: float | None = None) -> Here:
+def standing(tmp_path: Path, most_norm: float | None = None, least_bound: float = 64.0) -> Here:
     clinics, told = outboxes(COUNT, [MemoryKeystore() for _ in range(COUNT)]), list[str]()
     ledger = tmp_path / "clinic.departures.jsonl"
-    books = Books(Departures(ledger), "0" * 64, Standing(), told.append)
-    gate = Gate(b"certificate", clinics.boxes[1], Rules(most_norm), lambda what: bytes(24), books)
+    books = Books(Departures(ledger), "0" * 64, Standing(), told.append, SIZES)
+    gate = Gate(b"certificate", clinics.boxes[1], Rules(most_norm, least_bound=least_bound), lambda what: bytes(24), books)
     return Here(clinics, gate, ledger, told)
 
 
@@ -78,7 +81,9 @@ def opened(there: Clinics, job: Job, sent: Sent, layout: Layout):
     state, total = opening.begin(there.agreed, header), layout.zeros()
     uploads = {1: sent}
     for index in (2, 3):
-        other = Gate(b"", there.boxes[index], Rules(), lambda what: bytes(24), Books(Nowhere(), "0" * 64, Standing(), print))
+        other = Gate(
+            b"", there.boxes[index], Rules(), lambda what: bytes(24), Books(Nowhere(), "0" * 64, Standing(), print, SIZES)
+        )
         uploads[index] = other.work(job, trained())
     for index, each in uploads.items():
         state = opening.take(state, index, each.envelope, vector_digest(each.vector))
@@ -163,10 +168,11 @@ def test_a_metric_that_nobody_declared_is_left_out_and_the_staff_told_once_by_na
 
 def test_numbers_that_no_order_declares_are_not_asked_of_the_clinic(here):
     asked = Layout(LAYOUT.tensors, update_fields(MOST, {"patients": 100.0}), 32, COUNT, 64.0, MOST)
-    with pytest.raises(UpdateRefused, match=WITHHELD):
-        here.gate.work(here.job(layout=asked), trained(patients=3.0))
-    (told,) = here.told
-    assert "the center asks for numbers otherwise than its order declares them: patients.sum, patients.weight" in told
+    with pytest.raises(
+        ProtocolRefused, match=r"its order's training\.metrics have: patients\.sum, patients\.weight; got "
+    ) as why:
+        here.gate.work(here.job(layout=asked), never)
+    assert here.told == [f"before any data was looked at: {why.value}"]
 
 
 def test_a_round_that_came_to_nothing_does_not_stop_the_next(here):
@@ -194,11 +200,11 @@ def never():
     ("change", "why"),
     [
         (lambda here: {"layout": b"layout"}, "malformed"),
-        (lambda here: {"layout": COUNTS.canonical()}, "another round, cohort or model"),
+        (lambda here: {"layout": replace(LAYOUT, bound=65.0).canonical()}, "another round, cohort or model"),
         (lambda here: {"header": b"header"}, "malformed"),
         (lambda here: {"model": {"w": MODEL["w"] + 1}}, "another round, cohort or model"),
         (lambda here: {"text": "{}"}, "another round, cohort or model"),
-        (lambda here: {"kind": "evaluate"}, "another round, cohort or model"),
+        (lambda here: {"kind": "evaluate", "layout": SCORES.canonical()}, "another round, cohort or model"),
     ],
     ids=["no layout", "another layout", "no header", "model", "text", "purpose"],
 )
@@ -210,6 +216,78 @@ def test_a_job_that_is_not_the_rounds_is_refused_before_the_app_is_asked(here, c
     assert here.told == []
 
 
+def bounded(layout: Layout, name: str, bound: float) -> Layout:
+    """The layout with another bound of one field."""
+    fields = [
+        replace(each, most=int(bound)) if isinstance(each, Whole) else replace(each, bound=bound)
+        for each in layout.fields
+        if each.name == name
+    ]
+    return replace(layout, fields=tuple(fields[0] if each.name == name else each for each in layout.fields))
+
+
+MOMENTS = replace(COUNTS, fields=census_fields(2, 3, MOST))
+MASKS = replace(SCORES, fields=(*loss_fields(10), *mask_fields(10)))
+LIES = {
+    "a loss": ("train", bounded(LAYOUT, "loss.sum", 0.3 * MOST), "loss.sum"),
+    "steps of a loss": (
+        "train",
+        replace(LAYOUT, fields=tuple(replace(f, resolution=1.0) if isinstance(f, Fixed) else f for f in LAYOUT.fields)),
+        "loss.sum",
+    ),
+    "a weight": ("train", bounded(LAYOUT, "weight", 7), "weight"),
+    "cases": (
+        "train",
+        replace(LAYOUT, most_weight=7, fields=update_fields(7)),
+        "a weight of at most 7; allowed: at least 20",
+    ),
+    "a change": ("train", replace(LAYOUT, bound=0.4), "within ±0.4; allowed: a bound of at least 64"),
+    "nothing beside": ("train", replace(LAYOUT, fields=()), "weight"),
+    "a loss of a validation": ("evaluate", bounded(SCORES, "loss.sum", 3.0), "loss.sum"),
+    "a bin": ("evaluate", bounded(SCORES, "scores", 2), "scores"),
+    "a dice": ("evaluate", bounded(MASKS, "dice.sum", 5.0), "dice.sum"),
+    "validation cases": (
+        "evaluate",
+        replace(SCORES, most_weight=4, fields=(*loss_fields(4), *score_fields(8, None, 4))),
+        "a weight of at most 4; allowed: at least 10",
+    ),
+    "another number": ("evaluate", replace(SCORES, fields=(*SCORES.fields, Whole("patients", 10))), "patients"),
+    "tensors": ("evaluate", replace(SCORES, tensors=LAYOUT.tensors), "1 tensors; allowed: none"),
+    "a class": (CENSUS, bounded(COUNTS, "classes", 3), "classes"),
+    "training cases": (CENSUS, bounded(MOMENTS, "moments.n", 7), r"moments\.n"),
+    "a sum of features": (CENSUS, bounded(MOMENTS, "moments.sum", 9.0), r"moments\.sum"),
+    "a sum of squares": (CENSUS, bounded(MOMENTS, "moments.sumsq", 9.0), r"moments\.sumsq"),
+}
+
+
+@pytest.mark.parametrize(("kind", "layout", "why"), LIES.values(), ids=LIES)
+def test_a_bound_of_the_centers_own_is_refused_before_the_app_is_asked_and_all_are_told_why(here, kind, layout, why):
+    with pytest.raises(ProtocolRefused, match=why) as caught:
+        here.gate.work(here.job(kind=kind, layout=layout), never)
+    assert here.told == [f"before any data was looked at: {caught.value}"]
+    assert not here.ledger.exists()
+
+
+@pytest.mark.parametrize("layout", [replace(LAYOUT, bound=1e6), replace(LAYOUT, most_weight=500, fields=update_fields(500))])
+def test_a_bound_that_is_wide_is_allowed(here, layout):
+    here.gate.work(here.job(layout=layout), trained())
+    assert here.told == []
+
+
+def test_a_narrow_bound_is_allowed_where_the_clinics_own_file_has_it(tmp_path):
+    here, narrow = standing(tmp_path, least_bound=0.25), replace(LAYOUT, bound=0.5)
+    here.gate.work(here.job(layout=narrow), trained())
+    with pytest.raises(ProtocolRefused, match=r"±0\.2; allowed: a bound of at least 0\.25"):
+        here.gate.work(here.job(2, layout=replace(LAYOUT, bound=0.2)), never)
+
+
+@pytest.mark.parametrize("layout", [SCORES, MASKS])
+def test_what_an_evaluation_has_is_asked_of_the_app(here, layout):
+    puts = {field.name: np.zeros(field.count, int) for field in layout.fields}
+    here.gate.work(here.job(kind="evaluate", layout=layout), lambda: (puts, {}))
+    assert here.told == []
+
+
 def test_a_layout_for_another_number_of_clinics_is_refused(here):
     wide = Layout(LAYOUT.tensors, LAYOUT.fields, 32, COUNT + 1, 64.0, MOST)
     with pytest.raises(ProtocolRefused, match="a layout for 4 clinics; this epoch has 3"):
@@ -218,7 +296,7 @@ def test_a_layout_for_another_number_of_clinics_is_refused(here):
 
 def test_outside_an_epoch_nothing_is_worked_on(tmp_path, here):
     member = here.clinics.members[1]
-    books = Books(Departures(tmp_path / "x.departures.jsonl"), "0" * 64, Standing(), print)
+    books = Books(Departures(tmp_path / "x.departures.jsonl"), "0" * 64, Standing(), print, SIZES)
     gate = Gate(b"", Outbox(member, MemoryKeystore(), threads=1), Rules(), lambda what: bytes(24), books)
     with pytest.raises(ProtocolRefused):
         gate.work(here.job(), never)
@@ -231,7 +309,7 @@ def test_what_the_ledger_cannot_take_does_not_leave(tmp_path, here):
 
     told = []
     gate = Gate(
-        b"", here.clinics.boxes[1], Rules(), lambda what: bytes(24), Books(Full(), "0" * 64, Standing(), told.append)
+        b"", here.clinics.boxes[1], Rules(), lambda what: bytes(24), Books(Full(), "0" * 64, Standing(), told.append, SIZES)
     )
     with pytest.raises(UpdateRefused, match=WITHHELD):
         gate.work(here.job(), trained())

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Training
-from fedmed.errors import UpdateRefused
+from fedmed.errors import FederationError, UpdateRefused
 from fedmed.flower.guard import Job
 from fedmed.flower.keys import CENSUS, CONFIG_KEY
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import WITHHELD, Books, Gate, Rules
 from fedmed.outbound.private import Private
 from fedmed.privacy.dp.history import Limit
+from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
 from fedmed.privacy.secagg.parameters import Parameters
+from fedmed.privacy.secagg.round_messages import Header
 from fedmed.store import departures
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import Departures
 from fedmed.store.keystore import MemoryKeystore
+from fedmed.wire.digest import digest_of
 from tests.outbound.clinics import outboxes
 from tests.store.test_ledger import Fixed
 
@@ -84,10 +89,35 @@ def test_work_without_privacy_and_numbers_beside_the_tensors_are_refused(private
             private.agree(asked(), layout, EPOCH, 10)
 
 
+@pytest.mark.parametrize(
+    ("mode", "least"),
+    [("record-local", 64.0), ("clinic", 1.5), ("record-distributed", 0.2 * 1.5 / 4 * (5 + 6 * 5**0.5 + 6))],
+)
+def test_a_bound_that_no_data_can_pass_is_the_least_that_is_allowed(private, tmp_path, mode, least):
+    is_clinic, steps = mode == "clinic", 5 if mode == "record-local" else 1
+    rules = RULES.model_copy(update={"mode": mode, "rate": None if is_clinic else 0.1})
+    training = TRAINING.model_copy(update={"steps": steps})
+    work = {"mode": mode, "rate": 1.0 if is_clinic else 0.1}
+    text = asked(work, training=json.loads(training.model_dump_json()))
+    clinics, told = outboxes(3, [MemoryKeystore() for _ in range(3)]), list[str]()
+    books = Books(Departures(tmp_path / "clinic.departures.jsonl"), "0" * 64, Fixed(), told.append, Sizes(50, 20))
+    strict = replace(private, rules=rules, training=training)
+    gate = Gate(b"", clinics.boxes[1], Rules(None, strict), lambda what: bytes(24), books)
+    for number, bound in enumerate((0.99 * least, 1.01 * least), 1):
+        layout = replace(LAYOUT, clients=3, bound=bound)
+        header = Header(number, Purpose.UPDATE, (1, 2, 3), digest_of(text, {}), layout.digest(), layout.size, 32)
+        job, calls = Job("train", header.encode(), layout.canonical(), text, {}), list[int]()
+        with pytest.raises(FederationError) as caught:  # the app that is asked answers with nothing
+            gate.work(job, lambda calls=calls, number=number: (calls.append(number) or {}, {}))
+        is_asked = bound > least
+        assert bool(calls) == is_asked
+        assert ("which would tell of the data" in str(caught.value)) != is_asked
+
+
 @pytest.mark.parametrize("kind", ["evaluate", CENSUS])
 def test_no_other_sum_than_that_of_updates_is_made(private, tmp_path, kind):
     clinics, told = outboxes(3, [MemoryKeystore() for _ in range(3)]), list[str]()
-    books = Books(Departures(tmp_path / "clinic.departures.jsonl"), "0" * 64, Fixed(), told.append)
+    books = Books(Departures(tmp_path / "clinic.departures.jsonl"), "0" * 64, Fixed(), told.append, Sizes(50, 20))
     gate = Gate(b"", clinics.boxes[1], Rules(None, private), lambda what: bytes(24), books)
     layout = Layout((), (Whole("cases", 5),), 32, 3, 1.0, 1)
     with pytest.raises(UpdateRefused, match=WITHHELD):

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
-from fedmed.learning.scoring import LOSS_BOUND, update_fields
 from fedmed.outbound.subtraction import BLOCK
 from fedmed.outbound.update import CASES, Change, change, left_out, values_of
 from fedmed.privacy.secagg.layout import Layout, Tensor
+from fedmed.privacy.secagg.questions import LOSS_BOUND, update_fields
 
 MOST = 50
 LAYOUT = Layout((Tensor("w", (2, 3)), Tensor("b", ())), update_fields(MOST), 32, 4, 64.0, MOST)

@@ -13,6 +13,7 @@ from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.journal import NAME
 from fedmed.learning import scoring
 from fedmed.learning.order import ModelSpec
+from fedmed.privacy.secagg import questions
 from fedmed.privacy.secagg.layout import Layout, Tensor
 from fedmed.simulate import folder as folder_module
 from fedmed.store.commits import TENSORS, Commits
@@ -21,7 +22,7 @@ from fedmed.wire import tensors as wire
 SITES = {"north", "south", "west"}
 CASES = 28  # of training, at each site
 LAYOUTS = (  # of an update's vector, and of an evaluation's, at the sizes that the sites declare
-    Layout((Tensor("1.weight", (1, 3)), Tensor("1.bias", (1,))), scoring.update_fields(CASES), 32, 3, 64.0, CASES),
+    Layout((Tensor("1.weight", (1, 3)), Tensor("1.bias", (1,))), questions.update_fields(CASES), 32, 3, 64.0, CASES),
     Layout((), scoring.score_fields(ModelSpec(name="logistic", inputs=(3,), classes=2), 4), 32, 3, 64.0, 4),
 )
 UP = sum(3 * 4 * layout.size for layout in LAYOUTS)

@@ -20,11 +20,10 @@ from fedmed.flower.proposal import Proposal
 from fedmed.flower.worker import Sites
 from fedmed.identity.authority import read_certificate
 from fedmed.learning import plan as planning
-from fedmed.learning import scoring
 from fedmed.learning.census import Census
 from fedmed.learning.plan import Described
 from fedmed.privacy.purposes import Purpose
-from fedmed.privacy.secagg import convening, opening
+from fedmed.privacy.secagg import convening, opening, questions
 from fedmed.privacy.secagg.convening import Agreed, Convening
 from fedmed.privacy.secagg.layout import Layout, Tensor
 from fedmed.privacy.secagg.opening import Opening
@@ -129,7 +128,7 @@ class There:
 
     def layout(self, **changes: Any) -> Layout:
         tensors = tuple(Tensor(name, value.shape) for name, value in self.model.items())
-        return replace(Layout(tensors, scoring.update_fields(50), 32, len(self.nodes), 64.0, 50), **changes)
+        return replace(Layout(tensors, questions.update_fields(50), 32, len(self.nodes), 64.0, 50), **changes)
 
     def header(self, number: int, layout: Layout, **changes: Any) -> Header:
         model, cohort = digest_of(self.proposal().text, self.model), tuple(range(1, len(self.nodes) + 1))

@@ -17,7 +17,7 @@ from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, own
 from fedmed.learning.order import Inquiry
 from fedmed.privacy.purposes import Purpose
-from fedmed.privacy.secagg import convening, opening
+from fedmed.privacy.secagg import convening, opening, questions
 from fedmed.privacy.secagg.layout import Whole
 from fedmed.privacy.secagg.round_messages import ConfirmRequest
 from fedmed.simulate import engines
@@ -150,14 +150,17 @@ def test_another_layout_than_the_header_s_is_refused(there):
         there.work(there.nodes[0], replace(there.header(1, other), bits=32), other)
 
 
-def test_a_field_that_the_app_does_not_tell_is_refused_and_only_the_staff_hear_why(there):
-    node = there.nodes[0]
-    for fields in ((Whole("num-examples", 50),), (*there.layout().fields, Whole("patients", 50)), ()):
-        layout = there.layout(fields=fields)
-        with pytest.raises(Refusal) as caught:
+def test_fields_and_bounds_of_the_centers_own_are_refused_and_the_refusal_is_told(there):
+    node, honest = there.nodes[0], there.layout()
+    narrow = tuple(replace(each, bound=0.5 * 50) if each.name == "loss.sum" else each for each in honest.fields)
+    asked = ((Whole("num-examples", 50),), (*honest.fields, Whole("patients", 50)), (), narrow)
+    lies = [there.layout(fields=fields) for fields in asked]
+    lies += [there.layout(bound=1e-3), there.layout(most_weight=30, fields=questions.update_fields(30))]
+    for layout in lies:
+        with refused("ProtocolRefused: the center asks for .*allowed: ") as caught:
             there.work(node, there.header(1, layout), layout)
-        assert str(caught.value) == "UpdateRefused: the site sends nothing in this round; its own log says why"
-    assert "agreed on" in there.log_of(node)
+        assert f"before any data was looked at: {str(caught.value).partition(': ')[2]}" in there.log_of(node)
+    there.work(node, there.header(1, honest), honest)
 
 
 def test_what_an_app_says_of_its_failure_stays_with_the_staff(there):
