@@ -11,7 +11,7 @@ import numpy as np
 
 from fedmed.clock import generator
 from fedmed.flower.guard import Job
-from fedmed.learning.scoring import update_fields
+from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.purposes import Purpose
@@ -21,6 +21,7 @@ from fedmed.privacy.secagg.layout import Layout, Sum, Tensor
 from fedmed.privacy.secagg.opening import Opening
 from fedmed.privacy.secagg.parameters import Mode
 from fedmed.privacy.secagg.quantise import centred
+from fedmed.privacy.secagg.questions import update_fields
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
@@ -82,9 +83,10 @@ class Gates:
 
     def start(self, index: int) -> None:
         """A clinic's process, or a new one after its end."""
-        books = Books(Departures(self.ledger(index)), "0" * 64, Standing(), self.told[index].append)
+        books = Books(Departures(self.ledger(index)), "0" * 64, Standing(), self.told[index].append, Sizes(MOST, MOST))
         self.boxes[index] = Outbox(self.members[index], self.keystores[index], threads=1)
-        self.gates[index] = Gate(b"", self.boxes[index], self.rules(index), lambda what: DITHER, books)
+        rules = replace(self.rules(index), least_bound=self.layout.bound)
+        self.gates[index] = Gate(b"", self.boxes[index], rules, lambda what: DITHER, books)
 
     def renew(self, **terms: Any) -> None:
         """The next epoch."""
@@ -110,7 +112,8 @@ class Gates:
     def work(self, job: Job, index: int) -> Sent:
         number = Header.decode(job.header).number
         if job.kind == "evaluate":
-            return self.gates[index].work(job, lambda: ({"weight": np.array(10)}, {}))
+            measures = {"loss.sum": 0.0, "loss.weight": 10, "cases": 10, "dice.sum": 0.0, "dice.weight": 10}
+            return self.gates[index].work(job, lambda: ({name: np.array(value) for name, value in measures.items()}, {}))
         made = {"w": self.model["w"] + self.step(number, index)["w"]}
         return self.gates[index].work(job, lambda: (made, {"num-examples": self.weight(number, index), "loss": 0.5}))
 

@@ -14,7 +14,8 @@ from fedmed.outbound.gate import Rules
 from fedmed.outbound.private import Private
 from fedmed.privacy.dp.history import Limit
 from fedmed.privacy.secagg import opening
-from fedmed.privacy.secagg.layout import Layout, Tensor, Whole
+from fedmed.privacy.secagg.layout import Layout, Tensor
+from fedmed.privacy.secagg.questions import loss_fields, mask_fields
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import verify
 from fedmed.store.keystore import MemoryKeystore
@@ -73,8 +74,8 @@ def test_a_round_that_is_repeated_after_some_have_revealed_does_not_count_twice(
 
 
 def test_an_evaluation_is_not_carried(there):
-    whole, there.layout = there.layout, Layout((), (Whole("weight", 20),), 32, 4, 1.0, 20)
-    assert there.round(1, late=[4], kind="evaluate").count("weight") == 30
+    whole, there.layout = there.layout, Layout((), (*loss_fields(20), *mask_fields(20)), 32, 4, 1.0, 20)
+    assert there.round(1, late=[4], kind="evaluate").count("cases") == 30
     there.layout = whole
     assert opened(there.round(2)) == there.tensors(*there.everybody(2))
     assert there.told[4] == []
