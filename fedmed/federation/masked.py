@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,8 +199,14 @@ def trained(model: Tensors, frozen: Collection[str]) -> tuple[Tensor, ...]:
 
 
 def moved(model: Tensors, changes: Mapping[str, NDArray[np.float32]]) -> Tensors:
-    """The model with the mean change added; what was not sent is as it was."""
+    """The model with the mean change added, in the memory of `changes` where types allow; what was not sent is as it was."""
     return {
-        name: np.add(value, changes[name]).astype(value.dtype, copy=False) if name in changes else np.array(value)
+        name: _sum(value, changes[name]) if name in changes else np.array(value)  # it may borrow what is written over
         for name, value in model.items()
     }
+
+
+def _sum(value: NDArray[Any], change: NDArray[np.float32]) -> NDArray[Any]:
+    """In float32 at least, and of the type that `value` has."""
+    total: NDArray[Any] = np.add(value, change, out=change if value.dtype == change.dtype else None)
+    return total.astype(value.dtype, copy=False)

@@ -21,6 +21,7 @@ from flwr.app import Context, Error, Message, RecordDict
 
 from fedmed.errors import FedmedError, MissingPart
 from fedmed.flower import apps, guard, identity
+from fedmed.flower.allocation import keep_freed_memory
 from fedmed.flower.arrays import array_records
 from fedmed.flower.orphans import end_with_owner
 from fedmed.flower.packing import Slot, encode_reply, flatten, restore
@@ -80,6 +81,7 @@ def serve(
 ) -> None:
     """Answer messages until the pipe closes; one torch thread, since the processes share the cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     end_with_owner(partial(shutil.rmtree, folder, ignore_errors=True))
     memory = SharedMemory(folder, lane)
     call = _caller(ref, nodes, run_config)

@@ -36,10 +36,9 @@ def _put_epoch(writer: Writer, epoch: Epoch) -> None:
     for neighbour in epoch.graph.neighbours(epoch.index):
         writer.fixed(epoch.keys[neighbour])
     writer.number(len(epoch.secrets), 1)
+    dealers = epoch.graph.holders(epoch.index)
     for number, kept in sorted(epoch.secrets.items()):
-        writer.number(number, 1).fixed(kept.own).fixed(kept.key)
-        for dealer in epoch.graph.holders(epoch.index):
-            writer.fixed(kept.held[dealer])
+        writer.number(number, 1).fixed(b"".join((kept.own, kept.key, *map(kept.held.__getitem__, dealers))))
     writer.number(epoch.last, 1).number(epoch.current is not None, 1)
     if epoch.current is not None:
         _put_current(writer, epoch.current)
