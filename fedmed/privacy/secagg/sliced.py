@@ -64,15 +64,20 @@ def rows_of(streams: Sequence[tuple[bytes, int]]) -> NDArray[np.uint32]:
 
     Raises ValueError for a seed that has not 24 bytes.
     """
-    for seed, _ in streams:
-        if len(seed) != SEED_BYTES:
-            raise ValueError(f"a seed has {SEED_BYTES} bytes, got {len(seed)}")
-    seeds = np.frombuffer(b"".join(seed for seed, _ in streams), np.uint8).reshape(-1, SEED_BYTES)
+    seeds = seeds_of(streams)
     found = np.empty((len(seeds), ROW_WORDS), np.uint32)
     found[:, :88] = planes(round_keys(seeds[:, :KEY_BYTES])).reshape(-1, 88)
     found[:, 88:90] = np.ascontiguousarray(seeds[:, KEY_BYTES:]).view("<u4")
     found[:, 90] = [0 if sign > 0 else 0xFFFFFFFF for _, sign in streams]
     return found
+
+
+def seeds_of(streams: Sequence[tuple[bytes, int]]) -> NDArray[np.uint8]:
+    """`(n, 24)`. Raises ValueError for a seed that has not 24 bytes."""
+    for seed, _ in streams:
+        if len(seed) != SEED_BYTES:
+            raise ValueError(f"a seed has {SEED_BYTES} bytes, got {len(seed)}")
+    return np.frombuffer(b"".join(seed for seed, _ in streams), np.uint8).reshape(-1, SEED_BYTES)
 
 
 def round_keys(keys: NDArray[np.uint8]) -> NDArray[np.uint8]:

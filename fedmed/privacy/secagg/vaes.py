@@ -59,9 +59,9 @@ class Adder:
     """Adds some masks to segments of a vector."""
 
     def __init__(self, streams: Streams) -> None:
-        """`streams` are seeds of 24 bytes and signs, +1 or -1."""
+        """`streams` are seeds of 24 bytes and signs, +1 or -1. Raises ValueError for seeds of another length."""
         ordered = sorted(streams, key=lambda one: -one[1])
-        seeds = np.frombuffer(b"".join(seed for seed, _ in ordered), np.uint8).reshape(-1, KEY_BYTES + 8)
+        seeds = sliced.seeds_of(ordered)
         self._added = sum(sign > 0 for _, sign in ordered)
         self._prefixes = seeds[:, KEY_BYTES:]
         self._keys = np.repeat(sliced.round_keys(seeds[:, :KEY_BYTES])[:, :, None], WIDE // 16, axis=2)

@@ -74,6 +74,12 @@ def test_short_and_scattered_vectors_are_left_to_the_library(monkeypatch, lanes)
     assert np.array_equal(lanes, expected)
 
 
+@pytest.mark.parametrize("sizes", [[23], [25, 23], [0, 24, 24]])
+def test_seeds_of_another_length_are_refused(sizes):
+    with pytest.raises(ValueError, match="a seed has 24 bytes"):
+        vaes.Adder([(bytes(size), 1) for size in sizes])
+
+
 @pytest.fixture
 def unprobed():
     for cached in (masks._vector_adder, vaes.why_not):
