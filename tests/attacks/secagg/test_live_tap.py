@@ -1,7 +1,7 @@
 """A tap on the wire itself: a run on Flower's SuperLink and SuperNodes, and every byte that a site's SuperNode says.
 
 The searches are those of `test_wire_tap`. A control sends through the same recorder what a site must not tell; another is
-the same run without masks.
+the same run without masks. It takes half a minute of two cores; `test_wire_tap` listens to whole runs in the suite.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tests.attacks.secagg.tap import Said
 from tests.attacks.secagg.tapped import SCENARIO, SIZES, cases, counts, measures, of_kind, vectors
 from tests.attacks.secagg.watched import Secret
 
+pytestmark = pytest.mark.nightly
 SITES = list(SIZES)[:3]
 OFF = "privacy.secure_aggregation=off"
 PATHS = {"register-node", "activate-node", "deactivate-node", "unregister-node", "send-node-heartbeat", "get-run", "get-fab"}
@@ -155,7 +156,6 @@ def test_what_is_told_through_the_same_recorder_is_found(masked, sink):
     assert any(b"MetricRecord" in each.memory for each in said)
 
 
-@pytest.mark.nightly  # the control above is in the suite
 def test_a_run_that_is_not_masked_is_seen_through(masked, runs):
     plain = runs(OFF)
     for secrets, told, said in zip(masked.secrets, plain.secrets, plain.said, strict=True):
