@@ -106,8 +106,8 @@ def test_one_slice_moved_beyond_the_tolerance_is_refused(made, random, share, da
     assume(np.linalg.norm(direction) > 0.1)
     # Moving an end moves the line as well: half of it is left at its neighbour. Of a move of 1 at least n lies along the
     # normal or off the line, where n^2 + (n (1 + |shear|))^2 = 1; |shear| is at most 0.6 * sqrt(2), so n is 0.475. Beyond
-    # half a gap slices change places. Of three slices, a middle one that is moved by a third of a gap leaves one gap twice as
-    # wide as the other, which looks like a missing slice.
+    # half a gap slices change places. Of three slices, a middle one that is moved by a third of a gap leaves one gap twice
+    # as wide as the other, which looks like a missing slice.
     least, most = 2 / 0.475 * 1.03 * TOLERANCE.place(gap), 0.45 * gap
     k = random.randrange(len(planes))
     planes[k] = moved(planes[k], direction / np.linalg.norm(direction) * (least + share * (most - least)))
