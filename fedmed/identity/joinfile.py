@@ -12,9 +12,7 @@ The ticket's secret key travels in the file, so whoever reads the file can ask f
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fedmed.config.hosts import is_host
 from fedmed.errors import JoinRefused, ProtocolRefused
 from fedmed.identity import binding
 from fedmed.identity.authority import day
@@ -32,7 +31,6 @@ from fedmed.wire.canonical import canonical
 MAX_BYTES = 16 * 1024
 """A join file of ours has some 3,500."""
 KIND, VERSION = "fedmed-join", 1
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.ASCII)
 _AGAIN = "ask the center for a new join file"
 _BYTES = ("authority", "center", "key", "serial", "ticket")
 _KEYS = {"expires", "federation", "host", "kind", "name", "port", "version", *_BYTES}
@@ -66,15 +64,6 @@ class Join:
         """The authority's P-384 key, SubjectPublicKeyInfo in DER."""
         key = x509.load_der_x509_certificate(self.authority).public_key()
         return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def is_host(host: str) -> bool:
-    """Whether this is a DNS name in lower case, or an address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _HOST.fullmatch(host) is not None
-    return True
 
 
 def write_join(join: Join, center: MemberKeys) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import JoinRefused
-from fedmed.identity.joinfile import MAX_BYTES, Join, is_host, read_join, write_join
+from fedmed.identity.joinfile import MAX_BYTES, Join, read_join, write_join
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.wire.canonical import canonical
 from tests.identity.joins import CENTER, DAY_S, join_of, transport
@@ -120,13 +120,3 @@ def test_any_json_anywhere_is_refused(value, key):
         return
     with pytest.raises(JoinRefused):
         read_join(json.dumps(read, sort_keys=True, separators=(",", ":")).encode("utf-8", "replace"), NOW)
-
-
-@pytest.mark.parametrize("host", ["center", "a.b-c.example.org", "10.0.0.1", "::1", "_x.example.org"])
-def test_hosts(host):
-    assert is_host(host)
-
-
-@pytest.mark.parametrize("host", ["", "A.org", "a b", "a..b", "-a", "a/b", "a:443", "a" * 254, "a.org\n", "é.org", "user@a"])
-def test_no_hosts(host):
-    assert not is_host(host)
