@@ -10,7 +10,7 @@
     │   ├── ProtocolRefused         4     a message of secure aggregation that no honest peer sends
     │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
     │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
-    │   └── Unreachable             4     the other side does not answer, or is not who it should be
+    │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   └── ResumeRefused           5     what is resumed is not what was started
     └── MissingPart                 6     a program or package that this command needs is not installed
@@ -70,7 +70,7 @@ class JoinRefused(FederationError):
 
 
 class Unreachable(FederationError):
-    """The other side does not answer, or is not who it should be; tried again later, it may."""
+    """The other side does not answer; tried again later, it may."""
 
 
 class StoreError(FedmedError):

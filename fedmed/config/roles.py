@@ -44,8 +44,8 @@ class Clinic(Part):
     """Name or address of the center."""
     port: Port = 443
     """The center's port."""
-    proxy: str | None = Field(None, pattern=r"^http://[^/\s]+/?$")
-    """HTTP proxy to dial through, http://[USER:PASSWORD@]HOST:PORT; null for none."""
+    proxy: str | None = Field(None, pattern=r"^(none|http://[^/\s]+/?)$")
+    """HTTP proxy to dial through, http://[USER:PASSWORD@]HOST:PORT, or none; null for what https_proxy says."""
     center: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The center's Ed25519 key in hexadecimal; it came with the join file."""
 

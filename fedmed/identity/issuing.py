@@ -115,6 +115,18 @@ def certificate_pem(der: bytes) -> bytes:
     return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
 
 
+def der_of_pem(content: bytes) -> bytes:
+    """The certificate in DER that `content` holds in PEM. Raises ProtocolRefused where it holds none."""
+    with binding.parsing("a certificate"):
+        return x509.load_pem_x509_certificate(content).public_bytes(serialization.Encoding.DER)
+
+
+def public_of(der: bytes) -> bytes:
+    """The public key of a certificate, SubjectPublicKeyInfo in DER, whoever signed it."""
+    key = x509.load_der_x509_certificate(der).public_key()
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def p384_public(der: bytes) -> ec.EllipticCurvePublicKey:
     """The P-384 key of a SubjectPublicKeyInfo. Raises ProtocolRefused for any other kind."""
     public = serialization.load_der_public_key(der)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +22,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedmed.config.hosts import is_host
-from fedmed.errors import JoinRefused, ProtocolRefused
+from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused
 from fedmed.identity import binding
 from fedmed.identity.authority import day
-from fedmed.identity.member import NAME, SIGNING_KEY, MemberKeys, is_p384, joined, public_der, verify
-from fedmed.identity.transport import SERIAL, read_ticket
+from fedmed.identity.issuing import certificate_pem, public_of
+from fedmed.identity.member import NAME, SIGNING_KEY, MemberKeys, check_name, is_p384, joined, public_der, verify
+from fedmed.identity.transport import SERIAL, TransportAuthority, read_ticket
 from fedmed.wire.canonical import canonical
 
 MAX_BYTES = 16 * 1024
 """A join file of ours has some 3,500."""
+MOST_DAYS = 30
 KIND, VERSION = "fedmed-join", 1
 _AGAIN = "ask the center for a new join file"
 _BYTES = ("authority", "center", "key", "serial", "ticket")
@@ -59,11 +62,35 @@ class Join:
     key: bytes = field(repr=False)
     """The ticket's P-384 secret key, PKCS#8 in DER."""
 
+    def credential_pem(self) -> bytes:
+        """The ticket and its secret key, as TLS takes them."""
+        key = serialization.load_der_private_key(self.key, None)
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return certificate_pem(self.ticket) + secret
+
     @property
     def authority_public(self) -> bytes:
         """The authority's P-384 key, SubjectPublicKeyInfo in DER."""
-        key = x509.load_der_x509_certificate(self.authority).public_key()
-        return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return public_of(self.authority)
+
+
+def new_join(
+    authority: TransportAuthority, center: MemberKeys, at: tuple[str, str, int], name: str, days: int, now_unix: float
+) -> Join:
+    """An invitation of `name` to the federation, host and port of `at`, good for `days`, with a ticket of its own.
+
+    Raises ConfigError for a name that no member may have, and for days that are not 1 to 30.
+    """
+    check_name(name)
+    if not 1 <= days <= MOST_DAYS:
+        raise ConfigError(f"an invitation for {days} days; allowed are 1 to {MOST_DAYS}: a mailed file should not live long")
+    key, serial = MemberKeys.generate().transport, secrets.token_bytes(SERIAL)
+    ticket = authority.ticket(name, serial, public_der(key), days)
+    secret = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    expires = int(read_ticket(ticket, authority.public, now_unix).expires)
+    return Join(*at, authority.certificate, center.signing_public, name, serial, expires, ticket, secret)
 
 
 def write_join(join: Join, center: MemberKeys) -> bytes:
