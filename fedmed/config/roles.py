@@ -62,7 +62,12 @@ def load_role(path: Path, kind: type[Role]) -> Role:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name the folder that holds it with --at") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text; put a copy of the file back") from error
-    document = read_document(text, str(path))
+    return read_role(text, str(path), kind)
+
+
+def read_role(text: str, source: str, kind: type[Role]) -> Role:
+    """As `load_role`, from text; `source` is the name that faults are reported under."""
+    document = read_document(text, source)
     faults: list[Fault] = list(document.faults)
     try:
         role = kind.model_validate_json(json.dumps(document.value))
@@ -71,7 +76,7 @@ def load_role(path: Path, kind: type[Role]) -> Role:
             place = tuple(found["loc"])
             faults.append(Fault(document.place(place), place, _explained(kind, found["type"], place, found)))
     if faults:
-        raise ConfigError("\n  ".join([f"{len(faults)} fault{'s' * (len(faults) > 1)} in {path}:", *map(str, faults)]))
+        raise ConfigError("\n  ".join([f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:", *map(str, faults)]))
     return role
 
 
