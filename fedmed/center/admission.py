@@ -19,10 +19,19 @@ class Admissions:
     def is_admitted(self, certificate: bytes | None) -> str | None:
         """Why the holder of this certificate (DER) is not let in; None where it is a member."""
         try:
-            self.member(certificate)
-        except (JoinRefused, StoreError) as error:
-            return str(error) if isinstance(error, JoinRefused) else "the center cannot read who its members are"
+            self.admit(certificate)
+        except ProtocolRefused as error:
+            return str(error)
         return None
+
+    def admit(self, certificate: bytes | None) -> PublicMember:
+        """The member whose certificate (DER) this is, as the fence asks. Raises ProtocolRefused where it is none now."""
+        try:
+            return self.member(certificate)
+        except JoinRefused as error:
+            raise ProtocolRefused(str(error)) from error
+        except StoreError as error:  # who is a member cannot be known, so nobody is
+            raise ProtocolRefused("the center cannot read who its members are; its operator can mend that") from error
 
     def member(self, certificate: bytes | None) -> PublicMember:
         """The member whose certificate this is. Raises JoinRefused where it is none now, StoreError."""

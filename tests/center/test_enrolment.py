@@ -6,10 +6,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from fedmed.center.enrolment import ENROL, MEMBERS_PATH, RENEW
 from fedmed.clinic.dialing import shaking
 from fedmed.clinic.folder import KEYS_FILE
+from fedmed.errors import ProtocolRefused
 from fedmed.identity.enrolment import Revoke, Stage
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request
@@ -78,8 +80,6 @@ def test_bodies_that_are_refused(center, body, status, said):
 
 
 def test_the_mailed_key_cannot_be_the_clinics(center):
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
-
     join = center.invite("north")[0]
     mailed = MemberKeys(load_der_private_key(join.key, None), keys(1).signing)
     status, said = send(center, ticket(center, join), ENROL, certificate_request(mailed, "north"))
@@ -121,4 +121,14 @@ def test_a_roll_that_cannot_be_read_lets_nobody_in(center):
     center.folder.enrolments.path.write_bytes(b"{}")
     status, said = send(center, center.as_member(clinic), MEMBERS_PATH, method="GET")
     assert (status, "tell its operator" in said["refused"]) == (503, True)
-    assert center.folder.admissions().is_admitted(clinic.certificate()) == "the center cannot read who its members are"
+    admissions = center.folder.admissions()
+    assert "cannot read who its members are" in str(admissions.is_admitted(clinic.certificate()))
+    with pytest.raises(ProtocolRefused, match="cannot read who its members are"):
+        admissions.admit(clinic.certificate())
+
+
+def test_the_fence_is_told_who_a_member_is(center):
+    clinic = center.joined("north")
+    admissions = center.folder.admissions()
+    assert admissions.is_admitted(clinic.certificate()) is None
+    assert admissions.admit(clinic.certificate()) == clinic.member()
