@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed.clinic.dialing import Line, proxy_for, shaking
-from fedmed.clinic.folder import KEYS_FILE, ClinicFolder, make_clinic, open_clinic
+from fedmed.clinic.folder import KEYS_FILE, PINS_FILE, ClinicFolder, make_clinic, open_clinic
 from fedmed.clock import Clock
 from fedmed.config.roles import CLINIC_FILE, Clinic
 from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, Unreachable
@@ -18,6 +18,7 @@ from fedmed.identity.authority import PublicMember, day, read_certificate
 from fedmed.identity.enrolment import words_for
 from fedmed.identity.joinfile import Join, read_join
 from fedmed.identity.member import MemberKeys
+from fedmed.identity.pins import Pins
 from fedmed.identity.requests import certificate_request
 
 ENROL = "/fedmed/enrol"
@@ -138,6 +139,8 @@ def _kept(path: Path, join: Join, keys: MemberKeys, chain: list[Any], proxy: str
         proxy=proxy,
         center=join.center.hex(),
     )
+    # A clinic is in its own sums: the one pin that needs no telephone.
+    Pins(path / PINS_FILE).add(member)
     return Joined(make_clinic(path, config, join.authority, certificate, clock), member, already=False)
 
 

@@ -77,7 +77,7 @@ def test_members_are_approved_and_removed(center, place, said):
         said("center", "admit", name, "--words", words)
         assert said("clinic", "join", f"{name}.join", "--at", name)[0] == 0
     rows = {row["name"]: row for row in json.loads(said("clinic", "members", "list", "--at", "north", "--json")[1])}
-    assert (rows["north"]["standing"], rows["south"]["approved"]) == ("this clinic, not approved", False)
+    assert (rows["north"]["standing"], rows["south"]["approved"]) == ("this clinic, approved", False)
     code, _, err = said("clinic", "members", "approve", "south", "--at", "north", "--words", rows["north"]["words"])
     assert (code, "approve nothing" in err) == (5, True)
     approved = ("clinic", "members", "approve", "south", "--at", "north", "--words", rows["south"]["words"])

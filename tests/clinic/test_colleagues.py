@@ -24,17 +24,17 @@ def test_a_clinic_approves_by_words_what_the_center_lists(center):
     members = listed(north)
     assert [member.name for member in members] == ["north", "south"]
     before = beside_pins(members, north.pins())
-    assert [each.approved for each in before] == [False, False]
+    assert [each.approved for each in before] == [True, False]
     assert before[1].words == words(south.keys().fingerprint)
     north.pins().add(the_one(members, "south"))
-    assert [each.approved for each in beside_pins(listed(north), north.pins())] == [False, True]
+    assert [each.approved for each in beside_pins(listed(north), north.pins())] == [True, True]
     center.folder.enrolments.apply(Revoke("south"))
     assert [(each.identity.name, each.approved) for each in beside_pins(listed(north), north.pins())] == [
-        ("north", False),
+        ("north", True),
         ("south", True),
     ]
     assert remove(north.pins(), "south").name == "south"
-    with pytest.raises(PinRefused, match="approved are: nobody"):
+    with pytest.raises(PinRefused, match="approved are: north"):
         remove(north.pins(), "south")
 
 

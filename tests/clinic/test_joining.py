@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.center.enrolment import EnrolmentApp
 from fedmed.center.folder import make_center
 from fedmed.center.listening import Listener
 from fedmed.clinic.folder import CERTIFICATE_FILE, KEYS_FILE, open_clinic
@@ -18,6 +19,7 @@ from fedmed.clinic.renewal import renew
 from fedmed.config.roles import CLINIC_FILE, Center
 from fedmed.errors import ConfigError, JoinRefused, Unreachable
 from fedmed.identity.enrolment import Revoke
+from fedmed.identity.issuing import certificate_pem
 from fedmed.identity.joinfile import write_join
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.identity.transport import TransportAuthority
@@ -44,8 +46,9 @@ def test_both_sides_read_the_same_words_and_the_clinic_becomes_a_member(center: 
     assert (found.already, found.member.name) == (False, "north")
     assert open_clinic(center.place / "north", Brisk()).member() == found.member
     assert sorted(path.name for path in (center.place / "north").iterdir()) == [
-        "clinic.yaml", "member.crt", "member.keys", "transport-ca.crt",
+        "clinic.yaml", "member.crt", "member.keys", "pins.json", "transport-ca.crt",
     ]  # fmt: skip
+    assert list(found.folder.pins()) == [found.member.fingerprint]
     assert center.ask(content, "north").already
     assert center.ask(b"anything", "north").already
 
@@ -145,6 +148,16 @@ def test_a_member_called_like_the_host_cannot_play_the_center(tmp_path):
             content = write_join(replace(victim, port=listener.port), center.folder.keys())
             with pytest.raises(JoinRefused, match="does not name this host"):
                 join(content, tmp_path / "north", "none", Brisk(), print, wait=False)
+
+
+def test_a_center_whose_certificate_has_run_out(center: Federation, tmp_path):
+    then = TransportAuthority.load(center.folder.path, Brisk(-1000 * 86400.0))
+    expired = then.server(["127.0.0.1"], center.folder.keys().transport_public, 800)
+    tls(center.folder).chain_pem.write_bytes(certificate_pem(expired))
+    with Listener(EnrolmentApp(center.folder), tls(center.folder), "127.0.0.1", 0) as listener:
+        content = write_join(replace(center.invite("north")[0], port=listener.port), center.folder.keys())
+        with pytest.raises(JoinRefused, match="clock right"):
+            join(content, tmp_path / "north", "none", Brisk(), print, wait=False)
 
 
 def test_nobody_there(center: Federation, tmp_path):
