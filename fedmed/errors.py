@@ -8,7 +8,9 @@
     │   ├── GateRefused             4     a site's images do not go with those of the others
     │   ├── UpdateRefused           4     one site's update cannot be used (the round goes on without it)
     │   ├── ProtocolRefused         4     a message of secure aggregation that no honest peer sends
-    │   └── BudgetRefused           4     a round would cost a site more privacy than its own limit
+    │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
+    │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
+    │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   └── ResumeRefused           5     what is resumed is not what was started
     └── MissingPart                 6     a program or package that this command needs is not installed
@@ -61,6 +63,14 @@ class ProtocolRefused(FederationError):
 
 class BudgetRefused(FederationError):
     """A round would cost a site more privacy than the limit it set itself; nothing was sent."""
+
+
+class JoinRefused(FederationError):
+    """A join file, an enrolment or a renewal that cannot be used: altered, expired, used, or of somebody else."""
+
+
+class Unreachable(FederationError):
+    """The other side does not answer; tried again later, it may."""
 
 
 class StoreError(FedmedError):

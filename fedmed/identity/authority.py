@@ -6,31 +6,21 @@ A certificate lets a member onto the transport. It never lets it into a roster: 
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import datetime, timezone
+from typing import ClassVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from fedmed.clock import Clock
-from fedmed.errors import ConfigError, ProtocolRefused
-from fedmed.identity import binding, files
-from fedmed.identity.files import KeyRefused
-from fedmed.identity.member import Identity, MemberKeys, is_p384, pem, public_der
-from fedmed.identity.requests import Request
+from fedmed.errors import ProtocolRefused
+from fedmed.identity import binding
+from fedmed.identity.issuing import MAX_BYTES, Authority
+from fedmed.identity.member import Identity, is_p384
 
-MAX_BYTES = 4096
-"""A certificate of ours has some 700."""
-MOST_DAYS = 825
-SKEW_S = 3600
-"""A certificate is valid from an hour before it was issued: clocks of clinics differ."""
-AUTHORITY_DAYS = 3650
 KEY_FILE, CERTIFICATE_FILE = "authority.key", "authority.crt"
 EXTENSIONS = {x509.BasicConstraints.oid, x509.KeyUsage.oid, x509.AuthorityKeyIdentifier.oid, binding.OID}
 """All that a member's certificate holds."""
@@ -41,82 +31,38 @@ _WHAT = "a certificate"
 class PublicMember(Identity):
     """A member as its certificate tells."""
 
+    not_before: float
     not_after: float
-    """Seconds since 1970 until which the certificate is valid."""
+    """Seconds since 1970 between which the certificate is valid."""
 
 
-class DevelopmentAuthority:
+class DevelopmentAuthority(Authority):
     """An authority in memory or in one folder, its key beside it: for simulations and tests, not for a federation."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: bytes, clock: Clock) -> None:
-        self._key, self.certificate, self._clock = key, certificate, clock
-
-    @classmethod
-    def generate(cls, clock: Clock, entropy: bytes | None = None, name: str = "fedmed development") -> DevelopmentAuthority:
-        """A new authority, with the same key for the same `entropy` (32 bytes or more)."""
-        key = MemberKeys.generate(entropy).transport
-        usage = _usage(digital_signature=False, key_cert_sign=True, crl_sign=True)
-        issuer = _common(name)
-        builder = (
-            _builder(issuer, issuer, clock.unix(), AUTHORITY_DAYS, secrets.token_bytes)
-            .public_key(key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        )
-        return cls(key, builder.sign(key, SHA384()).public_bytes(serialization.Encoding.DER), clock)
-
-    @property
-    def public(self) -> bytes:
-        """The authority's public key, SubjectPublicKeyInfo in DER: what `read_certificate` checks with."""
-        return public_der(self._key)
-
-    def issue(self, request: Request, days: int, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> bytes:
-        """A certificate in DER for both keys of a request that `read_request` let pass. Raises ConfigError for the days."""
-        if not 1 <= days <= MOST_DAYS:
-            raise ConfigError(f"a certificate for {days} days; allowed are 1 to {MOST_DAYS}")
-        issuer = x509.load_der_x509_certificate(self.certificate).subject
-        public = serialization.load_der_public_key(request.transport_public)
-        if not isinstance(public, ec.EllipticCurvePublicKey):
-            raise ProtocolRefused("a certificate for a key that is not of P-384, the only kind allowed")
-        builder = (
-            _builder(_common(request.name), issuer, self._clock.unix(), days, random_bytes)
-            .public_key(public)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .add_extension(x509.UnrecognizedExtension(binding.OID, request.binding), critical=False)
-        )
-        return builder.sign(self._key, SHA384()).public_bytes(serialization.Encoding.DER)
-
-    def save(self, folder: Path) -> None:
-        """Write key and certificate (PEM) into `folder`. Raises KeyRefused where an authority is there already."""
-        files.write_new(folder / KEY_FILE, pem(self._key))
-        certificate = x509.load_der_x509_certificate(self.certificate)
-        files.write_new(folder / CERTIFICATE_FILE, certificate.public_bytes(serialization.Encoding.PEM))
-
-    @classmethod
-    def load(cls, folder: Path, clock: Clock) -> DevelopmentAuthority:
-        """The authority in `folder`. Raises KeyRefused where there is none, or one whose key others can read."""
-        try:
-            secret = files.read(folder / KEY_FILE, MAX_BYTES)
-            public = files.read(folder / CERTIFICATE_FILE, MAX_BYTES, files.OTHERS_CHANGE)
-            key = serialization.load_pem_private_key(secret, None)
-            certificate = x509.load_pem_x509_certificate(public)
-        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise KeyRefused(
-                f"{folder}: holds no authority ({type(error).__name__}); make one in an empty folder"
-            ) from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
-            raise KeyRefused(f"{folder}: {KEY_FILE} is not the key of {CERTIFICATE_FILE}; put the right one back")
-        return cls(key, certificate.public_bytes(serialization.Encoding.DER), clock)
+    kind: ClassVar[str] = "fedmed development"
+    key_file: ClassVar[str] = KEY_FILE
+    certificate_file: ClassVar[str] = CERTIFICATE_FILE
 
 
-def read_certificate(der: bytes, ca_public: bytes, now_unix: float) -> PublicMember:
-    """The member that a certificate names, if the authority with the public key `ca_public` (DER) signed it.
+@dataclass(frozen=True)
+class Opened:
+    """A certificate whose authority's signature was checked, its dates not yet."""
 
-    Raises ProtocolRefused for a certificate that is damaged, by another authority, out of date, of an authority, or whose
-    Ed25519 key was not bound by its owner to this P-384 key and name.
+    certificate: x509.Certificate
+    extensions: dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]
+    begins: float
+    ends: float
+
+    def check_dates(self, what: str, now_unix: float) -> None:
+        """Raises ProtocolRefused where the certificate is not valid now."""
+        if not self.begins <= now_unix <= self.ends:
+            raise ProtocolRefused(_dated(what, self.begins, self.ends, now_unix))
+
+
+def opened(der: bytes, ca_public: bytes) -> Opened:
+    """A certificate that the authority with the public key `ca_public` (DER) signed, of no authority itself.
+
+    Raises ProtocolRefused for one that is damaged, by another authority, or of an authority.
     """
     if len(der) > MAX_BYTES:
         raise ProtocolRefused(f"{_WHAT} of {len(der)} bytes; allowed are {MAX_BYTES}")
@@ -125,16 +71,26 @@ def read_certificate(der: bytes, ca_public: bytes, now_unix: float) -> PublicMem
         _check_signature(certificate, ca_public, der)
         extensions = {each.oid: each for each in certificate.extensions}
         begins, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-        subject, key = certificate.subject, certificate.public_key()
     constraints = extensions.get(x509.BasicConstraints.oid)
     if constraints is None or constraints.value != x509.BasicConstraints(ca=False, path_length=None):
         raise ProtocolRefused(f"{_WHAT} of an authority, where one of a member is needed")
-    if set(extensions) != EXTENSIONS:
+    return Opened(certificate, extensions, begins, ends)
+
+
+def read_certificate(der: bytes, ca_public: bytes, now_unix: float) -> PublicMember:
+    """The member that a certificate names, if the authority with the public key `ca_public` (DER) signed it.
+
+    Raises ProtocolRefused for a certificate that is damaged, by another authority, out of date, of an authority, or whose
+    Ed25519 key was not bound by its owner to this P-384 key and name.
+    """
+    found = opened(der, ca_public)
+    if set(found.extensions) != EXTENSIONS:
         raise ProtocolRefused(f"{_WHAT} with other extensions than a member's has, or without the one with its signing key")
-    found = binding.bound(_WHAT, subject, key, extensions[binding.OID])
-    if not begins <= now_unix <= ends:
-        raise ProtocolRefused(_dated(found.name, begins, ends, now_unix))
-    return PublicMember(found.name, found.transport_public, found.signing_public, ends)
+    with binding.parsing(_WHAT):
+        subject, key = found.certificate.subject, found.certificate.public_key()
+    member = binding.bound(_WHAT, subject, key, found.extensions[binding.OID])
+    found.check_dates(f"{_WHAT} of {member.name!r}", now_unix)
+    return PublicMember(member.name, member.transport_public, member.signing_public, found.begins, found.ends)
 
 
 def _check_signature(certificate: x509.Certificate, ca_public: bytes, der: bytes) -> None:
@@ -152,46 +108,15 @@ def _check_signature(certificate: x509.Certificate, ca_public: bytes, der: bytes
         ) from error
 
 
-def _dated(name: str, begins: float, ends: float, now: float) -> str:
+def _dated(what: str, begins: float, ends: float, now: float) -> str:
     if now > ends:
         return (
-            f"{_WHAT} of {name!r} that was valid until {_day(ends)}; have the authority issue a new one for the same keys: "
+            f"{what} that was valid until {day(ends)}; have the authority issue a new one for the same keys: "
             "the fingerprint, hence every pin, stays"
         )
-    return f"{_WHAT} of {name!r} that is valid from {_day(begins)}, and it is {_day(now)}: set this machine's clock right"
+    return f"{what} that is valid from {day(begins)}, and it is {day(now)}: set this machine's clock right"
 
 
-def _day(unix: float) -> str:
+def day(unix: float) -> str:
+    """A moment as people read it, in UTC."""
     return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _common(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, now: float, days: int, random_bytes: Callable[[int], bytes]
-) -> x509.CertificateBuilder:
-    begins = datetime.fromtimestamp(int(now), timezone.utc)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .serial_number(int.from_bytes(b"\1" + random_bytes(16), "big"))
-        .not_valid_before(begins - timedelta(seconds=SKEW_S))
-        .not_valid_after(begins + timedelta(days=days))
-    )
-
-
-def _usage(digital_signature: bool, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -51,6 +51,14 @@ def member_name(site: str) -> str:
     return f"site-{hashlib.sha256(site.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
+def check_name(name: str) -> None:
+    """Raises ConfigError for a name that no member may have."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"a member cannot be called {name!r}; allowed are 1 to 64 of a-z, 0-9, '_', '.', '-', a letter or digit first"
+        )
+
+
 def fingerprint(transport_public: bytes, signing_public: bytes) -> bytes:
     """SHA-256 of both public keys, P-384 as SubjectPublicKeyInfo (DER) and Ed25519 as its 32 bytes."""
     return hashlib.sha256(joined(b"fedmed/member/1", transport_public, signing_public)).digest()

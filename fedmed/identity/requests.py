@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from fedmed.errors import ConfigError, ProtocolRefused
+from fedmed.errors import ProtocolRefused
 from fedmed.identity import binding
-from fedmed.identity.member import NAME, Identity, MemberKeys
+from fedmed.identity.member import Identity, MemberKeys, check_name
 
 MAX_BYTES = 4096
 """A request of ours has some 500."""
@@ -30,10 +30,7 @@ def certificate_request(keys: MemberKeys, name: str) -> bytes:
 
     Raises ConfigError for a name that no member may have.
     """
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"a member cannot be called {name!r}; allowed are 1 to 64 of a-z, 0-9, '_', '.', '-', a letter or digit first"
-        )
+    check_name(name)
     builder = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fedmed.errors import ProtocolRefused
 from fedmed.identity import binding
-from fedmed.identity.authority import SKEW_S, DevelopmentAuthority, read_certificate
+from fedmed.identity.authority import DevelopmentAuthority, read_certificate
+from fedmed.identity.issuing import SKEW_S
 from fedmed.identity.pins import Pins
 from fedmed.identity.requests import MAX_BYTES, certificate_request, read_request
 from tests.identity.parties import NOW, authority, keys

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
-from fedmed.identity.authority import MOST_DAYS, SKEW_S, DevelopmentAuthority, read_certificate
+from fedmed.identity.authority import DevelopmentAuthority, read_certificate
 from fedmed.identity.files import KeyRefused
+from fedmed.identity.issuing import MOST_DAYS, SKEW_S
 from fedmed.identity.member import NAME
 from fedmed.identity.requests import certificate_request, read_request
 from tests.identity.parties import NOW, Standing, authority, keys

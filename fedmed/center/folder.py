@@ -1,0 +1,97 @@
+"""The center's folder: what `fedmed center init` makes, and what every other command of the center opens.
+
+center.yaml        the configuration
+transport-ca.key   the transport authority's secret key, and .crt its certificate: whom it signs for may connect
+center.keys        the center's own two keys: P-384 for its port, Ed25519 for join files
+center.crt         the server's certificate, for the names in center.yaml
+enrolment.json     who was invited, has asked, is a member, was revoked
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmed.center.admission import Admissions
+from fedmed.clock import Clock
+from fedmed.config.roles import CENTER_FILE, Center, load_role, written
+from fedmed.errors import ConfigError
+from fedmed.identity import files
+from fedmed.identity.authority import read_certificate
+from fedmed.identity.enrolment import Invite, Seat, words_for
+from fedmed.identity.issuing import MOST_DAYS, certificate_pem
+from fedmed.identity.joinfile import Join, new_join, write_join
+from fedmed.identity.member import MemberKeys
+from fedmed.identity.requests import read_request
+from fedmed.identity.transport import TransportAuthority
+from fedmed.store.enrolments import Enrolments
+
+KEYS_FILE, SERVER_FILE, ROLL_FILE = "center.keys", "center.crt", "enrolment.json"
+
+
+@dataclass(frozen=True)
+class CenterFolder:
+    """An opened folder; its keys are read when they are needed."""
+
+    path: Path
+    config: Center
+    clock: Clock
+    enrolments: Enrolments
+
+    def authority(self) -> TransportAuthority:
+        """The transport's authority. Raises KeyRefused where its key is missing, or others can read it."""
+        return TransportAuthority.load(self.path, self.clock)
+
+    def keys(self) -> MemberKeys:
+        """The center's own keys. Raises KeyRefused as `MemberKeys.load`."""
+        return MemberKeys.load(self.path / KEYS_FILE)
+
+    def admissions(self) -> Admissions:
+        """Who is a member now. Raises KeyRefused as `authority`."""
+        return Admissions(self.enrolments, self.authority().public, self.clock)
+
+    def sign(self, request: bytes) -> tuple[bytes, int]:
+        """A member's certificate for a request (both DER), and until when it is valid (seconds since 1970)."""
+        authority = self.authority()
+        certificate = authority.issue(read_request(request), self.config.certificate_days)
+        return certificate, int(read_certificate(certificate, authority.public, self.clock.unix()).not_after)
+
+    def invite(self, name: str, days: int) -> tuple[Join, bytes]:
+        """A new invitation, on the roll before this returns, and its file's content.
+
+        Raises ConfigError for the name or the days, JoinRefused where a member has the name.
+        """
+        at, keys = (self.config.federation, self.config.host, self.config.port), self.keys()
+        join = new_join(self.authority(), keys, at, name, days, self.clock.unix())
+        self.enrolments.apply(Invite(name, join.serial.hex(), join.expires))
+        return join, write_join(join, keys)
+
+    def words(self, seat: Seat) -> str:
+        """The six words that the clinic of this seat must read out; empty where nobody has asked yet."""
+        if not seat.fingerprint:
+            return ""
+        return words_for(seat.fingerprint, self.keys().signing_public, self.authority().public)
+
+
+def make_center(path: Path, config: Center, clock: Clock) -> CenterFolder:
+    """Make the folder of a new federation. Raises ConfigError where there is something in it, KeyRefused as `write_new`."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{path} is not empty; name a new folder: a federation's keys are never written over")
+    authority, keys = TransportAuthority.generate(clock, name=f"{config.federation} transport"), MemberKeys.generate()
+    server = authority.server((config.host, *config.also), keys.transport_public, MOST_DAYS)
+    authority.save(path)
+    keys.save(path / KEYS_FILE)
+    files.write_new(path / SERVER_FILE, certificate_pem(server))
+    files.write_new(path / CENTER_FILE, written(config))
+    made = open_center(path, clock)
+    made.enrolments.create()
+    return made
+
+
+def open_center(path: Path, clock: Clock) -> CenterFolder:
+    """The folder of a center. Raises ConfigError where it is none, with every fault of its configuration."""
+    if not (path / CENTER_FILE).is_file():
+        raise ConfigError(
+            f"{path} is no center's folder: it holds no {CENTER_FILE}; name one with --at, or make one: fedmed center init"
+        )
+    return CenterFolder(path, load_role(path / CENTER_FILE, Center), clock, Enrolments(path / ROLL_FILE, clock))

@@ -1,0 +1,197 @@
+"""The center's one public port: TLS 1.3 and nothing older, and nobody without a certificate of our own authority.
+
+An application behind it finds the peer's certificate (DER) in `scope["extensions"]["fedmed"]["certificate"]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fedmed.errors import ConfigError
+from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+MOST_BODY = 64 * 2**20
+MOST_HEAD = 32 * 2**10
+"""Bytes of a request's target and headers together."""
+DRAIN_S = 10.0
+IDLE_S = 75
+"""A connection without a request is closed after this; longer than clients keep one, so that theirs is the first word."""
+STARTING_S = 10.0
+BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files of a server's side, all PEM."""
+
+    chain_pem: Path
+    """The server's certificate, then those between it and the authority."""
+    key_pem: Path
+    authorities_pem: Path
+    """Who may have signed a client's certificate."""
+
+    def context(self) -> ssl.SSLContext:
+        """What a listener shakes hands with. Raises ConfigError for files that are not there or do not go together."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.num_tickets = 0  # a resumed session would let in a certificate that is not looked at again
+        try:
+            context.load_verify_locations(self.authorities_pem)
+            context.load_cert_chain(self.chain_pem, self.key_pem)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(
+                f"{self.chain_pem}, {self.key_pem} and {self.authorities_pem} are no certificate, its key and an authority "
+                f"({error.strerror or error}); make the server's certificate anew"
+            ) from error
+        return context
+
+
+class Listener:
+    """Serves an application from a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self, app: App, tls: Tls, host: str, port: int, most_body: int = MOST_BODY, drain_s: float = DRAIN_S
+    ) -> None:
+        """`port` 0 takes a free one. A body of more than `most_body` bytes, or of a length not told, is refused unread.
+
+        Raises ConfigError as `Tls.context` does.
+        """
+        self._tls, self._context = tls, tls.context()
+        self._address = (host, port)
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        config = uvicorn.Config(
+            cast("ASGI3Application", _capped(app, most_body)),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE_S,
+            timeout_graceful_shutdown=int(drain_s),
+            ssl_context_factory=lambda _config, _default: self._context,
+        )
+        self._server = uvicorn.Server(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; the wanted one before `start`."""
+        return self._socket.getsockname()[1] if self._socket is not None else self._address[1]
+
+    def start(self) -> None:
+        """Listen, and return once connections are taken. Raises ConfigError where the address is not to be had."""
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
+            ) from error
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="listener", daemon=True)
+        self._thread.start()
+        ready.wait(STARTING_S)
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        serving = asyncio.ensure_future(self._server.serve([self._socket] if self._socket else None))
+        while not (self._server.started or serving.done()):
+            await asyncio.sleep(0.01)
+        ready.set()
+        await serving
+
+    def renew(self) -> None:
+        """Read the server's certificate and key again, for connections from now on; open ones stay.
+
+        Raises ConfigError for files that do not go together; the old certificate is served on.
+        """
+        self._tls.context()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._context.load_cert_chain, self._tls.chain_pem, self._tls.key_pem)
+
+    def stop(self) -> None:
+        """Take no more requests, let those that run come to their end within the drain time, then close."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Listener:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _capped(app: App, most: int) -> App:
+    async def capped(scope: Scope, receive: Receive, send: Send) -> None:
+        said = length_in(scope)
+        if said is None:
+            await refuse(send, 411, "the length of the body is not told; send Content-Length")
+        elif said > most:
+            await refuse(send, 413, f"a body of {said} bytes; allowed are {most}")
+        else:
+            await app(scope, receive, send)
+
+    return capped
+
+
+class _HeadTooLarge(Exception):
+    """Makes the parser answer 400 and close."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """One connection; uvicorn tells an application nothing of a client's certificate and bounds no head."""
+
+    _head = 0
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        app, shaken = self.app, transport.get_extra_info("ssl_object")
+        known = {CERTIFICATE: shaken.getpeercert(binary_form=True)}
+
+        async def with_peer(scope: Any, receive: Any, send: Any) -> None:
+            scope.setdefault("extensions", {})[EXTENSION] = known
+            await app(scope, receive, send)
+
+        self.app = with_peer
+
+    def data_received(self, data: bytes) -> None:
+        room = MOST_HEAD - self._head
+        if self._in_head and len(data) > room and b"\r\n\r\n" not in data[: max(0, room) + 4]:
+            self.send_400_response("Request head too large.")
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head = True, 0
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+            raise _HeadTooLarge
+        self._in_head, self._head = False, 0
+        super().on_headers_complete()

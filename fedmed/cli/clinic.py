@@ -1,0 +1,68 @@
+"""`fedmed clinic`: join a federation, and decide whom to encrypt with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmed.cli.quarantine import Json
+
+clinic = typer.Typer(help="Take part in a federation as a clinic.", no_args_is_help=True)
+members = typer.Typer(help="The members that this clinic has approved itself.", no_args_is_help=True)
+clinic.add_typer(members, name="members")
+
+At = Annotated[Path, typer.Option("--at", metavar="FOLDER", envvar="FEDMED_CLINIC", help="The clinic's folder.")]
+FOLDER = Path("fedmed-clinic")
+Certificate = Annotated[
+    Path | None, typer.Option("--certificate", metavar="FILE", help="The member's certificate; the center's when absent.")
+]
+
+
+@clinic.command()
+def join(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The join file that the center sent.")],
+    at: At = FOLDER,
+    proxy: Annotated[
+        str | None, typer.Option(help="http://[USER:PASSWORD@]HOST:PORT, or none; https_proxy when absent.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the center's operator; --no-wait asks once.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Make this clinic's keys, ask the center for its certificate, and show six words to compare."""
+    from fedmed.cli.joining import run
+
+    run(file, at, proxy, wait, as_json)
+
+
+@members.command("list")
+def list_members(at: At = FOLDER, as_json: Json = False) -> None:
+    """List the federation's members beside those that this clinic has approved."""
+    from fedmed.cli.members import show_members
+
+    show_members(at, as_json)
+
+
+@members.command()
+def approve(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A member.")],
+    words: Annotated[str | None, typer.Option(help="The six words that the member read out; asked for when absent.")] = None,
+    certificate: Certificate = None,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Approve a member, after comparing six words with it by telephone."""
+    from fedmed.cli.members import approve as pin
+
+    pin(at, name, words, certificate, as_json)
+
+
+@members.command()
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An approved member.")], at: At = FOLDER, as_json: Json = False
+) -> None:
+    """Take an approval back; from the next epoch on no roster with that member is accepted."""
+    from fedmed.cli.members import remove as unpin
+
+    unpin(at, name, as_json)

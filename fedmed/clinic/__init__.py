@@ -1,0 +1,1 @@
+"""The clinic's daemon: what it runs, and what it keeps."""

@@ -1,0 +1,98 @@
+"""The one file of a role, `center.yaml` or `clinic.yaml`: read with every fault listed, written with what each key means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from fedmed.config.allowed import nearest, shown
+from fedmed.config.document import MAX_BYTES, Fault, read_document
+from fedmed.config.hosts import Host, Port
+from fedmed.config.part import Part
+from fedmed.config.scenario import Name
+from fedmed.errors import ConfigError
+
+CENTER_FILE, CLINIC_FILE = "center.yaml", "clinic.yaml"
+
+
+class Center(Part):
+    """`center.yaml`: one federation, as its center runs it."""
+
+    federation: Name
+    """What the federation is called."""
+    host: Host
+    """Name or address under which clinics reach the center."""
+    also: tuple[Host, ...] = ()
+    """Further names and addresses of the same port, which the server's certificate names too."""
+    port: Port = 443
+    """The one port that clinics dial."""
+    certificate_days: int = Field(90, ge=2, le=825)
+    """For how many days a clinic's certificate is valid; it renews itself when a third is left."""
+
+
+class Clinic(Part):
+    """`clinic.yaml`: one clinic in one federation, as it joined."""
+
+    federation: Name
+    """What the federation is called."""
+    name: Name
+    """What this clinic is called in it."""
+    host: Host
+    """Name or address of the center."""
+    port: Port = 443
+    """The center's port."""
+    proxy: str | None = Field(None, pattern=r"^(none|http://[^/\s]+/?)$")
+    """HTTP proxy to dial through, http://[USER:PASSWORD@]HOST:PORT, or none; null for what https_proxy says."""
+    center: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """The center's Ed25519 key in hexadecimal; it came with the join file."""
+
+
+Role = TypeVar("Role", Center, Clinic)
+
+
+def load_role(path: Path, kind: type[Role]) -> Role:
+    """The configuration in `path` (UTF-8 YAML, at most 256 KiB). Raises ConfigError, which lists every fault."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 4).decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name the folder that holds it with --at") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text; put a copy of the file back") from error
+    return read_role(text, str(path), kind)
+
+
+def read_role(text: str, source: str, kind: type[Role]) -> Role:
+    """As `load_role`, from text; `source` is the name that faults are reported under."""
+    document = read_document(text, source)
+    faults: list[Fault] = list(document.faults)
+    try:
+        role = kind.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            place = tuple(found["loc"])
+            faults.append(Fault(document.place(place), place, _explained(kind, found["type"], place, found)))
+    if faults:
+        raise ConfigError("\n  ".join([f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:", *map(str, faults)]))
+    return role
+
+
+def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:
+    known = list(kind.model_fields)
+    details = dict(found) if isinstance(found, dict) else {}
+    if what == "extra_forbidden":
+        return f"unknown key{nearest(str(place[-1]), known)}, allowed here: {', '.join(known)}"
+    if what == "missing":
+        return f"missing: {kind.model_fields[str(place[0])].description}"
+    if what == "value_error":
+        return str(details["ctx"]["error"])
+    return f"got {shown(details.get('input'))}: {details.get('msg')}"
+
+
+def written(role: Center | Clinic) -> bytes:
+    """The configuration as YAML, what each key means above it; values as JSON, which YAML 1.2 has in it."""
+    values, about = role.model_dump(mode="json"), type(role).model_fields
+    return "".join(f"# {about[key].description}\n{key}: {json.dumps(value)}\n" for key, value in values.items()).encode()
