@@ -21,3 +21,9 @@ def set_message_id(message: Message, message_id: str) -> None:
     """Give a message the id that Flower's own engine would give it."""
     fields: dict[str, Any] = message.metadata.__dict__
     fields["_message_id"] = message_id
+
+
+def set_run_id(message: Message, run_id: int) -> None:
+    """Make a message of the center's part of a run, whatever process-wide run it was built under."""
+    fields: dict[str, Any] = message.metadata.__dict__
+    fields["_run_id"], fields["_src_node_id"] = run_id, SERVER_NODE

@@ -8,7 +8,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.clock import Clock, SystemClock
@@ -16,6 +16,7 @@ from fedmed.flower import arrays, identity, packing
 from fedmed.flower.apps import AppRef
 from fedmed.flower.lanes import Lane, assign, server_context
 from fedmed.flower.orphans import make_owned, memory_folder
+from fedmed.flower.parcels import owned
 from fedmed.flower.worker import Sites, common_slot
 
 FIRST_NODE = 2  # Flower keeps 1 for the server
@@ -121,7 +122,7 @@ class InProcessGrid(Grid):
         replies = []
         for reply in self.borrow_messages(message_ids):
             if reply.has_content():
-                reply.content = _owned(reply.content)
+                reply.content = owned(reply.content)
             replies.append(reply)
         return replies
 
@@ -197,10 +198,3 @@ def _share_one_record(messages: Sequence[Message]) -> bool:
         and records[0][1] is first[0][1]
         for message in messages
     )
-
-
-def _owned(content: RecordDict) -> RecordDict:
-    copy = RecordDict()
-    for key, record in content.items():
-        copy[key] = arrays.own(arrays.views(record)) if isinstance(record, ArrayRecord) else record
-    return copy

@@ -13,6 +13,7 @@ from fedmed.clock import Clock
 from fedmed.errors import FederationError
 from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, numbers
+from fedmed.flower.direct import DirectGrid
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.flower.ray import Stoppable
@@ -37,13 +38,13 @@ class Reply:
 
 
 class Transport:
-    """Messages over any Flower Grid; the in-process one can also wait, cancel and lend memory."""
+    """Messages over any Flower Grid; our own can also wait, cancel and lend memory."""
 
     def __init__(self, grid: Grid, clock: Clock) -> None:
         self.grid = grid
         self._clock = clock
-        self._own = grid if isinstance(grid, InProcessGrid) else None
-        self._queue = grid if isinstance(grid, InProcessGrid | Stoppable) else None
+        self._own = grid if isinstance(grid, InProcessGrid | DirectGrid) else None
+        self._queue = grid if isinstance(grid, InProcessGrid | DirectGrid | Stoppable) else None
         self.bytes_down = 0
         self.bytes_up = 0
         self.said_down = 0

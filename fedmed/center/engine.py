@@ -1,0 +1,31 @@
+"""The engine of the center's service: Flower's state, the fence around it, and the one port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedmed.center.listening import Listener, Tls
+from fedmed.flower.fence import Admit, Fence
+from fedmed.flower.superlink import SuperLink
+from fedmed.wire.asgi import App
+
+
+class Engine:
+    """Runs from `with` to its end."""
+
+    def __init__(
+        self, database: Path | None, tls: Tls, host: str, port: int, admit: Admit, own: Mapping[str, App] | None = None
+    ) -> None:
+        """`database`: an SQLite file, or None for memory; `admit` and `own` as `Fence` takes them."""
+        self.link = SuperLink(database)
+        self.fence = Fence(self.link, admit, own)
+        self.listener = Listener(self.fence, tls, host, port)
+
+    def __enter__(self) -> Engine:
+        self.listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fence.close()
+        self.listener.stop()

@@ -1,0 +1,38 @@
+"""The calls of Flower's Fleet API as they go over the wire."""
+
+from __future__ import annotations
+
+import base64
+import textwrap
+from typing import Any
+
+from flwr.common.constant import FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE
+from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+
+FLEET = "/v1/fleet/"
+"""Every call is a POST to this and its name; request and answer are protobuf."""
+PROTOBUF = "application/protobuf"
+KEY_HEADER = FLEET_HTTP_PUBLIC_KEY_HEADER.lower()
+"""Header with the node's public key, PEM in base64."""
+CHUNK = FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE
+"""Bytes of an array in one request, at most."""
+REQUESTS: dict[str, Any] = {
+    "activate-node": fleet_pb2.ActivateNodeRequest,
+    "deactivate-node": fleet_pb2.DeactivateNodeRequest,
+    "send-node-heartbeat": heartbeat_pb2.SendNodeHeartbeatRequest,
+    "pull-messages": fleet_pb2.PullMessagesRequest,
+    "push-messages": fleet_pb2.PushMessagesRequest,
+    "get-run": run_pb2.GetRunRequest,
+    "get-fab": fab_pb2.GetFabRequest,
+    "push-object": message_pb2.PushObjectRequest,
+    "pull-object": message_pb2.PullObjectRequest,
+    "confirm-message-received": message_pb2.ConfirmMessageReceivedRequest,
+}
+"""The calls that a node needs, and no more: none registers or removes one."""
+
+
+def pem_of(public: bytes) -> bytes:
+    """A public key (SubjectPublicKeyInfo, DER) in PEM, as Flower keeps keys."""
+    lines = textwrap.wrap(base64.b64encode(public).decode(), 64)
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""]).encode()

@@ -1,0 +1,190 @@
+"""A node's calls to its center: Flower's Fleet protocol as it goes over the wire, outbound only."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx
+from flwr.app import Message
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.common.serde import message_to_proto, run_from_proto
+from flwr.proto import fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.run import Run
+from google.protobuf.message import DecodeError
+
+from fedmed.errors import ConfigError, FederationError
+from fedmed.flower.calls import FLEET, KEY_HEADER, PROTOBUF, pem_of
+
+CONNECT_S, SILENT_S = 10.0, 60.0
+"""Seconds for a connection, and without a byte; the center holds a question for messages for less."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""Between two tries of a call: doubled from the first to the longest."""
+LATER = (408, 425, 429, 500, 502, 503, 504)
+"""Answers of a center or a proxy that is not ready; anything else is final."""
+MAX_REASON = 500  # characters of a reason that somebody else gave
+
+
+class CallFailed(FederationError):
+    """The center serves this call to this node not at all; the text is its reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        """Of HTTP: 401 not admitted, 403 the run is over."""
+
+
+class Stopped(Exception):
+    """The node is to stop, and a call was given up for that."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a clinic's center is, and what it is known by."""
+
+    address: str
+    """`host:port`."""
+    authority_pem: Path
+    chain_pem: Path
+    """The clinic's own certificate."""
+    key_pem: Path
+    proxy: str | None = None
+    """`http://host:port` of an HTTP proxy that knows CONNECT; the environment's variables are not looked at."""
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3 with the clinic's certificate, and with no authority but ours. Raises ConfigError for the files."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        try:
+            context.load_verify_locations(self.authority_pem)
+            context.load_cert_chain(self.chain_pem, self.key_pem)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(
+                f"{self.chain_pem}, {self.key_pem} and {self.authority_pem} are no certificate, its key and an authority "
+                f"({error.strerror or error}); join the federation again"
+            ) from error
+        return context
+
+
+class Fleet:
+    """One node's calls. Each is tried until it is answered, or the node is to stop."""
+
+    def __init__(
+        self, door: Door, transport_public: bytes, stop: Event, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """`transport_public`: the node's P-384 key, DER. `tell` is given what keeps a call from its answer, once each."""
+        self._key, self._stop, self._tell = pem_of(transport_public), stop, tell
+        self._address, self._node, self._told = f"https://{door.address}", Node(), ""
+        self._client = httpx.Client(
+            verify=door.context(),
+            proxy=door.proxy,
+            trust_env=False,
+            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+            headers={
+                "content-type": PROTOBUF,
+                "accept": PROTOBUF,
+                KEY_HEADER: base64.b64encode(self._key).decode(),
+            },
+        )
+
+    def activate(self) -> int:
+        """Say that the node is there; returns its number. Raises CallFailed for a node that is not admitted."""
+        request = fleet_pb2.ActivateNodeRequest(public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
+        said = self._call("activate-node", request, fleet_pb2.ActivateNodeResponse)
+        self._node = Node(node_id=said.node_id)
+        return int(said.node_id)
+
+    def leave(self) -> None:
+        """Say that the node goes; one try."""
+        self._try("deactivate-node", fleet_pb2.DeactivateNodeRequest(node_id=self._node.node_id))
+
+    def beat(self) -> None:
+        """Say that the node lives."""
+        request = heartbeat_pb2.SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
+        self._call("send-node-heartbeat", request, heartbeat_pb2.SendNodeHeartbeatResponse)
+
+    def receive(self) -> bytes | None:
+        """Head and tree of the next message, in one; the center may hold the question for a while. None: nothing yet."""
+        said = self._call("pull-messages", fleet_pb2.PullMessagesRequest(node=self._node), fleet_pb2.PullMessagesResponse)
+        return bytes(said.SerializeToString()) if said.messages_list else None
+
+    def run(self, run: int) -> Run:
+        """What the center says of a run."""
+        request = run_pb2.GetRunRequest(node=self._node, run_id=run)
+        return run_from_proto(self._call("get-run", request, run_pb2.GetRunResponse).run)
+
+    def pull(self, run: int, name: str) -> bytes:
+        """One object. Raises CallFailed where the center does not have it (any more)."""
+        request = message_pb2.PullObjectRequest(node=self._node, run_id=run, object_id=name)
+        said = self._call("pull-object", request, message_pb2.PullObjectResponse)
+        if not said.object_available:
+            raise CallFailed(404, "the center has taken the message back")
+        return bytes(said.object_content)
+
+    def confirm(self, run: int, message_id: str) -> None:
+        """Say that a message is dealt with; it is not handed out again."""
+        request = message_pb2.ConfirmMessageReceivedRequest(node=self._node, run_id=run, message_object_id=message_id)
+        self._call("confirm-message-received", request, message_pb2.ConfirmMessageReceivedResponse)
+
+    def offer(self, head: Message, tree: ObjectTree) -> tuple[list[str], str]:
+        """Announce an answer; returns the objects that the center lacks, and the session that they are sent in."""
+        request = fleet_pb2.PushMessagesRequest(
+            node=self._node, messages_list=[message_to_proto(head)], message_object_trees=[tree]
+        )
+        said = self._call("push-messages", request, fleet_pb2.PushMessagesResponse)
+        return list(said.objects_to_push), str(said.session_id)
+
+    def push(self, run: int, session: str, name: str, content: bytes) -> bool:
+        """Send one object; False where the center waits for it no more."""
+        request = message_pb2.PushObjectRequest(
+            node=self._node, run_id=run, session_id=session, object_id=name, object_content=content
+        )
+        return bool(self._call("push-object", request, message_pb2.PushObjectResponse).stored)
+
+    def _call(self, call: str, request: Any, kind: Any) -> Any:
+        wait, body = FIRST_WAIT_S, request.SerializeToString()
+        while True:
+            try:
+                found = self._post(call, body)
+                if found.status_code == httpx.codes.OK:
+                    self._told = ""
+                    return kind.FromString(found.content)
+                fault = f"the center answers {found.status_code}: {_reason(found)}"
+                if found.status_code not in LATER:
+                    raise CallFailed(found.status_code, fault)
+            except (httpx.TransportError, DecodeError) as error:
+                fault = f"the center cannot be reached ({type(error).__name__}: {error})"
+            if fault != self._told:
+                self._tell(fault)
+            self._told = fault
+            if self._stop.wait(wait):
+                raise Stopped
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    def _post(self, call: str, body: bytes) -> httpx.Response:
+        return self._client.post(f"{self._address}{FLEET}{call}", content=body)
+
+    def _try(self, call: str, request: Any) -> None:
+        try:
+            self._client.post(f"{self._address}{FLEET}{call}", content=request.SerializeToString(), timeout=CONNECT_S)
+        except httpx.TransportError as error:
+            self._tell(f"the center was not told that this node goes ({type(error).__name__})")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _reason(found: httpx.Response) -> str:
+    try:
+        said = found.json()["refused"]
+    except (ValueError, LookupError, TypeError):
+        said = "no reason given; a proxy may have answered in the center's place"
+    return str(said)[:MAX_REASON]

@@ -1,0 +1,130 @@
+"""What we rely on in Flower's private parts: when Flower moves, this file says which part moved.
+
+Each of these is used in `fedmed.flower` alone: superlink, calls, parcels, direct, fleet, node, identity.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import flwr
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from flwr.app import Error, Message, RecordDict
+from flwr.common.serde import run_to_proto
+from flwr.supercore.corestate import in_memory_corestate, sql_corestate
+from flwr.supercore.inflatable.inflatable_object import get_object_id
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
+from flwr.superlink.servicer.fleet import fleet_handlers
+
+from fedmed.flower import arrays, identity
+from fedmed.flower.calls import CHUNK, FLEET, REQUESTS, pem_of
+from fedmed.flower.parcels import head_of, ids_in, pack, unpack
+from fedmed.flower.superlink import UPLOAD_S, WITH_STORE, SuperLink
+from fedmed.identity.member import MemberKeys
+
+STATE = [
+    "acknowledge_node_heartbeat",
+    "activate_task",
+    "claim_task",
+    "cleanup_run",
+    "create_node",
+    "create_run",
+    "deactivate_node",
+    "delete_messages",
+    "delete_node",
+    "finish_task",
+    "get_message_ids_from_run_id",
+    "get_message_res",
+    "get_node_id_by_public_key",
+    "get_nodes",
+    "get_object",
+    "get_run_info",
+    "object_store",
+    "start_session",
+    "store_message_and_object_tree",
+    "store_object",
+]
+
+
+@pytest.fixture(params=[None, "state.db"])
+def link(request: pytest.FixtureRequest, tmp_path: Path):
+    return SuperLink(request.param and tmp_path / request.param)
+
+
+def test_this_is_the_flower_that_was_read():
+    assert flwr.__version__.startswith("1.41.")
+
+
+def test_the_state_has_the_methods_that_are_called(link: SuperLink):
+    assert [name for name in STATE if not hasattr(link.state, name)] == []
+
+
+def test_every_call_of_a_node_is_one_of_flowers_and_has_a_handler():
+    for call, kind in REQUESTS.items():
+        assert PROTOBUF_REQUEST_TYPES["POST", FLEET + call] is kind
+        wanted = {"request", "state", "store"} if call in WITH_STORE else {"request", "state"}
+        assert set(inspect.signature(getattr(fleet_handlers, call.replace("-", "_"))).parameters) == wanted
+
+
+def test_the_other_calls_of_the_fleet_are_those_that_register_and_remove():
+    of_flower = {path.removeprefix(FLEET) for _, path in PROTOBUF_REQUEST_TYPES if path.startswith(FLEET)}
+    assert of_flower - REQUESTS.keys() == {"register-node", "unregister-node"}
+
+
+def test_half_sent_answers_are_kept_longer_than_flower_keeps_them():
+    for module in (in_memory_corestate, sql_corestate):
+        assert module.OBJECT_PUSH_SESSION_TTL_SECONDS == UPLOAD_S
+        assert "OBJECT_PUSH_SESSION_TTL_SECONDS" in inspect.getsource(module.__dict__[_state_of(module)].start_session)
+
+
+def _state_of(module: object) -> str:
+    return "InMemoryCoreState" if module is in_memory_corestate else "SqlCoreState"
+
+
+def test_a_key_is_written_as_flower_writes_it():
+    public = MemberKeys.generate().transport_public
+    assert pem_of(public) == public_key_to_bytes(load_der_public_key(public))  # type: ignore[arg-type]
+
+
+def test_a_run_is_under_way_at_once_and_does_not_end_by_itself(link: SuperLink):
+    run = link.start_run("clinic app")
+    found = link.state.get_run_info(run_ids=[run])[0]
+    assert (found.status.status, found.fab_id, run_to_proto(found).fab_hash) == ("running", "clinic app", "")
+    if hasattr(link.state, "task_token_store"):
+        assert not link.state.task_token_store
+    link.end_run(run)
+    assert link.state.get_run_info(run_ids=[run])[0].status.status == "finished"
+
+
+def message(*sizes: int, node: int = 7) -> Message:
+    values = {f"w{number}": np.arange(size, dtype=np.float32) for number, size in enumerate(sizes)}
+    identity.assume(identity.SERVER_NODE, 3)
+    return Message(RecordDict({"arrays": arrays.borrow(values)}), node, "train")
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (10, 10), (CHUNK // 4 + 3, 5)])
+def test_a_message_is_the_same_after_its_way_through_objects(sizes: tuple[int, ...]):
+    sent = message(*sizes)
+    parcel = pack(sent)
+    assert {name: get_object_id(content) for name, content in parcel.objects.items()} == {n: n for n in parcel.objects}
+    head, tree = head_of(parcel.head_bytes())
+    assert set(ids_in(tree)) == set(parcel.objects)
+    assert max(map(len, parcel.objects.values())) <= CHUNK + 200
+    got = unpack(head, dict(parcel.objects))
+    assert got.metadata.message_id == parcel.id
+    assert (got.metadata.run_id, got.metadata.dst_node_id) == (3, 7)
+    there, here = arrays.all_views(got.content), arrays.all_views(sent.content)
+    assert there.keys() == here.keys()
+    assert all(np.array_equal(there[name], here[name]) for name in here)
+
+
+def test_an_error_travels_in_the_head_alone():
+    asked = message()
+    identity.set_message_id(asked, "a" * 64)
+    parcel = pack(Message(Error(2, "no"), reply_to=asked))
+    head, tree = head_of(parcel.head_bytes())
+    assert (head.error.reason, ids_in(tree)) == ("no", [parcel.id])
