@@ -11,7 +11,7 @@ heads of one size with different roots has shown two histories, and the signatur
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from fedmed.errors import ProtocolRefused
@@ -102,16 +102,16 @@ class Countersigned:
         }
 
 
-def sign_head(owner: Signer, size: int, root: bytes, unix: float) -> SignedHead:
-    """The head of the owner's own log at `unix` seconds since 1970."""
-    unsigned = SignedHead(owner.fingerprint, size, root, int(unix * 1000))
-    return SignedHead(unsigned.log, size, root, unsigned.unix_ms, owner.sign(unsigned.signed_part()))
+def sign_head(owner: Signer, size: int, root: bytes, unix_ms: int) -> SignedHead:
+    """The head of the owner's own log."""
+    unsigned = SignedHead(owner.fingerprint, size, root, unix_ms)
+    return replace(unsigned, signature=owner.sign(unsigned.signed_part()))
 
 
-def countersign(witness: Signer, head: SignedHead, unix: float) -> Countersigned:
+def countersign(witness: Signer, head: SignedHead, unix_ms: int) -> Countersigned:
     """The witness' signature; whether it may be given is for `fedmed.identity.witness` to say."""
-    unsigned = Countersigned(head, witness.fingerprint, int(unix * 1000))
-    return Countersigned(head, unsigned.witness, unsigned.unix_ms, witness.sign(unsigned.signed_part()))
+    unsigned = Countersigned(head, witness.fingerprint, unix_ms)
+    return replace(unsigned, signature=witness.sign(unsigned.signed_part()))
 
 
 def bound(ledger_head: bytes, newest: Countersigned | None) -> bytes:

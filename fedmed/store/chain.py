@@ -9,7 +9,7 @@ rest, keep the head elsewhere too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,9 +18,11 @@ from fedmed.errors import StoreError
 from fedmed.store.disk import Disk, replace_file
 from fedmed.wire.canonical import canonical
 from fedmed.wire.tensors import sha256
+from fedmed.wire.visible import visible
 
 FIRST = "0" * 64  # what comes before the first line
 MAX_BYTES = 1024**3
+_MOST_TOLD = 500  # letters of what is wrong with a body
 _DISK = Disk()
 
 Body = TypeVar("Body")
@@ -94,11 +96,21 @@ def extend(path: Path, end: End, *bodies: Mapping[str, Any], disk: Disk = _DISK)
     Several bodies cost one sync; a crash meanwhile may leave the first few of them. Only within `locks.alone`, and where
     `is_at(path, end)`.
     """
-    lines, last = [], end.last
+    return write(path, end, lines_after(end.last, bodies), disk)
+
+
+def lines_after(last: str, bodies: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """The lines of these bodies after a line with the digest `last`."""
+    lines = []
     for body in bodies:
         lines.append(canonical({"before": last, "body": dict(body)}) + b"\n")
         last = sha256(lines[-1])
-    content, count = b"".join(lines), end.lines + len(lines)
+    return lines
+
+
+def write(path: Path, end: End, lines: Sequence[bytes], disk: Disk = _DISK) -> End:
+    """`extend` by lines that `lines_after` made for this end; there is at least one. Raises OSError."""
+    content, count, last = b"".join(lines), end.lines + len(lines), sha256(lines[-1])
     _write_at(disk, path, end.size, content)
     replace_file(disk, head_of(path), f"{count} {last}".encode())
     return End(count, end.size + len(content), last, _stamp(path))
@@ -150,9 +162,10 @@ def _body(
         link = str(read["before"])
         as_written = sound(body) and canonical(read) + b"\n" == line
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(
-            f"{path}, line {number}: it cannot be read ({type(error).__name__}); it has been changed"
-        ) from error
+        why = type(error).__name__
+        if type(error) is ValueError:  # what `made` has to say of a body
+            why = visible(str(error))[:_MOST_TOLD]
+        raise StoreError(f"{path}, line {number}: it cannot be read ({why}); it has been changed") from error
     if not as_written:
         raise StoreError(f"{path}, line {number}: it does not have the digest it was written with; it has been changed")
     return body, link

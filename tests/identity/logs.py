@@ -24,11 +24,11 @@ def tree_of(*entries: str) -> Tree:
 
 def head_of(tree: Tree, seconds: float = 0.0, owner: MemberKeys = CENTER, size: int | None = None) -> SignedHead:
     size = tree.size if size is None else size
-    return sign_head(owner, size, tree.root(size), NOW + seconds)
+    return sign_head(owner, size, tree.root(size), int((NOW + seconds) * 1000))
 
 
 def signed(head: SignedHead, clinic: int = 1, seconds: float = 0.0) -> Countersigned:
-    return countersign(CLINICS[clinic], head, NOW + seconds)
+    return countersign(CLINICS[clinic], head, int((NOW + seconds) * 1000))
 
 
 @dataclass

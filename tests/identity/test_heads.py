@@ -78,7 +78,7 @@ def test_what_is_bound_has_32_bytes_and_differs_for_every_ledger_and_head():
     ledger, other = b"l" * 32, b"m" * 32
     assert bound(ledger, None) == ledger
     made = {bound(*each) for each in ((ledger, SIGNED), (other, SIGNED), (ledger, signed(HEAD, 2)), (ledger, None))}
-    made.add(bound(ledger, signed(sign_head(CENTER, 2, bytes(32), 5.0), 1)))
+    made.add(bound(ledger, signed(sign_head(CENTER, 2, bytes(32), 5), 1)))
     assert {len(each) for each in made} == {32}
     assert len(made) == 5
     assert bound(ledger, SIGNED) == bound(ledger, SIGNED)
