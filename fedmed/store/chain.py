@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,6 +124,10 @@ def _write_at(disk: Disk, path: Path, size: int, content: bytes) -> None:
         disk.truncate(handle, size)
         disk.write(handle, content, size)
         disk.sync(handle)
+    except OSError:
+        with suppress(OSError):
+            disk.truncate(handle, size)  # a full disk gets its room back at once
+        raise
     finally:
         disk.close(handle)
     if is_new:
