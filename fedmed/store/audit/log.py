@@ -138,6 +138,15 @@ class AuditLog:
                 return None
             return self._closed(opened).anchors.closed[-1]
 
+    def forget(self, start: int) -> None:
+        """Write down that the oldest segment is taken away; its files may be removed then. Raises StoreError."""
+        with self._alone("written") as opened:
+            if not opened.anchors.kept or opened.anchors.start != start:
+                raise StoreError(f"{self.folder}: segment {start} is not the oldest one kept, {opened.anchors.start} is")
+            line = anchors.as_pruned(start, self._clock.unix())
+            chain.extend(self.folder / anchors.NAME, opened.anchors_end, line, disk=self._disk)
+            self._opened = None
+
     @property
     def _known(self) -> Opened:
         if self._opened is not None:

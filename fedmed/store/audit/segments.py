@@ -53,7 +53,7 @@ def content_of(path: Path, anchor: Anchor) -> list[bytes]:
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise StoreError(f"{path} cannot be read ({error}); put a copy of it back") from error
     if len(content) != anchor.bytes or sha256(content) != anchor.sha256:
-        raise StoreError(f"{path} {_difference(path, content, anchor)}")
+        raise _difference(path, content, anchor)
     return content.splitlines(keepends=True)
 
 
@@ -62,14 +62,15 @@ def events_of(path: Path, lines: Sequence[bytes], before: str, known: tuple[int,
     return chain.verify_lines(path, lines, event.read, first=before, known=known)
 
 
-def _difference(path: Path, content: bytes, anchor: Anchor) -> str:
-    """Which line it is, where that can be said."""
-    lines = content.splitlines(keepends=True)
+def _difference(path: Path, content: bytes, anchor: Anchor) -> StoreError:
+    """What is wrong: which line, where that can be said."""
+    lines, count = content.splitlines(keepends=True), anchor.size - anchor.start
     try:
-        events_of(path, lines, anchor.before, (anchor.size - anchor.start, anchor.last))
+        events_of(path, lines, anchor.before, (count, anchor.last))
     except StoreError as error:
-        return f"is not what was closed: {error}"
+        return error
     more = "at least " if len(content) > anchor.bytes else ""
-    return (
-        f"has {more}{len(content)} bytes and {len(lines)} lines; {anchor.bytes} and {anchor.size - anchor.start} were closed"
+    return StoreError(
+        f"{path} has {more}{len(content)} bytes and {len(lines)} lines; {anchor.bytes} bytes and {count} lines were closed: "
+        "it has been changed. Put a copy of it back"
     )
