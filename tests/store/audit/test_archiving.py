@@ -87,7 +87,7 @@ def test_an_archived_segment_that_was_changed_is_found_alone(tmp_path):
         check_segment(second, NOW, CLINICS[0].fingerprint)
     for change, word in (
         ({"start": 2}, "does not fit its place"),
-        ({"start": 4}, "does not fit its place"),
+        ({"start": 4}, "line 2: it is not the last line that was written"),
         ({"grown": ["00" * 32] * 2}, "its 3 lines make 6 entries"),
         ({"peaks": ["00" * 32] * 2}, "do not make the root"),
         ({"head": {**anchor["anchor"]["head"], "unix_ms": 1}}, "did not sign"),
