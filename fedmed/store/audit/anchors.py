@@ -145,7 +145,10 @@ def read(said: Any, what: str = "an anchor") -> Anchor:
         if len(bytes.fromhex(said[name])) != merkle.BYTES:
             raise ValueError(f"{what}: {name} is no digest")
     paths = {name: read_path(said[name], f"{what}: {name}") for name in ("grown", "peaks")}
-    return Anchor(**{**said, **paths, "head": head})
+    found = Anchor(**{**said, **paths, "head": head})
+    if found.as_json() != said:
+        raise ValueError(f"{what} is not written as we write one")
+    return found
 
 
 def _line(body: dict[str, Any]) -> Anchor | int:

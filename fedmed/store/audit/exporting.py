@@ -30,13 +30,16 @@ class Exported:
     first: int
     last: int
     proofs: tuple[Path, ...]
+    """Of the first, and of the last that a signed head covers."""
+    unproved: int
+    """Events that are newer than the newest signed head."""
 
 
 def export(opened: Opened, to: Path, since: float | None = None, until: float | None = None) -> Exported:
     """Write the events from `since` on and before `until` (seconds since 1970), and two proofs beside them.
 
-    Raises ConfigError for another ending, DataError where there is no such event, StoreError where the log is damaged, its
-    events are under no signed head, or the file cannot be written.
+    Raises ConfigError for another ending, DataError where there is no such event, StoreError where the log is damaged or
+    the file cannot be written.
     """
     if to.suffix not in SUFFIXES:
         raise ConfigError(f"{to} ends in {to.suffix!r}; allowed are {' and '.join(SUFFIXES)}")
@@ -49,13 +52,14 @@ def export(opened: Opened, to: Path, since: float | None = None, until: float | 
                 numbers.append(number)
         if not numbers:
             raise DataError(f"{opened.folder} has no event in that time; leave out --from or --until")
-        made = {end: proofs.make(opened, index) for end, index in (("first", numbers[0]), ("last", numbers[-1]))}
-    paths = []
-    for end, proof in made.items():
+        covered = [number for number in numbers if opened.newest is not None and number < opened.newest.size]
+        made = [proofs.make(opened, index) for index in (covered[0], covered[-1])] if covered else []
+    paths: list[Path] = []
+    for end, proof in zip(("first", "last"), made, strict=False):
         paths.append(to.with_name(f"{to.name}.{end}.proof.json"))
         with _written(paths[-1]) as file:
             file.write(json.dumps(proof, ensure_ascii=False, indent=1) + "\n")
-    return Exported(to, len(numbers), numbers[0], numbers[-1], tuple(paths))
+    return Exported(to, len(numbers), numbers[0], numbers[-1], tuple(paths), len(numbers) - len(covered))
 
 
 def _as_lines(file: TextIOBase) -> Any:

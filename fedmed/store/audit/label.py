@@ -65,7 +65,7 @@ def read_identity(said: Any, what: str) -> Identity:
         found = Identity(str(said["name"]), bytes.fromhex(said["transport"]), bytes.fromhex(said["signing"]))
     except (TypeError, ValueError) as error:
         raise StoreError(f"{what} does not name an owner and two keys; it has been changed") from error
-    if not NAME.fullmatch(found.name) or len(found.signing_public) != SIGNING_KEY:
+    if identity_json(found) != said or not NAME.fullmatch(found.name) or len(found.signing_public) != SIGNING_KEY:
         raise StoreError(f"{what}: its owner's name or signing key is not what a member has; it has been changed")
     return found
 
