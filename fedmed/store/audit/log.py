@@ -145,7 +145,6 @@ class AuditLog:
                 raise StoreError(f"{self.folder}: segment {start} is not the oldest one kept, {opened.anchors.start} is")
             line = anchors.as_pruned(start, self._clock.unix())
             chain.extend(self.folder / anchors.NAME, opened.anchors_end, line, disk=self._disk)
-            self._opened = None
 
     @property
     def _known(self) -> Opened:
@@ -159,18 +158,16 @@ class AuditLog:
         """What is there, and nobody else writing; looked at anew where somebody did, or where something failed before."""
         try:
             with alone(self.folder / _LOCK):
-                if self._opened is None or not _is_at(self._opened):
-                    self._opened = reading.opened(self.folder)
-                yield self._opened
+                before, self._opened = self._opened, None  # so that whatever fails, the next one looks anew
+                opened = before if before is not None and _is_at(before) else reading.opened(self.folder)
+                yield opened
+                self._opened = self._opened or opened
         except OSError as error:
             self._opened = None
             raise StoreError(
                 f"the audit log {self.folder} cannot be {what} ({error.strerror or error}); nothing is done that it does "
                 "not hold. Make room or mend the disk"
             ) from error
-        except BaseException:
-            self._opened = None
-            raise
 
     def _signer(self) -> MemberKeys:
         if self._keys is None:
