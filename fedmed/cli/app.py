@@ -11,6 +11,7 @@ import click
 import typer
 
 from fedmed import __version__
+from fedmed.cli.audit import audit
 from fedmed.cli.center import center
 from fedmed.cli.clinic import clinic
 from fedmed.cli.data import data
@@ -107,6 +108,7 @@ def schema(as_json: Json = False) -> None:
 
 app.add_typer(center, name="center")
 app.add_typer(clinic, name="clinic")
+app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
 app.add_typer(privacy, name="privacy")
 

@@ -47,7 +47,8 @@ class Outbox:
         head: Callable[[], bytes] = lambda: NO_HEAD,
         threads: int | None = None,
     ) -> None:
-        """`head` tells the 32-byte head of the clinic's audit log, which its confirmations are bound to."""
+        """`head` tells the 32 bytes that the clinic's confirmations are bound to: what left it (the head of its ledger) and
+        which history of the center it countersigned (`identity.heads.bound`)."""
         self._member, self._keystore, self._head, self._threads = member, keystore, head, threads
         self._kept: bytes | None = None
         self._state = State()

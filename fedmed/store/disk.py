@@ -1,7 +1,7 @@
 """The calls that change a disk, each at one place: what order they come in decides what a crash can leave.
 
-The keystore changes files through these alone, so that a test can end the process at any of them, and can forget what was
-not yet synced (tests/faults/test_keystore.py).
+The keystore and the chains change files through these alone, so that a test can end the process at any of them, and can
+forget what was not yet synced (tests/faults/test_keystore.py, tests/faults/test_audit.py).
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class Disk:
         while view:
             written = os.pwrite(handle, view, offset)
             view, offset = view[written:], offset + written
+
+    def truncate(self, handle: int, size: int) -> None:
+        """Cut the file off after `size` bytes."""
+        os.ftruncate(handle, size)
 
     def sync(self, handle: int) -> None:
         """Wait until the file's content is on the disk."""
@@ -82,3 +86,13 @@ def write_file(disk: Disk, path: Path, fill: Callable[[Sink], None]) -> None:
         raise
     finally:
         disk.close(handle)
+
+
+def replace_file(disk: Disk, path: Path, content: bytes) -> None:
+    """Put a file with this content in place of the one there, if any: the old content whole, or the new. Raises OSError."""
+    temporary = path.with_name(f".{path.name}")
+    if temporary.exists():
+        disk.remove(temporary)  # what a crash left
+    write_file(disk, temporary, lambda sink: sink.write(content))
+    disk.rename(temporary, path)
+    disk.sync_folder(path.parent)

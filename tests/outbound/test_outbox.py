@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from fedmed.errors import ProtocolRefused, StoreError
+from fedmed.identity.heads import bound
 from fedmed.outbound.outbox import Outbox, Sent
 from fedmed.privacy.secagg import convening, masks, opening
 from fedmed.privacy.secagg.convening import Phase
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import vector_digest
+from fedmed.store.audit.watch import Watch
 from fedmed.store.keystore import MemoryKeystore
 from fedmed.store.unsealed import UnsealedKeystore
+from tests.identity.logs import CENTER, CLINICS, MEMBERS, head_of, tree_of
+from tests.identity.parties import Standing
 from tests.outbound.clinics import Clinics, begun, outboxes, set_up
 from tests.privacy.secagg.federation import clinics_for, random_lanes, terms_for
 
@@ -174,3 +178,16 @@ def test_a_clinic_that_starts_again_in_a_set_up_goes_on(phase):
 
     assert set_up(terms, boxes, restart).terms == terms
     assert boxes[2].terms == terms
+
+
+def test_a_countersigned_head_of_the_center_is_bound_in_without_changing_the_protocol(tmp_path):
+    watch = Watch(tmp_path / "watch.json", CENTER.fingerprint, CLINICS[0], lambda: MEMBERS, Standing())
+    there = outboxes(4, [MemoryKeystore() for _ in range(4)], head=lambda: watch.bound(b"h" * 32))
+    watch.offered(head_of(tree_of("a")), ())
+    state, _ = uploaded(there)
+    asked = opening.confirm_request(state)
+    for index, box in there.boxes.items():
+        state = opening.confirm(state, index, box.answer(asked))
+    assert {each.head for each in state.confirmed.values()} == {bound(b"h" * 32, watch.countersigned)}
+    assert len(watch.bound(b"h" * 32)) == 32
+    there.opened(state)

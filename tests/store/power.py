@@ -72,6 +72,11 @@ class Power(Disk):
             self._fail()
         super().write(handle, data, offset)
 
+    def truncate(self, handle: int, size: int) -> None:
+        if self._call():
+            self._fail()
+        super().truncate(handle, size)
+
     def sync(self, handle: int) -> None:
         if self._call():
             self._fail()
