@@ -167,10 +167,8 @@ def _body(
         link = str(read["before"])
         as_written = sound(body) and canonical(read) + b"\n" == line
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        why = type(error).__name__
-        if type(error) is ValueError:  # what `made` has to say of a body
-            why = visible(str(error))[:_MOST_TOLD]
-        raise StoreError(f"{path}, line {number}: it cannot be read ({why}); it has been changed") from error
+        kind, why = type(error).__name__, f": {visible(str(error))[:_MOST_TOLD]}" if type(error) is ValueError else ""
+        raise StoreError(f"{path}, line {number}: it cannot be read ({kind}); it has been changed{why}") from error
     if not as_written:
         raise StoreError(f"{path}, line {number}: it does not have the digest it was written with; it has been changed")
     return body, link

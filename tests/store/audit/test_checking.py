@@ -60,7 +60,10 @@ def test_swapped_missing_and_added_lines_are_named(tmp_path):
         ([second, first, *rest], "line 1: it does not follow the line above"),
         ([first, *rest], "has 3 lines; 4 were written"),
         ([first, first, second, *rest], "line 2: it does not follow"),
-        ([first, second, b'{"body":{}}\n', *rest], r"line 3: it cannot be read \(the fields "),
+        (
+            [first, second, b'{"body":{}}\n', *rest],
+            r"line 3: it cannot be read \(ValueError\); it has been changed: the fields ",
+        ),
         ([first.replace(b'"who":"north"', b'"who":"south"'), second, *rest], "line 2: it does not follow"),
     ):
         path.write_bytes(b"".join(lines))
@@ -84,7 +87,9 @@ def test_values_that_no_event_has_are_named(tmp_path, field):
     path = tmp_path / "events-000000000000.jsonl"
     wrong = {"details": {"patient": "x"}, "round": 10**30, "who": 5, "extra": 1}[field]
     chain.extend(path, chain.end_of(path), happened(1).as_json() | {field: wrong})
-    with pytest.raises(StoreError, match=r"line 2: it cannot be read \(.*(patient|round is|who is|extra).*\); it has been"):
+    with pytest.raises(
+        StoreError, match=r"line 2: it cannot be read \(ValueError\); it has been changed: .*(patient|round is|who is|extra)"
+    ):
         check(tmp_path, NOW)
 
 
