@@ -70,7 +70,7 @@ class Listener:
         Raises ConfigError as `Tls.context` does.
         """
         self._tls, self._context = tls, tls.context()
-        self._address = (host, port)
+        self._address, self._port = (host, port), port
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         config = uvicorn.Config(
@@ -94,7 +94,7 @@ class Listener:
     @property
     def port(self) -> int:
         """The port that is listened on; the wanted one before `start`."""
-        return self._socket.getsockname()[1] if self._socket is not None else self._address[1]
+        return self._port
 
     def start(self) -> None:
         """Listen, and return once connections are taken. Raises ConfigError where the address is not to be had."""
@@ -106,6 +106,7 @@ class Listener:
             raise ConfigError(
                 f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
             ) from error
+        self._port = self._socket.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="listener", daemon=True)
         self._thread.start()

@@ -16,7 +16,7 @@ from fedmed.clock import Clock, SystemClock
 from fedmed.errors import FederationError, ProtocolRefused
 from fedmed.flower import identity
 from fedmed.flower.guard import REFUSED
-from fedmed.flower.parcels import ids_in, owned, pack_all, unpack
+from fedmed.flower.parcels import ids_in, pack_all, unpack
 from fedmed.flower.superlink import SuperLink
 
 LONGEST_LOOK_S = 1.0
@@ -137,12 +137,7 @@ class DirectGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Answers that are complete, with arrays of their own, as Flower code expects them."""
-        replies = []
-        for reply in self.borrow_messages(message_ids):
-            if reply.has_content():
-                reply.content = owned(reply.content)
-            replies.append(reply)
-        return replies
+        return list(self.borrow_messages(message_ids))
 
     def wait(self, timeout_s: float) -> None:
         """Block until a node has sent something, at most `timeout_s` seconds."""

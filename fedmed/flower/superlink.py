@@ -100,9 +100,13 @@ class SuperLink:
         if (known := self.state.get_node_id_by_public_key(key)) is not None:
             return known
         try:
-            return self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL)
+            node = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL)
         except ValueError as error:
             raise FederationError("this key was revoked; the clinic needs new keys to be admitted again") from error
+        # Flower keeps no message for a node that has never been there; who is started first should not matter
+        self.state.activate_node(node, HEARTBEAT_DEFAULT_INTERVAL)
+        self.state.deactivate_node(node)
+        return node
 
     def node_of(self, transport_public: bytes) -> Node | None:
         """The node of a public key (DER); None for one that is not registered, or not any more."""
@@ -146,6 +150,7 @@ class SuperLink:
 
     def end_run(self, run: int) -> None:
         """The run is over; nodes that still work for it are told so."""
+        self.withdraw(self.state.get_message_ids_from_run_id(run))
         self.state.finish_task(self._task_of(run), SubStatus.COMPLETED, "")
         self.state.cleanup_run(run)
 
