@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -31,6 +30,8 @@ OFFERS = 3
 """How often an answer is offered whose objects the center does not take; then it has no use for it."""
 AGAIN_S = 5.0
 """Until a node that the center does not admit asks again."""
+DROPPED_S = 1.0
+"""Until the next message, after one that could not be dealt with."""
 Tell = Callable[[str], None]
 
 
@@ -85,28 +86,42 @@ class Node:
 
     def _settle(self) -> None:
         """What a killed process still owed."""
-        for name, said in list(self.spool.answers()):
-            head, tree = head_of(said)
-            self.spool.drop_order(head.metadata.reply_to_message_id)
-            self._send(name, head, tree)
-        for said in self.spool.orders():
-            self._handle(said)
+        for answer in self.spool.kept():
+            self._deliver(self.spool.read(answer))
 
     def _handle(self, said: bytes) -> None:
         head, tree = head_of(said)
-        run, message_id = head.metadata.run_id, head.metadata.message_id
-        self.spool.keep_order(message_id, said)
         try:
             parcel = pack(self._answer(head, ids_in(tree)))
-            self.spool.keep_answer(parcel)
-            self.fleet.confirm(run, message_id)
-            self.spool.drop_order(message_id)
-            self._send(parcel.id, parcel.head, parcel.tree, parcel)
         except CallFailed as error:
-            if error.status == NOT_ADMITTED:
-                raise
-            self.spool.drop_order(message_id)
-            self.tell(f"a message of run {run} is dropped: {error}")
+            self._drop(head, error)
+            self.stop.wait(DROPPED_S)
+            return
+        self.spool.keep(parcel)
+        self._deliver(parcel)
+
+    def _deliver(self, parcel: Parcel) -> None:
+        """Confirm the message, send what the center lacks of its answer, and forget both."""
+        run = parcel.head.metadata.run_id
+        try:
+            self.fleet.confirm(run, parcel.head.metadata.reply_to_message_id)
+            if not any(self._is_sent(parcel) for _ in range(OFFERS)):
+                self.tell(f"the center does not take an answer for run {run}; it is dropped")
+        except CallFailed as error:
+            self._drop(parcel.head, error)
+        self.spool.drop(parcel.id)
+
+    def _is_sent(self, parcel: Parcel) -> bool:
+        """Whether the center took all that it lacked."""
+        run = parcel.head.metadata.run_id
+        wanted, session = self.fleet.offer(parcel.head, parcel.tree)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return all(list(pool.map(lambda each: self.fleet.push(run, session, each, parcel.objects[each]), wanted)))
+
+    def _drop(self, head: Message, error: CallFailed) -> None:
+        if error.status == NOT_ADMITTED:
+            raise error
+        self.tell(f"a message of run {head.metadata.run_id} is dropped: {error}")
 
     def _answer(self, head: Message, objects: list[str]) -> Message:
         run = head.metadata.run_id
@@ -134,24 +149,3 @@ class Node:
                 run_id=run, node_id=self._number, node_config=dict(self.config), state=RecordDict(), run_config={}
             )
         return self._contexts[run]
-
-    def _send(self, name: str, head: Message, tree: Any, parcel: Parcel | None = None) -> None:
-        """Send what the center lacks of an answer, and forget it."""
-        run = head.metadata.run_id
-        held = parcel.objects if parcel is not None else None
-
-        def push(session: str, each: str) -> bool:
-            content = held[each] if held is not None else self.spool.object(name, each)
-            return self.fleet.push(run, session, each, content)
-
-        try:
-            for _ in range(OFFERS):
-                wanted, session = self.fleet.offer(head, tree)
-                with ThreadPoolExecutor(AT_ONCE) as pool:
-                    if all(list(pool.map(partial(push, session), set(ids_in(tree)) & set(wanted)))):
-                        break
-        except CallFailed as error:
-            if error.status == NOT_ADMITTED:
-                raise
-            self.tell(f"an answer for run {run} is dropped: {error}")
-        self.spool.drop_answer(name)

@@ -27,8 +27,12 @@ class Roll:
     authority: Authority
     admitted: set[bytes] = field(default_factory=set)
 
+    read: dict[bytes, PublicMember] = field(default_factory=dict)
+
     def __call__(self, certificate: bytes) -> PublicMember:
-        member = read_certificate(certificate, self.authority.own.public, SystemClock().unix())
+        if certificate not in self.read:  # a signature takes a millisecond to check, and a round has a hundred requests
+            self.read[certificate] = read_certificate(certificate, self.authority.own.public, SystemClock().unix())
+        member = self.read[certificate]
         if member.fingerprint not in self.admitted:
             raise ProtocolRefused(f"{member.name} is not admitted")
         return member

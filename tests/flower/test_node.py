@@ -94,7 +94,7 @@ def test_a_message_is_answered_and_nothing_is_left_behind(fed: Federation):
             assert is_doubled(answers(grid, ask(grid, node)))
     state = fed.engine.link.state
     assert state.num_message_ins() == state.num_message_res() == len(state.object_store) == 0
-    assert [list(folder.iterdir()) for folder in (fed.folder / "spool").iterdir()] == [[], []]
+    assert list((fed.folder / "spool").iterdir()) == []
 
 
 def test_send_and_receive_is_that_of_any_grid(fed: Federation):
@@ -225,7 +225,7 @@ class Killed(BaseException):
     """Stands for kill -9 at one place: nothing between it and the thread's end may catch it."""
 
 
-@pytest.mark.parametrize("place", ["keep_answer", "drop_order", "drop_answer"])
+@pytest.mark.parametrize("place", ["Spool.keep", "Fleet.confirm", "Fleet.offer", "Fleet.push", "Spool.drop"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_node_that_is_killed_answers_after_its_restart(fed: Federation, monkeypatch: pytest.MonkeyPatch, place: str):
     client = fed.admit("north")
@@ -238,23 +238,21 @@ def test_a_node_that_is_killed_answers_after_its_restart(fed: Federation, monkey
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, place, die)
+        owner, _, name = place.partition(".")
+        patch.setattr({"Spool": Spool, "Fleet": Fleet}[owner], name, die)
         with running(fed, client):
             died.wait(10)
     fed.engine.fence._is_closing = False
     with running(fed, client):
         assert is_doubled(answers(grid, ids))
-    assert [list(folder.iterdir()) for folder in (fed.folder / "spool").iterdir()] == [[], []]
+    assert list((fed.folder / "spool").iterdir()) == []
 
 
 def test_a_half_written_answer_is_made_anew(tmp_path: Path):
-    spool = Spool(tmp_path)
-    box = tmp_path / "outbox" / "a"
-    box.mkdir()
-    (box / "object").write_bytes(b"half")
-    assert list(Spool(tmp_path).answers()) == []
-    assert not box.exists()
-    assert spool.orders() == []
+    Spool(tmp_path)
+    (tmp_path / ".abc.new").write_bytes(b"half")
+    assert Spool(tmp_path).kept() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["with http proxy", "with a proxy that is not there"])
