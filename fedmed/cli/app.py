@@ -11,6 +11,7 @@ import click
 import typer
 
 from fedmed import __version__
+from fedmed.cli.clinic import clinic
 from fedmed.cli.data import data
 from fedmed.cli.privacy import privacy
 
@@ -103,6 +104,7 @@ def schema(as_json: Json = False) -> None:
     sys.stdout.write(json.dumps(schema_of(), indent=None if as_json else 2) + "\n")
 
 
+app.add_typer(clinic, name="clinic")
 app.add_typer(data, name="data")
 app.add_typer(privacy, name="privacy")
 

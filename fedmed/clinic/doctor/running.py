@@ -25,30 +25,35 @@ class Check:
     """Observes and judges; raises nothing, and may be left alone when its time is over."""
     limit_s: float
     needs: tuple[str, ...] = ()
-    """Checks without whose success this one is pointless; a warning is a success."""
+    """Checks after whose failure, or without which, this one is pointless; a warning is no failure."""
 
 
 def examine(
-    checks: Sequence[Check], clock: Clock, tell: Callable[[str, int, int], None], total_s: float = TOTAL_S
+    checks: Sequence[Check],
+    clock: Clock,
+    tell: Callable[[str, int, int], None],
+    seen: Seen,
+    total_s: float = TOTAL_S,
 ) -> Iterator[Finding]:
-    """A finding a check, in their order. `tell` hears each check's name, its number from 1, and how many there are."""
-    ends, seen, done = clock.now() + total_s, Seen(), dict[str, Finding]()
+    """A finding a check, in their order. `tell` hears each check's name, its number from 1, and how many there are; `seen`
+    is filled with what was observed.
+    """
+    ends, stopped = clock.now() + total_s, dict[str, str]()
     for number, check in enumerate(checks, 1):
         tell(check.name, number, len(checks))
         left = ends - clock.now()
-        stopped = [name for name in check.needs if name in done and done[name].status in (Status.FAIL, Status.SKIPPED)]
-        if stopped:
-            found = skipped(check.name, f"needs the check {stopped[0]!r}, which {_ended(done[stopped[0]])}")
+        why = next((stopped[name] for name in check.needs if name in stopped), None)
+        if why is not None:
+            found = skipped(check.name, why)
         elif left <= 0:
             found = skipped(check.name, f"the {total_s:.0f} s for all checks are over")
         else:
             found = _within(check, seen, min(check.limit_s, left))
-        done[check.name] = found
+        if found.status is Status.FAIL:
+            stopped[check.name] = f"the check {check.name!r} failed"
+        elif found.status is Status.SKIPPED:
+            stopped[check.name] = found.got
         yield found
-
-
-def _ended(found: Finding) -> str:
-    return "failed" if found.status is Status.FAIL else "was skipped"
 
 
 def _within(check: Check, seen: Seen, limit_s: float) -> Finding:
