@@ -39,7 +39,7 @@ def doctor(
     """Check network, trust, clock and machine before anything is installed; say what to fix, and how long a round takes.
 
     Ends with 0 where all is well, 2 configuration, 10 warnings only, 11 network, 12 trust or clock, 13 this machine, 14 a
-    check that did not come to its end; the first check that failed decides.
+    check that broke; the first check that failed decides.
     """
     from fedmed.cli.doctor import run
     from fedmed.clinic.doctor.estimate import read_parameters

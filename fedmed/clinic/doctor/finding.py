@@ -6,7 +6,7 @@
     11   network: name, connection, large packets
     12   trust: TLS, authority, certificate, clock
     13   machine: disk, memory, descriptors, kernels
-    14   a check did not come to its end
+    14   a check itself broke
 
 Where several checks failed, the first one decides: it is to be mended first.
 """
@@ -46,7 +46,7 @@ class Finding:
     allowed: str = ""
     todo: str = ""
     is_broken: bool = False
-    """The check itself did not come to its end."""
+    """The check itself broke, which says nothing about what it looked at."""
 
 
 def ok(check: str, got: str, allowed: str = "") -> Finding:
