@@ -1,0 +1,38 @@
+"""Judges the way to the center: names and connections."""
+
+from __future__ import annotations
+
+from fedmed.clinic.doctor.dialling import Dialled, Lookup
+from fedmed.clinic.doctor.finding import Finding, fail, ok
+from fedmed.wire.visible import visible
+
+_TODO = {
+    "refused": "nothing listens there, or a firewall rejects it: compare host and port with the center's, and allow this "
+    "outbound connection",
+    "silent": "a firewall drops it: allow outbound TCP from this machine to this host and port",
+    "unreachable": "look at this machine's route and at the proxy's own: the center's name, its port, whether it is up",
+    "denied": "have the proxy's rules allow CONNECT to the center's host and port",
+    "password": "give the proxy's user and password: --proxy http://USER:PASSWORD@HOST:PORT",
+    "odd": "this is no HTTP proxy that knows CONNECT: mend the proxy's host and port",
+}
+
+
+def name(found: Lookup) -> Finding:
+    """Whether the name is known here. Behind a proxy the center's name is the proxy's to look up."""
+    what = f"the proxy {found.name}" if found.is_proxy else found.name
+    if found.addresses:
+        more = "; the proxy looks up the center's" if found.is_proxy else ""
+        return ok("name", f"{what} is {', '.join(found.addresses[:4])}{more}")
+    todo = "mend the name, or have it entered into this network's DNS; behind a proxy give --proxy"
+    return fail("name", f"{what} is not known here ({found.fault})", "a name that this machine's DNS knows", todo)
+
+
+def connection(found: Dialled) -> Finding:
+    """Whether a connection was made."""
+    if found.kind == "connected":
+        return ok("connection", f"{found.where} in {1000 * found.seconds:.0f} ms")
+    how = {"silent": "no answer", "refused": "refused"}.get(found.kind, "not connected")
+    said = f" ({visible(found.said)})" if found.said else ""
+    return fail(
+        "connection", f"{found.where}: {how}{said}", "a TCP connection, by CONNECT behind a proxy", _TODO[found.kind]
+    )
