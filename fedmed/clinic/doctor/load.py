@@ -30,7 +30,7 @@ def answer(found: Exchange) -> Finding:
     if found.kind == "closed":
         todo = (
             "expired, revoked, or of another federation: see its dates, and ask the center's operator for a new join file; "
-            "where it is right, something between cuts the connection"
+            "where it is right, something between cuts the connection, or loses large packets (try an MTU of 1280)"
         )
         return fail("answer", f"the center does not take this clinic's certificate, or is cut off ({said})", allowed, todo)
     if found.kind == "answered":
