@@ -33,7 +33,7 @@ def in_process(folder: Path) -> dict[str, np.ndarray]:
             return train(rounds, model(), ROUNDS)[0]
 
 
-@pytest.mark.parametrize("database", [None, "state.db"])
+@pytest.mark.parametrize("database", [pytest.param(None, marks=pytest.mark.nightly), "state.db"])
 def test_the_model_of_real_nodes_is_that_of_the_engine_in_one_process(tmp_path: Path, database: str | None):
     sites = laid_out(tmp_path, NAMES)
     with federation(tmp_path, database and tmp_path / database) as fed, clinics(fed, NAMES, sites) as (by_node, started):

@@ -121,7 +121,10 @@ def accuracy(world: World) -> float:
     return right / GAMES
 
 
-@pytest.mark.parametrize("world", [World(5, 1), World(5, 1, late=True), World(10, 3, late=True)], ids=str)
+LARGER = pytest.param(World(10, 3, late=True), marks=pytest.mark.nightly)
+
+
+@pytest.mark.parametrize("world", [World(5, 1), World(5, 1, late=True), LARGER], ids=str)
 def test_the_views_are_not_told_apart(world):
     assert abs(accuracy(world) - 0.5) < BOUND
 
