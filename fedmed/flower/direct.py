@@ -18,6 +18,7 @@ from fedmed.flower import identity
 from fedmed.flower.guard import REFUSED
 from fedmed.flower.parcels import ids_in, pack_all, unpack
 from fedmed.flower.superlink import SuperLink
+from fedmed.flower.waiting import send_and_receive
 
 LONGEST_LOOK_S = 1.0
 """An answer that Flower does not show yet, its node being late with a sign of life, is asked for again after this."""
@@ -153,17 +154,7 @@ class DirectGrid(Grid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then wait for all answers, or for those that come within `timeout` seconds."""
-        pending = set(self.push_messages(messages))
-        replies: list[Message] = []
-        end = None if timeout is None else self._clock.now() + timeout
-        while pending and (end is None or self._clock.now() < end):
-            found = list(self.pull_messages(pending))
-            replies.extend(found)
-            pending -= {reply.metadata.reply_to_message_id for reply in found}
-            if pending and not found:
-                self.wait(LONGEST_LOOK_S if end is None else end - self._clock.now())
-        self.cancel(pending)
-        return replies
+        return send_and_receive(self, self._clock, messages, timeout, LONGEST_LOOK_S)
 
     def set_run(self, run: Any) -> None:
         """Nothing to set: one grid, one run."""

@@ -17,6 +17,7 @@ from fedmed.flower.apps import AppRef
 from fedmed.flower.lanes import Lane, assign, server_context
 from fedmed.flower.orphans import make_owned, memory_folder
 from fedmed.flower.parcels import owned
+from fedmed.flower.waiting import send_and_receive
 from fedmed.flower.worker import Sites, common_slot
 
 FIRST_NODE = 2  # Flower keeps 1 for the server
@@ -145,17 +146,7 @@ class InProcessGrid(Grid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then wait for all answers, or for those that come within `timeout` seconds."""
-        pending = set(self.push_messages(messages))
-        replies: list[Message] = []
-        end = None if timeout is None else self._clock.now() + timeout
-        while pending and (end is None or self._clock.now() < end):
-            found = list(self.pull_messages(pending))
-            replies.extend(found)
-            pending -= {reply.metadata.reply_to_message_id for reply in found}
-            if pending and not found:
-                self.wait(1.0 if end is None else max(0.0, end - self._clock.now()))
-        self.cancel(pending)
-        return replies
+        return send_and_receive(self, self._clock, messages, timeout, 1.0)
 
     def close(self) -> None:
         """End all processes and free the shared memory."""
