@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -34,15 +35,17 @@ from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
+from fedmed.center.listening import Listener, Tls
 from fedmed.clock import SystemClock
 from fedmed.errors import FederationError
 from fedmed.flower import arrays, identity
 from fedmed.flower.calls import FLEET, KEY_HEADER, REQUESTS, pem_of
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.fence import MOST
+from fedmed.flower.fleet import Door
 from fedmed.flower.parcels import Parcel, pack
 from fedmed.flower.transport import Transport
-from fedmed.wire.asgi import answer
+from fedmed.wire.asgi import Receive, Scope, Send, answer
 from tests.center.pki import Authority, Client, ask, context
 from tests.flower.real import Federation, federation
 
@@ -349,3 +352,25 @@ def as_it_is(message: Message) -> Parcel:
     tree = get_object_tree(message)
     identity.set_message_id(message, tree.object_id)
     return Parcel(remove_content_from_message(message), tree, objects)
+
+
+def test_a_member_named_like_the_host_is_not_the_center(tmp_path: Path):
+    """One authority signs for all; what a member is called must not make it a server."""
+    authority = Authority(tmp_path / "ca")
+    liar, victim = authority.client("localhost"), authority.client("north")
+    tls = Tls(liar.chain_pem, liar.key_pem, authority.pem)
+    door = Door("localhost:1", authority.pem, victim.chain_pem, victim.key_pem)
+    careless = door.context()
+    careless.hostname_checks_common_name = True
+    with Listener(_nothing, tls, "127.0.0.1", 0) as listener:
+        for shaking, is_fooled in ((careless, True), (door.context(), False)):
+            with socket.create_connection(("127.0.0.1", listener.port)) as plain:
+                if is_fooled:
+                    shaking.wrap_socket(plain, server_hostname="localhost").close()
+                    continue
+                with pytest.raises(ssl.SSLCertVerificationError, match=r"(?i)hostname mismatch"):
+                    shaking.wrap_socket(plain, server_hostname="localhost")
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, 200, b"")

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed.clinic.doctor import dialling, estimate, kernels, load, machine, shaking, strength, traffic, trust, way
+from fedmed.clinic.dialing import proxy_for
+from fedmed.clinic.doctor import connecting, estimate, kernels, load, machine, shaking, strength, traffic, trust, way
 from fedmed.clinic.doctor.finding import Finding, fail, skipped
 from fedmed.clinic.doctor.running import Check, Seen
-from fedmed.clinic.doctor.settings import Given, Settings, environment_proxy, read_settings
+from fedmed.clinic.doctor.settings import Given, Settings, read_settings
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError
 from fedmed.wire.visible import visible
@@ -59,7 +60,7 @@ class _Network:
         self._given, self._clock = given, clock
 
     def configuration(self, seen: Seen) -> Finding:
-        found, settings = read_settings(self._given, environment_proxy)
+        found, settings = read_settings(self._given, lambda host: proxy_for(host, None))
         if settings is None:
             return found
         try:
@@ -70,12 +71,12 @@ class _Network:
         return found
 
     def name(self, seen: Seen) -> Finding:
-        return way.name(dialling.look_up(seen["settings"]))
+        return way.name(connecting.look_up(seen["settings"]))
 
     def connection(self, seen: Seen) -> Finding:
         try:
-            made, found = dialling.dial(seen["settings"], self._clock.now)
-        except dialling.NotConnected as error:
+            made, found = connecting.dial(seen["settings"], self._clock.now)
+        except connecting.NotConnected as error:
             return way.connection(error.dialled)
         made.close()
         return way.connection(found)
@@ -86,7 +87,7 @@ class _Network:
         return trust.tls(seen["tls"])
 
     def _opener(self, settings: Settings) -> Callable[[], socket.socket]:
-        return lambda: dialling.dial(settings, self._clock.now)[0]
+        return lambda: connecting.dial(settings, self._clock.now)[0]
 
     def answer(self, seen: Seen) -> Finding:
         settings = seen["settings"]

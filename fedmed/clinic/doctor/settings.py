@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +70,6 @@ def read_settings(given: Given, environment_proxy: Callable[[str], str | None]) 
     through = f" through {settings.proxy.host}:{settings.proxy.port} ({settings.proxy_from})" if settings.proxy else ""
     member = f"certificate {settings.certificate}" if settings.certificate else "no certificate yet"
     return ok("configuration", f"{settings.host}:{settings.port}{through}, authority {settings.ca}, {member}"), settings
-
-
-def environment_proxy(host: str) -> str | None:
-    """What HTTPS_PROXY and NO_PROXY say, in either case."""
-    return None if urllib.request.proxy_bypass(host) else urllib.request.getproxies_environment().get("https")
 
 
 def _settings(given: Given, document: dict[str, Any], environment: Callable[[str], str | None]) -> Settings:

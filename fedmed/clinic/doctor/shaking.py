@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fedmed.clinic.doctor.dialling import NotConnected
+from fedmed.clinic.doctor.connecting import NotConnected
 from fedmed.clinic.doctor.settings import Settings
 from fedmed.errors import ConfigError, ProtocolRefused
 from fedmed.identity.shown import Shown, shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.clinic.doctor.dialling import Dialled, Lookup
+from fedmed.clinic.doctor.connecting import Dialled, Lookup
 from fedmed.clinic.doctor.finding import Finding, fail, ok
 from fedmed.wire.visible import visible
 
