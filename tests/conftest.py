@@ -22,6 +22,11 @@ def data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tables are as wide as they are for a pipe: pytest-xdist says how wide its own terminal is, to all that it starts."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data sets; without them the test is skipped by name."""

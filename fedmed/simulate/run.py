@@ -16,10 +16,8 @@ import torch
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, StoreError
-from fedmed.federation.average import Average
 from fedmed.federation.journal import Journal
-from fedmed.federation.run import AVERAGE, best_of, part
-from fedmed.federation.run import MODEL as GLOBAL
+from fedmed.federation.outcome import final_model
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
@@ -150,15 +148,6 @@ def _finish(
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
     return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
-
-
-def final_model(commit: Commit, scenario: Scenario) -> wire.Tensors:
-    """What the run ends with: the last global model, the mean of the last ones, or the one with the best validation."""
-    best = best_of(commit)
-    if best is not None and best.round is not None:
-        return best.model
-    average = Average(scenario.training.average_last, scenario.rounds, part(commit.tensors, AVERAGE))
-    return average.final(part(commit.tensors, GLOBAL), scenario.rounds)
 
 
 def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:

@@ -39,6 +39,11 @@ class Watch:
         self.path, self._me, self._members, self._clock, self._disk = path, me, members, clock, disk or Disk()
         self.state, self.countersigned = _read(path, log)
 
+    @staticmethod
+    def log_in(path: Path) -> bytes | None:
+        """Fingerprint of the log that a file watches; None where there is no file. Raises StoreError as `Watch`."""
+        return None if not path.exists() else _body(path)[0]
+
     def offered(self, head: SignedHead, proof: Proof) -> tuple[Instruction, ...]:
         """The center's head, and its proof from the one countersigned last; `countersigned` is the answer where it may be.
 
@@ -98,6 +103,14 @@ def _pair(first: SignedHead, second: SignedHead) -> dict[str, Any]:
 def _read(path: Path, log: bytes) -> tuple[State, Countersigned | None]:
     if not path.exists():
         return State(log), None
+    found = _body(path)
+    if found[0] != log:
+        raise StoreError(f"{path} watches the log {found[0].hex()[:16]}, not {log.hex()[:16]}; name another file")
+    return found[1]
+
+
+def _body(path: Path) -> tuple[bytes, tuple[State, Countersigned | None]]:
+    """The log that a file watches, and what it knows of it."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise StoreError(f"{path} has more than {MAX_BYTES} bytes; it is not a file of ours")
@@ -108,9 +121,7 @@ def _read(path: Path, log: bytes) -> tuple[State, Countersigned | None]:
         found = _state(body)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ProtocolRefused) as error:
         raise StoreError(f"{path} cannot be read ({error or type(error).__name__}); put a copy of it back") from error
-    if found[0].log != log:
-        raise StoreError(f"{path} watches the log {found[0].log.hex()[:16]}, not {log.hex()[:16]}; name another file")
-    return found
+    return found[0].log, found
 
 
 def _state(body: dict[str, Any]) -> tuple[State, Countersigned | None]:

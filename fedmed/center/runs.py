@@ -1,0 +1,161 @@
+"""The center's runs, a folder each: asked for on the command line, conducted by the service, one after the other.
+
+    runs/NAME/scenario.yaml   what is run          runs/NAME/state.json   how far it has come
+    runs/NAME/stop            the operator's wish  and what every run's folder holds: journal, commits, model, report
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import yaml
+
+from fedmed.clock import Clock
+from fedmed.config.loading import load
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError, StoreError
+from fedmed.identity import files
+from fedmed.wire.canonical import canonical
+
+FOLDER, SCENARIO, STATE, STOP = "runs", "scenario.yaml", "state.json", "stop"
+MAX_BYTES = 1 << 20
+
+
+class Stage(str, Enum):
+    """How far a run has come."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    """For clinics."""
+    RUNNING = "running"
+    STALLED = "stalled"
+    """A round could not be closed; it is tried again."""
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+OVER = frozenset((Stage.DONE, Stage.FAILED, Stage.STOPPED))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run."""
+
+    name: str
+    stage: Stage
+    asked_unix: float
+    since_unix: float
+    least: int | None = None
+    """Clinics that it begins with at least; all members where None."""
+    why: str = ""
+    """Why it waits, is stalled, failed or was stopped."""
+    number: int | None = None
+    """Of the SuperLink; None until it began."""
+    called: str = ""
+    """Its name in the terms that clinics sign, for as long as it lives."""
+    sites: tuple[str, ...] = ()
+    """Clinics that it began with."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.stage in OVER
+
+
+class Runs:
+    """All runs of one center."""
+
+    def __init__(self, center: Path, clock: Clock) -> None:
+        self.folder, self._clock = center / FOLDER, clock
+
+    def path(self, name: str) -> Path:
+        """A run's folder."""
+        return self.folder / name
+
+    def scenario(self, name: str) -> Scenario:
+        """What a run runs. Raises ConfigError."""
+        return load(self.path(name) / SCENARIO)
+
+    def add(self, scenario: Scenario, least: int | None = None) -> Run:
+        """Ask for a run; it is on the disk before this returns. Raises StoreError."""
+        name, now = self._free(scenario.name), self._clock.unix()
+        run = Run(name, Stage.QUEUED, now, now, least)
+        made = self.folder / f".{name}.new"
+        try:
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir(parents=True, mode=0o700)
+            text = yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            files.replace(made / SCENARIO, text.encode())
+            files.replace(made / STATE, _encoded(run))
+            made.rename(self.path(name))
+            files.sync_folder(self.folder)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: no run can be written there ({error.strerror}); make room") from error
+        return run
+
+    def put(self, run: Run) -> Run:
+        """Write how far a run has come; returns it with the time of its last change of stage. Raises StoreError."""
+        before = self.get(run.name)
+        if before.stage is not run.stage:
+            run = replace(run, since_unix=self._clock.unix())
+        try:
+            files.replace(self.path(run.name) / STATE, _encoded(run))
+        except OSError as error:
+            raise StoreError(f"{self.path(run.name)}: the run's state cannot be written ({error.strerror})") from error
+        return run
+
+    def get(self, name: str) -> Run:
+        """One run. Raises ConfigError where there is none, StoreError where its state cannot be read."""
+        path = self.path(name) / STATE
+        if not path.is_file():
+            there = ", ".join(sorted(run.name for run in self.all())) or "none yet"
+            raise ConfigError(f"no run is called {name!r}; runs: {there}")
+        return _read(path)
+
+    def all(self) -> Iterator[Run]:
+        """Every run, in the order in which they were asked for."""
+        if not self.folder.is_dir():
+            return
+        found = [_read(path) for path in self.folder.glob("[!.]*/" + STATE)]
+        yield from sorted(found, key=lambda run: (run.asked_unix, run.name))
+
+    def next(self) -> Run | None:
+        """The run to go on with: the first that is not over."""
+        return next((run for run in self.all() if not run.is_over), None)
+
+    def ask_to_stop(self, name: str) -> Run:
+        """Have a run end after what it is at. Raises ConfigError where it is over, or none is called so."""
+        run = self.get(name)
+        if run.is_over:
+            raise ConfigError(f"run {name} is over ({run.stage.value}); nothing is left to stop")
+        (self.path(name) / STOP).touch()
+        return run
+
+    def is_to_stop(self, name: str) -> bool:
+        """Whether the operator wants it to end."""
+        return (self.path(name) / STOP).exists()
+
+    def _free(self, name: str) -> str:
+        number, found = 1, name
+        while self.path(found).exists():
+            number += 1
+            found = f"{name[:58]}-{number}"
+        return found
+
+
+def _encoded(run: Run) -> bytes:
+    return canonical(asdict(run)) + b"\n"
+
+
+def _read(path: Path) -> Run:
+    try:
+        found = json.loads(files.read(path, MAX_BYTES))
+        return Run(**{**found, "stage": Stage(found["stage"]), "sites": tuple(found["sites"])})
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); put a copy back, or remove the run's folder") from error
