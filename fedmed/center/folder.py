@@ -1,6 +1,9 @@
 """The center's folder: what `fedmed center init` makes, and what every other command of the center opens.
 
 center.yaml        the configuration
+superlink.db       what Flower's SuperLink knows: nodes, runs, messages
+audit              the audit log, signed with the center's keys
+runs               every run, a folder each
 transport-ca.key   the transport authority's secret key, and .crt its certificate: whom it signs for may connect
 center.keys        the center's own two keys: P-384 for its port, Ed25519 for join files
 center.crt         the server's certificate, for the names in center.yaml
@@ -13,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed.center.admission import Admissions
+from fedmed.center.listening import Tls
 from fedmed.clock import Clock
 from fedmed.config.roles import CENTER_FILE, Center, load_role, written
 from fedmed.errors import ConfigError
 from fedmed.identity import files
-from fedmed.identity.authority import read_certificate
-from fedmed.identity.enrolment import Invite, Seat, words_for
+from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.identity.enrolment import MEMBERS, Invite, Seat, words_for
 from fedmed.identity.issuing import MOST_DAYS, certificate_pem
 from fedmed.identity.joinfile import Join, new_join, write_join
 from fedmed.identity.member import MemberKeys
@@ -49,6 +53,16 @@ class CenterFolder:
     def admissions(self) -> Admissions:
         """Who is a member now. Raises KeyRefused as `authority`."""
         return Admissions(self.enrolments, self.authority().public, self.clock)
+
+    def members(self) -> list[PublicMember]:
+        """All that are members now, by name, each with a valid certificate. Raises KeyRefused, StoreError."""
+        public, now = self.authority().public, self.clock.unix()
+        seats = [seat for _, seat in sorted(self.enrolments.roll().seats.items()) if seat.stage in MEMBERS]
+        return [read_certificate(seat.certificate, public, now) for seat in seats if seat.until >= now]
+
+    def tls(self) -> Tls:
+        """What the port shakes hands with."""
+        return Tls(self.path / SERVER_FILE, self.path / KEYS_FILE, self.path / TransportAuthority.certificate_file)
 
     def sign(self, request: bytes) -> tuple[bytes, int]:
         """A member's certificate for a request (both DER), and until when it is valid (seconds since 1970)."""

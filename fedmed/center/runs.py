@@ -1,7 +1,7 @@
 """The center's runs, a folder each: asked for on the command line, conducted by the service, one after the other.
 
-    runs/NAME/scenario.yaml   what is run          runs/NAME/state.json   how far it has come
-    runs/NAME/stop            the operator's wish  and what every run's folder holds: journal, commits, model, report
+runs/NAME/scenario.yaml   what is run          runs/NAME/state.json   how far it has come
+runs/NAME/stop            the operator's wish  and what every run's folder holds: journal, commits, model, report
 """
 
 from __future__ import annotations

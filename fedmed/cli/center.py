@@ -79,3 +79,44 @@ def sites(at: At = Path(), as_json: Json = False) -> None:
     from fedmed.cli.enrolling import show_sites
 
     show_sites(at, as_json)
+
+
+@center.command()
+def up(at: At = Path(), as_json: Json = False) -> None:
+    """Serve: one port for clinics, one run after the other. Ends with SIGTERM or Ctrl-C."""
+    from fedmed.cli.serving import center_up
+
+    center_up(at, as_json)
+
+
+@center.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, as `fedmed simulate` takes it, or a built-in one.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")
+    ] = None,
+    least: Annotated[int | None, typer.Option(help="Clinics to begin with at least; all members when absent.")] = None,
+    follow: Annotated[bool, typer.Option(help="Show what happens until the run is over; --no-follow only asks.")] = True,
+    at: At = Path(),
+    as_json: Json = False,
+) -> None:
+    """Have the service run a scenario with the clinics, and follow it."""
+    from fedmed.cli.standing import run as ask
+
+    ask(at, scenario, tuple(settings or ()), least, follow, as_json)
+
+
+@center.command()
+def stop(name: Annotated[str, typer.Argument(metavar="RUN", help="A run.")], at: At = Path(), as_json: Json = False) -> None:
+    """End a run; its last commit stays."""
+    from fedmed.cli.standing import stop as end
+
+    end(at, name, as_json)
+
+
+@center.command()
+def status(at: At = Path(), as_json: Json = False) -> None:
+    """Show the service, who is online, and every run with what it waits for."""
+    from fedmed.cli.standing import center_status
+
+    center_status(at, as_json)

@@ -104,3 +104,27 @@ def doctor(
         raise ConfigError(f"--lanes {lanes}; allowed: 16 or 32")
     given = Given(folder, host, port, proxy, ca, certificate, key)
     run(Asked(given, read_parameters(parameters), lanes), as_json)
+
+
+@clinic.command()
+def status(at: At = FOLDER, as_json: Json = False) -> None:
+    """Show what the daemon works on, what it still owes, and what staff should know."""
+    from fedmed.cli.standing import clinic_status
+
+    clinic_status(at, as_json)
+
+
+@clinic.command()
+def pause(at: At = FOLDER, as_json: Json = False) -> None:
+    """Take no more work, until `resume`; what is worked on comes to its end."""
+    from fedmed.cli.standing import pause as take_none
+
+    take_none(at, True, as_json)
+
+
+@clinic.command()
+def resume(at: At = FOLDER, as_json: Json = False) -> None:
+    """Take work again."""
+    from fedmed.cli.standing import pause as take_again
+
+    take_again(at, False, as_json)

@@ -1,4 +1,4 @@
-"""The engine of the clinic's daemon: its node, with the apps that may run, each behind the clinic's gate."""
+"""The engine of the clinic's daemon: its node, and what answers for each run."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from fedmed.flower.apps import AppRef
 from fedmed.flower.fleet import Door, Fleet
+from fedmed.flower.guard import Call
 from fedmed.flower.node import Node
 from fedmed.flower.spool import Spool
-from fedmed.flower.worker import guarded
 
 
 def run_node(
     door: Door,
     transport_public: bytes,
     spool: Path,
-    apps: Mapping[str, AppRef],
+    calls: Mapping[str, Call],
     config: Mapping[str, Any],
     stop: Event,
     tell: Callable[[str], None],
 ) -> None:
     """Answer the center until `stop` is set; one node a process, since Flower keeps a node's identity process-wide.
 
-    `apps`: what the clinic lets run, by the name that a center's run goes by. Raises ConfigError for the door's files.
+    `calls`: what answers, by the name that a center's run goes by. Raises ConfigError for the door's files.
     """
     fleet = Fleet(door, transport_public, stop, tell)
     try:
-        calls = {name: guarded(ref) for name, ref in apps.items()}
         Node(fleet, Spool(spool), calls, dict(config), stop, tell).serve()
     finally:
         fleet.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -29,6 +29,8 @@ class Center(Part):
     """Further names and addresses of the same port, which the server's certificate names too."""
     port: Port = 443
     """The one port that clinics dial."""
+    listen: Host = "0.0.0.0"
+    """Address of this machine to listen on; 0.0.0.0 for all of IPv4, "::" for all."""
     certificate_days: int = Field(90, ge=2, le=825)
     """For how many days a clinic's certificate is valid; it renews itself when a third is left."""
 
@@ -46,6 +48,15 @@ class Clinic(Part):
     """The center's port."""
     proxy: str | None = Field(None, pattern=r"^(none|http://[^/\s]+/?)$")
     """HTTP proxy to dial through, http://[USER:PASSWORD@]HOST:PORT, or none; null for what https_proxy says."""
+    keystore: str = "file:keystore.key"
+    """Where the key that seals the secrets of secure aggregation comes from: credential:NAME of systemd, tpm:HANDLE, or
+    file:PATH, on another disk if it can be; a path that is not absolute lies in the clinic's folder, which is weaker."""
+    encryption: Literal["malicious", "hbc"] = "malicious"
+    """The weakest secure aggregation that this clinic takes part in; `hbc` trusts the center to tell all the same."""
+    least_members: int = Field(3, ge=3, le=4096)
+    """Fewest members of a roster, and of a sum, that this clinic takes part in."""
+    most_epsilon: float | None = Field(None, gt=0)
+    """Most that a data set may spend of differential privacy; what a run asks for where null."""
     center: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The center's Ed25519 key in hexadecimal; it came with the join file."""
 
@@ -95,4 +106,5 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
 def written(role: Center | Clinic) -> bytes:
     """The configuration as YAML, what each key means above it; values as JSON, which YAML 1.2 has in it."""
     values, about = role.model_dump(mode="json"), type(role).model_fields
-    return "".join(f"# {about[key].description}\n{key}: {json.dumps(value)}\n" for key, value in values.items()).encode()
+    said = {key: "\n".join(f"# {line}" for line in str(about[key].description).splitlines()) for key in values}
+    return "".join(f"{said[key]}\n{key}: {json.dumps(value)}\n" for key, value in values.items()).encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ LONGEST_LOOK_S = 1.0
 """An answer that Flower does not show yet, its node being late with a sign of life, is asked for again after this."""
 
 
+class RunStopped(Exception):
+    """The run is to go no further now; what is committed stays."""
+
+
 @dataclass
 class _Coming:
     """An answer whose head is there."""
@@ -36,9 +40,21 @@ class _Coming:
 class DirectGrid(Grid):
     """One run's messages. An answer is lent out whole, and the next one is not read before that one is given back."""
 
-    def __init__(self, link: SuperLink, run: int, clock: Clock | None = None, keeps: bool = False) -> None:
-        """`keeps`: answers stay until `acknowledge`, for a loop that may crash and ask again; else each goes once used."""
-        self._link, self._state, self._number, self._keeps = link, link.state, run, keeps
+    def __init__(
+        self,
+        link: SuperLink,
+        run: int,
+        clock: Clock | None = None,
+        keeps: bool = False,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`keeps`: answers stay until `acknowledge`, for a loop that may crash and ask again; else each goes once used.
+
+        Once `is_over`, whoever sends or waits is told so by RunStopped.
+        """
+        self._link, self._state, self._number, self._keeps, self._is_over = link, link.state, run, keeps, is_over
+        self.only: frozenset[int] | None = None
+        """The nodes that take part; all where None."""
         self._clock = clock or SystemClock()
         self._asked: dict[str, int] = {}
         self._coming: dict[str, _Coming] = {}
@@ -47,14 +63,17 @@ class DirectGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         """Nodes that gave a sign of life within the last minute."""
-        return sorted(self._state.get_nodes(self._number))
+        online = set(self._state.get_nodes(self._number))
+        return sorted(online if self.only is None else online & self.only)
 
     def lane_of(self, node: int) -> int:
         """One lane for all: answers are summed as they come."""
         return 0
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Lay messages out for their nodes; returns their ids. Raises FederationError where the state takes none."""
+        """Lay messages out for their nodes; returns their ids. Raises RunStopped, FederationError where none is taken."""
+        if self._is_over():
+            raise RunStopped
         messages = list(messages)
         for message in messages:
             identity.set_run_id(message, self._number)
@@ -141,7 +160,9 @@ class DirectGrid(Grid):
         return list(self.borrow_messages(message_ids))
 
     def wait(self, timeout_s: float) -> None:
-        """Block until a node has sent something, at most `timeout_s` seconds."""
+        """Block until a node has sent something, at most `timeout_s` seconds. Raises RunStopped."""
+        if self._is_over():
+            raise RunStopped
         self._link.uploaded.wait(max(0.0, min(timeout_s, LONGEST_LOOK_S)))
 
     def queued(self, message_ids: Iterable[str]) -> frozenset[str]:

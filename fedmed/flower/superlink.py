@@ -22,7 +22,7 @@ from flwr.common.constant import (
     SubStatus,
 )
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.corestate import in_memory_corestate, sql_corestate
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.state.schema.corestate_models import Task
@@ -113,6 +113,10 @@ class SuperLink:
         key = pem_of(transport_public)
         number = self.state.get_node_id_by_public_key(key)
         return None if number is None else Node(number, key)
+
+    def online(self) -> set[int]:
+        """Nodes that gave a sign of life within the last minute."""
+        return {int(info.node_id) for info in self.state.get_node_info(statuses=[NodeStatus.ONLINE])}
 
     def revoke(self, node: int) -> None:
         """Take a node out, for good. Raises FederationError for one that is not there."""

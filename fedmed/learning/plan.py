@@ -237,3 +237,13 @@ def class_weights(kind: str, counts: np.ndarray[Any, Any]) -> tuple[float, ...]:
         return (1.0,) * len(counts)
     share = np.where(counts > 0, counts.sum() / (len(counts) * np.maximum(counts, 1)), 0.0)
     return tuple(float(w) for w in (share if kind == "balanced" else np.sqrt(share)))
+
+
+def scale_tensors(preparation: Preparation) -> Tensors:
+    """The scale of the inputs, as it stands beside the weights in a run's model file; nothing where it has none."""
+    if preparation.mean is None or preparation.std is None:
+        return {}
+    return {
+        f"{SCALE_PREFIX}mean": np.asarray(preparation.mean, np.float32),
+        f"{SCALE_PREFIX}std": np.asarray(preparation.std, np.float32),
+    }

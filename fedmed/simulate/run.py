@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import torch
 
 from fedmed.clock import Clock, SystemClock
@@ -21,7 +20,7 @@ from fedmed.federation.outcome import final_model
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
-from fedmed.learning.plan import SCALE_PREFIX, Described, Plan, make
+from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
 from fedmed.simulate import baselines, engines, members
 from fedmed.simulate.evaluation import Bench, Models
@@ -144,7 +143,7 @@ def _finish(
     models = Models(federated)
     if scenario.evaluation.baselines:
         models = _compare(plan, folder, [site.name for site in sites], federated, facts["workers"], journal)
-    sha256 = wire.save({**federated, **_scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
+    sha256 = wire.save({**federated, **scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
     return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
@@ -177,12 +176,3 @@ def _compare(
     models = Models(federated, wire.load(jobs[-1].target), own)
     shutil.rmtree(target)
     return models
-
-
-def _scale_tensors(preparation: Preparation) -> wire.Tensors:
-    if preparation.mean is None or preparation.std is None:
-        return {}
-    return {
-        f"{SCALE_PREFIX}mean": np.asarray(preparation.mean, np.float32),
-        f"{SCALE_PREFIX}std": np.asarray(preparation.std, np.float32),
-    }

@@ -103,10 +103,11 @@ def main() -> None:
     from fedmed.clinic.engine import run_node
     from fedmed.flower.apps import AppRef
     from fedmed.flower.fleet import Door
+    from fedmed.flower.worker import guarded
 
     told = json.loads(Path(sys.argv[1]).read_text())
     files = {name: value if name == "address" else Path(value) for name, value in told["door"].items()}
-    apps = {name: AppRef(Path(ref["root"]), ref["name"], gate=ref["gate"]) for name, ref in told["apps"].items()}
+    apps = {name: guarded(AppRef(Path(ref["root"]), ref["name"], gate=ref["gate"])) for name, ref in told["apps"].items()}
     stop = threading.Event()
     public = bytes.fromhex(told["public"])
     run_node(Door(**files), public, Path(told["spool"]), apps, told["config"], stop, lambda text: print(text, flush=True))

@@ -1,0 +1,185 @@
+"""The clinic's daemon: one outbound line to the center, the gate before it, and a file that says how all of it stands.
+
+node     takes the center's messages, one at a time      beat    renews the certificate, watches the center's audit log
+serve    pauses, resumes and stops both, and writes how they stand
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fedmed import __version__
+from fedmed.clinic.engine import run_node
+from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
+from fedmed.clinic.gatehouse import Gatehouse
+from fedmed.clinic.renewal import decide, renew
+from fedmed.clinic.watching import BEAT_S
+from fedmed.errors import FedmedError, JoinRefused, Unreachable
+from fedmed.flower.fleet import Door
+from fedmed.flower.guard import Call
+from fedmed.store.audit.event import Event, event
+from fedmed.store.audit.log import AuditLog
+from fedmed.store.standing import serving, write_status
+
+AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
+LOOK_S = 1.0
+RESTART_S = 5.0
+TOLD = 20
+"""Lines of what the staff was told that the status keeps."""
+Tell = Callable[[str], None]
+
+
+def open_log(folder: ClinicFolder) -> AuditLog:
+    """The clinic's audit log, begun where there is none. Raises KeyRefused, StoreError."""
+    return AuditLog.make(folder.path / AUDIT, folder.config.name, folder.keys(), folder.clock)
+
+
+class Daemon:
+    """Made once a process; `serve` blocks until it is to stop."""
+
+    def __init__(self, folder: ClinicFolder, calls_for: Callable[[Daemon], Mapping[str, Call]], tell: Tell) -> None:
+        """`calls_for` makes what answers, by the name of a run. Raises KeyRefused, PinRefused, StoreError, ConfigError."""
+        self.folder, self.stop, self._say = folder, threading.Event(), tell
+        self.log, self.said = open_log(folder), deque[dict[str, Any]](maxlen=TOLD)
+        self.gatehouse = Gatehouse(folder, self.tell)
+        self.work: dict[str, Any] = {}
+        """What is worked on: kind, run and since when; empty between two messages."""
+        self._calls = calls_for(self)
+        self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
+        self._node: _NodeThread | None = None
+
+    def tell(self, text: str) -> None:
+        """Tell the clinic's own staff: in the log of the service, and in its status."""
+        self.said.append({"unix": self.folder.clock.unix(), "text": text})
+        self._say(text)
+
+    def record(self, said: Event) -> None:
+        """Write the clinic's audit log. Raises StoreError: what was to be recorded must not be done then."""
+        self.log.append(said)
+
+    def noted(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
+        """Record what the clinic itself did."""
+        folder = self.folder
+        self.record(
+            event(folder.clock.unix(), folder.config.name, "site", action, resource, outcome, reason=reason, **details)
+        )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the staff wants no message to be taken."""
+        return (self.folder.path / PAUSED).exists()
+
+    def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Until `stop` is set. Raises ConfigError where another process serves this folder."""
+        with serving(self.folder.path, "the clinic"):
+            self.noted("start", "the clinic's daemon", version=__version__)
+            beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+            beating.start()
+            ready()
+            while not self.stop.is_set():
+                self._turn()
+                self.stop.wait(LOOK_S)
+            self._halt()
+            self.noted("stop", "the clinic's daemon")
+            write_status(self.folder.path, {**self.standing(), "state": "stopped"})
+        self.gatehouse.close()
+
+    def _turn(self) -> None:
+        if self.is_paused:
+            self._halt()
+        elif self._node is None or not self._node.is_alive():
+            self._node = _NodeThread(self)
+            self._node.start()
+        try:
+            write_status(self.folder.path, self.standing())
+        except FedmedError as error:
+            self._say(str(error))
+
+    def _halt(self) -> None:
+        """Take no more messages; what is worked on comes to its end first."""
+        if self._node is not None:
+            self._node.halt()
+            self._node = None
+
+    def _beat(self) -> None:
+        while not self.stop.is_set():
+            try:
+                self._renew()
+                self.gatehouse.watcher.beat(self.folder.line())
+                self._beaten = self.folder.clock.unix()
+            except Unreachable:
+                pass  # the node says so already
+            except FedmedError as error:
+                self.tell(f"{type(error).__name__}: {error}")
+            self.stop.wait(BEAT_S if self._beaten else RESTART_S)
+
+    def _renew(self) -> None:
+        decision = decide(self.folder.member(at_unix=None), self.folder.clock.unix(), self._failures)
+        if decision.warning:
+            self.tell(decision.warning)
+        if not decision.renew:
+            return
+        try:
+            member = renew(self.folder)
+        except (Unreachable, JoinRefused):
+            self._failures += 1
+            raise
+        self._failures = 0
+        self.noted("renew", "the clinic's certificate", expires=int(member.not_after))
+        self._halt()  # the node dials with the new one
+
+    def door(self) -> Door:
+        """Where the center is."""
+        path, line = self.folder.path, self.folder.line()
+        return Door(f"{line.host}:{line.port}", path / AUTHORITY_FILE, path / CERTIFICATE_FILE, path / KEYS_FILE, line.proxy)
+
+    def standing(self) -> dict[str, Any]:
+        """How the daemon stands: JSON."""
+        config, watch = self.folder.config, self.gatehouse.watcher.watch
+        newest = None if watch is None else watch.countersigned
+        terms = self.gatehouse.outbox.terms
+        return {
+            "state": "paused" if self.is_paused else "up",
+            "pid": os.getpid(),
+            "version": __version__,
+            "unix": self.folder.clock.unix(),
+            "since": self._since,
+            "name": config.name,
+            "federation": config.federation,
+            "center": f"{config.host}:{config.port}",
+            "heard": self._beaten,
+            "work": dict(self.work),
+            "spool": len(list((self.folder.path / SPOOL).glob("[!.]*"))),
+            "epoch": None if terms is None else {"epoch": terms.epoch, "members": terms.members, "mode": terms.mode},
+            "approved_members": len(self.gatehouse.pins) - 1,
+            "countersigned": None if newest is None else newest.head.size,
+            "accusations": [] if watch is None else [each.reason for each in watch.state.accusations],
+            "audit": self.log.size,
+            "said": list(self.said),
+        }
+
+    def run_node(self, stop: threading.Event) -> None:
+        """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
+        public = self.folder.keys().transport_public
+        run_node(self.door(), public, self.folder.path / SPOOL, self._calls, {}, stop, self.tell)
+
+
+class _NodeThread(threading.Thread):
+    def __init__(self, daemon: Daemon) -> None:
+        super().__init__(name="node", daemon=True)
+        self._daemon, self._stop_event = daemon, threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._daemon.run_node(self._stop_event)
+        except (FedmedError, OSError) as error:
+            self._daemon.tell(f"{type(error).__name__}: {error}")
+            self._stop_event.wait(RESTART_S)
+
+    def halt(self) -> None:
+        self._stop_event.set()
+        self.join()

@@ -1,0 +1,102 @@
+"""What a clinic's gates share: one keystore, one ledger, one set of approved members, one watch over the center's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_bytes
+
+from fedmed.clinic.folder import ClinicFolder
+from fedmed.clinic.pinned import PinnedKeys
+from fedmed.clinic.watching import Watcher
+from fedmed.config.scenario import Scenario
+from fedmed.identity.member import Identity
+from fedmed.outbound.description import Sizes
+from fedmed.outbound.gate import Books, Gate, Rules
+from fedmed.outbound.outbox import Outbox
+from fedmed.outbound.private import Private
+from fedmed.privacy.dp.history import Limit
+from fedmed.privacy.keys import create as create_key
+from fedmed.privacy.keystream import SEED_BYTES
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.store.budgets import Budget
+from fedmed.store.departures import SUFFIX, Departures
+from fedmed.store.keysource import keystore_at
+from fedmed.store.keystore import FileKeystore
+from fedmed.store.ledgers import FOLDER as LEDGERS
+
+KEYSTORE, WATCH = "keystore", "watch.json"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The data set that a gate stands before."""
+
+    name: str
+    digest: str
+    sizes: Sizes
+    """As declared at its release."""
+    unit: str
+    """What the privacy budget counts: patients or cases."""
+
+
+class Gatehouse:
+    """Opened once by the daemon; the keystore is locked until `close`."""
+
+    def __init__(self, folder: ClinicFolder, tell: Tell) -> None:
+        """Raises KeyRefused, PinRefused, StoreError, ConfigError for what is not in order."""
+        self.folder, self._tell = folder, tell
+        keys, config = folder.keys(), folder.config
+        me = Identity(config.name, keys.transport_public, keys.signing_public)
+        self.pins = PinnedKeys(folder.path / "pins.json", me)
+        self.departures = Departures(folder.path / LEDGERS / f"{config.name}{SUFFIX}")
+        center = bytes.fromhex(config.center)
+        self.watcher = Watcher(folder.path / WATCH, center, keys, lambda: self.pins, folder.clock, tell)
+        self.keystore = _keystore(folder)
+        modes: tuple[Mode, ...] = ("malicious",) if config.encryption == "malicious" else ("malicious", "hbc")
+        policy = Policy(config.federation, self.pins, config.least_members, config.least_members, modes)
+        member = Member(keys, policy, token_bytes)
+        self.outbox = Outbox(member, self.keystore, lambda: self.watcher.bound(self.departures.head()))
+
+    def gate(self, subject: Subject, scenario: Scenario) -> Gate:
+        """The gate before a data set, with the rules of a run that its staff approved."""
+        rules = Rules(
+            scenario.federation.max_update_norm,
+            self._private(subject, scenario),
+            scenario.federation.late == "add",
+            scenario.privacy.value_bound,
+        )
+        books = Books(self.departures, subject.digest, self.folder.clock, self._tell, subject.sizes)
+        return Gate(self.folder.certificate(), self.outbox, rules, _fresh, books)
+
+    def _private(self, subject: Subject, scenario: Scenario) -> Private | None:
+        rules = scenario.privacy.differential_privacy
+        if rules is None:
+            return None
+        path = self.folder.path / LEDGERS / f"{subject.name}.budget.jsonl"
+        most = self.folder.config.most_epsilon
+        limit = Limit(rules.epsilon if most is None else min(most, rules.epsilon), rules.delta, subject.unit)
+        account = Budget(path, self.folder.clock, limit)
+        return Private(rules, scenario.training, scenario.rounds, subject.unit, subject.name, account, _fresh)
+
+    def close(self) -> None:
+        """Let another process open the keystore."""
+        self.keystore.close()
+
+
+def _fresh(what: bytes) -> bytes:
+    """A seed that nobody else can know; nothing is drawn twice, since what was sent is kept."""
+    return token_bytes(SEED_BYTES)
+
+
+def _keystore(folder: ClinicFolder) -> FileKeystore:
+    place, kind, path = folder.path / KEYSTORE, *folder.config.keystore.partition(":")[::2]
+    if kind != "file":
+        return keystore_at(place, folder.config.keystore, folder.clock)
+    key = folder.path.resolve() / path  # an absolute path stays one
+    if not key.exists() and not place.exists():
+        create_key(key)
+    return keystore_at(place, f"file:{key}", folder.clock, allow_same_mount=not Path(path).is_absolute())
