@@ -41,7 +41,6 @@ def run(path: Path, scenario: str, settings: tuple[str, ...], least: int | None,
         )
         return
     over = _followed(Runs(folder.path, folder.clock), asked)
-    facts = {"run": over.name, "folder": str(where.resolve()), "stage": over.stage.value, "why": over.why}
     if over.stage is not Stage.DONE:
         raise FederationError(f"run {over.name} {over.stage.value}: {over.why}")
     _say(_named(over, where), f"{over.name} is done. Model and report: {where.resolve()}", as_json)

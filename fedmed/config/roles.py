@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -51,12 +51,6 @@ class Clinic(Part):
     keystore: str = "file:keystore.key"
     """Where the key that seals the secrets of secure aggregation comes from: credential:NAME of systemd, tpm:HANDLE, or
     file:PATH, on another disk if it can be; a path that is not absolute lies in the clinic's folder, which is weaker."""
-    encryption: Literal["malicious", "hbc"] = "malicious"
-    """The weakest secure aggregation that this clinic takes part in; `hbc` trusts the center to tell all the same."""
-    least_members: int = Field(3, ge=3, le=4096)
-    """Fewest members of a roster, and of a sum, that this clinic takes part in."""
-    most_epsilon: float | None = Field(None, gt=0)
-    """Most that a data set may spend of differential privacy; what a run asks for where null."""
     center: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The center's Ed25519 key in hexadecimal; it came with the join file."""
 
