@@ -125,7 +125,7 @@ def bundled(content: bytes) -> App:
     files = bundle.unpack(content)
     try:
         entry = tomllib.loads(files["pyproject.toml"].decode())["tool"]["flwr"]["app"]["components"]["clientapp"]
-        return App(kind="bundle", digest=hashlib.sha256(content).hexdigest(), bytes=len(content), entry=entry)
+        return App(kind="bundle", digest=bundle.sha256(content), bytes=len(content), entry=entry)
     except (LookupError, TypeError, ValueError) as error:  # what tomllib, a codec and pydantic raise are ValueErrors
         raise ConfigError(
             'the app\'s pyproject.toml must name its ClientApp: [tool.flwr.app.components] clientapp = "module:attribute"'

@@ -86,6 +86,11 @@ def digest_of(files: Mapping[str, bytes]) -> str:
     return made.hexdigest()
 
 
+def sha256(content: bytes) -> str:
+    """What a packed app is known by."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
     entries, found, left = archive.infolist(), dict[str, bytes](), MOST_UNPACKED
     if len(entries) > MOST_FILES:
