@@ -101,16 +101,13 @@ class Approvers(Mapping[str, bytes]):
         self._list = _read(path)
 
     def __getitem__(self, name: str) -> bytes:
-        return next((each.public for each in self._list if each.name == name), None) or self._unknown(name)
+        return {each.name: each.public for each in self._list}[name]
 
     def __iter__(self) -> Iterator[str]:
         return (each.name for each in self._list)
 
     def __len__(self) -> int:
         return len(self._list)
-
-    def _unknown(self, name: str) -> bytes:
-        raise KeyError(name)
 
     def add(self, name: str, public: bytes, by: str = "", voucher: ApproverKey | None = None) -> None:
         """Put an approver on the list, on the disk before this returns.
