@@ -10,6 +10,7 @@
     │   ├── ProtocolRefused         4     a message of secure aggregation that no honest peer sends
     │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
     │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
+    │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   └── ResumeRefused           5     what is resumed is not what was started
@@ -67,6 +68,17 @@ class BudgetRefused(FederationError):
 
 class JoinRefused(FederationError):
     """A join file, an enrolment or a renewal that cannot be used: altered, expired, used, or of somebody else."""
+
+
+class NotApproved(FederationError):
+    """Work that the clinic's staff has not approved, or has taken back.
+
+    The text may be told to the center, and says nothing of data; `kept` is for the clinic's own staff.
+    """
+
+    def __init__(self, told: str, kept: str = "") -> None:
+        super().__init__(told)
+        self.kept = kept or told
 
 
 class Unreachable(FederationError):

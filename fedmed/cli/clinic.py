@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli.clinic_data import data
+from fedmed.cli.clinic_runs import approvals, approver, runs
+from fedmed.cli.clinic_runs import approve as approve_run
+from fedmed.cli.places import FOLDER, At
 from fedmed.cli.quarantine import Json
 
 clinic = typer.Typer(help="Take part in a federation as a clinic.", no_args_is_help=True)
 members = typer.Typer(help="The members that this clinic has approved itself.", no_args_is_help=True)
 clinic.add_typer(members, name="members")
-
-At = Annotated[Path, typer.Option("--at", metavar="FOLDER", envvar="FEDMED_CLINIC", help="The clinic's folder.")]
-FOLDER = Path("fedmed-clinic")
+clinic.add_typer(data, name="data")
+clinic.add_typer(approvals, name="approvals")
 Certificate = Annotated[
     Path | None, typer.Option("--certificate", metavar="FILE", help="The member's certificate; the center's when absent.")
 ]
@@ -128,3 +131,8 @@ def resume(at: At = FOLDER, as_json: Json = False) -> None:
     from fedmed.cli.standing import pause as take_again
 
     take_again(at, False, as_json)
+
+
+clinic.command()(approver)
+clinic.command()(runs)
+clinic.command("approve")(approve_run)

@@ -9,13 +9,14 @@ from pydantic import Field, model_validator
 from fedmed.config.part import Part
 
 BOUNDS = {16: 1.0, 32: 64.0}
+Mode = Literal["record-local", "record-distributed", "clinic"]
 
 
 class DifferentialPrivacy(Part):
     """How much any one patient may change what is opened, over the whole run. The unit is the patient, or the record where
     patient ids are missing; in mode `clinic` it is the clinic."""
 
-    mode: Literal["record-local", "record-distributed", "clinic"]
+    mode: Mode
     """`record-local`: every site trains with DP-SGD and noise of its own; `record-distributed`: one step a round, of which
     the sites add the noise together; `clinic`: a site's whole update is clipped, and the sites add the noise together."""
     epsilon: float = Field(gt=0, le=1000)

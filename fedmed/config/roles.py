@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +12,7 @@ from fedmed.config.allowed import nearest, shown
 from fedmed.config.document import MAX_BYTES, Fault, read_document
 from fedmed.config.hosts import Host, Port
 from fedmed.config.part import Part
+from fedmed.config.privacy import Mode
 from fedmed.config.scenario import Name
 from fedmed.errors import ConfigError
 
@@ -53,9 +54,19 @@ class Clinic(Part):
     file:PATH, on another disk if it can be; a path that is not absolute lies in the clinic's folder, which is weaker."""
     center: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The center's Ed25519 key in hexadecimal; it came with the join file."""
+    encryption: Literal["malicious", "hbc", "off"] = "malicious"
+    """The weakest encryption of rounds that this clinic takes part in, from strong to weak: malicious, hbc, off."""
+    least_members: int = Field(3, ge=3, le=4096)
+    """Clinics that every sum is over, at least; a run that promises fewer is refused."""
+    most_epsilon: float | None = Field(None, gt=0, le=1000)
+    """The most epsilon that a run may cost a patient; it must have differential privacy then. Null for no limit."""
+    privacy_modes: tuple[Mode, ...] = ("record-local", "record-distributed", "clinic")
+    """Modes of differential privacy that most_epsilon is satisfied with."""
+    approvals_needed: int = Field(1, ge=1, le=8)
+    """How many approvers must sign before a run may use this clinic's data."""
 
 
-Role = TypeVar("Role", Center, Clinic)
+Role = TypeVar("Role", bound=Part)
 
 
 def load_role(path: Path, kind: type[Role]) -> Role:
@@ -97,7 +108,7 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
 
 
-def written(role: Center | Clinic) -> bytes:
+def written(role: Part) -> bytes:
     """The configuration as YAML, what each key means above it; values as JSON, which YAML 1.2 has in it."""
     values, about = role.model_dump(mode="json"), type(role).model_fields
     said = {key: "\n".join(f"# {line}" for line in str(about[key].description).splitlines()) for key in values}

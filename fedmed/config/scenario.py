@@ -216,6 +216,8 @@ class Scenario(Part):
     description: str = Field("", max_length=4000)
     source: str = Field("", max_length=2000)
     """Where the data set is published and what its folder must hold; shown when the data is missing."""
+    purpose: Name = "research"
+    """What the model is for, in one word; a clinic's data set takes part only where it was released for that purpose."""
     seed: int = Field(42, ge=0, le=2**63 - 1)
     rounds: int = Field(ge=1, le=100_000)
     data: Data

@@ -22,6 +22,7 @@ from fedmed.learning.histograms import BINS
 from fedmed.learning.inputs import scale_of
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Inquiry, KindName, ModelSpec, Order, Preparation, PrivateWork
+from fedmed.learning.schedule import learning_rate
 from fedmed.preprocess.moments import Moments
 from fedmed.wire.tensors import Tensors, load
 
@@ -127,7 +128,7 @@ class Plan:
             model=self.spec,
             preparation=self.preparation,
             training=self.scenario.training,
-            learning_rate=learning_rate(self.scenario, number),
+            learning_rate=learning_rate(self.scenario.training, self.scenario.rounds, number),
             augment=self.augment,
             class_weights=self.class_weights,
             device=self.scenario.engine.device,
@@ -137,17 +138,6 @@ class Plan:
             frozen=self.scenario.task.frozen,
             privacy=self.private,
         )
-
-
-def learning_rate(scenario: Scenario, number: int) -> float:
-    """Rate of round `number` (from 1): constant, or down to 0 after the last round, linearly or as a half cosine."""
-    training, done = scenario.training, (number - 1) / scenario.rounds
-    match training.schedule:
-        case "linear":
-            return training.learning_rate * (1 - done)
-        case "cosine":
-            return training.learning_rate * (1 + math.cos(math.pi * done)) / 2
-    return training.learning_rate
 
 
 def make(scenario: Scenario, sites: list[Described], census: Census | None = None) -> Plan:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.config.differences import differences
+from fedmed.config.differences import between, differences
 from fedmed.config.loading import parse
 
 
@@ -22,3 +22,25 @@ def test_each_changed_key_is_named_with_both_values(valid):
 def test_equal_scenarios_alone_have_no_differences(valid, one, other):
     a, b = (parse(valid, "x", [f"seed={seed}"]) for seed in (one, other))
     assert (differences(a, b) == []) == (a == b)
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=200), st.text("xy", max_size=200))
+def test_no_change_is_too_far_into_a_long_text(one, other):
+    before, after = ({"a": {"text": text, "list": [1]}, "b": {}} for text in (one, other))
+    found = between(before, after)
+    assert (found == []) == (one == other)
+    for line in found:
+        old, _, new = line.removeprefix("a.text: ").partition(" -> ")
+        assert old != new
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab", max_size=3), lambda of: st.lists(of, max_size=2)
+)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), JSON), st.dictionaries(st.sampled_from("abcd"), JSON))
+def test_every_key_that_differs_is_there(one, other):
+    keys = {key for key in {**one, **other} if (key in one, one.get(key)) != (key in other, other.get(key))}
+    bools = {key for key in keys if key in one and key in other and repr(one[key]) == repr(other[key])}
+    assert {line.partition(":")[0] for line in between(one, other)} >= keys - bools

@@ -155,7 +155,7 @@ def test_balanced_weights_give_every_class_the_same_say():
 
 
 def rates(schedule: str) -> list[float]:
-    return [learning_rate(scenario(f"training.schedule={schedule}"), number) for number in range(1, 11)]
+    return [learning_rate(scenario(f"training.schedule={schedule}").training, 10, number) for number in range(1, 11)]
 
 
 def test_the_schedule_goes_from_the_rate_towards_nothing():

@@ -1,0 +1,96 @@
+"""`fedmed clinic runs`, `approve`, `approver`, `approvals`: what a clinic lets a center run; the work is in `approving`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedmed.cli.places import FOLDER, At
+from fedmed.cli.quarantine import Json
+
+approvals = typer.Typer(help="Which runs were approved here.", no_args_is_help=True)
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or RUN@ and the first digits of its digest.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The approver's key file; ~/.config/fedmed/approver-NAME.key when absent."),
+]
+Passphrase = Annotated[
+    Path | None, typer.Option("--passphrase-file", metavar="FILE", help="Holds the passphrase; asked for when absent.")
+]
+
+
+def approver(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who approves; a-z, 0-9, '_', '.', '-'.")],
+    key: KeyFile = None,
+    passphrase_file: Passphrase = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="An approver who vouches; needed after the first.")] = None,
+    by_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The key file of that one.")] = None,
+    by_passphrase_file: Annotated[Path | None, typer.Option(metavar="FILE", help="And its passphrase.")] = None,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Make an approver's key, outside the clinic's folder and under a passphrase, and put its public half on the list."""
+    from fedmed.cli.approving import Voucher, make_approver
+
+    make_approver(at, name, key, passphrase_file, Voucher(by, by_key, by_passphrase_file), as_json)
+
+
+def runs(at: At = FOLDER, as_json: Json = False) -> None:
+    """List what the center offers to run, and what of it is approved here."""
+    from fedmed.cli.approving import show_runs
+
+    show_runs(at, as_json)
+
+
+def approve(
+    run: Run,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="The data set; the one that fits when absent.")] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=FROM..TO", help="Let a number of training lie anywhere between two; may be repeated."),
+    ] = None,
+    days: Annotated[int, typer.Option(help="For how many days, 366 at most.")] = 90,
+    any_wheels: Annotated[
+        bool, typer.Option("--any-wheels", help="Also after packages of this machine were updated.")
+    ] = False,
+    approver: Annotated[str | None, typer.Option(metavar="NAME", help="Who approves; the one on the list.")] = None,
+    key: KeyFile = None,
+    passphrase_file: Passphrase = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Show a run in plain words and what changed since it was approved last, and sign it."""
+    from fedmed.cli.approving import Request, approve_run
+
+    approve_run(
+        at,
+        Request(run, dataset, tuple(allow or ()), days, any_wheels, approver, key, passphrase_file, yes, as_json),
+    )
+
+
+@approvals.command("list")
+def list_approvals(at: At = FOLDER, as_json: Json = False) -> None:
+    """List all approvals, the oldest first."""
+    from fedmed.cli.approving import list_approvals as work
+
+    work(at, as_json)
+
+
+@approvals.command()
+def show(run: Run, at: At = FOLDER, as_json: Json = False) -> None:
+    """Show an approval, word for word."""
+    from fedmed.cli.approving import show_approval
+
+    show_approval(at, run, as_json)
+
+
+@approvals.command()
+def withdraw(run: Run, at: At = FOLDER, as_json: Json = False) -> None:
+    """Take an approval back; it holds from the next message on, also in the middle of a run."""
+    from fedmed.cli.approving import withdraw_approval
+
+    withdraw_approval(at, run, as_json)

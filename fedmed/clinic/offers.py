@@ -1,0 +1,55 @@
+"""What the center offers to run, read over the clinic's own line; nothing of it is believed but its digest."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from fedmed.clinic.dialing import Line
+from fedmed.errors import ConfigError, ProtocolRefused
+from fedmed.identity.proposal import App, Offered, read_offered
+
+PROPOSALS, APP = "/fedmed/proposals", "/fedmed/app"
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What was offered, and why the rest could not be read."""
+
+    found: tuple[Offered, ...]
+    faults: tuple[str, ...]
+
+    def the_one(self, named: str) -> Offered:
+        """The offer of a run's name, or of `RUN@` and its digest's first digits. Raises ConfigError, ProtocolRefused."""
+        run, _, digits = named.partition("@")
+        fitting = [each for each in self.found if each.proposal.run == run and each.digest.startswith(digits)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if not fitting and self.faults:
+            raise ProtocolRefused(f"no offer of run {named[:80]!r} can be read here: {'; '.join(self.faults)}")
+        there = ", ".join(f"{each.proposal.run}@{each.digest[:12]}" for each in self.found) or "nothing"
+        raise ConfigError(
+            f"the center offers {len(fitting)} runs called {named[:80]!r}; it offers {there} (fedmed clinic runs)"
+        )
+
+
+def listed(line: Line) -> Offers:
+    """All that is offered now, by name. Raises Unreachable, JoinRefused."""
+    _, answer = line.ask("GET", PROPOSALS)
+    found, faults = list[Offered](), list[str]()
+    said = answer.get("proposals")
+    for each in said if isinstance(said, list) else []:
+        try:
+            found.append(read_offered(each))
+        except ProtocolRefused as error:
+            faults.append(str(error))
+    return Offers(tuple(sorted(found, key=lambda each: each.reference)), tuple(faults))
+
+
+def fetched(line: Line, app: App) -> bytes:
+    """The bundle of an app, not compared with its digest yet. Raises Unreachable, JoinRefused, ProtocolRefused."""
+    _, answer = line.ask("GET", f"{APP}?digest={app.digest}")
+    try:
+        return base64.b64decode(str(answer.get("app")), validate=True)
+    except ValueError as error:
+        raise ProtocolRefused("the center sent no app; ask its operator") from error
