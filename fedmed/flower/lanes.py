@@ -124,17 +124,7 @@ class Lane:
         self._current = (task, turn)
         if task.down == "own":
             self._send_tensors(task.message)
-        meta = task.message.metadata
-        head = {
-            "id": meta.message_id,
-            "node": meta.dst_node_id,
-            "type": meta.message_type,
-            "group": meta.group_id,
-            "ttl": meta.ttl,
-            "content": packing.describe(task.message.content),
-            "down": task.down,
-            "up": turn,
-        }
+        head = {**packing.describe_message(task.message), "down": task.down, "up": turn}
         # where the process is gone, `collect` sees it at its end of the pipe
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send_bytes(json.dumps(head).encode())

@@ -17,6 +17,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from fedmed.errors import FederationError
+from fedmed.flower import identity
 from fedmed.flower.arrays import array_records, borrow, view_of
 from fedmed.wire import tensors as wire
 
@@ -96,6 +97,33 @@ def restore(head: dict[str, Any], tensors: wire.Tensors) -> RecordDict:
     for key, config in head["configs"].items():
         content[key] = ConfigRecord({name: _rich(value) for name, value in config.items()})
     return content
+
+
+def describe_message(message: Message) -> dict[str, Any]:
+    """A message without its tensors, ready for JSON."""
+    meta = message.metadata
+    return {
+        "id": meta.message_id,
+        "node": meta.dst_node_id,
+        "type": meta.message_type,
+        "group": meta.group_id,
+        "ttl": meta.ttl,
+        "content": describe(message.content),
+    }
+
+
+def restore_message(head: dict[str, Any], tensors: wire.Tensors) -> Message:
+    """The message that `describe_message` and `flatten` took apart; this process is the center's for a moment."""
+    identity.assume(identity.SERVER_NODE)
+    message = Message(
+        restore(head["content"], tensors),
+        dst_node_id=head["node"],
+        message_type=head["type"],
+        ttl=head["ttl"],
+        group_id=head["group"],
+    )
+    identity.set_message_id(message, head["id"])
+    return message
 
 
 def encode_reply(reply: Message) -> bytes:

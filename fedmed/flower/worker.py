@@ -24,7 +24,7 @@ from fedmed.flower import apps, guard, identity
 from fedmed.flower.allocation import keep_freed_memory
 from fedmed.flower.arrays import array_records
 from fedmed.flower.orphans import end_with_owner
-from fedmed.flower.packing import Slot, encode_reply, flatten, restore
+from fedmed.flower.packing import Slot, encode_reply, flatten, restore_message
 
 RAISED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 MAX_REASON = 2000  # characters of an exception that travel
@@ -132,14 +132,5 @@ def _answer(call: Call, head: dict[str, Any], memory: SharedMemory) -> bytes:
 
 
 def _message(head: dict[str, Any], memory: SharedMemory) -> Message:
-    identity.assume(identity.SERVER_NODE)
     tensors = memory.down[head["down"]].view() if head["content"]["arrays"] else {}
-    message = Message(
-        restore(head["content"], tensors),
-        dst_node_id=head["node"],
-        message_type=head["type"],
-        ttl=head["ttl"],
-        group_id=head["group"],
-    )
-    identity.set_message_id(message, head["id"])
-    return message
+    return restore_message(head, tensors)

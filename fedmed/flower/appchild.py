@@ -1,0 +1,124 @@
+"""The app's process, once it is in its cell: takes one message at a time, calls the ClientApp, answers.
+
+It has its owner's socket and nothing else. Each packet is one octet with the descriptor of a sealed file; see `sealed`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Error, Message, RecordDict
+
+from fedmed.confinement.entering import Entered
+from fedmed.errors import FedmedError, MissingPart
+from fedmed.flower import hearsay, identity, packing, sealed
+from fedmed.flower.allocation import keep_freed_memory
+from fedmed.flower.apps import AppRef
+from fedmed.flower.guard import REFUSED
+from fedmed.flower.hearsay import ANSWER, MAX_REASON, STATE
+from fedmed.flower.worker import guarded
+from fedmed.wire.tensors import Tensors
+
+PACKET = b"\0"
+Answer = Callable[[Message, Context], Message]
+
+
+def serve(control: socket.socket, entered: Entered, told: str) -> None:
+    """Say how the cell was entered; then load the app, and answer until the owner is gone."""
+    control.send(json.dumps(asdict(entered)).encode())
+    started = json.loads(told)
+    keep_freed_memory()
+    run = _Runs(_answer_of(ref_of(started["ref"])), started["config"])
+    with suppress(ConnectionError):
+        while (file := _received(control)) is not None:
+            try:
+                head, tensors = sealed.unseal(file, os.fstat(file).st_size)
+            finally:
+                os.close(file)
+            answer = run.answer(json.loads(head), tensors)
+            del tensors
+            try:
+                socket.send_fds(control, [PACKET], [answer])
+            finally:
+                os.close(answer)
+
+
+def ref_text(ref: AppRef) -> dict[str, Any]:
+    """The app's place, ready for JSON; its gate stays where the keys are."""
+    return {"root": str(ref.root), "name": ref.name, "preload": list(ref.preload)}
+
+
+def ref_of(told: dict[str, Any]) -> AppRef:
+    """What `ref_text` wrote."""
+    return AppRef(Path(told["root"]), told["name"], tuple(told["preload"]))
+
+
+def _received(control: socket.socket) -> int | None:
+    said, files, _, _ = socket.recv_fds(control, 1, 1)
+    return files[0] if said and files else None
+
+
+def _answer_of(ref: AppRef) -> Answer:
+    try:
+        answer = guarded(ref)
+    except MissingPart as error:
+        reason = str(error)[:MAX_REASON]
+        return lambda message, context: Message(Error(REFUSED, reason), reply_to=message)
+    for module in ref.preload:
+        with suppress(ImportError):  # whoever calls the app is told what is missing
+            importlib.import_module(module)
+    return answer
+
+
+class _Runs:
+    """Calls the app, with one context a run."""
+
+    def __init__(self, app: Answer, config: dict[str, Any]) -> None:
+        self._app, self._config = app, config
+        self._contexts: dict[int, Context] = {}
+
+    def answer(self, head: dict[str, Any], tensors: Tensors) -> int:
+        """The descriptor of the answer to a question."""
+        asked = packing.restore_message(head["message"], hearsay.of_group(ANSWER, tensors))
+        context = self._context(head, tensors)
+        identity.assume(head["message"]["node"], head["run"])
+        reply = self._app(asked, context)
+        try:
+            return _sealed(head["number"], reply, context.state)
+        except (FedmedError, AttributeError, TypeError, ValueError, OSError) as error:
+            reason = f"the answer cannot be sent: {type(error).__name__}: {error}"
+            failed = Message(Error(REFUSED, reason[:MAX_REASON]), reply_to=asked)
+            return _sealed(head["number"], failed, None)
+
+    def _context(self, head: dict[str, Any], tensors: Tensors) -> Context:
+        run = head["run"]
+        if run not in self._contexts:
+            node = head["message"]["node"]
+            self._contexts[run] = Context(
+                run_id=run, node_id=node, node_config=dict(self._config), state=RecordDict(), run_config=head["run_config"]
+            )
+        if head[STATE] is not None:
+            self._contexts[run].state = packing.restore(head[STATE], hearsay.of_group(STATE, tensors))
+        return self._contexts[run]
+
+
+def _sealed(number: int, reply: Message, state: RecordDict | None) -> int:
+    """Without a `state`, the owner goes on with the one that it has."""
+    content = None if reply.has_error() else reply.content
+    said = {
+        "number": number,
+        "reason": str(reply.error.reason) if reply.has_error() else "",
+        ANSWER: None if content is None else packing.describe(content),
+        STATE: None if state is None else packing.describe(state),
+    }
+    tensors = {} if content is None else hearsay.grouped(ANSWER, content)
+    kept = {} if state is None else hearsay.grouped(STATE, state)
+    return sealed.seal(json.dumps(said).encode(), {**tensors, **kept})
