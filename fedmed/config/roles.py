@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from fedmed.config.allowed import nearest, shown
 from fedmed.config.document import MAX_BYTES, Fault, read_document
 from fedmed.config.hosts import Host, Port
+from fedmed.config.models import Models
 from fedmed.config.part import Part
 from fedmed.config.scenario import Name
 from fedmed.errors import ConfigError
@@ -31,6 +32,8 @@ class Center(Part):
     """The one port that clinics dial."""
     certificate_days: int = Field(90, ge=2, le=825)
     """For how many days a clinic's certificate is valid; it renews itself when a third is left."""
+    models: Models = Models()
+    """Which committed models are kept, and where they are copied to."""
 
 
 class Clinic(Part):
@@ -81,12 +84,15 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
 
 
 def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:
+    for key in place[:-1]:  # into a section
+        inner = kind.model_fields[str(key)].annotation if str(key) in kind.model_fields else None
+        kind = inner if isinstance(inner, type) and issubclass(inner, Part) else kind
     known = list(kind.model_fields)
     details = dict(found) if isinstance(found, dict) else {}
     if what == "extra_forbidden":
         return f"unknown key{nearest(str(place[-1]), known)}, allowed here: {', '.join(known)}"
     if what == "missing":
-        return f"missing: {kind.model_fields[str(place[0])].description}"
+        return f"missing: {kind.model_fields[str(place[-1])].description}"
     if what == "value_error":
         return str(details["ctx"]["error"])
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
