@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from fedmed.config.allowed import nearest, shown
 from fedmed.config.document import MAX_BYTES, Fault, read_document
+from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
 from fedmed.config.models import Models
 from fedmed.config.part import Part
@@ -34,6 +35,8 @@ class Center(Part):
     """For how many days a clinic's certificate is valid; it renews itself when a third is left."""
     models: Models = Models()
     """Which committed models are kept, and where they are copied to."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
 
 
 class Clinic(Part):
@@ -51,6 +54,8 @@ class Clinic(Part):
     """HTTP proxy to dial through, http://[USER:PASSWORD@]HOST:PORT, or none; null for what https_proxy says."""
     center: str = Field(pattern=r"^[0-9a-f]{64}$")
     """The center's Ed25519 key in hexadecimal; it came with the join file."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
 
 
 Role = TypeVar("Role", Center, Clinic)
