@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli.models import models
 from fedmed.cli.quarantine import Json
 
 center = typer.Typer(help="Run a federation's center.", no_args_is_help=True)
+center.add_typer(models, name="models")
 
 At = Annotated[Path, typer.Option("--at", metavar="FOLDER", envvar="FEDMED_CENTER", help="The center's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The clinic's name.")]

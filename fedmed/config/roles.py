@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError
 
 from fedmed.config.allowed import nearest, shown
 from fedmed.config.document import MAX_BYTES, Fault, read_document
+from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
+from fedmed.config.models import Models
 from fedmed.config.part import Part
 from fedmed.config.privacy import Mode
 from fedmed.config.scenario import Name
@@ -34,6 +36,10 @@ class Center(Part):
     """Address of this machine to listen on; 0.0.0.0 for all of IPv4, "::" for all."""
     certificate_days: int = Field(90, ge=2, le=825)
     """For how many days a clinic's certificate is valid; it renews itself when a third is left."""
+    models: Models = Models()
+    """Which committed models are kept, and where they are copied to."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
 
 
 class Clinic(Part):
@@ -64,6 +70,8 @@ class Clinic(Part):
     """Modes of differential privacy that most_epsilon is satisfied with."""
     approvals_needed: int = Field(1, ge=1, le=8)
     """How many approvers must sign before a run may use this clinic's data."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
 
 
 Role = TypeVar("Role", bound=Part)
@@ -97,12 +105,15 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
 
 
 def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:
+    for key in place[:-1]:  # into a section
+        inner = kind.model_fields[str(key)].annotation if str(key) in kind.model_fields else None
+        kind = inner if isinstance(inner, type) and issubclass(inner, Part) else kind
     known = list(kind.model_fields)
     details = dict(found) if isinstance(found, dict) else {}
     if what == "extra_forbidden":
         return f"unknown key{nearest(str(place[-1]), known)}, allowed here: {', '.join(known)}"
     if what == "missing":
-        return f"missing: {kind.model_fields[str(place[0])].description}"
+        return f"missing: {kind.model_fields[str(place[-1])].description}"
     if what == "value_error":
         return str(details["ctx"]["error"])
     return f"got {shown(details.get('input'))}: {details.get('msg')}"

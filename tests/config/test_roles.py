@@ -63,3 +63,30 @@ NONE = ["", "A.org", "a b", "a..b", "-a", "a/b", "a:443", "a" * 254, "a.org\n", 
 @pytest.mark.parametrize("host", NONE)
 def test_no_hosts(host):
     assert not is_host(host)
+
+
+def models(line: str) -> str:
+    return written(CENTER).decode().split("models: ")[0] + f"models: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "about"),
+    [
+        ("{lats: 3}", "models.lats: unknown key (did you mean last?)"),
+        ("{last: 0}", "models.last: got 0"),
+        ("{copy_to: s3://bucket}", "models: copy_to names a bucket, and nothing says who may write it"),
+        ("{copy_to: ftp://x}", "models.copy_to: got"),
+        ("{key: here}", "models.key: got"),
+    ],
+)
+def test_faults_of_a_section_name_its_keys(tmp_path, line, about):
+    (tmp_path / "center.yaml").write_text(models(line))
+    with pytest.raises(ConfigError) as found:
+        load_role(tmp_path / "center.yaml", Center)
+    assert about in str(found.value)
+
+
+def test_a_section_in_part(tmp_path):
+    (tmp_path / "center.yaml").write_text(models("{last: 3, minutes: 120}"))
+    found = load_role(tmp_path / "center.yaml", Center).models
+    assert (found.last, found.best, found.minutes) == (3, 3, 120.0)

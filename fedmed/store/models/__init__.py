@@ -1,0 +1,1 @@
+"""The registry of committed global models: signed, sealed at rest, a few of each run kept, copied elsewhere."""
