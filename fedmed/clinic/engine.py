@@ -10,7 +10,7 @@ from typing import Any
 from fedmed.flower.apps import AppRef
 from fedmed.flower.fleet import Door, Fleet
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Spool
+from fedmed.flower.spool import Shelf, Spool
 from fedmed.flower.worker import guarded
 
 
@@ -30,6 +30,6 @@ def run_node(
     fleet = Fleet(door, transport_public, stop, tell)
     try:
         calls = {name: guarded(ref) for name, ref in apps.items()}
-        Node(fleet, Spool(spool), calls, dict(config), stop, tell).serve()
+        Node(fleet, Spool(spool), Shelf(spool / "model"), calls, dict(config), stop, tell).serve()
     finally:
         fleet.close()

@@ -39,9 +39,8 @@ from fedmed.center.listening import Listener, Tls
 from fedmed.clock import SystemClock
 from fedmed.errors import FederationError
 from fedmed.flower import arrays, identity
-from fedmed.flower.calls import FLEET, KEY_HEADER, REQUESTS, pem_of
+from fedmed.flower.calls import FLEET, KEY_HEADER, MOST, REQUESTS, pem_of
 from fedmed.flower.direct import DirectGrid
-from fedmed.flower.fence import MOST
 from fedmed.flower.fleet import Door
 from fedmed.flower.parcels import Parcel, pack
 from fedmed.flower.transport import Transport
