@@ -39,8 +39,8 @@ class Objects(ObjectStore):
         """Keep trees; returns those of their objects that are not there."""
         return list(dict.fromkeys(name for tree in trees for name in self.preregister(run, tree)))
 
-    def put_all(self, objects: Mapping[str, bytes]) -> None:
-        """Keep objects that a tree names. Raises NoObjectInStoreError for others, ValueError for a content that is not
+    def put_all(self, objects: Mapping[str, bytes], is_own: bool = False) -> None:
+        """Keep objects that a tree names; `is_own` for contents whose names this process made itself. Raises NoObjectInStoreError for others, ValueError for a content that is not
         what its name says, OSError; what came before the first fault is kept.
         """
         for name, content in objects.items():
@@ -141,11 +141,13 @@ class FileStore(Objects):
         """Keep one object; see `put_all`."""
         self.put_all({object_id: object_content})
 
-    def put_all(self, objects: Mapping[str, bytes]) -> None:
+    def put_all(self, objects: Mapping[str, bytes], is_own: bool = False) -> None:
         """As `Objects` says; all that are small in one transaction."""
         for name, content in objects.items():
             if name not in self._needed:
                 raise NoObjectInStoreError(f"{name} is named by no tree")
+            if is_own:
+                continue
             if get_object_id(content) != name:
                 raise ValueError(f"what is called {name} has another digest")
             validate_object_content(content)

@@ -104,6 +104,9 @@ class SuperLink:
         self._sessions: dict[int, tuple[str, int]] = {}
         self._handed_out: dict[int, PullMessagesResponse] = {}
         self._has_been_out: set[str] = set()
+        self._without_mail: set[int] = set()
+        self._running: set[int] = set()
+        self._nodes: dict[bytes, Node] = {}
         self._post: Callable[[Iterable[int]], None] = lambda nodes: None
         self._lock = threading.Lock()
 
@@ -136,12 +139,18 @@ class SuperLink:
 
     def node_of(self, transport_public: bytes) -> Node | None:
         """The node of a public key (DER); None for one that is not registered, or not any more."""
+        if (known := self._nodes.get(transport_public)) is not None:
+            return known
         key = pem_of(transport_public)
         number = self.state.get_node_id_by_public_key(key)
-        return None if number is None else Node(number, key)
+        if number is None:
+            return None
+        self._nodes[transport_public] = Node(number, key)
+        return self._nodes[transport_public]
 
     def revoke(self, node: int) -> None:
         """Take a node out, for good. Raises FederationError for one that is not there."""
+        self._nodes = {public: each for public, each in self._nodes.items() if each.number != node}
         try:
             self.state.delete_node(NOOP_FLWR_AID, node)
         except ValueError as error:
@@ -166,6 +175,7 @@ class SuperLink:
         if not found or found[0].status.status != Status.RUNNING:
             raise FederationError(f"run {run} is not under way; start a new one")
         self._never_expires(self._task_of(run))
+        self._without_mail.clear()
         unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.objects]
         if (replies := getattr(self.state, "message_res_store", None)) is not None:
             for reply in replies.values():
@@ -178,6 +188,7 @@ class SuperLink:
     def end_run(self, run: int) -> None:
         """The run is over; nodes that still work for it are told so."""
         self.withdraw(self.state.get_message_ids_from_run_id(run))
+        self._running.discard(run)
         self.state.finish_task(self._task_of(run), SubStatus.COMPLETED, "")
         self.state.cleanup_run(run)
 
@@ -220,7 +231,7 @@ class SuperLink:
         """Keep messages for their nodes. Raises FederationError for a node that is not there, and for a run that is over."""
         objects = {name: content for parcel in parcels for name, content in parcel.objects.items()}
         lacking = set(self.objects.preregister_all(run, [parcel.tree for parcel in parcels]))
-        self.objects.put_all({name: content for name, content in objects.items() if name in lacking})
+        self.objects.put_all({name: content for name, content in objects.items() if name in lacking}, is_own=True)
         with self._lock:
             self.awaited |= {parcel.id for parcel in parcels}
             self._allowances |= {each.id: Allowance.after(each.size, len(each.objects)) for each in parcels}
@@ -232,6 +243,7 @@ class SuperLink:
                     raise FederationError(
                         f"no message can be left for node {node}: it is not registered, or the run is over"
                     )
+                self._without_mail.discard(parcel.head.metadata.dst_node_id)
         self._post([parcel.head.metadata.dst_node_id for parcel in parcels])
 
     def allowance_of(self, message_id: str) -> Allowance:
@@ -244,6 +256,8 @@ class SuperLink:
         with self.turn():
             if (again := self._handed_out.get(node)) is not None:
                 return again
+            if node in self._without_mail:
+                return None
             for message in self.state.get_message_ins(node_id=node, limit=1):
                 try:
                     tree = self.objects.get_object_tree(message.metadata.message_id)
@@ -253,6 +267,7 @@ class SuperLink:
                 found = PullMessagesResponse(messages_list=[message_to_proto(message)], message_object_trees=[tree])
                 self._hands_out(node, found)
                 return found
+            self._without_mail.add(node)
         return None
 
     def names_out_to(self, node: int) -> set[str]:
@@ -262,10 +277,13 @@ class SuperLink:
 
     def refuse_unless_running(self, run: int) -> None:
         """Raises CallRefused for a run that is over, or was never there."""
+        if run in self._running:
+            return
         with self.turn():
             status = self.state.get_run_status({run}).get(run)
         if status is None or status.status != Status.RUNNING:
             raise CallRefused(FORBIDDEN, "the run is over")
+        self._running.add(run)
 
     def answered(self, node: int, message_id: str) -> None:
         """A node has announced its answer to a message."""
