@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import UnexpectedObjectContentError
 from flwr.supercore.object_store import NoObjectInStoreError
 from google.protobuf.message import DecodeError
@@ -51,7 +52,7 @@ class Hatch:
         """Serve a call that a node's certificate came with. Raises CallRefused."""
         try:
             return self._calls[call](unbundle(body), node)
-        except (ProtocolRefused, DecodeError, ValueError, LookupError, UnexpectedObjectContentError) as error:
+        except (ProtocolRefused, DecodeError, ValueError, LookupError, TypeError, UnexpectedObjectContentError) as error:
             raise CallRefused(BAD, f"{call}: {error}") from error
         except NoObjectInStoreError as error:
             raise CallRefused(GONE, f"{call}: the center waits for this no more") from error
@@ -101,16 +102,22 @@ class Hatch:
         if reason is not None:
             raise CallRefused(TOO_LARGE, reason)
         self._link.refuse_unless_running(metadata.run_id)
-        is_new = coming.answer not in self._objects
-        self._objects.preregister(metadata.run_id, tree)
-        self._keep(coming, told)
-        if not self._is_wanted(head, node):
-            if is_new:
-                self._objects.delete(coming.answer)
+        if not self._is_kept(coming, head, tree, told, node):
             return b""
         self._coming[node.number] = coming
         self._link.answered(node.number, metadata.reply_to_message_id)
         return bundle((name, b"") for name in ids_in(tree) if not self._objects.is_there(name))
+
+    def _is_kept(self, coming: _Coming, head: Message, tree: ObjectTree, objects: Mapping[str, bytes], node: Node) -> bool:
+        is_wanted, is_new = False, coming.answer not in self._objects
+        self._objects.preregister(head.metadata.run_id, tree)
+        try:
+            self._keep(coming, objects)
+            is_wanted = self._is_wanted(head, node)
+        finally:
+            if is_new and not is_wanted:
+                self._objects.delete(coming.answer)
+        return is_wanted
 
     def _is_wanted(self, head: Message, node: Node) -> bool:
         """Whether somebody asked for this answer; then its message is dealt with."""
@@ -126,9 +133,7 @@ class Hatch:
         (what, answer), *objects = said
         coming = self._coming.get(node.number)
         if what != ANSWER or coming is None or coming.answer != answer.decode():
-            raise CallRefused(
-                UNANNOUNCED, "more: the answer is not announced; a center that was started anew has to be told"
-            )
+            raise CallRefused(UNANNOUNCED, "more: the answer has to be announced again, as after a start of the center")
         self._keep(coming, dict(objects))
         self._link.uploaded.set()
         return b""

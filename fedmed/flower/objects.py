@@ -40,8 +40,10 @@ class Objects(ObjectStore):
         return list(dict.fromkeys(name for tree in trees for name in self.preregister(run, tree)))
 
     def put_all(self, objects: Mapping[str, bytes], is_own: bool = False) -> None:
-        """Keep objects that a tree names; `is_own` for contents whose names this process made itself. Raises NoObjectInStoreError for others, ValueError for a content that is not
-        what its name says, OSError; what came before the first fault is kept.
+        """Keep objects that a tree names; `is_own` for contents whose names this process made itself.
+
+        Raises NoObjectInStoreError for others, ValueError for a content that is not what its name says, OSError; what came
+        before the first fault is kept.
         """
         for name, content in objects.items():
             self.put(name, content)
