@@ -10,7 +10,7 @@ from typing import Any
 from fedmed.flower.fleet import Door, Fleet
 from fedmed.flower.guard import Call
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Spool
+from fedmed.flower.spool import Shelf, Spool
 
 
 def run_node(
@@ -28,6 +28,6 @@ def run_node(
     """
     fleet = Fleet(door, transport_public, stop, tell)
     try:
-        Node(fleet, Spool(spool), calls, dict(config), stop, tell).serve()
+        Node(fleet, Spool(spool), Shelf(spool / "model"), calls, dict(config), stop, tell).serve()
     finally:
         fleet.close()

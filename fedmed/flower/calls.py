@@ -1,4 +1,4 @@
-"""The calls of Flower's Fleet API as they go over the wire."""
+"""The calls of a node as they go over the wire: those of Flower's Fleet API, and ours beside them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ REQUESTS: dict[str, Any] = {
     "confirm-message-received": message_pb2.ConfirmMessageReceivedRequest,
 }
 """The calls that a node needs, and no more: none registers or removes one."""
+
+OWN = "/v1/fedmed/"
+"""Our own calls; request and answer are bundles."""
+BUNDLE = "application/octet-stream"
+HEAD, SIZE, RUN, ANSWER = "head", "size", "run", "answer"
+"""What is in them beside objects: a message without content and its tree; bytes of an answer; numbers and names."""
+SMALL, TREE = 4 * 2**10, 4 * 2**20
+"""Bytes of a body: of a call that says little, and of one that lists the objects of a message."""
+MOST = dict.fromkeys(REQUESTS, SMALL) | {"push-messages": TREE, "push-object": CHUNK + SMALL}
+MOST_OWN = {"take": SMALL, "fetch": TREE, "give": CHUNK + TREE + SMALL, "more": CHUNK + SMALL}
 
 
 def pem_of(public: bytes) -> bytes:

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.object_store import NoObjectInStoreError
 
 from fedmed.clock import Clock, SystemClock
-from fedmed.errors import FederationError, ProtocolRefused
+from fedmed.errors import ProtocolRefused
 from fedmed.flower import identity
 from fedmed.flower.guard import REFUSED
 from fedmed.flower.parcels import ids_in, pack_all, unpack
@@ -77,21 +77,10 @@ class DirectGrid(Grid):
         messages = list(messages)
         for message in messages:
             identity.set_run_id(message, self._number)
-        session, ids, todo = self._state.start_session(self._number), list[str](), dict[str, bytes]()
-        for parcel in pack_all(messages):
-            stored, missing = self._state.store_message_and_object_tree(parcel.head, parcel.tree, session)
-            node = parcel.head.metadata.dst_node_id
-            if not stored:
-                raise FederationError(f"no message can be left for node {node}: it is not registered, or the run is over")
-            todo.update({name: parcel.objects[name] for name in missing})
-            ids.append(parcel.id)
-            self._asked[parcel.id] = node
-            self._link.awaited.add(parcel.id)
-        # a session ends with its last object, so no object goes in before every tree is known
-        for name, content in todo.items():
-            self._state.store_object(self._number, session, name, content)
-        self._link.post(self._asked[each] for each in ids)
-        return ids
+        parcels = list(pack_all(messages))
+        self._asked |= {parcel.id: parcel.head.metadata.dst_node_id for parcel in parcels}
+        self._link.lay_out(self._number, parcels)
+        return [parcel.id for parcel in parcels]
 
     def expect(self, asked: dict[str, int]) -> None:
         """Go on waiting for messages (id to node) of an earlier process; see `SuperLink.take_up`."""
@@ -118,21 +107,23 @@ class DirectGrid(Grid):
         ready = self._link.replied & set(wanted) - self._coming.keys()
         if not ready:
             return
-        for head in self._state.get_message_res(message_ids=set(ready), run_id=self._number):
+        with self._link.turn():
+            heads = self._state.get_message_res(message_ids=set(ready), run_id=self._number)
+        for head in heads:
             asked = head.metadata.reply_to_message_id
             if head.metadata.src_node_id == SUPERLINK_NODE_ID:  # Flower's own error: the node is late, or gone
-                self._state.object_store.delete(head.metadata.message_id)
+                self._link.objects.delete(head.metadata.message_id)
                 ready.discard(asked)
                 continue
             try:
-                objects = ids_in(self._state.object_store.get_object_tree(head.metadata.message_id))
+                objects = ids_in(self._link.objects.get_object_tree(head.metadata.message_id))
             except NoObjectInStoreError:
                 objects = []
             self._coming[asked] = _Coming(head, objects, set(objects))
         self._link.replied -= ready
 
     def _is_complete(self, coming: _Coming) -> bool:
-        coming.missing = {each for each in coming.missing if not self._state.get_object(self._number, each)}
+        coming.missing = {each for each in coming.missing if not self._link.objects.is_there(each)}
         return not coming.missing
 
     def _opened(self, asked: str, coming: _Coming) -> Message:
@@ -140,7 +131,7 @@ class DirectGrid(Grid):
         head = coming.head
         if head.has_error():
             return head
-        contents = {each: self._state.get_object(self._number, each) or b"" for each in coming.objects}
+        contents = {each: self._link.objects.get(each) or b"" for each in coming.objects}
         try:
             if not contents:
                 raise ProtocolRefused("the answer has no objects")
@@ -152,8 +143,7 @@ class DirectGrid(Grid):
         """Done with these messages for good: they and their answers are deleted."""
         known = [each for each in message_ids if each in self._used]
         self._link.forget(known)
-        for each in known:
-            self._state.object_store.delete(self._used.pop(each))
+        self._link.objects.delete_all([self._used.pop(each) for each in known])
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Answers that are complete, with arrays of their own, as Flower code expects them."""

@@ -11,16 +11,19 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 
 from fedmed.errors import ProtocolRefused
-from fedmed.flower.calls import CHUNK, FLEET, KEY_HEADER, PROTOBUF, REQUESTS
+from fedmed.flower.calls import BUNDLE, FLEET, KEY_HEADER, MOST, MOST_OWN, OWN, PROTOBUF
+from fedmed.flower.hatch import Hatch
 from fedmed.flower.superlink import UNAUTHORISED, CallRefused, Node, SuperLink
 from fedmed.identity.member import Identity
 from fedmed.wire.asgi import App, Receive, Scope, Send, answer, body_of, certificate_in, header_in, length_in, refuse
 
 HOLD_S = 20.0
 """How long a node's question for messages is held while there are none; proxies close what is silent for longer than 30."""
-SMALL, TREE = 4 * 2**10, 4 * 2**20
-"""Bytes of a body: of a call that says little, and of one that lists the objects of a message."""
-MOST = dict.fromkeys(REQUESTS, SMALL) | {"push-messages": TREE, "push-object": CHUNK + SMALL}
+RECHECK_S = 2.0
+"""And how often it is looked at meanwhile whether the node is still admitted."""
+PATHS = {FLEET + call: most for call, most in MOST.items()} | {OWN + call: most for call, most in MOST_OWN.items()}
+"""All that nodes can reach, and the bytes of a body there."""
+HELD = ("pull-messages", "take")
 Admit = Callable[[bytes], Identity]
 
 
@@ -32,6 +35,7 @@ class Fence:
         admitted (any more). `own` are applications of ours by exact path; they look at certificates themselves.
         """
         self._link, self._admit, self._own, self._hold_s = link, admit, dict(own or {}), hold_s
+        self._hatch = Hatch(link)
         self._bells: dict[int, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closing = False
@@ -46,30 +50,30 @@ class Fence:
         if path in self._own:
             await self._own[path](scope, receive, send)
             return
-        call = path.removeprefix(FLEET)
-        if scope["method"] != "POST" or call not in REQUESTS or path != FLEET + call or scope.get("query_string"):
+        if scope["method"] != "POST" or path not in PATHS or scope.get("query_string"):
             await refuse(send, 404, "there is nothing here")
             return
         try:
-            await self._serve(call, scope, receive, send)
+            await self._serve(path, scope, receive, send)
         except CallRefused as error:
             await refuse(send, error.status, str(error))
 
-    async def _serve(self, call: str, scope: Scope, receive: Receive, send: Send) -> None:
-        length = length_in(scope)
-        if length is None or length > MOST[call]:
-            raise CallRefused(413, f"{call}: a body of {length} bytes; allowed are {MOST[call]}")
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        call, length = path.rpartition("/")[2], length_in(scope)
+        if length is None or length > PATHS[path]:
+            raise CallRefused(413, f"{call}: a body of {length} bytes; allowed are {PATHS[path]}")
         node = await asyncio.to_thread(self._node, scope)
         body = await body_of(receive)
         if body is None:
             return
-        said = await asyncio.to_thread(self._link.answer, call, body, node)
-        if call == "pull-messages" and not said:
-            if not await self._has_mail(node.number, receive):
+        served, kind = (self._hatch.answer, BUNDLE) if path.startswith(OWN) else (self._link.answer, PROTOBUF)
+        said = await asyncio.to_thread(served, call, body, node)
+        if call in HELD and not said:
+            if not await self._has_mail(node.number, scope, receive):
                 return
-            node = await asyncio.to_thread(self._node, scope)  # it may have been revoked while it waited
-            said = await asyncio.to_thread(self._link.answer, call, body, node)
-        await answer(send, 200, said, PROTOBUF.encode())
+            said = await asyncio.to_thread(served, call, body, node)
+        self._link.traffic.note(len(body), len(said))
+        await answer(send, 200, said, kind.encode())
 
     def _node(self, scope: Scope) -> Node:
         """Whom the certificate, Flower's header and the register agree on. Raises CallRefused."""
@@ -91,12 +95,20 @@ class Fence:
             raise CallRefused(UNAUTHORISED, "the key in Flower's header is not that of the certificate")
         return node
 
-    async def _has_mail(self, node: int, receive: Receive) -> bool:
-        """Wait for messages, for the end of the time, or for the peer to go; only then False."""
+    async def _has_mail(self, node: int, scope: Scope, receive: Receive) -> bool:
+        """Wait for messages, for the end of the time, or for the peer to go; only then False. Raises CallRefused for a node
+        that is revoked meanwhile.
+        """
         bell = self._bells.setdefault(node, asyncio.Event())
         gone, rung = asyncio.ensure_future(receive()), asyncio.ensure_future(bell.wait())
+        end = asyncio.get_running_loop().time() + self._hold_s
         try:
-            await asyncio.wait({gone, rung}, timeout=0 if self._is_closing else self._hold_s, return_when="FIRST_COMPLETED")
+            while not (gone.done() or rung.done() or self._is_closing):
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0:
+                    break
+                await asyncio.wait({gone, rung}, timeout=min(left, RECHECK_S), return_when="FIRST_COMPLETED")
+                await asyncio.to_thread(self._node, scope)
             bell.clear()
             return not gone.done()
         finally:

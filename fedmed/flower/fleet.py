@@ -1,27 +1,29 @@
-"""A node's calls to its center: Flower's Fleet protocol as it goes over the wire, outbound only."""
+"""A node's calls to its center, Flower's and ours, as they go over the wire, outbound only."""
 
 from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from flwr.app import Message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
-from flwr.common.serde import message_to_proto, run_from_proto
-from flwr.proto import fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
+from flwr.common.serde import run_from_proto
+from flwr.proto import fleet_pb2, heartbeat_pb2, run_pb2
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.run import Run
 from google.protobuf.message import DecodeError
 
-from fedmed.errors import ConfigError, FederationError
-from fedmed.flower.calls import FLEET, KEY_HEADER, PROTOBUF, pem_of
+from fedmed.errors import ConfigError, FederationError, ProtocolRefused
+from fedmed.flower.bundles import bundle, unbundle
+from fedmed.flower.calls import ANSWER, BUNDLE, FLEET, HEAD, KEY_HEADER, OWN, PROTOBUF, RUN, SIZE, pem_of
+from fedmed.flower.parcels import Parcel, head_of
 
 CONNECT_S, SILENT_S = 10.0, 60.0
 """Seconds for a connection, and without a byte; the center holds a question for messages for less."""
@@ -29,6 +31,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Between two tries of a call: doubled from the first to the longest."""
 LATER = (408, 425, 429, 500, 502, 503, 504)
 """Answers of a center or a proxy that is not ready; anything else is final."""
+T = TypeVar("T")
 MAX_REASON = 500  # characters of a reason that somebody else gave
 
 
@@ -39,6 +42,15 @@ class CallFailed(FederationError):
         super().__init__(reason)
         self.status = status
         """Of HTTP: 401 not admitted, 403 the run is over."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A message without its large objects."""
+
+    head: Message
+    tree: ObjectTree
+    objects: dict[str, bytes]
 
 
 class Stopped(Exception):
@@ -88,17 +100,13 @@ class Fleet:
             proxy=door.proxy,
             trust_env=False,
             timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-            headers={
-                "content-type": PROTOBUF,
-                "accept": PROTOBUF,
-                KEY_HEADER: base64.b64encode(self._key).decode(),
-            },
+            headers={"content-type": PROTOBUF, KEY_HEADER: base64.b64encode(self._key).decode()},
         )
 
     def activate(self) -> int:
         """Say that the node is there; returns its number. Raises CallFailed for a node that is not admitted."""
         request = fleet_pb2.ActivateNodeRequest(public_key=self._key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
-        said = self._call("activate-node", request, fleet_pb2.ActivateNodeResponse)
+        said = self._flowers("activate-node", request, fleet_pb2.ActivateNodeResponse)
         self._node = Node(node_id=said.node_id)
         return int(said.node_id)
 
@@ -109,58 +117,63 @@ class Fleet:
     def beat(self) -> None:
         """Say that the node lives."""
         request = heartbeat_pb2.SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
-        self._call("send-node-heartbeat", request, heartbeat_pb2.SendNodeHeartbeatResponse)
+        self._flowers("send-node-heartbeat", request, heartbeat_pb2.SendNodeHeartbeatResponse)
 
-    def receive(self) -> bytes | None:
-        """Head and tree of the next message, in one; the center may hold the question for a while. None: nothing yet."""
-        said = self._call("pull-messages", fleet_pb2.PullMessagesRequest(node=self._node), fleet_pb2.PullMessagesResponse)
-        return bytes(said.SerializeToString()) if said.messages_list else None
+    def take(self) -> Taken | None:
+        """The next message, with its small objects; the center may hold the question for a while. None: nothing yet."""
+        said = self._call(OWN + "take", b"")
+        if not said:
+            return None
+        (_, head), *objects = said
+        return Taken(*head_of(head), dict(objects))
 
     def run(self, run: int) -> Run:
         """What the center says of a run."""
         request = run_pb2.GetRunRequest(node=self._node, run_id=run)
-        return run_from_proto(self._call("get-run", request, run_pb2.GetRunResponse).run)
+        return run_from_proto(self._flowers("get-run", request, run_pb2.GetRunResponse).run)
 
-    def pull(self, run: int, name: str) -> bytes:
-        """One object. Raises CallFailed where the center does not have it (any more)."""
-        request = message_pb2.PullObjectRequest(node=self._node, run_id=run, object_id=name)
-        said = self._call("pull-object", request, message_pb2.PullObjectResponse)
-        if not said.object_available:
-            raise CallFailed(404, "the center has taken the message back")
-        return bytes(said.object_content)
+    def fetch(self, run: int, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Objects of the message that was taken, several at once.
 
-    def confirm(self, run: int, message_id: str) -> None:
-        """Say that a message is dealt with; it is not handed out again."""
-        request = message_pb2.ConfirmMessageReceivedRequest(node=self._node, run_id=run, message_object_id=message_id)
-        self._call("confirm-message-received", request, message_pb2.ConfirmMessageReceivedResponse)
+        Raises CallFailed where the center does not have them (any more).
+        """
+        left = list(names)
+        while left:
+            found = self._call(OWN + "fetch", bundle([(RUN, str(run).encode()), *((name, b"") for name in left)]))
+            yield from found
+            left = left[max(1, len(found)) :]
 
-    def offer(self, head: Message, tree: ObjectTree) -> tuple[list[str], str]:
-        """Announce an answer; returns the objects that the center lacks, and the session that they are sent in."""
-        request = fleet_pb2.PushMessagesRequest(
-            node=self._node, messages_list=[message_to_proto(head)], message_object_trees=[tree]
-        )
-        said = self._call("push-messages", request, fleet_pb2.PushMessagesResponse)
-        return list(said.objects_to_push), str(said.session_id)
+    def give(self, parcel: Parcel, names: Sequence[str]) -> list[str]:
+        """Announce an answer and send some of its objects; its message is dealt with then. Returns what the center lacks."""
+        items = [(SIZE, str(parcel.size).encode()), (HEAD, parcel.head_bytes())]
+        said = self._call(OWN + "give", bundle([*items, *((name, parcel.objects[name]) for name in names)]))
+        return [name for name, _ in said]
 
-    def push(self, run: int, session: str, name: str, content: bytes) -> bool:
-        """Send one object; False where the center waits for it no more."""
-        request = message_pb2.PushObjectRequest(
-            node=self._node, run_id=run, session_id=session, object_id=name, object_content=content
-        )
-        return bool(self._call("push-object", request, message_pb2.PushObjectResponse).stored)
+    def more(self, parcel: Parcel, names: Sequence[str]) -> None:
+        """Send others of its objects. Raises CallFailed, among others 409 where it has to be announced again."""
+        said = [(ANSWER, parcel.id.encode()), *((name, parcel.objects[name]) for name in names)]
+        self._call(OWN + "more", bundle(said))
 
-    def _call(self, call: str, request: Any, kind: Any) -> Any:
-        wait, body = FIRST_WAIT_S, request.SerializeToString()
+    def _flowers(self, call: str, request: Any, kind: Any) -> Any:
+        """A call of Flower's."""
+        return self._until_answered(FLEET + call, request.SerializeToString(), PROTOBUF, kind.FromString)
+
+    def _call(self, path: str, body: bytes) -> list[tuple[str, bytes]]:
+        """A call of ours."""
+        return self._until_answered(path, body, BUNDLE, unbundle)
+
+    def _until_answered(self, path: str, body: bytes, kind: str, read: Callable[[bytes], T]) -> T:
+        wait = FIRST_WAIT_S
         while True:
             try:
-                found = self._post(call, body)
+                found = self._client.post(f"{self._address}{path}", content=body, headers={"content-type": kind})
                 if found.status_code == httpx.codes.OK:
-                    self._told = ""
-                    return kind.FromString(found.content)
+                    said, self._told = read(found.content), ""
+                    return said
                 fault = f"the center answers {found.status_code}: {_reason(found)}"
                 if found.status_code not in LATER:
                     raise CallFailed(found.status_code, fault)
-            except (httpx.TransportError, DecodeError) as error:
+            except (httpx.TransportError, DecodeError, ProtocolRefused) as error:
                 fault = f"the center cannot be reached ({type(error).__name__}: {error})"
             if fault != self._told:
                 self._tell(fault)
@@ -168,9 +181,6 @@ class Fleet:
             if self._stop.wait(wait):
                 raise Stopped
             wait = min(2 * wait, LONGEST_WAIT_S)
-
-    def _post(self, call: str, body: bytes) -> httpx.Response:
-        return self._client.post(f"{self._address}{FLEET}{call}", content=body)
 
     def _try(self, call: str, request: Any) -> None:
         try:

@@ -7,7 +7,7 @@ message is handed out again until then, so that neither a kill nor a lost connec
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,12 @@ from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 
 from fedmed.errors import ProtocolRefused
 from fedmed.flower import identity
-from fedmed.flower.fleet import CallFailed, Fleet, Stopped
+from fedmed.flower.calls import CHUNK
+from fedmed.flower.fleet import CallFailed, Fleet, Stopped, Taken
 from fedmed.flower.guard import REFUSED, Call
-from fedmed.flower.parcels import Parcel, head_of, ids_in, pack, unpack
-from fedmed.flower.spool import Spool
+from fedmed.flower.objects import SMALL
+from fedmed.flower.parcels import Parcel, error_for, ids_in, pack, unpack
+from fedmed.flower.spool import Shelf, Spool
 
 AT_ONCE = 2
 """Objects of one message on their way at the same time."""
@@ -32,6 +34,7 @@ AGAIN_S = 5.0
 """Until a node that the center does not admit asks again."""
 DROPPED_S = 1.0
 """Until the next message, after one that could not be dealt with."""
+TOO_LARGE, UNANNOUNCED = 413, 409
 Tell = Callable[[str], None]
 
 
@@ -41,6 +44,7 @@ class Node:
 
     fleet: Fleet
     spool: Spool
+    shelf: Shelf
     apps: Mapping[str, Call]
     """What this clinic lets run: the names that a run may go by, and what answers for each; a `Call` never raises."""
     config: dict[str, Any]
@@ -71,8 +75,8 @@ class Node:
         try:
             self._settle()
             while not self.stop.is_set():
-                if (head := self.fleet.receive()) is not None:
-                    self._handle(head)
+                if (taken := self.fleet.take()) is not None:
+                    self._handle(taken)
         finally:
             done.set()
             beating.join()
@@ -87,44 +91,49 @@ class Node:
     def _settle(self) -> None:
         """What a killed process still owed."""
         for answer in self.spool.kept():
-            self._deliver(self.spool.read(answer))
+            self._deliver(self.spool.read(answer), SMALL)
 
-    def _handle(self, said: bytes) -> None:
-        head, tree = head_of(said)
+    def _handle(self, taken: Taken) -> None:
         try:
-            parcel = pack(self._answer(head, ids_in(tree)))
+            parcel = pack(self._answer(taken))
         except CallFailed as error:
-            self._drop(head, error)
+            self._drop(taken.head, error)
             self.stop.wait(DROPPED_S)
             return
         self.spool.keep(parcel)
-        self._deliver(parcel)
+        self._deliver(parcel, CHUNK)
 
-    def _deliver(self, parcel: Parcel) -> None:
-        """Confirm the message, send what the center lacks of its answer, and forget both."""
-        run = parcel.head.metadata.run_id
+    def _deliver(self, parcel: Parcel, most: int) -> None:
+        """Send an answer, with up to `most` bytes of its objects at once, and forget it."""
         try:
-            self.fleet.confirm(run, parcel.head.metadata.reply_to_message_id)
-            if not any(self._is_sent(parcel) for _ in range(OFFERS)):
-                self.tell(f"the center does not take an answer for run {run}; it is dropped")
+            self._send(parcel, most)
         except CallFailed as error:
             self._drop(parcel.head, error)
+            if error.status == TOO_LARGE:  # said in the answer's place, so that nobody waits
+                self._send(pack(error_for(parcel.head, Error(REFUSED, str(error)))), SMALL)
         self.spool.drop(parcel.id)
 
-    def _is_sent(self, parcel: Parcel) -> bool:
-        """Whether the center took all that it lacked."""
-        run = parcel.head.metadata.run_id
-        wanted, session = self.fleet.offer(parcel.head, parcel.tree)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return all(list(pool.map(lambda each: self.fleet.push(run, session, each, parcel.objects[each]), wanted)))
+    def _send(self, parcel: Parcel, most: int) -> None:
+        """Until the center lacks nothing. It says what it lacks, so that after a cut nothing is sent that it has."""
+        for _ in range(OFFERS):
+            lacking = self.fleet.give(parcel, next(groups(parcel.objects, parcel.objects, most), []))
+            try:
+                for names in groups(parcel.objects, lacking, CHUNK):
+                    self.fleet.more(parcel, names)
+                return
+            except CallFailed as error:
+                if error.status != UNANNOUNCED:
+                    raise
+            most = SMALL
+        self.tell(f"the center does not take an answer for run {parcel.head.metadata.run_id}; it is dropped")
 
     def _drop(self, head: Message, error: CallFailed) -> None:
         if error.status == NOT_ADMITTED:
             raise error
         self.tell(f"a message of run {head.metadata.run_id} is dropped: {error}")
 
-    def _answer(self, head: Message, objects: list[str]) -> Message:
-        run = head.metadata.run_id
+    def _answer(self, taken: Taken) -> Message:
+        head, run = taken.head, taken.head.metadata.run_id
         identity.assume(self._number, run)
         if run not in self._runs:
             self._runs[run] = self.fleet.run(run).fab_id
@@ -134,14 +143,26 @@ class Node:
             reason = f"app {self._runs[run]!r} is not approved at this site; approved: {allowed}"
             return Message(Error(REFUSED, reason), reply_to=head)
         try:
-            message = unpack(head, dict(self._pulled(run, objects)))
+            message = unpack(head, self._all_of(taken))
         except ProtocolRefused as error:
             return Message(Error(REFUSED, str(error)), reply_to=head)
         return call(message, self._context(run))
 
-    def _pulled(self, run: int, objects: list[str]) -> Iterable[tuple[str, bytes]]:
+    def _all_of(self, taken: Taken) -> dict[str, bytes]:
+        """Every object of a message: those that came with it, those that the last model had, and the others fetched."""
+        objects = dict(taken.objects)
+        others = [name for name in ids_in(taken.tree) if name not in objects]
+        if not others:
+            return objects
+        objects |= {name: held for name in others if (held := self.shelf.get(name)) is not None}
+        lacking, run = [name for name in others if name not in objects], taken.head.metadata.run_id
+        self.shelf.keep_only(others)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(zip(objects, pool.map(lambda name: self.fleet.pull(run, name), objects), strict=True))
+            for found in pool.map(lambda names: list(self.fleet.fetch(run, names)), split(lacking, AT_ONCE)):
+                objects |= found
+        for name in lacking:
+            self.shelf.put(name, objects[name])
+        return objects
 
     def _context(self, run: int) -> Context:
         if run not in self._contexts:
@@ -149,3 +170,21 @@ class Node:
                 run_id=run, node_id=self._number, node_config=dict(self.config), state=RecordDict(), run_config={}
             )
         return self._contexts[run]
+
+
+def groups(objects: Mapping[str, bytes], names: Iterable[str], most: int) -> Iterator[list[str]]:
+    """The names in groups whose objects have at most `most` bytes together, small ones first; a larger one is alone."""
+    group, size = list[str](), 0
+    for name in sorted(names, key=lambda each: len(objects[each])):
+        if group and size + len(objects[name]) > most:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += len(objects[name])
+    if group:
+        yield group
+
+
+def split(names: list[str], count: int) -> list[list[str]]:
+    """The names in `count` parts as large as one another, each in its order."""
+    return [names[start::count] for start in range(count) if names[start::count]]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import ArrayRecord, Error, Message, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse
@@ -35,6 +36,11 @@ class Parcel:
     def id(self) -> str:
         """The message's id."""
         return str(self.tree.object_id)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its objects."""
+        return sum(map(len, self.objects.values()))
 
     def head_bytes(self) -> bytes:
         """Head and tree in one file."""
@@ -75,6 +81,13 @@ def pack_all(messages: list[Message]) -> Iterator[Parcel]:
             objects[root.object_id] = head.deflate()
         identity.set_message_id(head, root.object_id)
         yield Parcel(remove_content_from_message(head), root, objects)
+
+
+def error_for(head: Message, error: Error) -> Message:
+    """An error in the place of an answer."""
+    message = make_message(copy(head.metadata), error=error)
+    identity.set_message_id(message, "")
+    return message
 
 
 def _root(head: InflatableObject, body: ObjectTree | None) -> ObjectTree:

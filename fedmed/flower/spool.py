@@ -1,18 +1,21 @@
-"""A clinic's answers on disk, from before their message is confirmed until they are all sent.
+"""What a clinic's node keeps on disk: answers until they are all sent, and the model until there is another.
 
-A message itself needs no place here: the center hands it out again until it is confirmed.
+An answer is there, synced, before its message is confirmed. A message itself needs no place: the center hands it out again
+until then.
 """
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Iterable
 from pathlib import Path
 
+from flwr.supercore.inflatable.inflatable_object import get_object_id
+
+from fedmed.errors import ProtocolRefused
+from fedmed.flower.bundles import pieces, unbundle
+from fedmed.flower.calls import HEAD
 from fedmed.flower.parcels import Parcel, head_of
 from fedmed.identity.files import replace
-
-_SIZES = struct.Struct(">II")  # bytes of a name and of what it names
-_HEAD = b"head"
 
 
 class Spool:
@@ -27,25 +30,50 @@ class Spool:
 
     def keep(self, parcel: Parcel) -> None:
         """Put an answer on the disk. Raises OSError."""
-        parts = [(_HEAD, parcel.head_bytes()), *((name.encode(), content) for name, content in parcel.objects.items())]
-        content = b"".join(piece for name, said in parts for piece in (_SIZES.pack(len(name), len(said)), name, said))
-        replace(self._folder / parcel.id, content)
+        replace(self._folder / parcel.id, *pieces([(HEAD, parcel.head_bytes()), *parcel.objects.items()]))
 
     def kept(self) -> list[str]:
         """Ids of the answers that are not all sent."""
-        return sorted(each.name for each in self._folder.iterdir())
+        return sorted(each.name for each in self._folder.iterdir() if each.is_file())
 
     def read(self, answer: str) -> Parcel:
         """One of them. Raises ProtocolRefused for a file that was changed."""
-        content, found, place = (self._folder / answer).read_bytes(), dict[bytes, bytes](), 0
-        while place < len(content):
-            name, said = _SIZES.unpack_from(content, place)
-            place += _SIZES.size
-            found[content[place : place + name]] = content[place + name : place + name + said]
-            place += name + said
-        head, tree = head_of(found.pop(_HEAD, b""))
-        return Parcel(head, tree, {name.decode(): said for name, said in found.items()})
+        (what, said), *objects = unbundle((self._folder / answer).read_bytes()) or [("", b"")]
+        if what != HEAD:
+            raise ProtocolRefused(f"{self._folder / answer} is no answer; it was changed")
+        head, tree = head_of(said)
+        return Parcel(head, tree, dict(objects))
 
     def drop(self, answer: str) -> None:
         """The answer is sent, or nobody waits for it."""
         (self._folder / answer).unlink(missing_ok=True)
+
+
+class Shelf:
+    """Large objects of the last message: a model that comes again, to be evaluated, is not fetched again.
+
+    Only a copy: what is lost or changed is fetched.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def get(self, name: str) -> bytes | None:
+        """An object, if it is there and whole."""
+        try:
+            content = (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content if get_object_id(content) == name else None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep one. Raises OSError."""
+        (self._folder / name).write_bytes(content)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Let all others go."""
+        wanted = set(names)
+        for file in self._folder.iterdir():
+            if file.name not in wanted:
+                file.unlink()

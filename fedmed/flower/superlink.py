@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,30 @@ from flwr.common.constant import (
     Status,
     SubStatus,
 )
-from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, NodeStatus, TaskType
+from flwr.common.serde import message_to_proto
+from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.server.superlink.linkstate import SqlLinkState
+from flwr.supercore.constant import NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.corestate import in_memory_corestate, sql_corestate
 from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.state.schema.corestate_models import Task
 from flwr.supercore.state.schema.linkstate_models import MessageIns, MessageRes
 from flwr.supercore.utils import uint64_to_int64
-from flwr.superlink.config_loader import get_federation_manager, get_objectstore_linkstate_factories
 from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import DecodeError
 from sqlalchemy import update
 
 from fedmed.errors import FederationError
+from fedmed.flower.allowance import MOST_BYTES, Allowance
 from fedmed.flower.calls import REQUESTS, pem_of
+from fedmed.flower.opening import opened
+from fedmed.flower.parcels import Parcel, ids_in
 
 UPLOAD_S = 7 * 86_400
 """How long a half-sent answer is kept; Flower gives it up after three minutes, and a cut of the line is longer."""
-UNAUTHORISED, FORBIDDEN, BAD = 401, 403, 400
+UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE = 401, 403, 400, 413
 WITH_STORE = ("pull-messages", "confirm-message-received")
 
 for _module in (in_memory_corestate, sql_corestate):
@@ -55,6 +62,21 @@ class CallRefused(Exception):
         """Of HTTP."""
 
 
+@dataclass
+class Traffic:
+    """What nodes have sent and were given, without what carries it."""
+
+    calls: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def note(self, received: int, sent: int) -> None:
+        """One call more."""
+        self.calls += 1
+        self.bytes_in += received
+        self.bytes_out += sent
+
+
 @dataclass(frozen=True)
 class Node:
     """A registered clinic."""
@@ -68,28 +90,35 @@ class SuperLink:
     """State of nodes, runs and messages, in memory or in an SQLite file, and what nodes may ask of it."""
 
     def __init__(self, database: Path | None = None) -> None:
-        """`database`: the file; None keeps everything in memory."""
-        name = FLWR_IN_MEMORY_DB_NAME if database is None else str(database)
-        _, factory = get_objectstore_linkstate_factories(name, get_federation_manager())
-        self.state: LinkState = factory.state()
+        """`database`: the file, beside which a folder of the same name has the objects; None keeps everything in memory."""
+        self.state, self.objects = opened(database)
+        self._turn = threading.RLock()
         self.uploaded = threading.Event()
         """Set whenever something came from a node."""
         self.awaited: set[str] = set()
         """Messages that somebody waits for an answer to."""
         self.replied: set[str] = set()
         """Messages whose answer has begun to come and was not fetched yet."""
-        self._handed_out: dict[int, tuple[str, bytes]] = {}
+        self.traffic = Traffic()
+        self._allowances: dict[str, Allowance] = {}
+        self._sessions: dict[int, tuple[str, int]] = {}
+        self._handed_out: dict[int, PullMessagesResponse] = {}
         self._has_been_out: set[str] = set()
+        self._without_mail: set[int] = set()
+        self._running: set[int] = set()
+        self._nodes: dict[bytes, Node] = {}
         self._post: Callable[[Iterable[int]], None] = lambda nodes: None
         self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What is done with the state within is one transaction, and nobody else's turn."""
+        with self._turn, self.state.session() if isinstance(self.state, SqlLinkState) else nullcontext():
+            yield
 
     def on_post(self, tell: Callable[[Iterable[int]], None]) -> None:
         """Have `tell` called with the nodes that there are new messages for."""
         self._post = tell
-
-    def post(self, nodes: Iterable[int]) -> None:
-        """Say that there are new messages for these nodes."""
-        self._post(nodes)
 
     def register(self, transport_public: bytes) -> int:
         """The node of a P-384 public key (SubjectPublicKeyInfo, DER), new or as it was.
@@ -110,9 +139,14 @@ class SuperLink:
 
     def node_of(self, transport_public: bytes) -> Node | None:
         """The node of a public key (DER); None for one that is not registered, or not any more."""
+        if (known := self._nodes.get(transport_public)) is not None:
+            return known
         key = pem_of(transport_public)
         number = self.state.get_node_id_by_public_key(key)
-        return None if number is None else Node(number, key)
+        if number is None:
+            return None
+        self._nodes[transport_public] = Node(number, key)
+        return self._nodes[transport_public]
 
     def online(self) -> set[int]:
         """Nodes that gave a sign of life within the last minute."""
@@ -120,10 +154,12 @@ class SuperLink:
 
     def revoke(self, node: int) -> None:
         """Take a node out, for good. Raises FederationError for one that is not there."""
+        self._nodes = {public: each for public, each in self._nodes.items() if each.number != node}
         try:
             self.state.delete_node(NOOP_FLWR_AID, node)
         except ValueError as error:
             raise FederationError(f"there is no node {node} that could be revoked") from error
+        self._post([node])  # its question that is held is answered, with a refusal
 
     def start_run(self, app: str) -> int:
         """A new run of an app that clinics have installed, by its name; returns its number."""
@@ -143,7 +179,8 @@ class SuperLink:
         if not found or found[0].status.status != Status.RUNNING:
             raise FederationError(f"run {run} is not under way; start a new one")
         self._never_expires(self._task_of(run))
-        unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.state.object_store]
+        self._without_mail.clear()
+        unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.objects]
         if (replies := getattr(self.state, "message_res_store", None)) is not None:
             for reply in replies.values():
                 reply.metadata.delivered_at = ""
@@ -155,6 +192,7 @@ class SuperLink:
     def end_run(self, run: int) -> None:
         """The run is over; nodes that still work for it are told so."""
         self.withdraw(self.state.get_message_ids_from_run_id(run))
+        self._running.discard(run)
         self.state.finish_task(self._task_of(run), SubStatus.COMPLETED, "")
         self.state.cleanup_run(run)
 
@@ -174,8 +212,8 @@ class SuperLink:
         """Hand these messages out no more; who has one already may still answer it."""
         ids = set(message_ids)
         with self._lock:
-            for node, (message_id, _) in list(self._handed_out.items()):
-                if message_id in ids:
+            for node, found in list(self._handed_out.items()):
+                if _id_in(found) in ids:
                     del self._handed_out[node]
             waiting = ids - self._has_been_out
         self.forget(waiting)
@@ -183,13 +221,80 @@ class SuperLink:
     def forget(self, message_ids: Iterable[str]) -> None:
         """Delete these messages and their answers."""
         ids = set(message_ids)
-        self.state.delete_messages(message_ins_ids=ids)
+        with self.turn():
+            self.state.delete_messages(message_ins_ids=ids)
         with self._lock:
             self._has_been_out -= ids
             self.awaited -= ids
             self.replied -= ids
-        for message_id in ids:
-            self.state.object_store.delete(message_id)
+            for message_id in ids:
+                self._allowances.pop(message_id, None)
+        self.objects.delete_all(ids)
+
+    def lay_out(self, run: int, parcels: Sequence[Parcel]) -> None:
+        """Keep messages for their nodes. Raises FederationError for a node that is not there, and for a run that is over."""
+        objects = {name: content for parcel in parcels for name, content in parcel.objects.items()}
+        lacking = set(self.objects.preregister_all(run, [parcel.tree for parcel in parcels]))
+        self.objects.put_all({name: content for name, content in objects.items() if name in lacking}, is_own=True)
+        with self._lock:
+            self.awaited |= {parcel.id for parcel in parcels}
+            self._allowances |= {each.id: Allowance.after(each.size, len(each.objects)) for each in parcels}
+        with self.turn():
+            for parcel in parcels:
+                if self.state.store_message_ins(parcel.head) is None:
+                    self.objects.delete_all(each.id for each in parcels)
+                    node = parcel.head.metadata.dst_node_id
+                    raise FederationError(
+                        f"no message can be left for node {node}: it is not registered, or the run is over"
+                    )
+                self._without_mail.discard(parcel.head.metadata.dst_node_id)
+        self._post([parcel.head.metadata.dst_node_id for parcel in parcels])
+
+    def allowance_of(self, message_id: str) -> Allowance:
+        """How large an answer may be; for messages of an earlier process as large as any."""
+        with self._lock:
+            return self._allowances.get(message_id, Allowance())
+
+    def next_for(self, node: int) -> PullMessagesResponse | None:
+        """Head and tree of a node's next message; the same again until it is dealt with, since an answer may be lost."""
+        with self.turn():
+            if (again := self._handed_out.get(node)) is not None:
+                return again
+            if node in self._without_mail:
+                return None
+            for message in self.state.get_message_ins(node_id=node, limit=1):
+                try:
+                    tree = self.objects.get_object_tree(message.metadata.message_id)
+                except NoObjectInStoreError:
+                    self.state.delete_messages(message_ins_ids={message.metadata.message_id})
+                    continue
+                found = PullMessagesResponse(messages_list=[message_to_proto(message)], message_object_trees=[tree])
+                self._hands_out(node, found)
+                return found
+            self._without_mail.add(node)
+        return None
+
+    def names_out_to(self, node: int) -> set[str]:
+        """Objects of the message that a node was given last."""
+        found = self._handed_out.get(node)
+        return set() if found is None else set(ids_in(found.message_object_trees[0]))
+
+    def refuse_unless_running(self, run: int) -> None:
+        """Raises CallRefused for a run that is over, or was never there."""
+        if run in self._running:
+            return
+        with self.turn():
+            status = self.state.get_run_status({run}).get(run)
+        if status is None or status.status != Status.RUNNING:
+            raise CallRefused(FORBIDDEN, "the run is over")
+        self._running.add(run)
+
+    def answered(self, node: int, message_id: str) -> None:
+        """A node has announced its answer to a message."""
+        with self._lock:
+            self._confirmed(node, message_id)
+            self.replied |= {message_id} & self.awaited
+        self.uploaded.set()
 
     def answer(self, call: str, body: bytes, node: Node) -> bytes:
         """Serve a call that a node's certificate came with. Raises CallRefused."""
@@ -198,15 +303,33 @@ class SuperLink:
         if call == "activate-node":  # after a kill it is still online to Flower, which would not let it in again
             self.state.deactivate_node(node.number)
         if call == "pull-messages" and (again := self._handed_out.get(node.number)) is not None:
-            return again[1]  # an answer that was lost on the way is given again until the node confirms
-        if call == "push-messages":  # who sends is alive: Flower hides the answer of a node whose heartbeat is late
-            self.state.acknowledge_node_heartbeat(node.number, HEARTBEAT_DEFAULT_INTERVAL)
-        said = self._handled(call, request)
+            return bytes(again.SerializeToString())
+        self._refuse_large(call, request)
+        with self.turn():
+            if call == "push-messages":  # who sends is alive: Flower hides the answer of a node whose heartbeat is late
+                self.state.acknowledge_node_heartbeat(node.number, HEARTBEAT_DEFAULT_INTERVAL)
+            said = self._handled(call, request)
         self._note(call, request, said, node.number)
         return bytes(said.SerializeToString())
 
+    def _refuse_large(self, call: str, request: Any) -> None:
+        if call == "push-messages":
+            allowance = self.allowance_of(request.messages_list[0].metadata.reply_to_message_id)
+            reason = allowance.reason_against(0, len(ids_in(request.message_object_trees[0])))
+        elif call == "push-object":
+            session, left = self._sessions.get(request.node.node_id, ("", 0))
+            left = (left if session == request.session_id else MOST_BYTES) - len(
+                request.object_content
+            )  # else: before a restart
+            self._sessions[request.node.node_id] = (request.session_id, left)
+            reason = None if left >= 0 else "the answer has more bytes than are allowed by what was asked with; send less"
+        else:
+            return
+        if reason is not None:
+            raise CallRefused(TOO_LARGE, reason)
+
     def _handled(self, call: str, request: Any) -> Any:
-        further = {"store": self.state.object_store} if call in WITH_STORE else {}
+        further = {"store": self.objects} if call in WITH_STORE else {}
         try:
             return getattr(fleet_handlers, call.replace("-", "_"))(request=request, state=self.state, **further)
         except FlowerError as error:
@@ -217,23 +340,30 @@ class SuperLink:
             raise CallRefused(BAD, f"{call}: {type(error).__name__}") from error
 
     def _note(self, call: str, request: Any, said: Any, node: int) -> None:
-        with self._lock:
-            if call == "pull-messages" and said.messages_list:
-                message_id = said.messages_list[0].metadata.message_id
-                self._handed_out[node] = (message_id, said.SerializeToString())
-                self._has_been_out.add(message_id)
-            elif call == "confirm-message-received":
+        if call == "pull-messages" and said.messages_list:
+            self._hands_out(node, said)
+        elif call == "confirm-message-received":
+            with self._lock:
                 self._confirmed(node, request.message_object_id)
-            elif call == "push-messages":
-                answered = request.messages_list[0].metadata.reply_to_message_id
-                self._confirmed(node, answered)
-                self.replied |= {answered} & self.awaited
-        if call in ("push-messages", "push-object"):
+        elif call == "push-messages":
+            answered = request.messages_list[0].metadata.reply_to_message_id
+            self._sessions[node] = (said.session_id, self.allowance_of(answered).size)
+            self.answered(node, answered)
+        elif call == "push-object":
             self.uploaded.set()
 
+    def _hands_out(self, node: int, found: PullMessagesResponse) -> None:
+        with self._lock:
+            self._handed_out[node] = found
+            self._has_been_out.add(_id_in(found))
+
     def _confirmed(self, node: int, message_id: str) -> None:
-        if self._handed_out.get(node, ("",))[0] == message_id:
+        if (found := self._handed_out.get(node)) is not None and _id_in(found) == message_id:
             del self._handed_out[node]
+
+
+def _id_in(found: PullMessagesResponse) -> str:
+    return str(found.messages_list[0].metadata.message_id)
 
 
 def _parsed(call: str, body: bytes) -> Any:
@@ -257,7 +387,11 @@ def _refuse_other_nodes(call: str, request: Any, node: Node) -> None:
         return
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
         raise CallRefused(BAD, f"{call}: one message and its tree are needed")
-    told, tree = request.messages_list[0].metadata, request.message_object_trees[0]
+    refuse_other_senders(call, request.messages_list[0].metadata, request.message_object_trees[0], node)
+
+
+def refuse_other_senders(call: str, told: Any, tree: ObjectTree, node: Node) -> None:
+    """Raises CallRefused for an answer (its metadata and tree) that is not of this node, or is none."""
     if told.src_node_id != node.number or told.dst_node_id != SUPERLINK_NODE_ID:
         raise CallRefused(UNAUTHORISED, f"{call}: the message names another sender than its certificate")
     if not told.reply_to_message_id or told.message_id != tree.object_id:

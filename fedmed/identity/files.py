@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from fedmed.errors import StoreError
@@ -29,7 +30,7 @@ def write_new(path: Path, content: bytes) -> None:
     """A new file, on the disk, that only its owner can read. Raises KeyRefused where one is there already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(path, content, os.O_EXCL)
+        _write(path, [content], os.O_EXCL)
         sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyRefused(f"{path}: there is a file already, and a key is never written over; name another") from error
@@ -37,19 +38,22 @@ def write_new(path: Path, content: bytes) -> None:
         raise KeyRefused(f"{path}: the key cannot be written ({error.strerror})") from error
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file beside its place, sync it and rename it: the old content whole, or the new. Raises OSError."""
+def replace(path: Path, *content: bytes, mark: str = ".new") -> None:
+    """Write a file beside its place, sync it and rename it: the old content whole, or the new. Raises OSError.
+
+    `content` is what comes after one another; `mark` ends the name that the file has until then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}{mark}")
     _write(temporary, content, os.O_TRUNC)
     temporary.replace(path)
     sync_folder(path.parent)
 
 
-def _write(path: Path, content: bytes, how: int) -> None:
+def _write(path: Path, content: Iterable[bytes], how: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
 

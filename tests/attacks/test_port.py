@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +40,9 @@ from fedmed.center.listening import Listener, Tls
 from fedmed.clock import SystemClock
 from fedmed.errors import FederationError
 from fedmed.flower import arrays, identity
-from fedmed.flower.calls import FLEET, KEY_HEADER, REQUESTS, pem_of
+from fedmed.flower.calls import FLEET, KEY_HEADER, MOST_OWN, OWN, pem_of
 from fedmed.flower.direct import DirectGrid
-from fedmed.flower.fence import MOST
+from fedmed.flower.fence import PATHS
 from fedmed.flower.fleet import Door
 from fedmed.flower.parcels import Parcel, pack
 from fedmed.flower.transport import Transport
@@ -72,6 +73,13 @@ HIDDEN = [
     "/v1/fleet/pull-messages%00",
     "/v1/fleet/pull-messages?x=1",
     "/v1/fleet/",
+    "/v1/fleet/take",
+    "/v1/fedmed/",
+    "/v1/fedmed/take/",
+    "/v1/fedmed/Take",
+    "/v1/fedmed/pull-messages",
+    "/v1/fedmed/../fedmed/take",
+    "/v1/fedmed/take?x=1",
     "/own%2fpath",
     "/own/path/",
 ]
@@ -281,16 +289,25 @@ def test_an_object_that_is_not_what_its_name_says_is_not_taken(fed: Federation, 
     assert [got.has_content() for got in grid.borrow_messages([message_id])] == [True]
 
 
-@pytest.mark.parametrize("call", list(REQUESTS))
-def test_a_body_over_its_calls_limit_is_refused_unread(north: Caller, call: str):
-    length = {"content-length": str(MOST[call] + 1)}
-    status, why = north.raw("POST", FLEET + call, **{KEY_HEADER: north.shown} | length)
+@pytest.mark.parametrize("path", list(PATHS))
+def test_a_body_over_its_calls_limit_is_refused_unread(north: Caller, path: str):
+    length = {"content-length": str(PATHS[path] + 1)}
+    status, why = north.raw("POST", path, **{KEY_HEADER: north.shown} | length)
     assert (status, b"allowed" in why) == (413, True)
 
 
-@pytest.mark.parametrize("call", [call for call in REQUESTS if call != "get-fab"])
-def test_what_is_no_request_is_refused(north: Caller, call: str):
-    assert north.raw("POST", FLEET + call, b"\xff\xff\xff", **{KEY_HEADER: north.shown})[0] in (400, 401)
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in (FLEET + "get-fab", OWN + "take")])
+def test_what_is_no_request_is_refused(north: Caller, path: str):
+    assert north.raw("POST", path, b"\xff\xff\xff", **{KEY_HEADER: north.shown})[0] in (400, 401)
+
+
+@pytest.mark.parametrize("call", list(MOST_OWN))
+def test_our_own_calls_ask_for_the_same_proofs(fed: Federation, north: Caller, south: Caller, call: str):
+    assert north.raw("POST", OWN + call, **{KEY_HEADER: south.shown})[0] == 401
+    assert north.raw("POST", OWN + call)[0] == 401
+    stranger = Caller(fed, fed.authority.client("stranger"), 5)
+    status, why = stranger.raw("POST", OWN + call, **{KEY_HEADER: stranger.shown})
+    assert (status, b"stranger is not admitted" in why) == (401, True)
 
 
 def test_calls_about_runs_that_are_not_there_are_refused(north: Caller):
@@ -307,17 +324,31 @@ def test_a_member_that_is_not_admitted_is_refused_with_the_reason(fed: Federatio
 
 
 def test_a_revoked_member_is_cut_off_at_once_even_while_it_waits(fed: Federation, north: Caller):
-    told = []
-    waiting = threading.Thread(target=lambda: told.append(north.say("pull-messages", PullMessagesRequest(node=north.node))))
-    waiting.start()
-    threading.Event().wait(0.3)
-    fed.engine.link.revoke(north.number)
-    fed.engine.fence._ring([north.number])
-    waiting.join()
+    with waiting(north, OWN + "take") as told:
+        fed.engine.link.revoke(north.number)
     assert told[0][0] == 401
     assert north.say("activate-node", activation(north))[0] == 401
     with pytest.raises(FederationError, match="needs new keys"):
         fed.engine.link.register(north.client.keys.transport_public)
+
+
+@pytest.mark.parametrize("path", [OWN + "take", FLEET + "pull-messages"])
+def test_a_member_that_the_roll_admits_no_more_is_cut_off_while_it_waits(fed: Federation, north: Caller, path: str):
+    body = PullMessagesRequest(node=north.node).SerializeToString() if path.startswith(FLEET) else b""
+    with waiting(north, path, body) as told:
+        fed.roll.admitted.discard(north.client.keys.fingerprint)
+    assert (told[0][0], b"not admitted" in told[0][1]) == (401, True)
+
+
+@contextmanager
+def waiting(caller: Caller, path: str, body: bytes = b""):
+    """A question that is held while the block is entered, and answered when it is left; the answer is in the list."""
+    told = []
+    asking = threading.Thread(target=lambda: told.append(caller.raw("POST", path, body, **{KEY_HEADER: caller.shown})))
+    asking.start()
+    threading.Event().wait(0.3)
+    yield told
+    asking.join()
 
 
 def test_a_killed_node_is_let_in_again_at_once(north: Caller):

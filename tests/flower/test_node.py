@@ -20,11 +20,11 @@ from fedmed.flower import arrays
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.fleet import CallFailed, Door, Fleet, Stopped
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Spool
+from fedmed.flower.spool import Shelf, Spool
 from tests.center.pki import Authority, Client
 from tests.flower.real import Federation, federation
 
-COUNT = 5_000
+COUNT = 2_000_000  # more than one chunk, so that an answer takes more than one call
 
 
 def doubled(message: Message, context: Context) -> Message:
@@ -48,7 +48,7 @@ def running(fed: Federation, client: Client, call=doubled, told: list[str] | Non
     stop = threading.Event()
     tell = (told if told is not None else []).append
     fleet = Fleet(door(fed, client, **other), client.keys.transport_public, stop, tell)
-    node = Node(fleet, Spool(fed.folder / "spool"), {"app": call}, {}, stop, tell)
+    node = Node(fleet, Spool(fed.folder / "spool"), Shelf(fed.folder / "shelf"), {"app": call}, {}, stop, tell)
     thread = threading.Thread(target=node.serve)
     thread.start()
     try:
@@ -225,7 +225,7 @@ class Killed(BaseException):
     """Stands for kill -9 at one place: nothing between it and the thread's end may catch it."""
 
 
-@pytest.mark.parametrize("place", ["Spool.keep", "Fleet.confirm", "Fleet.offer", "Fleet.push", "Spool.drop"])
+@pytest.mark.parametrize("place", ["Spool.keep", "Fleet.give", "Fleet.more", "Spool.drop"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_node_that_is_killed_answers_after_its_restart(fed: Federation, monkeypatch: pytest.MonkeyPatch, place: str):
     client = fed.admit("north")
