@@ -13,7 +13,8 @@
     │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
-    │   └── ResumeRefused           5     what is resumed is not what was started
+    │   ├── ResumeRefused           5     what is resumed is not what was started
+    │   └── CourseLost              5     what was under way cannot be gone on with; the last commit can
     └── MissingPart                 6     a program or package that this command needs is not installed
 
 A message says what was got, what is allowed and what to do. Ctrl-C ends with 130, as in any shell.
@@ -93,6 +94,10 @@ class StoreError(FedmedError):
 
 class ResumeRefused(StoreError):
     """What is resumed is not what was started."""
+
+
+class CourseLost(StoreError):
+    """What an earlier process had under way cannot be gone on with; its last commit can."""
 
 
 class MissingPart(FedmedError):

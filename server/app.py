@@ -1,6 +1,5 @@
 """The center's Flower ServerApp. All of it that matters is in the installed library: `fedmed.federation.run`."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flwr.app import Context
@@ -8,7 +7,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmed.clock import SystemClock
 from fedmed.config.loading import load
-from fedmed.federation.epochs import Names
+from fedmed.federation.begun import names_of
 from fedmed.federation.journal import Journal
 from fedmed.federation.meeting import Trust
 from fedmed.federation.run import run
@@ -27,10 +26,8 @@ def main(grid: Grid, context: Context) -> None:
     try:
         scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
         authority = context.run_config.get("authority")
-        # a name of its own for each start: whoever takes part in two of them must not take one for the other
-        started = datetime.fromtimestamp(clock.unix(), UTC).isoformat(timespec="milliseconds")
-        names = Names(str(context.run_config.get("federation")), f"{scenario.name} {started}")
-        trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
+        begun = names_of(folder, str(context.run_config.get("federation")), scenario, clock)
+        trust = Trust(Path(str(authority)).read_bytes(), begun.names) if authority else None
         run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust)
     finally:
         journal.close()

@@ -28,6 +28,14 @@ PATIENCE = 8  # rounds after which those that an epoch is without are asked agai
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why a site is not in an attempt at an epoch."""
+
+    reason: str
+    is_silent: bool
+
+
+@dataclass(frozen=True)
 class Names:
     """What terms are bound to."""
 
@@ -48,6 +56,19 @@ class Current:
     def nodes(self) -> dict[int, int]:
         """Index -> node."""
         return {index: node for node, index in self.index.items()}
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """Where a process is with its epochs."""
+
+    last: int
+    """Number of the newest epoch that was begun."""
+    used: int
+    """Rounds of the epoch that were begun."""
+    is_stale: bool
+    """Whether the next round is to begin another one."""
+    agreed: Agreed | None
 
 
 class Epochs:
@@ -71,9 +92,20 @@ class Epochs:
             )
         self._transport, self._people, self._rules, self._names = transport, people, rules, names
         self._deadline_s, self._clock, self._journal = deadline_s, clock, journal
+        self.people = people
         self._current: Current | None = None
         self._last_epoch = self._used = 0
         self._is_stale = False
+
+    def so_far(self) -> SoFar:
+        """What another process needs to go on in the same epoch."""
+        agreed = None if self._current is None else self._current.agreed
+        return SoFar(self._last_epoch, self._used, self._is_stale, agreed)
+
+    def go_on_from(self, told: SoFar) -> None:
+        """Be where another process was."""
+        self._last_epoch, self._used, self._is_stale = told.last, told.used, told.is_stale
+        self._current = None if told.agreed is None else self._by_nodes(told.agreed)
 
     def current(self, wished_rounds: int = MAX_ROUNDS) -> Current:
         """The epoch, set up anew where it is used up. Raises QuorumError where too few sites take part."""
@@ -103,16 +135,20 @@ class Epochs:
         return Header(self._used, purpose, cohort, given, layout.digest(), layout.size, layout.bits)
 
     def _set_up(self, rounds: int) -> Current:
-        nodes, absent = sorted(self._people), dict[int, str]()
+        nodes, absent, forgiven = sorted(self._people), dict[int, str](), set[int]()
         while True:
-            agreed, silent = self._attempt(nodes, rounds)
+            agreed, faults = self._attempt(nodes, rounds)
             if agreed is not None:
-                index = {node: agreed.terms.index_of(self._people[node].fingerprint) for node in nodes}
-                self._say_who(agreed.terms, index)
-                return Current(agreed, index, {number: self._people[node].name for node, number in index.items()})
-            nodes, absent = [node for node in nodes if node not in silent], absent | silent
-            for node, reason in silent.items():
-                self._journal.say("left-out", site=self._people[node].name, reason=reason)
+                current = self._by_nodes(agreed)
+                self._say_who(agreed.terms, current.index)
+                return current
+            # who was killed between a step and its answer refuses to take it twice, and has nothing against the next epoch
+            gone = {node: fault.reason for node, fault in faults.items() if node in forgiven or fault.is_silent}
+            forgiven |= faults.keys()
+            nodes, absent = [node for node in nodes if node not in gone], absent | gone
+            for node, fault in faults.items():
+                event = "left-out" if node in gone else "asked-again"
+                self._journal.say(event, site=self._people[node].name, reason=fault.reason)
             if len(nodes) < LEAST_SUM:
                 who = "; ".join(f"{self._people[node].name}: {reason}" for node, reason in sorted(absent.items()))
                 raise QuorumError(
@@ -120,13 +156,18 @@ class Epochs:
                     "mend the sites and go on with --resume"
                 )
 
+    def _by_nodes(self, agreed: Agreed) -> Current:
+        places = {fingerprint: place for place, fingerprint in enumerate(agreed.terms.roster, 1)}
+        index = {node: places[each.fingerprint] for node, each in self._people.items() if each.fingerprint in places}
+        return Current(agreed, index, {number: self._people[node].name for node, number in index.items()})
+
     def _say_who(self, terms: Parameters, index: Mapping[int, int]) -> None:
         without = sorted(person.name for node, person in self._people.items() if node not in index)
         facts = {"mode": terms.mode, "members": terms.members, "colluders": terms.colluders, "rounds": terms.rounds}
         least = terms.least_survivors(0)  # whatever cohort the center chooses
         self._journal.say("epoch", epoch=terms.epoch, **facts, least=least, without=without)
 
-    def _attempt(self, nodes: list[int], rounds: int) -> tuple[Agreed | None, dict[int, str]]:
+    def _attempt(self, nodes: list[int], rounds: int) -> tuple[Agreed | None, dict[int, Fault]]:
         """The epoch, or None and those that it failed for."""
         terms = self._terms(nodes, rounds)
         by_index = {terms.index_of(self._people[node].fingerprint): node for node in nodes}
@@ -140,7 +181,7 @@ class Epochs:
         return state, {}
 
     def _terms(self, nodes: list[int], rounds: int) -> Parameters:
-        self._last_epoch = max(self._last_epoch + 1, int(self._clock.unix()))
+        self._last_epoch = self._transport.draw("epoch", lambda: max(self._last_epoch + 1, int(self._clock.unix())))
         roster = tuple(sorted(self._people[node].fingerprint for node in nodes))
         colluders = least_colluders(len(nodes)) if self._rules.colluders is None else self._rules.colluders
         mode: Mode = "hbc" if self._rules.secure_aggregation == "hbc" else "malicious"
@@ -149,10 +190,10 @@ class Epochs:
         names = self._names
         return Parameters(names.federation, names.run, self._last_epoch, roster, colluders, dropouts, rounds, least, mode)
 
-    def _phase(self, state: Convening, by_index: Mapping[int, int]) -> tuple[Convening, dict[int, str]]:
+    def _phase(self, state: Convening, by_index: Mapping[int, int]) -> tuple[Convening, dict[int, Fault]]:
         index_of = {node: index for index, node in by_index.items()}
         requests = {by_index[index]: said for index, said in convening.requests(state).items()}
-        faults = dict.fromkeys(requests, f"no answer within {self._deadline_s:g} s")
+        faults = dict.fromkeys(requests, Fault(f"no answer within {self._deadline_s:g} s", True))
         for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s):
             try:
                 if reply.error is not None:
@@ -160,5 +201,5 @@ class Epochs:
                 state = convening.take(state, index_of[reply.node], bytes(reply.config.get(BYTES, b"")))
                 del faults[reply.node]
             except ProtocolRefused as error:
-                faults[reply.node] = str(error)
+                faults[reply.node] = Fault(str(error), False)
         return state, faults

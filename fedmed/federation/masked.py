@@ -64,16 +64,16 @@ class Asking:
     """Asks masked questions, one after the other."""
 
     def __init__(self, epochs: Epochs, phase: Phase, opener: Opener, rules: Privacy) -> None:
-        self._epochs, self._phase, self._opener, self._rules = epochs, phase, opener, rules
+        self.epochs, self._phase, self._opener, self._rules = epochs, phase, opener, rules
 
     def ask(self, question: Question, asked: Proposal, rounds_left: int) -> Outcome:
         """The sum over the sites that answer; `rounds_left` is how many masked rounds may still come."""
-        current, rules = self._epochs.current(rounds_left), self._rules
+        current, rules = self.epochs.current(rounds_left), self._rules
         nodes = [node for node in asked.nodes if node in current.index]
         epoch = current.agreed.terms
         bound = rules.value_bound if question.bound is None else question.bound(epoch, len(nodes))
         layout = Layout(question.tensors, question.fields, rules.lanes, epoch.members, bound, question.most)
-        header = self._epochs.header(question.purpose, nodes, digest_of(asked.text, asked.model), layout)
+        header = self.epochs.header(question.purpose, nodes, digest_of(asked.text, asked.model), layout)
         try:
             uploads = Uploads(current, header, layout)
         except ProtocolRefused as error:
@@ -94,7 +94,7 @@ class Asking:
             self._phase.journal.say(
                 "unopened", round=question.number, purpose=question.purpose.name.lower(), reason=str(error)
             )
-            self._epochs.renew()
+            self.epochs.renew()
             return Outcome(state, None, (str(error),))
 
     def census(self, text: str, classes: int, width: int | None, most: int, rounds: int) -> Census:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from fedmed.clock import Clock
 from fedmed.config.scenario import Scenario
 from fedmed.errors import DataError, FederationError, ProtocolRefused
 from fedmed.federation.epochs import Epochs, Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Asking
+from fedmed.federation.memory import Memory
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.sums import Opener
 from fedmed.flower.keys import BYTES, CONFIG_KEY, DESCRIBE, MEMBER
 from fedmed.flower.transport import Transport
 from fedmed.identity.authority import PublicMember, read_certificate
-from fedmed.identity.member import member_name
+from fedmed.identity.member import Identity, member_name
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
 from fedmed.learning.plan import Described
@@ -32,18 +33,29 @@ class Trust:
     names: Names
 
 
-def meet(transport: Transport, scenario: Scenario, clock: Clock, journal: Journal) -> tuple[list[Member], list[Described]]:
-    """Every site's name and description; a site that cannot describe itself is named and refused."""
-    nodes = transport.nodes()
-    request = planning.inquiry(scenario).model_dump_json()
-    answers = transport.ask(DESCRIBE, nodes, request, scenario.federation.deadline_s)
-    found: dict[str, tuple[Member, Described]] = {}
+def descriptions(transport: Transport, scenario: Scenario, expected: int) -> dict[int, str]:
+    """What each site says of itself, by node, once `expected` sites are there; one that cannot is named and refused."""
+    deadline_s = scenario.federation.deadline_s
+
+    def present() -> list[int]:
+        transport.await_nodes(expected, deadline_s)
+        return transport.nodes()
+
+    nodes = transport.draw("nodes", present)
+    answers = transport.ask(DESCRIBE, nodes, planning.inquiry(scenario).model_dump_json(), deadline_s)
     for node in nodes:
         reply = answers.get(node)
         if reply is None or reply.error is not None:
             reason = "no answer" if reply is None else reply.error
             raise FederationError(f"site at node {node} could not describe its cases: {reason}")
-        site = Described.parse(str(reply.config.get(CONFIG_KEY)))
+    return {node: str(answers[node].config.get(CONFIG_KEY)) for node in nodes}
+
+
+def meet(told: Mapping[int, str], journal: Journal) -> tuple[list[Member], list[Described]]:
+    """Every site's name and description, out of what it says by node. Raises DataError for what no site may say."""
+    found: dict[str, tuple[Member, Described]] = {}
+    for node, text in told.items():
+        site = Described.parse(text)
         refuse_site_names([site.name])
         if site.examples.get("train", 0) <= 0:
             raise DataError(f"site {site.name} has no training cases; remove the site or give it data")
@@ -74,14 +86,19 @@ def people(phase: Phase, trust: Trust, deadline_s: float) -> dict[int, PublicMem
     return found
 
 
-def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None) -> Asking:
-    """The way to ask the sites for sums. Raises FederationError where they cannot be trusted to be who they are."""
+def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None, memory: Memory | None = None) -> Asking:
+    """The way to ask the sites for sums; `memory` is that of an earlier process, whose epoch goes on.
+
+    Raises FederationError where the sites cannot be trusted to be who they are.
+    """
     if trust is None:
         raise FederationError("secure aggregation is on, and this center was given no authority to know the sites by")
     deadline_s, rules = scenario.federation.deadline_s, scenario.privacy
     transport, clock, journal = phase.transport, phase.clock, phase.journal
-    known = people(phase, trust, deadline_s)
+    known: Mapping[int, Identity] = memory.people if memory else people(phase, trust, deadline_s)
     epochs = Epochs(transport, known, rules, trust.names, deadline_s, clock, journal)
+    if memory is not None and memory.epochs is not None:
+        epochs.go_on_from(memory.epochs)
     return Asking(epochs, phase, Opener(transport, deadline_s, journal), rules)
 
 

@@ -55,10 +55,11 @@ class Phase:
         left_out = left_out or {}
         asked = {message.metadata.dst_node_id for message in messages} | left_out.keys()
         cohort = {m.name: float(m.examples) for m in self.members.values() if m.node in asked}
-        state = Round(number, cohort, self.clock.now() + self.deadline_s, self.deadline_s, self.quorum)
+        end = self.clock.now() + self.deadline_s
+        pending = self.transport.send(messages)
+        state = Round(number, cohort, end - self.transport.waited_s, self.deadline_s, self.quorum)
         for node, reason in left_out.items():
             state = self._advance(kind, state, Failed(self.members[node].name, reason))
-        pending = self.transport.send(messages)
         while not state.is_closed:
             for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
                 sender = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says
@@ -68,7 +69,7 @@ class Phase:
                     state = self._advance(kind, state, self._judge(state, self.members[sender], reply, take))
             state = self._give_turns(kind, state, pending)
             state = self._advance(kind, state, Ticked(self.clock.now()))
-        self.transport.cancel(pending)
+        self.transport.close(pending)
         self._overdue |= pending
         return state
 

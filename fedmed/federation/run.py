@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ from fedmed.federation.best import Best
 from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
-from fedmed.federation.masked import Shape, Sums, refuse_for_sums
-from fedmed.federation.meeting import Trust, asking_for, meet, take_census
+from fedmed.federation.masked import Asking, Shape, Sums, refuse_for_sums
+from fedmed.federation.meeting import Trust, asking_for, descriptions, meet, take_census
+from fedmed.federation.memory import Memory
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.private import PrivateSums, privately
 from fedmed.federation.rounds import RoundLoop
@@ -33,7 +34,7 @@ from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import Tensors
 
 ENTRY = ("gate", "fingerprints")
-CENSUS, CHOSEN, MASKED = "census", "best", "secure_aggregation"
+CENSUS, CHOSEN, MASKED, CENTER = "census", "best", "secure_aggregation", "center"
 MODEL, AVERAGE, STRATEGY, BEST = "model/", "average/", "strategy/", "best/"
 
 
@@ -70,16 +71,18 @@ def run(
 
     Raises FederationError (QuorumError) or StoreError; commits stay.
     """
-    transport.await_nodes(expected, scenario.federation.deadline_s)
-    members, described = meet(transport, scenario, clock, journal)
+    commit, faults = commits.latest()
+    memory = _taken_up(transport, commit, journal)
+    told = memory.descriptions if memory else descriptions(transport, scenario, expected)
+    members, described = meet(told, journal)
     _refuse_strange_names(scenario, members)
     rule = Rule(build(scenario.strategy.name, scenario.strategy.options, len(members)), scenario.seed)
     rules = scenario.federation
     by_node = {member.node: member for member in members}
-    commit, faults = commits.latest()
     account = Account(journal, None if commit is None else commit.state.get(MASKED))
     phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, account)
-    census, plan, gathering = _agree(scenario, described, rule, phase, trust, commit)
+    asking = _asking(scenario, described, rule, phase, trust, memory) if scenario.privacy.is_masked else None
+    census, plan, gathering = _agree(scenario, described, rule, phase, asking, commit)
     state = replace(start(plan, rule, commit, faults, journal), census=census, account=account)
     _go_through_the_gate(state, scenario, described, journal)
     _say_what_is_held(rule, state.model, len(members), journal)
@@ -88,20 +91,50 @@ def run(
     while state.round < scenario.rounds:
         state = one_round(loop, plan, state, clock)
         account.moved(transport.said_down, transport.said_up)
-        _commit(commits, rule, plan, state, clock)
+        _commit(commits, rule, plan, state, clock, _remembered(transport, told, asking))
+        transport.committed(state.round)
         journal.say("committed", **{key: state.history[-1][key] for key in ("round", "train", "validation", "seconds")})
     journal.say("end", round=state.round)
 
 
-def _agree(
-    scenario: Scenario, described: list[Described], rule: Rule, phase: Phase, trust: Trust | None, commit: Commit | None
-) -> tuple[Census | None, Plan, Gathering]:
-    """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
-    if not scenario.privacy.is_masked:
-        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation, scenario.training.metrics)
+def _taken_up(transport: Transport, commit: Commit | None, journal: Journal) -> Memory | None:
+    """What an earlier process knew at the last commit, where its messages are gone on with."""
+    number = 0 if commit is None else commit.round
+    goes_on = transport.take_up(number)
+    if transport.steps_left:  # what follows was told before and is told again
+        journal.say("taken-up", round=number + 1, steps=transport.steps_left)
+    if commit is None or not goes_on or CENTER not in commit.state:
+        return None
+    return Memory.of(commit.state[CENTER])
+
+
+def _remembered(transport: Transport, told: Mapping[int, str], asking: Asking | None) -> Entry:
+    """What a commit keeps for a process that goes on with the same sites in the same epoch."""
+    if not transport.lasts:
+        return {}
+    memory = Memory(told, {}, None) if asking is None else Memory(told, asking.epochs.people, asking.epochs.so_far())
+    return {CENTER: memory.record()}
+
+
+def _asking(
+    scenario: Scenario, described: list[Described], rule: Rule, phase: Phase, trust: Trust | None, memory: Memory | None
+) -> Asking:
     refuse_for_sums(rule)
     planning.refuse_unlike(scenario, described)
-    asking = asking_for(scenario, phase, trust)
+    return asking_for(scenario, phase, trust, memory)
+
+
+def _agree(
+    scenario: Scenario,
+    described: list[Described],
+    rule: Rule,
+    phase: Phase,
+    asking: Asking | None,
+    commit: Commit | None,
+) -> tuple[Census | None, Plan, Gathering]:
+    """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
+    if asking is None:
+        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation, scenario.training.metrics)
     largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
     if scenario.privacy.differential_privacy is not None:
         mean = sum(site.examples["train"] for site in described) / len(described)
@@ -176,7 +209,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     return replace(state, round=number, model=model, history=[*state.history, record], best=best)
 
 
-def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock) -> None:
+def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, remembered: Entry) -> None:
     began = clock.now()
     learned, remembered = rule.state()
     tensors = {
@@ -194,6 +227,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "history": state.history,
         "resumed": state.resumed,
         **state.entry,
+        **remembered,
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()

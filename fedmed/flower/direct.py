@@ -8,7 +8,7 @@ from typing import Any
 
 from flwr.app import Error, Message, RecordDict
 from flwr.app.message import make_message
-from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 from flwr.supercore.object_store import NoObjectInStoreError
 
@@ -16,7 +16,7 @@ from fedmed.clock import Clock, SystemClock
 from fedmed.errors import ProtocolRefused
 from fedmed.flower import identity
 from fedmed.flower.guard import REFUSED
-from fedmed.flower.parcels import ids_in, pack_all, unpack
+from fedmed.flower.parcels import Parcel, ids_in, pack_all, unpack
 from fedmed.flower.superlink import SuperLink
 from fedmed.flower.waiting import send_and_receive
 
@@ -72,21 +72,50 @@ class DirectGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Lay messages out for their nodes; returns their ids. Raises RunStopped, FederationError where none is taken."""
-        if self._is_over():
-            raise RunStopped
+        return self.lay_out(self.packed(messages))
+
+    def packed(self, messages: Iterable[Message]) -> list[Parcel]:
+        """The messages as they would go: their ids are known before anybody can have them."""
         messages = list(messages)
         for message in messages:
             identity.set_run_id(message, self._number)
-        parcels = list(pack_all(messages))
+        return list(pack_all(messages))
+
+    def lay_out(self, parcels: Iterable[Parcel]) -> list[str]:
+        """Lay out what `packed` gave; returns the ids. Raises RunStopped, FederationError where the state takes none."""
+        if self._is_over():
+            raise RunStopped
+        parcels = list(parcels)
         self._asked |= {parcel.id: parcel.head.metadata.dst_node_id for parcel in parcels}
         self._link.lay_out(self._number, parcels)
         return [parcel.id for parcel in parcels]
 
+    def has(self, message_id: str) -> bool:
+        """Whether a message was laid out whole, or dealt with by its node."""
+        if message_id not in self._state.get_message_ids_from_run_id(self._number):
+            return False
+        try:
+            tree = self._state.object_store.get_object_tree(message_id)
+        except NoObjectInStoreError:
+            return True  # a node's confirmation took its objects away
+        return all(self._state.get_object(self._number, each) for each in ids_in(tree))
+
     def expect(self, asked: dict[str, int]) -> None:
         """Go on waiting for messages (id to node) of an earlier process; see `SuperLink.take_up`."""
+        for node in set(asked.values()):  # else Flower hides what a node sent that is not there now
+            self._state.acknowledge_node_heartbeat(node, HEARTBEAT_DEFAULT_INTERVAL)
         self._asked |= asked
         self._link.awaited |= asked.keys()
         self._link.replied |= asked.keys()
+
+    def clear(self, keep: set[str]) -> None:
+        """Delete the run's messages and their answers, but for those that are named."""
+        self._link.forget(self._state.get_message_ids_from_run_id(self._number) - keep)
+
+    def settle(self, asked: set[str]) -> None:
+        """Done with these: what was received goes, and what nobody has begun is handed out no more."""
+        self.cancel(asked - self._used.keys())
+        self.acknowledge(list(self._used))
 
     def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
         """Answers that are complete, one by one; each goes when the next is asked for."""

@@ -175,8 +175,7 @@ class SuperLink:
 
         Raises FederationError for a run that is not there or has ended.
         """
-        found = self.state.get_run_info(run_ids=[run])
-        if not found or found[0].status.status != Status.RUNNING:
+        if not self.is_under_way(run):
             raise FederationError(f"run {run} is not under way; start a new one")
         self._never_expires(self._task_of(run))
         self._without_mail.clear()
@@ -188,6 +187,11 @@ class SuperLink:
         with self.state.session() as session:  # type: ignore[attr-defined]
             session.execute(update(MessageRes).where(MessageRes.run_id == uint64_to_int64(run)).values(delivered_at=""))
             session.execute(update(MessageIns).where(MessageIns.message_id.in_(unconfirmed)).values(delivered_at=""))
+
+    def is_under_way(self, run: int) -> bool:
+        """Whether a run was started and has not ended."""
+        found = self.state.get_run_info(run_ids=[run])
+        return bool(found) and bool(found[0].status.status == Status.RUNNING)
 
     def end_run(self, run: int) -> None:
         """The run is over; nodes that still work for it are told so."""

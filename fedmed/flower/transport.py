@@ -16,6 +16,7 @@ from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
+from fedmed.flower.lasting import Course, Lasting, Value
 from fedmed.flower.ray import Stoppable
 from fedmed.wire.tensors import Tensors
 
@@ -40,8 +41,12 @@ class Reply:
 class Transport:
     """Messages over any Flower Grid; our own can also wait, cancel and lend memory."""
 
-    def __init__(self, grid: Grid, clock: Clock) -> None:
+    def __init__(self, grid: Grid, clock: Clock, course: Course | None = None) -> None:
+        """`course`: for a `DirectGrid` whose messages a later process shall go on with."""
         self.grid = grid
+        if course is not None and not isinstance(grid, DirectGrid):
+            raise FederationError(f"a {type(grid).__name__} ends with its process; what lasts needs a DirectGrid")
+        self._lasting = Lasting(grid, course) if course is not None and isinstance(grid, DirectGrid) else None
         self._clock = clock
         self._own = grid if isinstance(grid, InProcessGrid | DirectGrid) else None
         self._queue = grid if isinstance(grid, InProcessGrid | DirectGrid | Stoppable) else None
@@ -54,6 +59,34 @@ class Transport:
     def nodes(self) -> list[int]:
         """Nodes that are online."""
         return sorted(self.grid.get_node_ids())
+
+    def take_up(self, after: int) -> bool:
+        """Whether messages of an earlier process are gone on with, after the commit of round `after` (0: none yet)."""
+        return self._lasting is not None and self._lasting.take_up(after)
+
+    def committed(self, number: int) -> None:
+        """The commit of round `number` is on the disk: nothing that led to it is needed any more."""
+        if self._lasting is not None:
+            self._lasting.committed(number)
+
+    def draw(self, name: str, make: Callable[[], Value]) -> Value:
+        """What `make` takes from outside; a process that goes on takes what the earlier one took."""
+        return make() if self._lasting is None else self._lasting.course.draw(name, make)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a later process can go on with what is sent."""
+        return self._lasting is not None
+
+    @property
+    def steps_left(self) -> int:
+        """What an earlier process had done and this one has not gone through yet."""
+        return 0 if self._lasting is None else self._lasting.course.steps_left
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that an earlier process waited for what was sent last; infinite where it had ended the waiting."""
+        return 0.0 if self._lasting is None else self._lasting.course.waited_s
 
     def await_nodes(self, expected: int, timeout_s: float) -> None:
         """Wait until `expected` nodes are online. Raises FederationError after `timeout_s` seconds."""
@@ -71,13 +104,16 @@ class Transport:
             if id(message.content) not in sizes:
                 sizes[id(message.content)] = size_of(message.content)
         self.bytes_down += sum(sizes[id(message.content)] for message in messages)
-        ids = list(self.grid.push_messages(messages))
+        ids = list(self._lasting.send(messages) if self._lasting else self.grid.push_messages(messages))
         return {message_id: message.metadata.dst_node_id for message_id, message in zip(ids, messages, strict=True)}
 
     def receive(self, ids: Iterable[str], wait_s: float) -> Iterator[Reply]:
         """Answers that are there; when there are none, waits up to `wait_s` seconds for the first."""
         ids = list(ids)
         found = False
+        if self._lasting:
+            yield from map(self._plain, self._lasting.receive(ids, wait_s))
+            return
         for message in self._own.borrow_messages(ids) if self._own else self.grid.pull_messages(ids):
             found = True
             yield self._plain(message)
@@ -96,6 +132,13 @@ class Transport:
         """Stop waiting for these; an in-process site that still works on one is stopped."""
         if self._own:
             self._own.cancel(ids)
+
+    def close(self, ids: Iterable[str]) -> None:
+        """What was sent last is waited for no more; these have not answered."""
+        if self._lasting:
+            self._lasting.close(ids)
+        else:
+            self.cancel(ids)
 
     def ask(self, kind: str, nodes: Iterable[int], text: str, timeout_s: float) -> dict[int, Reply]:
         """Send one query to each node and collect the answers that come in time."""
@@ -124,15 +167,18 @@ class Transport:
     def _exchange(
         self, messages: Iterable[Message], timeout_s: float, is_enough: Callable[[], bool] = lambda: False
     ) -> Iterator[Reply]:
-        pending = self.send(messages)
         end = self._clock.now() + timeout_s
-        while pending and self._clock.now() < end:
+        pending = self.send(messages)
+        end -= self.waited_s
+        while pending:
             for reply in self.receive(pending, end - self._clock.now()):
                 node = pending.pop(reply.message_id, None)
                 if node is not None:
                     yield replace(reply, node=node)  # whom it was sent to, whatever the answer says of itself
                     end = min(end, self._clock.now() + GRACE_S) if is_enough() else end
-        self.cancel(pending)
+            if self._clock.now() >= end:
+                break
+        self.close(pending)
 
     def _plain(self, message: Message) -> Reply:
         node, message_id = message.metadata.src_node_id, message.metadata.reply_to_message_id

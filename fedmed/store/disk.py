@@ -54,6 +54,10 @@ class Disk:
         """Give a file another name, in place of the file that has it."""
         old.replace(new)
 
+    def date(self, path: Path, unix: float) -> None:
+        """Set the time (seconds since 1970) at which a file was last changed; it may be lost with the power."""
+        os.utime(path, (unix, unix))
+
     def remove(self, path: Path) -> None:
         """Take a file's name away."""
         path.unlink()
