@@ -20,12 +20,15 @@ from fedmed.center.enrolment import PATHS, EnrolmentApp
 from fedmed.center.folder import CenterFolder
 from fedmed.center.heads import PATH as HEADS
 from fedmed.center.heads import HeadsApp
-from fedmed.center.runs import Runs
+from fedmed.center.proposals import PATHS as PROPOSALS
+from fedmed.center.proposals import ProposalsApp
+from fedmed.center.runs import Run, Runs
 from fedmed.errors import FederationError, FedmedError, ProtocolRefused
 from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
 from fedmed.store.audit.event import event
 from fedmed.store.audit.log import AuditLog
+from fedmed.store.commits import Commit
 from fedmed.store.standing import serving, write_status
 from fedmed.wire.asgi import App
 
@@ -58,7 +61,13 @@ class Service:
 
     def _apps(self) -> Mapping[str, App]:
         enrolment, clock = EnrolmentApp(self.folder), self.folder.clock
-        return {**dict.fromkeys(PATHS, enrolment), PROBE: Echo(self._admissions.admit, clock), HEADS: self._heads}
+        proposals = ProposalsApp(self._admissions, self.runs.offers)
+        return {
+            **dict.fromkeys(PATHS, enrolment),
+            **dict.fromkeys(PROPOSALS, proposals),
+            PROBE: Echo(self._admissions.admit, clock),
+            HEADS: self._heads,
+        }
 
     def _admit(self, certificate: bytes) -> Identity:
         """Who this is, known to the SuperLink from the first request on. Raises ProtocolRefused."""
@@ -102,7 +111,7 @@ class Service:
             self._known.discard(fingerprint)
 
     def _conduct(self) -> None:
-        stand = Stand(self.folder, self.runs, self.engine.link, self.folder.clock, self._append, self.stop)
+        stand = Stand(self.folder, self.runs, self.engine.link, self.folder.clock, self._append, self._committed, self.stop)
         while not self.stop.is_set():
             try:
                 if not turn(stand):
@@ -137,6 +146,9 @@ class Service:
             "runs": [asdict(run) for run in self.runs.all()],
             "audit": self.log.size,
         }
+
+    def _committed(self, run: Run, commit: Commit) -> None:
+        """Hear of a commit."""
 
     def _append(self, *said: Any) -> None:
         self.log.append(*said)

@@ -11,16 +11,10 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedmed.clock import SystemClock
 from fedmed.wire.visible import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fedmed.clinic.daemon import Daemon
-    from fedmed.flower.guard import Call
 
 Tell = Callable[[str], None]
 
@@ -37,13 +31,13 @@ def center_up(path: Path, as_json: bool) -> None:
         service.serve(lambda: tell(f"{config.federation} is up at {config.host}:{service.engine.listener.port}"))
 
 
-def clinic_up(path: Path, calls_for: Callable[[Daemon], Mapping[str, Call]], as_json: bool) -> None:
+def clinic_up(path: Path, as_json: bool) -> None:
     """Serve a clinic's folder. Raises ConfigError, KeyRefused, PinRefused, StoreError for what is not in order."""
     from fedmed.clinic.daemon import Daemon
     from fedmed.clinic.folder import open_clinic
 
     tell = _teller(as_json)
-    daemon = Daemon(open_clinic(path, SystemClock()), calls_for, tell)
+    daemon = Daemon(open_clinic(path, SystemClock()), tell)
     config = daemon.folder.config
     with _until_told(daemon.stop, tell):
         daemon.serve(lambda: tell(f"{config.name} is up, for {config.federation} at {config.host}:{config.port}"))

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from fedmed import __version__
+from fedmed.clinic import wheels
+from fedmed.clinic.answering import Answering
 from fedmed.clinic.engine import run_node
 from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse
 from fedmed.clinic.renewal import decide, renew
+from fedmed.clinic.warrants import Warrants
 from fedmed.clinic.watching import BEAT_S
 from fedmed.errors import FedmedError, JoinRefused, Unreachable
 from fedmed.flower.fleet import Door
-from fedmed.flower.guard import Call
 from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
@@ -41,14 +43,15 @@ def open_log(folder: ClinicFolder) -> AuditLog:
 class Daemon:
     """Made once a process; `serve` blocks until it is to stop."""
 
-    def __init__(self, folder: ClinicFolder, calls_for: Callable[[Daemon], Mapping[str, Call]], tell: Tell) -> None:
-        """`calls_for` makes what answers, by the name of a run. Raises KeyRefused, PinRefused, StoreError, ConfigError."""
+    def __init__(self, folder: ClinicFolder, tell: Tell) -> None:
+        """Raises KeyRefused, PinRefused, StoreError, ConfigError for what is not in order in the folder."""
         self.folder, self.stop, self._say = folder, threading.Event(), tell
         self.log, self.said = open_log(folder), deque[dict[str, Any]](maxlen=TOLD)
         self.gatehouse = Gatehouse(folder, self.tell)
         self.work: dict[str, Any] = {}
         """What is worked on: kind, run and since when; empty between two messages."""
-        self._calls = calls_for(self)
+        warrants = Warrants(folder, wheels.lock().digest, self.record)
+        self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
 
@@ -84,6 +87,7 @@ class Daemon:
                 self._turn()
                 self.stop.wait(LOOK_S)
             self._halt()
+            self._answering.close()
             self.noted("stop", "the clinic's daemon")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         self.gatehouse.close()
@@ -104,6 +108,9 @@ class Daemon:
         if self._node is not None:
             self._node.halt()
             self._node = None
+
+    def _working(self, kind: str, run: str) -> None:
+        self.work = {"kind": kind, "run": run.partition("@")[0], "since": self.folder.clock.unix()} if kind else {}
 
     def _beat(self) -> None:
         while not self.stop.is_set():
@@ -165,7 +172,7 @@ class Daemon:
     def run_node(self, stop: threading.Event) -> None:
         """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
         public = self.folder.keys().transport_public
-        run_node(self.door(), public, self.folder.path / SPOOL, self._calls, {}, stop, self.tell)
+        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell)
 
 
 class _NodeThread(threading.Thread):

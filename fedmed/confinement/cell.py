@@ -107,8 +107,8 @@ def heard(text: str) -> Cell:
 
 def system() -> list[Path]:
     """The interpreter, its packages, this library, and the system's own libraries."""
-    own = Path(__file__).resolve().parents[1]
-    packages = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    own = str(Path(__file__).resolve().parents[1])
+    packages = [str(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return [Path(path) for path in (*SYSTEM, sys.prefix, sys.base_prefix, *packages, own)]
 
 
