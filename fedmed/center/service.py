@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any
 
 from fedmed import __version__
-from fedmed.center.conducting import Stand, turn
 from fedmed.center.echo import PATH as PROBE
 from fedmed.center.echo import Echo
 from fedmed.center.engine import Engine
@@ -111,6 +110,8 @@ class Service:
             self._known.discard(fingerprint)
 
     def _conduct(self) -> None:
+        from fedmed.center.conducting import Stand, turn  # PyTorch takes seconds, which clinics need not wait for
+
         stand = Stand(self.folder, self.runs, self.engine.link, self.folder.clock, self._append, self._committed, self.stop)
         while not self.stop.is_set():
             try:
