@@ -45,8 +45,9 @@ class Cell:
     nobody's rights. Where it is not, the same namespaces within a user namespace: the kernel still counts the app as the
     daemon's own user, and what separates them is what the app sees. Both have Landlock and the filter of system calls
     besides. Where namespaces cannot be had, these two and, under root, the other user remain: files that are not named stay
-    closed, no socket and no process is made, and the app may write nothing at all, since nothing would limit it. None of this
-    holds against a hole in the kernel or in a GPU's driver, and none limits memory: the app goes first when there is none left.
+    closed, though not unseen (their names and sizes can be guessed at), no socket and no process is made, and the app may
+    write nothing at all, since nothing would limit it. None of this holds against a hole in the kernel or in a GPU's driver.
+    Memory is not limited: the app goes first when there is none left.
     """
 
     readable: tuple[Path, ...] = ()
@@ -89,7 +90,7 @@ class Cell:
 
     def places(self) -> list[Path]:
         """All that may be read, each by the name that it goes by and the one it is really at, outer folders first."""
-        of_gpus = map(Path, OF_GPUS if self.devices else ())
+        of_gpus = [Path(path) for path in OF_GPUS if self.devices]
         named = {path for each in (*system(), *self.readable, *of_gpus) for path in (each.absolute(), each.resolve())}
         return sorted((path for path in named if path.exists()), key=str)
 
@@ -109,7 +110,7 @@ def system() -> list[Path]:
     """The interpreter, its packages, this library, and the system's own libraries."""
     own = Path(__file__).resolve().parents[1]
     packages = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return [Path(path) for path in (*SYSTEM, sys.prefix, sys.base_prefix, *packages, own)]
+    return [*map(Path, (*SYSTEM, sys.prefix, sys.base_prefix, *packages)), own]
 
 
 def gpus() -> tuple[Path, ...]:

@@ -95,10 +95,15 @@ def _guard(child: int) -> None:
 
 def _see_only(cell: Cell, is_root: bool) -> None:
     """A root of its own, in memory, in which what may be read is shown, read-only."""
+    os.umask(0o022)
     syscalls.mount("none", Path("/"), "none", syscalls.RECURSIVE | syscalls.PRIVATE)
     places = cell.places()
     root = _mount_point(places)
     syscalls.mount("tmpfs", root, "tmpfs", syscalls.NOSUID | syscalls.NODEV, "mode=0755,size=1m")
+    scratch = _inside(root, SCRATCH)
+    scratch.mkdir()
+    room = f"mode=1777,size={cell.scratch_bytes},nr_inodes=4096"
+    syscalls.mount("tmpfs", scratch, "tmpfs", syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC, room)
     shown: list[Path] = []
     for path in places:
         if not any(path.is_relative_to(each) and path.resolve().is_relative_to(each.resolve()) for each in shown):
@@ -106,10 +111,6 @@ def _see_only(cell: Cell, is_root: bool) -> None:
             shown.append(path)
     for device in (*(Path("/dev") / name for name in PLAIN_DEVICES), *cell.devices):
         _show(device, root, is_device=True)
-    scratch = _inside(root, SCRATCH)
-    scratch.mkdir(exist_ok=True)
-    room = f"mode=1777,size={cell.scratch_bytes},nr_inodes=4096"
-    syscalls.mount("tmpfs", scratch, "tmpfs", syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC, room)
     (root / "dev" / "shm").symlink_to(SCRATCH)
     (root / "proc").mkdir(exist_ok=True)
     with suppress(OSError):  # within some containers no new one may be mounted; libraries do without
@@ -194,6 +195,6 @@ def _lock(cell: Cell, is_apart: bool, entered: Entered) -> None:
     except OSError as error:
         entered.lacks["landlock"] = str(error)
     try:
-        seccomp.restrict()
+        seccomp.restrict(is_apart)
     except OSError as error:
         entered.lacks["seccomp"] = str(error)

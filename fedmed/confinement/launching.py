@@ -48,7 +48,8 @@ class Confined:
 def launch(cell: Cell, target: str, told: str) -> Confined:
     """A fresh Python that goes into the cell and calls `target` there: `module:function`, of this library.
 
-    The function gets the process's socket, how it went (`Entered`), and `told`. Its stdin is the owner's hold on it: when the owner is gone, it is. Raises ConfigError as `Cell.check`, OSError.
+    The function gets the process's socket, how it went (`Entered`), and `told`. The process's stdin is its owner's hold on
+    it: when the owner is gone, it is. Raises ConfigError as `Cell.check`, OSError.
     """
     cell.check()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
