@@ -59,7 +59,7 @@ def enter(cell: Cell, control: int) -> Entered:
         try:
             _see_only(cell, was_root)
         except OSError as error:
-            entered.lacks["namespaces"] = str(error)
+            entered.lacks["namespaces"] = _why(error)
             is_apart = False
     _be_nobody(cell, user, was_root, is_apart, entered)
     _limit(cell, was_root or is_apart)
@@ -75,9 +75,13 @@ def _in_namespaces(entered: Entered, is_root: bool) -> bool:
             for name, said in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
                 Path(f"/proc/self/{name}").write_text(said)
     except OSError as error:
-        entered.lacks["namespaces"] = str(error)
+        entered.lacks["namespaces"] = _why(error)
         return False
     return True
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _guard(child: int) -> None:
@@ -152,7 +156,7 @@ def _be_nobody(cell: Cell, user: int, was_root: bool, is_apart: bool, entered: E
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         except OSError as error:
-            entered.lacks["user"] = str(error)
+            entered.lacks["user"] = _why(error)
     elif not is_apart:
         entered.lacks["user"] = "the daemon is not root, and makes no user namespace"
     syscalls.drop_capabilities()
@@ -193,8 +197,8 @@ def _lock(cell: Cell, is_apart: bool, entered: Entered) -> None:
     try:
         landlock.restrict([*cell.places(), *proc], writable, devices)
     except OSError as error:
-        entered.lacks["landlock"] = str(error)
+        entered.lacks["landlock"] = _why(error)
     try:
         seccomp.restrict(is_apart)
     except OSError as error:
-        entered.lacks["seccomp"] = str(error)
+        entered.lacks["seccomp"] = _why(error)

@@ -13,7 +13,7 @@ import fedmed
 from fedmed.confinement.cell import Cell
 
 END_S = 5.0
-"""Seconds until a process that is killed is gone."""
+"""Seconds that a process has which says nothing any more, to end by itself."""
 PASSED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 """What of the owner's environment the app's process has."""
 
@@ -35,7 +35,7 @@ class Confined:
         self.control.close()
         if self.process.poll() is None:
             try:
-                self.process.wait(END_S / 10)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         code = self.process.wait()

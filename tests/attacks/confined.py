@@ -36,10 +36,15 @@ def replies(given: dict[str, Any]) -> list[str]:
     from fedmed.flower.apps import AppRef
 
     identity.assume(identity.SERVER_NODE)
-    policy = "as-available" if given["how"] == "bare" else "strict"
-    cell = Cell(tuple(map(Path, given["readable"])), policy=policy, **given.get("cell", {}))
+    chosen = {"policy": "as-available" if given["how"] == "bare" else "strict", **given.get("cell", {})}
+    cell = Cell(tuple(map(Path, given["readable"])), **chosen)
     host = AppHost(
-        AppRef(APPS, "hostile:app"), {}, cell, lambda text: None, Path(given["states"]), given.get("limit_s", 100)
+        AppRef(APPS, "hostile:app"),
+        {},
+        cell,
+        lambda text: print(text, file=sys.stderr),
+        Path(given["states"]),
+        given.get("limit_s", 100),
     )
     found = []
     for number, (name, told) in enumerate(given["tries"]):

@@ -57,16 +57,20 @@ class Clinic:
     def run(self, how: str, prefix: list[str], tries: list[Any], **more: Any) -> list[str]:
         given = {"how": how, "readable": [str(self.folder / "data")], "states": str(self.folder / "states"), "tries": tries}
         given["cell"] = {"scratch_bytes": SCRATCH}
+        return self.ran(prefix, {**given, **more})[0]
+
+    def ran(self, prefix: list[str], given: dict[str, Any]) -> tuple[list[str], str]:
+        """What came of the tries, and what the daemon told its staff."""
         done = subprocess.run(
             [*prefix, sys.executable, PROGRAM],
-            input=json.dumps({**given, **more}),
+            input=json.dumps(given),
             capture_output=True,
             text=True,
             timeout=200,
             env={**os.environ, "PYTHONPATH": str(ROOT), "FEDMED_KEYSTORE": SECRET},
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +204,6 @@ def test_it_fills_no_disk(clinic, rung):
     assert control == f"did {4 * SCRATCH}"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="GPU-free machines of other users: the kernel counts no threads of root's own")
 def test_its_threads_are_counted(clinic):
     assert clinic.run("cell", [], [("threads", {"most": 2000})], cell={"threads": 200}) == [
         "RuntimeError: can't start new thread"
@@ -229,6 +232,19 @@ def test_an_answer_made_by_hand_is_refused_and_the_next_one_is_fine(clinic):
     assert "not all there" in reasons["sparse"]
     assert "question 77" in reasons["another"]
     assert "process ended" in reasons["closed"]
+
+
+@pytest.mark.parametrize("policy", ["strict", "as-available"])
+def test_a_machine_without_namespaces_is_told_of_and_under_strict_runs_nothing(clinic, policy):
+    how, prefix = RUNGS["without namespaces"]
+    given = {"how": how, "readable": [], "states": str(clinic.folder / "states"), "tries": [("is_user", {})] * 2}
+    said, staff = clinic.ran(prefix, {**given, "cell": {"policy": policy}})
+    if policy == "strict":
+        assert all("MissingPart: this machine cannot confine an app as `confinement: strict` asks" in each for each in said)
+        assert "namespaces: unshare: Operation not permitted; to get it: set user.max_user_namespaces" in staff
+    else:
+        assert [each[:3] for each in said] == ["did", "did"]
+        assert staff.count("hostile:app: less confined than it could be, namespaces: unshare: Operation not permitted") == 1
 
 
 def test_it_does_not_sleep_for_ever(clinic):
