@@ -57,7 +57,9 @@ def judged(head: bytes, tensors: Tensors) -> Said:
         number, reason, answer, state = (told[name] for name in ("number", "reason", ANSWER, STATE))
         whole = {*_names(answer or {}, ANSWER), *_names(state or {}, STATE)}
         fine = type(number) is int and isinstance(reason, str)
-        fine = fine and all(each is None or described(each) for each in (answer, state))
+        fine = (
+            fine and all(each is None or described(each) for each in (answer, state)) and (answer is None) == (reason != "")
+        )
         fine = fine and all(_record_of(name) in whole for name in tensors)
         if not fine:
             raise UpdateRefused("the app's process said what no app of ours says: values of other kinds than records hold")
