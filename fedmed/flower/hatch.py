@@ -105,7 +105,7 @@ class Hatch:
         if not self._is_kept(coming, head, tree, told, node):
             return b""
         self._coming[node.number] = coming
-        self._link.answered(node.number, metadata.reply_to_message_id)
+        self._link.answered(node.number, metadata.reply_to_message_id, head)
         return bundle((name, b"") for name in ids_in(tree) if not self._objects.is_there(name))
 
     def _is_kept(self, coming: _Coming, head: Message, tree: ObjectTree, objects: Mapping[str, bytes], node: Node) -> bool:

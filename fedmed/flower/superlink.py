@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flwr.app import Message
 from flwr.common.constant import (
     HEARTBEAT_DEFAULT_INTERVAL,
     NOOP_ACCOUNT_NAME,
@@ -102,6 +103,8 @@ class SuperLink:
         self.traffic = Traffic()
         self._allowances: dict[str, Allowance] = {}
         self._sessions: dict[int, tuple[str, int]] = {}
+        self.heads: dict[str, Message] = {}
+        """Answers of `replied`, without content, by what they answer; those that are not in here are in the state alone."""
         self._handed_out: dict[int, PullMessagesResponse] = {}
         self._has_been_out: set[str] = set()
         self._without_mail: set[int] = set()
@@ -225,6 +228,7 @@ class SuperLink:
             self.replied -= ids
             for message_id in ids:
                 self._allowances.pop(message_id, None)
+                self.heads.pop(message_id, None)
         self.objects.delete_all(ids)
 
     def lay_out(self, run: int, parcels: Sequence[Parcel]) -> None:
@@ -285,10 +289,12 @@ class SuperLink:
             raise CallRefused(FORBIDDEN, "the run is over")
         self._running.add(run)
 
-    def answered(self, node: int, message_id: str) -> None:
+    def answered(self, node: int, message_id: str, head: Message | None = None) -> None:
         """A node has announced its answer to a message."""
         with self._lock:
             self._confirmed(node, message_id)
+            if head is not None and message_id in self.awaited:
+                self.heads[message_id] = head
             self.replied |= {message_id} & self.awaited
         self.uploaded.set()
 
