@@ -20,9 +20,10 @@ from fedmed.errors import ProtocolRefused
 from fedmed.flower.bundles import bundle, unbundle
 from fedmed.flower.calls import ANSWER, CHUNK, HEAD, RUN, SIZE
 from fedmed.flower.parcels import head_of, ids_in
-from fedmed.flower.superlink import BAD, CallRefused, Node, SuperLink, refuse_other_senders
+from fedmed.flower.refusals import BAD, TOO_LARGE, CallRefused, Node, refuse_other_senders
+from fedmed.flower.superlink import SuperLink
 
-GONE, UNANNOUNCED, TOO_LARGE = 410, 409, 413
+GONE, UNANNOUNCED = 410, 409
 
 
 @dataclass
