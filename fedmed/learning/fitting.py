@@ -28,7 +28,7 @@ class Fitting:
     def __init__(
         self, model: nn.Module, forward: Callable[[Tensor], Tensor], loss: Loss, more: Callable[[], Tensor | float]
     ) -> None:
-        """`forward`: cases to logits, float32. `loss`: of logits and y, a scalar. `more` is added to it: of weights alone."""
+        """`forward`: cases to logits, float32. `loss`: of logits and y, a scalar. `more`: added to it, of weights alone."""
         self._model, self._forward, self._loss, self._more = model, forward, loss, more
         self.at_once: int | None = None
         """Cases that go through the network at a time; None: a batch whole."""
