@@ -29,9 +29,10 @@ def sites(tmp_path) -> Path:
     return folder
 
 
-def asked(kind: str) -> Message:
+def asked(kind: str, augment: str = "none") -> Message:
     identity.assume(identity.SERVER_NODE)
-    told = order(spec=SPEC, training={"epochs": 3, "momentum": 0.9}, preparation={"normalise": "none"}).model_dump_json()
+    training = {"epochs": 3, "momentum": 0.9}
+    told = order(spec=SPEC, training=training, augment=augment, preparation={"normalise": "none"}).model_dump_json()
     content = RecordDict({"config": ConfigRecord({keys.CONFIG_KEY: told})})
     content["arrays"] = arrays.own(weights.fresh(SPEC, 0))
     message = Message(content, 2, kind)
@@ -39,14 +40,15 @@ def asked(kind: str) -> Message:
     return message
 
 
-def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path):
+@pytest.mark.parametrize("augment", ["none", "fused-scan"])  # the second one compiles its loops in there
+def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment):
     config = {"partition-id": 0, "sites-folder": str(sites)}
     host = AppHost(CLIENT, config, Cell((sites,), policy="as-available"), print, tmp_path / "states", limit_s=200)
     here = guarded(CLIENT)
     try:
         for kind in ("train", "evaluate"):
-            inside = host(asked(kind), Context(1, 2, {}, RecordDict(), {}))
-            outside = here(asked(kind), Context(1, 2, config, RecordDict(), {}))
+            inside = host(asked(kind, augment), Context(1, 2, {}, RecordDict(), {}))
+            outside = here(asked(kind, augment), Context(1, 2, config, RecordDict(), {}))
             assert not inside.has_error(), inside.error
             assert dict(inside.content["metrics"]) == dict(outside.content["metrics"])
             ours, theirs = (packing.flatten(reply.content) for reply in (inside, outside))
@@ -55,7 +57,7 @@ def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path):
             }
             assert bool(ours) is (kind == "train")
         given = weights.fresh(SPEC, 0)
-        trained = arrays.all_views(host(asked("train"), Context(1, 2, {}, RecordDict(), {})).content)
+        trained = arrays.all_views(host(asked("train", augment), Context(1, 2, {}, RecordDict(), {})).content)
         assert any(not np.array_equal(trained[name], given[name]) for name in given)
     finally:
         host.close()
