@@ -14,7 +14,10 @@ from fedmed.confinement.cell import Cell
 
 END_S = 5.0
 """Seconds that a process has which says nothing any more, to end by itself."""
-PASSED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+PASSED = (
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "FEDMED_BACKEND"),
+    *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG"),
+)
 """What of the owner's environment the app's process has."""
 
 

@@ -68,7 +68,7 @@ def judged(head: bytes, tensors: Tensors) -> Said:
             packing.restore(state, of_group(STATE, tensors))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UpdateRefused(f"the app's process said what no app of ours says ({type(error).__name__})") from error
-    return Said(number, content, visible(reason[:MAX_REASON]), state, of_group(STATE, tensors))
+    return Said(number, content, visible(reason[:MAX_REASON])[:MAX_REASON], state, of_group(STATE, tensors))
 
 
 def _record_of(name: str) -> str:
