@@ -151,15 +151,20 @@ def _is_within(said: Any, read: Any) -> bool:
     return isinstance(said, bool) == isinstance(read, bool) and bool(said == read)
 
 
+def _filled(kind: type[BaseModel], approved: Mapping[str, Any]) -> dict[str, Any]:
+    """What was approved, with the defaults of fields that this version has added since."""
+    return kind.model_validate_json(json.dumps(approved)).model_dump(mode="json")
+
+
 def _unequal(kind: type[BaseModel], approved: Mapping[str, Any], text: str) -> Iterator[str]:
-    wanted, found = (kind.model_validate(approved).model_dump(mode="json"), _read(kind, text).model_dump(mode="json"))
+    wanted, found = _filled(kind, approved), _read(kind, text).model_dump(mode="json")
     for path, value in _leaves(found):
         if not _equal(value, _at(wanted, path)):
             yield _fault(path, value, shown(_at(wanted, path)))
 
 
 def _faults(approval: Approval, scenario: Scenario, order: Order, text: str) -> Iterator[str]:
-    wanted = Order.model_validate(approval.order).model_dump(mode="json")
+    wanted = _filled(Order, approval.order)
     for path, value in _leaves(order.model_dump(mode="json")):
         rule = RULES.get(path)
         if path[0] == "training" and path[-1] in approval.ranges:
