@@ -23,7 +23,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, NotApproved, ProtocolRefused, StoreError
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, Approvers
-from fedmed.identity.proposal import App, read_reference
+from fedmed.identity.proposal import App, Offered, read_reference
 from fedmed.outbound.description import Sizes
 from fedmed.store.audit.event import Detail, Event, event
 from fedmed.wire import bundle
@@ -40,13 +40,14 @@ class Warrant:
     approval: Approval
     dataset: DataSet
     scenario: Scenario
+    """That of the run, which the approval covers."""
     app: App
     """As the center offers it; of the built-in one this clinic runs its own."""
     warrants: Warrants
 
     @property
     def reference(self) -> str:
-        """`RUN@DIGEST`."""
+        """`RUN@DIGEST` of what was approved."""
         return self.approval.reference
 
     @property
@@ -83,14 +84,14 @@ class Warrants:
         self._folder, self._wheels, self._record = folder, wheels, record
         self._approvals, self._datasets = Approvals(folder.path), DataSets(folder.path)
 
-    def find(self, run_name: str) -> Warrant:
+    def find(self, run_name: str, offered: Offered | None = None) -> Warrant:
         """Leave to work for the run that the center calls `RUN@DIGEST` (its `fab_id`).
 
-        Raises NotApproved, whose text the center may be told, and StoreError where the audit log cannot be written.
+        `offered` is what the center offers under that name, where the daemon has it: a proposal that was not approved itself
+        may lie within the ranges of one that was. Raises NotApproved, whose text the center may be told, and StoreError
+        where the audit log cannot be written.
         """
-        approval, dataset = self._answered(run_name, "run", lambda: self._checked(run_name))
-        proposal = approval.offered().proposal
-        return Warrant(approval, dataset, proposal.scenario, proposal.app, self)
+        return self._answered(run_name, "run", lambda: self._found(run_name, offered))
 
     def allow(self, reference: str, kind: str, text: str) -> None:
         """See `Warrant.allow`."""
@@ -120,6 +121,14 @@ class Warrants:
             return approval
 
         self._accessed(self._answered(reference, "data", work), "lay_out", None)
+
+    def _found(self, run_name: str, offered: Offered | None) -> Warrant:
+        covering = None
+        if offered is not None and offered.reference == run_name:
+            covering = self._approvals.covering(offered)
+        approval, dataset = self._checked(run_name if covering is None else covering.approval.reference)
+        known = approval.offered() if covering is None or offered is None else offered
+        return Warrant(approval, dataset, known.proposal.scenario, known.proposal.app, self)
 
     def _checked(self, reference: str) -> tuple[Approval, DataSet]:
         """The approval and its data set, where all of it holds now. Raises NotApproved, or what reading raises."""

@@ -104,8 +104,8 @@ class Staffed:
         assert not list(faults_of(said))
         self.events.append(said)
 
-    def find(self, name: str) -> Warrant:
-        return Warrants(self.folder, self.wheels, self.record).find(name)
+    def find(self, name: str, what: Offered | None = None) -> Warrant:
+        return Warrants(self.folder, self.wheels, self.record).find(name, what)
 
 
 def staffed(place: Path) -> Staffed:
