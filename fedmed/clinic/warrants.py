@@ -14,13 +14,16 @@ from typing import NoReturn, TypeVar
 from fedmed.clinic import registering
 from fedmed.clinic.approvals import Approvals
 from fedmed.clinic.datasets import DataSets, require_the_same
-from fedmed.clinic.folder import ClinicFolder, open_clinic
+from fedmed.clinic.folder import ClinicFolder
 from fedmed.clinic.judging import WITHOUT_DATA, judge, judge_epoch, judge_protection
 from fedmed.clinic.releasing import release_for
 from fedmed.config.catalogue import shipped
 from fedmed.config.dataset import DataSet
+from fedmed.config.document import MAX_BYTES
+from fedmed.config.roles import CLINIC_FILE, Clinic, load_role
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, NotApproved, ProtocolRefused, StoreError
+from fedmed.identity import files
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, Approvers
 from fedmed.identity.proposal import App, Offered, read_reference
@@ -83,6 +86,7 @@ class Warrants:
         """`wheels`: digest of `fedmed.clinic.wheels.lock()`; `record` appends to the audit log, or raises StoreError."""
         self._folder, self._wheels, self._record = folder, wheels, record
         self._approvals, self._datasets = Approvals(folder.path), DataSets(folder.path)
+        self._rules = b"", folder.config
 
     def find(self, run_name: str, offered: Offered | None = None) -> Warrant:
         """Leave to work for the run that the center calls `RUN@DIGEST` (its `fab_id`).
@@ -133,7 +137,7 @@ class Warrants:
     def _checked(self, reference: str) -> tuple[Approval, DataSet]:
         """The approval and its data set, where all of it holds now. Raises NotApproved, or what reading raises."""
         run, _ = read_reference(reference)
-        now, policy = self._folder.clock.unix(), open_clinic(self._folder.path, self._folder.clock).config
+        now, policy = self._folder.clock.unix(), self._policy()
         signed = self._approvals.get(reference) or _never(run, self._approvals.of_run(run))
         approval = signed.approval
         if (approval.federation, approval.clinic) != (policy.federation, policy.name):
@@ -149,21 +153,32 @@ class Warrants:
         require_the_same(dataset, approval.described)
         return approval, dataset
 
+    def _policy(self) -> Clinic:
+        """The clinic's own rules as its file has them now; parsed where they changed, for YAML is slow."""
+        path = self._folder.path / CLINIC_FILE
+        try:
+            content = files.read(path, MAX_BYTES + 1, files.OTHERS_CHANGE)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read ({error.strerror}); put a copy of it back") from error
+        if content != self._rules[0]:
+            self._rules = content, load_role(path, Clinic)
+        return self._rules[1]
+
     def _files(self, approval: Approval) -> dict[str, bytes]:
         if approval.offered().proposal.app.kind == "built-in":
             place = shipped("clients")
-            files = bundle.files_in(place)
-            found = bundle.digest_of(files)
+            program = bundle.files_in(place)
+            found = bundle.digest_of(program)
         else:
             content, place = self._approvals.app(approval.app)
             found = bundle.sha256(content)
-            files = bundle.unpack(content) if found == approval.app else {}
+            program = bundle.unpack(content) if found == approval.app else {}
         if found != approval.app:
             raise NotApproved(
                 f"the app at this site is not the one that was approved for run {approval.run}; {_ask(approval.run)}",
                 f"{place} has the digest {found[:16]}, and run {approval.reference} was approved with {approval.app[:16]}",
             )
-        return files
+        return program
 
     def _answered(self, reference: str, what: str, work: Callable[[], Found]) -> Found:
         """What `work` finds; a refusal is in the audit log before it leaves."""
