@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from fedmed.config.allowed import shown
@@ -23,6 +24,7 @@ from fedmed.flower import keys
 from fedmed.identity.approval import STRENGTH, Approval
 from fedmed.learning.order import MAX_ORDER_BYTES, Inquiry, Order
 from fedmed.learning.schedule import learning_rate
+from fedmed.wire.canonical import digest
 
 TRAIN, EVALUATE = "train", "evaluate"
 QUESTIONS, WORK = (keys.DESCRIBE, keys.CENSUS), (TRAIN, EVALUATE)
@@ -35,11 +37,15 @@ Rule: TypeAlias = Callable[[Approval, Scenario, Order, Any], str]
 """(approval, its scenario, order, value) -> what is allowed, where the value is not; else nothing."""
 
 
-def judge(approval: Approval, kind: str, text: str) -> int | None:
+def judge(approval: Approval, kind: str, text: str, model: Mapping[str, NDArray[Any]] | None = None) -> int | None:
     """The round that the message is for, None before the first one. Raises NotApproved where it was not approved.
 
-    `text`: all that the message says beside tensors, as `fedmed.flower.proposal.text_of` writes it.
+    `text`: all that the message says beside tensors, as `fedmed.flower.proposal.text_of` writes it; `model`: its tensors.
     """
+    if kind in WORK and model is not None and architecture(approval.order["model"], model) != approval.architecture:
+        raise NotApproved(f"the model's tensors are not those that were approved for run {approval.reference}")
+    if kind in QUESTIONS and model:
+        raise NotApproved("a question before the first round comes without tensors")
     if kind in WITHOUT_DATA:
         return None
     if kind not in QUESTIONS + WORK:
@@ -62,6 +68,12 @@ def judge(approval: Approval, kind: str, text: str) -> int | None:
             f"the order is not what was approved for run {approval.reference}: {'; '.join(faults[:SHOWN])}{more}"
         )
     return number
+
+
+def architecture(spec: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Digest of a model: its spec as JSON values, and names, shapes and types of its tensors, in whatever order."""
+    rows = sorted([name, list(value.shape), str(value.dtype)] for name, value in tensors.items())
+    return digest({"spec": dict(spec), "tensors": rows})
 
 
 def judge_protection(approval: Approval, policy: Clinic) -> None:

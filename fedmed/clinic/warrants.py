@@ -6,10 +6,12 @@ told a reason without data; the whole one is in the audit log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from numpy.typing import NDArray
 
 from fedmed.clinic import registering
 from fedmed.clinic.approvals import Approvals
@@ -22,7 +24,7 @@ from fedmed.config.dataset import DataSet
 from fedmed.config.document import MAX_BYTES
 from fedmed.config.roles import CLINIC_FILE, Clinic, load_role
 from fedmed.config.scenario import Scenario
-from fedmed.errors import ConfigError, DataError, NotApproved, ProtocolRefused, StoreError
+from fedmed.errors import FedmedError, NotApproved, ProtocolRefused, StoreError
 from fedmed.identity import files
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, Approvers
@@ -58,13 +60,14 @@ class Warrant:
         """What the data set is declared to hold."""
         return Sizes(*self.dataset.declared)
 
-    def allow(self, kind: str, text: str) -> None:
+    def allow(self, kind: str, text: str, model: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Return where a message of this kind is approved, now; the access is in the audit log before any data is touched.
 
-        `text`: all that it says beside tensors (`fedmed.flower.proposal.text_of`). Raises NotApproved, whose text the center
-        may be told, and StoreError where the log cannot be written: nothing may be done then.
+        `text`: all that it says beside tensors (`fedmed.flower.proposal.text_of`); `model`: its tensors, where it has any.
+        Raises NotApproved, whose text the center may be told, and StoreError where the log cannot be written: nothing may
+        be done then.
         """
-        self.warrants.allow(self.reference, kind, text)
+        self.warrants.allow(self.reference, kind, text, model)
 
     def allow_epoch(self, mode: str, members: int, least: int) -> None:
         """Return where secure aggregation under these terms is as strong as approved. Raises NotApproved, StoreError."""
@@ -97,12 +100,12 @@ class Warrants:
         """
         return self._answered(run_name, "run", lambda: self._found(run_name, offered))
 
-    def allow(self, reference: str, kind: str, text: str) -> None:
+    def allow(self, reference: str, kind: str, text: str, model: Mapping[str, NDArray[Any]] | None = None) -> None:
         """See `Warrant.allow`."""
 
         def ask() -> tuple[Approval, int | None]:
             approval, _ = self._checked(reference)
-            return approval, judge(approval, kind, text)
+            return approval, judge(approval, kind, text, model)
 
         approval, number = self._answered(reference, kind, ask)
         if kind not in WITHOUT_DATA:
@@ -186,7 +189,7 @@ class Warrants:
             return work()
         except NotApproved as refused:
             why = refused
-        except (ConfigError, ProtocolRefused, StoreError, DataError) as error:
+        except FedmedError as error:
             why = NotApproved(str(error) if isinstance(error, ProtocolRefused) else UNREADABLE, str(error))
         self._write("refuse.run", f"{what} of {reference}", "refused", why.kept)
         raise why

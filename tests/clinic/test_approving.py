@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from fedmed.clinic import plainly, wheels
-from fedmed.clinic.approving import Terms, architecture, draft, read_ranges
-from fedmed.clinic.judging import judge
+from fedmed.clinic.approving import Terms, draft, read_ranges
+from fedmed.clinic.judging import architecture, judge
 from fedmed.clinic.wheels import Lock
 from fedmed.config.catalogue import builtin_scenarios
 from fedmed.config.loading import load
@@ -15,6 +16,7 @@ from fedmed.flower.keys import DESCRIBE
 from fedmed.identity.approval import Approval
 from fedmed.identity.proposal import Proposal, built_in, offered
 from fedmed.learning import plan as planning
+from fedmed.learning import weights
 from fedmed.learning.order import ModelSpec
 from fedmed.learning.plan import Described
 from tests.clinic.staff import DATASET, PLAIN, POLICY, WHEELS, offer, staffed, text
@@ -54,10 +56,33 @@ def test_what_the_center_will_order_is_what_was_approved(name):
 
 
 def test_another_architecture_is_another_digest():
-    one = ModelSpec(name="mlp", inputs=(4,), classes=2)
-    assert architecture(one) == architecture(one)
+    def of(**changed: object) -> str:
+        spec = ModelSpec(name="mlp", inputs=(4,), classes=2).model_copy(update=changed)
+        return architecture(spec.model_dump(mode="json"), weights.fresh(spec, 1))
+
+    assert of() == of()
     for other in ({"options": {"hidden": 8}}, {"inputs": (5,)}, {"classes": 3}, {"name": "logistic-regression"}):
-        assert architecture(one.model_copy(update=other)) != architecture(one)
+        assert of(**other) != of()
+
+
+def test_the_models_tensors_are_those_of_the_architecture():
+    made = approval("heart")
+    spec = ModelSpec.model_validate_json(json.dumps(made.order["model"]))
+    model = weights.fresh(spec, 1)
+    judge(made, "train", text(made.order), dict(reversed(model.items())))
+    name, value = next(iter(model.items()))
+    for other in (
+        {},
+        {**model, name: value.astype(np.float64)},
+        {**model, name: value[:, :1]},
+        {**model, "more": value},
+        weights.fresh(spec.model_copy(update={"name": "mlp"}), 1),
+    ):
+        with pytest.raises(NotApproved, match="tensors are not those"):
+            judge(made, "train", text(made.order), other)
+    with pytest.raises(NotApproved, match="without tensors"):
+        judge(made, DESCRIBE, text(made.inquiry), model)
+    judge(made, DESCRIBE, text(made.inquiry), {})
 
 
 @pytest.mark.parametrize(
