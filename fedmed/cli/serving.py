@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fedmed.clock import SystemClock
+from fedmed.operation.settling import refuse_unsettled
 from fedmed.wire.visible import visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def center_up(path: Path, as_json: bool) -> None:
     from fedmed.center.service import Service
 
     tell = _teller(as_json)
+    refuse_unsettled(path)
     service = Service(open_center(path, SystemClock()), tell)
     config = service.folder.config
     with _until_told(service.stop, tell):
@@ -43,6 +45,7 @@ def clinic_up(path: Path, calls_for: Callable[[Daemon], Mapping[str, Call]], as_
     from fedmed.clinic.folder import open_clinic
 
     tell = _teller(as_json)
+    refuse_unsettled(path)
     daemon = Daemon(open_clinic(path, SystemClock()), calls_for, tell)
     config = daemon.folder.config
     with _until_told(daemon.stop, tell):
