@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from fedmed.clock import SystemClock
+from fedmed.operation.settling import refuse_unsettled
 from fedmed.wire.visible import visible
 
 Tell = Callable[[str], None]
@@ -20,6 +21,7 @@ def center_up(path: Path, as_json: bool) -> None:
     from fedmed.center.folder import open_center
     from fedmed.center.service import Service
 
+    refuse_unsettled(path)
     Service(open_center(path, SystemClock()), _teller(as_json)).serve()
 
 
@@ -28,6 +30,7 @@ def clinic_up(path: Path, as_json: bool) -> None:
     from fedmed.clinic.daemon import Daemon
     from fedmed.clinic.folder import open_clinic
 
+    refuse_unsettled(path)
     Daemon(open_clinic(path, SystemClock()), _teller(as_json)).serve()
 
 

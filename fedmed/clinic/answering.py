@@ -21,6 +21,7 @@ from fedmed.flower.apphost import AppHost
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import Call, Guarded
 from fedmed.learning.disclosure import APPROVED
+from fedmed.wire.tensors import Tensors
 
 APPS, CASES, STATES = "running/apps", "running/cases", "running/states"
 """Below the clinic's folder: what the app's process may read, and what it keeps; made anew from what was approved."""
@@ -52,7 +53,7 @@ class Answering(Mapping[str, Call]):
     def __getitem__(self, run: str) -> Call:
         return guard.allowed(
             lambda: self._for(run).call,
-            lambda kind, text: self._allow(run, kind, text),
+            lambda kind, text, model: self._allow(run, kind, text, model),
             self._tell,
             lambda kind: self._working(kind, run),
         )
@@ -73,10 +74,10 @@ class Answering(Mapping[str, Call]):
         for run in list(self._prepared):
             self._drop(run)
 
-    def _allow(self, run: str, kind: str, text: str) -> None:
+    def _allow(self, run: str, kind: str, text: str, model: Tensors) -> None:
         """Raises NotApproved for a message that nobody approved, StoreError where it cannot be written down."""
         prepared = self._for(run)
-        prepared.warrant.allow(kind, text)
+        prepared.warrant.allow(kind, text, model or None)
         terms = self._gatehouse.outbox.terms
         if kind in guard.WORK and prepared.warrant.approval.encryption != "off" and terms is not None:
             prepared.warrant.allow_epoch(terms.mode, terms.members, terms.least_survivors(0))
