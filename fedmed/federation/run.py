@@ -209,7 +209,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     return replace(state, round=number, model=model, history=[*state.history, record], best=best)
 
 
-def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, remembered: Entry) -> None:
+def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, known: Entry) -> None:
     began = clock.now()
     learned, remembered = rule.state()
     tensors = {
@@ -227,7 +227,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "history": state.history,
         "resumed": state.resumed,
         **state.entry,
-        **remembered,
+        **known,
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()
