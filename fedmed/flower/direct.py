@@ -108,9 +108,15 @@ class DirectGrid(Grid):
         self._link.awaited |= asked.keys()
         self._link.replied |= asked.keys()
 
+    def take_back(self, message_ids: Iterable[str]) -> None:
+        """Delete messages that no node can have had whole, though it may have been offered them."""
+        ids = set(message_ids)
+        self._link.withdraw(ids)
+        self._link.forget(ids)
+
     def clear(self, keep: set[str]) -> None:
         """Delete the run's messages and their answers, but for those that are named."""
-        self._link.forget(self._state.get_message_ids_from_run_id(self._number) - keep)
+        self.take_back(self._state.get_message_ids_from_run_id(self._number) - keep)
 
     def settle(self, asked: set[str]) -> None:
         """Done with these: what was received goes, and what nobody has begun is handed out no more."""
