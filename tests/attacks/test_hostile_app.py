@@ -194,7 +194,7 @@ def test_what_it_needs_it_has(clinic, rung):
 
 @pytest.mark.parametrize("rung", RUNGS)
 def test_of_devices_it_has_those_that_are_named(clinic, rung):
-    """As those of a GPU are; no GPU was there to try. Its driver says ENXIO to who has no terminal, so that it was reached."""
+    """As those of a GPU are, where there is one: here a driver that says ENXIO to who has no terminal."""
     terminal = ("opens", {"path": "/dev/tty"})
     [reached] = clinic.run(*RUNGS[rung], [terminal], cell={"devices": ["/dev/tty"]})
     assert "No such device or address" in reached
