@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli import backups
 from fedmed.cli.models import models
 from fedmed.cli.quarantine import Json
 
 center = typer.Typer(help="Run a federation's center.", no_args_is_help=True)
 center.add_typer(models, name="models")
+backups.add_to(center, "center", Path(), "FEDMED_CENTER")
 
 At = Annotated[Path, typer.Option("--at", metavar="FOLDER", envvar="FEDMED_CENTER", help="The center's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The clinic's name.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli import backups
 from fedmed.cli.clinic_data import data
 from fedmed.cli.clinic_runs import approvals, approver, runs
 from fedmed.cli.clinic_runs import approve as approve_run
@@ -18,6 +19,7 @@ members = typer.Typer(help="The members that this clinic has approved itself.", 
 clinic.add_typer(members, name="members")
 clinic.add_typer(data, name="data")
 clinic.add_typer(approvals, name="approvals")
+backups.add_to(clinic, "clinic", FOLDER, "FEDMED_CLINIC")
 Certificate = Annotated[
     Path | None, typer.Option("--certificate", metavar="FILE", help="The member's certificate; the center's when absent.")
 ]
@@ -144,3 +146,15 @@ def resume(at: At = FOLDER, as_json: Json = False) -> None:
 clinic.command()(approver)
 clinic.command()(runs)
 clinic.command("approve")(approve_run)
+
+
+@clinic.command()
+def forgive(
+    who: Annotated[str, typer.Option(help="Who heard from the center's operator why; the audit log will say so.")],
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Accept that the center's audit log became shorter, as after a restore; what was accused is put aside, and kept."""
+    from fedmed.cli.keeping import forgive as accept
+
+    accept(at, who, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from fedmed.clinic.gatehouse import Gatehouse, Subject
 from fedmed.clinic.warrants import Warrant, Warrants
 from fedmed.config.catalogue import shipped
 from fedmed.config.roles import CLINIC_FILE
-from fedmed.confinement.cell import Cell
+from fedmed.confinement.cell import Cell, user_for
+from fedmed.confinement.entering import group_of
 from fedmed.errors import NotApproved, StoreError
 from fedmed.flower import guard
 from fedmed.flower.apphost import AppHost
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import Call, Guarded
 from fedmed.learning.disclosure import APPROVED
+from fedmed.wire.tensors import Tensors
 
 APPS, CASES, STATES = "running/apps", "running/cases", "running/states"
 """Below the clinic's folder: what the app's process may read, and what it keeps; made anew from what was approved."""
@@ -50,7 +53,7 @@ class Answering(Mapping[str, Call]):
     def __getitem__(self, run: str) -> Call:
         return guard.allowed(
             lambda: self._for(run).call,
-            lambda kind, text: self._allow(run, kind, text),
+            lambda kind, text, model: self._allow(run, kind, text, model),
             self._tell,
             lambda kind: self._working(kind, run),
         )
@@ -71,10 +74,10 @@ class Answering(Mapping[str, Call]):
         for run in list(self._prepared):
             self._drop(run)
 
-    def _allow(self, run: str, kind: str, text: str) -> None:
+    def _allow(self, run: str, kind: str, text: str, model: Tensors) -> None:
         """Raises NotApproved for a message that nobody approved, StoreError where it cannot be written down."""
         prepared = self._for(run)
-        prepared.warrant.allow(kind, text)
+        prepared.warrant.allow(kind, text, model or None)
         terms = self._gatehouse.outbox.terms
         if kind in guard.WORK and prepared.warrant.approval.encryption != "off" and terms is not None:
             prepared.warrant.allow_epoch(terms.mode, terms.members, terms.least_survivors(0))
@@ -102,11 +105,13 @@ class Answering(Mapping[str, Call]):
     def _prepare(self, run: str, warrant: Warrant) -> _Prepared:
         place = self._folder.path.resolve()
         cases = place / CASES / "sites"
-        ref = self._app(warrant, place / APPS)
-        warrant.lay_out(cases)
+        user = user_for(place, self._folder.config.app_user)
+        group = None if user is None else group_of(user)
+        ref = self._app(warrant, place / APPS, group)
+        warrant.lay_out(cases, group)
         digest = warrant.approval.digest
         hidden = tuple(place / name for name in HIDDEN)
-        cell = Cell(readable=(cases,), hidden=hidden, policy=self._folder.config.confinement)
+        cell = Cell((cases,), hidden, self._folder.config.confinement, user)
         config = {"sites-folder": str(cases), "partition-id": 0, APPROVED: digest}
         host = AppHost(ref, config, cell, self._tell, place / STATES / digest)
         host.begin()
@@ -118,8 +123,8 @@ class Answering(Mapping[str, Call]):
         gate = self._gatehouse.gate(subject, run, warrant.scenario)
         return _Prepared(warrant, host, Guarded(host, gate))
 
-    def _app(self, warrant: Warrant, place: Path) -> AppRef:
-        """The approved app, written out for its process."""
+    def _app(self, warrant: Warrant, place: Path, group: int | None) -> AppRef:
+        """The approved app, written out for its process, which may read it."""
         files = warrant.app_files()
         if warrant.app.kind == "built-in":
             return AppRef(shipped("clients").parent, warrant.app.entry, PRELOAD)
@@ -129,11 +134,10 @@ class Answering(Mapping[str, Call]):
                 target = place / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
+            for path in (place, *place.rglob("*")):
+                path.chmod(0o750 if path.is_dir() else 0o440)
+                if group is not None:
+                    os.chown(path, -1, group)
         except OSError as error:
             raise StoreError(f"{place}: the app cannot be written there ({error.strerror}); make room") from error
         return AppRef(place, warrant.app.entry, PRELOAD)
-
-
-def checked(folder: ClinicFolder) -> None:
-    """Raises ConfigError, MissingPart where this machine cannot give an app the cell that the clinic asks for."""
-    Cell(policy=folder.config.confinement).check()

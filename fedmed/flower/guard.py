@@ -75,11 +75,11 @@ class Gate(Protocol):
 
 def allowed(
     call_of: Callable[[], Call],
-    allow: Callable[[str, str], None],
+    allow: Callable[[str, str, Tensors], None],
     tell: Callable[[str], None],
     working: Callable[[str], None],
 ) -> Call:
-    """What answers where `allow` returns for a message's kind and text (all that it says beside tensors).
+    """What answers where `allow` returns for a message's kind, text (all that it says beside tensors), and tensors.
 
     A refusal of `allow` and of the protocol goes to the center with its reason; why else nothing is answered, `tell` hears.
     `working` hears of each kind, and of an empty one when the message is answered.
@@ -89,7 +89,8 @@ def allowed(
         kind = message.metadata.message_type
         working(kind)
         try:
-            allow(kind, text_of(message.content) if message.has_content() else "")
+            content = message.content if message.has_content() else RecordDict()
+            allow(kind, text_of(content), all_views(content))
             return call_of()(message, context)
         except (NotApproved, ProtocolRefused) as error:
             reason = f"{type(error).__name__}: {error}"
