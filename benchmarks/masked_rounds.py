@@ -31,6 +31,7 @@ from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Shape, Sums
 from fedmed.federation.meeting import Trust, asking_for
+from fedmed.federation.patience import Fixed
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.apps import AppRef
@@ -93,7 +94,7 @@ def arm(app: AppRef, model: Tensors, is_masked: bool) -> Arm:
 def _loop(transport: Transport, names: list[str], scenario: Scenario, sites: Path, journal: Journal) -> RoundLoop:
     by_node = {node: Member(name, node, EXAMPLES) for name, node in zip(names, transport.nodes(), strict=True)}
     rules, rule = scenario.federation, Rule(build("fedavg", {}, CLINICS), 1)
-    phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, SystemClock(), journal)
+    phase = Phase(transport, by_node, Fixed(rules.longest_s), rules.quorum, SystemClock(), journal)
     gathering: Plain | Sums = Plain(phase, rule, rules)
     if scenario.privacy.is_masked:
         trust = Trust((sites / members.MEMBERS / members.AUTHORITY).read_bytes(), Names(members.FEDERATION, "bench"))

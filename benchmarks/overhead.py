@@ -30,6 +30,7 @@ from fedmed.clock import SystemClock
 from fedmed.config.scenario import Rounds
 from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
+from fedmed.federation.patience import Fixed
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.apps import AppRef
@@ -85,7 +86,7 @@ def round_loop(transport: Transport, clients: int, clock: SystemClock) -> RoundL
     journal = Journal(Path(tempfile.mkdtemp(prefix="fedmed-bench-")), clock)
     members = {node: Member(f"site-{i:05d}", node, 10) for i, node in enumerate(transport.nodes())}
     rules, rule = Rounds(), Rule(build("fedavg", {}, clients), 1)
-    phase = Phase(transport, members, rules.deadline_s, rules.quorum, clock, journal)
+    phase = Phase(transport, members, Fixed(rules.longest_s), rules.quorum, clock, journal)
     return RoundLoop(rule, list(members.values()), Plain(phase, rule, rules), phase, rules.attempts)
 
 

@@ -19,6 +19,7 @@ from fedmed.clock import SystemClock
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.errors import FederationError
+from fedmed.federation.patience import shown
 from fedmed.identity.authority import day
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
@@ -89,7 +90,8 @@ def center_status(path: Path, as_json: bool) -> None:
     """Show a center's service, its clinics and its runs."""
     folder = open_center(path, SystemClock())
     facts = {**read_status(folder.path), "up": is_serving(folder.path)}
-    facts["runs"] = [_run_facts(each) for each in Runs(folder.path, folder.clock).all()]
+    runs = Runs(folder.path, folder.clock)
+    facts["runs"] = [_run_facts(each, runs) for each in runs.all()]
     if as_json:
         sys.stdout.write(json.dumps(facts) + "\n")
         return
@@ -101,6 +103,9 @@ def center_status(path: Path, as_json: bool) -> None:
         listing.show(rows, False)
     if facts["runs"]:
         listing.show([_run_row(each) for each in facts["runs"]], False)
+    for each in facts["runs"]:
+        for wait in each["waits"].values():
+            sys.stdout.write(f"  {each['name']}: {visible(wait['explained'])}\n")
 
 
 def clinic_status(path: Path, as_json: bool) -> None:
@@ -143,8 +148,10 @@ def _site_row(name: str, site: dict[str, Any], facts: dict[str, Any]) -> dict[st
     }
 
 
-def _run_facts(run: Run) -> dict[str, Any]:
-    return {"name": run.name, "stage": run.stage.value, "why": run.why, "sites": list(run.sites), "since": run.since_unix}
+def _run_facts(run: Run, runs: Runs) -> dict[str, Any]:
+    facts = {"name": run.name, "stage": run.stage.value, "why": run.why, "sites": list(run.sites), "since": run.since_unix}
+    waits = {} if run.is_over else shown(runs.path(run.name), runs.scenario(run.name).federation, run.sites)
+    return {**facts, "waits": waits}
 
 
 def _run_row(run: dict[str, Any]) -> dict[str, str]:

@@ -164,11 +164,15 @@ class Quorum(Part):
     """Sites without which no round closes."""
 
 
+LONGEST_S = 600.0
+"""Until a site must have answered where the scenario names no time and none is measured."""
+
+
 class Rounds(Part):
     """The rules of a round."""
 
-    deadline_s: float = Field(600.0, gt=0, le=30 * 86_400)
-    """Seconds a site has to answer."""
+    deadline_s: float | None = Field(None, gt=0, le=30 * 86_400)
+    """Seconds that every site has to answer. Measured for each site where absent; in a simulation `LONGEST_S`."""
     quorum: Quorum = Quorum()
     attempts: int = Field(2, ge=1, le=100)
     """How often a round that misses its quorum is tried before the run stops (its last commit stays)."""
@@ -181,6 +185,11 @@ class Rounds(Part):
     """Before round one, sites with images are compared by pipeline and by statistics of their images. `refuse`: do not
     start with a site that prepares its images otherwise or whose images lie otherwise; `warn`: start, and name it; `off`:
     ask no site for statistics."""
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds that every site has to answer where nothing is measured."""
+        return LONGEST_S if self.deadline_s is None else self.deadline_s
 
 
 class Evaluation(Part):

@@ -19,6 +19,7 @@ from fedmed.federation.course import Course
 from fedmed.federation.epochs import Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.meeting import Trust
+from fedmed.federation.patience import Notes
 from fedmed.federation.run import run
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.superlink import SuperLink
@@ -128,8 +129,8 @@ class Conduct:
         self.link.take_up(begun.number)
         grid = DirectGrid(self.link, begun.number, self.clock, keeps=True, is_over=self.is_over)
         grid.only = self.only
-        transport, trust = Transport(grid, self.clock, course), Trust(self.authority, begun.names)
-        run(transport, scenario, Commits(self.folder), self.clock, journal, expected, trust, self.committed)
+        transport, trust, notes = Transport(grid, self.clock, course), Trust(self.authority, begun.names), Notes(self.folder)
+        run(transport, scenario, Commits(self.folder), self.clock, journal, expected, trust, self.committed, notes)
 
     def _taken_up(self, course: Course) -> Begun:
         """The run, under a new number where Flower's state does not have it any more, or ended it."""

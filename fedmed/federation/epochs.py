@@ -13,6 +13,7 @@ from fedmed.clock import Clock
 from fedmed.config.privacy import Privacy
 from fedmed.errors import FederationError, ProtocolRefused, QuorumError
 from fedmed.federation.journal import Voice
+from fedmed.federation.patience import Opened, Patience
 from fedmed.flower.keys import BYTES, PROTOCOL
 from fedmed.flower.transport import Transport
 from fedmed.identity.member import Identity
@@ -80,7 +81,7 @@ class Epochs:
         people: Mapping[int, Identity],
         rules: Privacy,
         names: Names,
-        deadline_s: float,
+        patience: Patience,
         clock: Clock,
         journal: Voice,
     ) -> None:
@@ -91,7 +92,7 @@ class Epochs:
                 "each of them the other's update. Write privacy.secure_aggregation: off where the center may see everything"
             )
         self._transport, self._people, self._rules, self._names = transport, people, rules, names
-        self._deadline_s, self._clock, self._journal = deadline_s, clock, journal
+        self._patience, self._clock, self._journal = patience, clock, journal
         self.people = people
         self._current: Current | None = None
         self._last_epoch = self._used = 0
@@ -193,13 +194,15 @@ class Epochs:
     def _phase(self, state: Convening, by_index: Mapping[int, int]) -> tuple[Convening, dict[int, Fault]]:
         index_of = {node: index for index, node in by_index.items()}
         requests = {by_index[index]: said for index, said in convening.requests(state).items()}
-        faults = dict.fromkeys(requests, Fault(f"no answer within {self._deadline_s:g} s", True))
-        for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s):
+        opened = Opened(self._patience, PROTOCOL)
+        faults: dict[int, Fault] = {}
+        silent = set(requests)
+        for reply in self._transport.exchange(PROTOCOL, requests, opened):
+            silent.discard(reply.node)
             try:
                 if reply.error is not None:
                     raise ProtocolRefused(reply.error)
                 state = convening.take(state, index_of[reply.node], bytes(reply.config.get(BYTES, b"")))
-                del faults[reply.node]
             except ProtocolRefused as error:
                 faults[reply.node] = Fault(str(error), False)
-        return state, faults
+        return state, faults | {node: Fault(f"no answer {opened.had(node)}", True) for node in silent}

@@ -12,6 +12,7 @@ from fedmed.federation.epochs import Epochs, Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Asking
 from fedmed.federation.memory import Memory
+from fedmed.federation.patience import Opened
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.sums import Opener
 from fedmed.flower.keys import BYTES, CONFIG_KEY, DESCRIBE, MEMBER
@@ -35,7 +36,7 @@ class Trust:
 
 def descriptions(transport: Transport, scenario: Scenario, expected: int) -> dict[int, str]:
     """What each site says of itself, by node, once `expected` sites are there; one that cannot is named and refused."""
-    deadline_s = scenario.federation.deadline_s
+    deadline_s = scenario.federation.longest_s
 
     def present() -> list[int]:
         transport.await_nodes(expected, deadline_s)
@@ -67,10 +68,11 @@ def meet(told: Mapping[int, str], journal: Journal) -> tuple[list[Member], list[
     return [member for member, _ in pairs], [site for _, site in pairs]
 
 
-def people(phase: Phase, trust: Trust, deadline_s: float) -> dict[int, PublicMember]:
+def people(phase: Phase, trust: Trust) -> dict[int, PublicMember]:
     """The sites' identities by node. Raises FederationError for one that has none, or is certified under another name."""
     found: dict[int, PublicMember] = {}
-    for reply in phase.transport.exchange(MEMBER, dict.fromkeys(phase.members, b""), deadline_s):
+    opened = Opened(phase.patience, MEMBER)
+    for reply in phase.transport.exchange(MEMBER, dict.fromkeys(phase.members, b""), opened):
         name = phase.members[reply.node].name
         try:
             if reply.error is not None:
@@ -81,8 +83,8 @@ def people(phase: Phase, trust: Trust, deadline_s: float) -> dict[int, PublicMem
         if member.name != (allowed := member_name(name)):
             raise FederationError(f"site {name} is certified as {member.name!r}; allowed: {allowed!r}")
         found[reply.node] = member
-    if silent := [member.name for node, member in phase.members.items() if node not in found]:
-        raise FederationError(f"no certificate within {deadline_s:g} s from {', '.join(sorted(silent))}")
+    if silent := [f"{member.name} {opened.had(node)}" for node, member in phase.members.items() if node not in found]:
+        raise FederationError(f"no certificate from {'; '.join(sorted(silent))}")
     return found
 
 
@@ -93,13 +95,13 @@ def asking_for(scenario: Scenario, phase: Phase, trust: Trust | None, memory: Me
     """
     if trust is None:
         raise FederationError("secure aggregation is on, and this center was given no authority to know the sites by")
-    deadline_s, rules = scenario.federation.deadline_s, scenario.privacy
+    rules, patience = scenario.privacy, phase.patience
     transport, clock, journal = phase.transport, phase.clock, phase.journal
-    known: Mapping[int, Identity] = memory.people if memory else people(phase, trust, deadline_s)
-    epochs = Epochs(transport, known, rules, trust.names, deadline_s, clock, journal)
+    known: Mapping[int, Identity] = memory.people if memory else people(phase, trust)
+    epochs = Epochs(transport, known, rules, trust.names, patience, clock, journal)
     if memory is not None and memory.epochs is not None:
         epochs.go_on_from(memory.epochs)
-    return Asking(epochs, phase, Opener(transport, deadline_s, journal), rules)
+    return Asking(epochs, phase, Opener(transport, patience, journal), rules)
 
 
 def take_census(asking: Asking, scenario: Scenario, first: Described, most: int) -> Census:

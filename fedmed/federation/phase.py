@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedmed.clock import Clock
 from fedmed.config.scenario import Quorum
 from fedmed.errors import UpdateRefused
 from fedmed.federation.journal import Voice
+from fedmed.federation.patience import Patience, Waiting
 from fedmed.federation.round import Answered, Event, Extended, Failed, Instruction, Refused, Round, Ticked, step
-from fedmed.flower.transport import Reply, Transport
+from fedmed.flower.transport import Reply, Transport, size_of
 
 MAX_REASON = 2000  # characters
 
@@ -25,6 +27,15 @@ class Member:
     examples: int
 
 
+@dataclass(frozen=True)
+class _Overdue:
+    """What was not answered in time."""
+
+    node: int
+    waiting: Waiting
+    began: float
+
+
 @dataclass
 class Phase:
     """Sends messages to a cohort and drives one `Round` until it is closed."""
@@ -32,13 +43,13 @@ class Phase:
     transport: Transport
     members: Mapping[int, Member]
     """Members by node."""
-    deadline_s: float
+    patience: Patience
     quorum: Quorum
     clock: Clock
     journal: Voice
     late: list[str] = field(default_factory=list)
     """Sites whose answer to an earlier phase came since the last look."""
-    _overdue: dict[str, int] = field(default_factory=dict)
+    _overdue: dict[str, _Overdue] = field(default_factory=dict)
 
     def run(
         self,
@@ -55,9 +66,11 @@ class Phase:
         left_out = left_out or {}
         asked = {message.metadata.dst_node_id for message in messages} | left_out.keys()
         cohort = {m.name: float(m.examples) for m in self.members.values() if m.node in asked}
-        end = self.clock.now() + self.deadline_s
+        began = self.clock.now()
         pending = self.transport.send(messages)
-        state = Round(number, cohort, end - self.transport.waited_s, self.deadline_s, self.quorum)
+        began -= self.transport.waited_s
+        waiting = self.patience.begin(kind, set(pending.values()), size_of(messages[0].content) if messages else 0, began)
+        state = Round(number, cohort, waiting.due(set(pending.values())), self.quorum)
         for node, reason in left_out.items():
             state = self._advance(kind, state, Failed(self.members[node].name, reason))
         while not state.is_closed:
@@ -66,14 +79,30 @@ class Phase:
                 if sender is None:
                     self._note_late(reply)
                 else:
+                    if reply.error is None:
+                        waiting.heard(sender, self.transport.measured(began), reply.line_s)
                     state = self._advance(kind, state, self._judge(state, self.members[sender], reply, take))
-            state = self._give_turns(kind, state, pending)
+            state = self._look(state, waiting)
+            state = self._give_turns(kind, state, pending, waiting)
             state = self._advance(kind, state, Ticked(self.clock.now()))
+        waiting.over(self._nodes(state))
+        state = replace(state, had={self.members[node].name: waiting.had(node) for node in self._nodes(state)})
         self.transport.close(pending)
-        self._overdue |= pending
+        self._overdue |= {message_id: _Overdue(node, waiting, began) for message_id, node in pending.items()}
         return state
 
-    def _give_turns(self, kind: str, state: Round, pending: dict[str, int]) -> Round:
+    def _nodes(self, state: Round) -> list[int]:
+        """Nodes that are waited for."""
+        names = set(state.waiting())
+        return [member.node for member in self.members.values() if member.name in names]
+
+    def _look(self, state: Round, waiting: Waiting) -> Round:
+        """Wait for as long as those that are missing now are worth it."""
+        if state.is_closed:
+            return state
+        return step(state, Extended(waiting.due(self._nodes(state), bool(state.shortfalls()))))[0]
+
+    def _give_turns(self, kind: str, state: Round, pending: dict[str, int], waiting: Waiting) -> Round:
         """At the deadline, give up on the sites that hang; those that queue behind them in a process get their own time."""
         now = self.clock.now()
         queued = self.transport.queued(pending) if now >= state.deadline else frozenset()
@@ -81,10 +110,11 @@ class Phase:
             return state
         hanging = {message_id: node for message_id, node in pending.items() if message_id not in queued}
         for message_id, node in hanging.items():
-            self._overdue[message_id] = pending.pop(message_id)
-            state = self._advance(kind, state, Failed(self.members[node].name, state.late()))
+            self._overdue[message_id] = _Overdue(pending.pop(message_id), waiting, -math.inf)
+            state = self._advance(kind, state, Failed(self.members[node].name, f"no answer {waiting.had(node)}"))
         self.transport.cancel(hanging)
-        return self._advance(kind, state, Extended(now + self.deadline_s))
+        waiting.again(now)
+        return self._look(state, waiting)
 
     def _judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
         if reply.error is not None:
@@ -109,8 +139,10 @@ class Phase:
         return after
 
     def _note_late(self, reply: Reply) -> None:
-        if (node := self._overdue.pop(reply.message_id, None)) is not None:
-            name = self.members[node].name
+        if (overdue := self._overdue.pop(reply.message_id, None)) is not None:
+            name = self.members[overdue.node].name
+            if reply.error is None:
+                overdue.waiting.heard(overdue.node, self.clock.now() - overdue.began, reply.line_s, is_late=True)
             self.late.append(name)
             self.journal.say("late", site=name)
 

@@ -48,7 +48,7 @@ class Ticked:
 
 @dataclass(frozen=True)
 class Extended:
-    """Sites that had no turn yet, behind one that hung, are given their time: waiting ends at `deadline` now."""
+    """Waiting ends at `deadline` now: by what is known of those that are waited for, or for those that had no turn yet."""
 
     deadline: float
 
@@ -81,13 +81,14 @@ class Round:
     cohort: Mapping[str, float]
     """Data weight (training cases) of every site asked."""
     deadline: float
-    """When waiting ends, on the clock's scale; `deadline_s` seconds after the start."""
-    deadline_s: float
+    """When waiting ends, on the clock's scale."""
     quorum: Quorum = field(default_factory=Quorum)
     joined: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     is_closed: bool = False
+    had: Mapping[str, str] = field(default_factory=dict)
+    """Time that each site had which did not answer, in words; known once the round is closed."""
 
     def waiting(self) -> list[str]:
         """Sites of the cohort that are not accounted for."""
@@ -101,11 +102,11 @@ class Round:
 
     def missing(self) -> dict[str, str]:
         """Every site that did not answer and why."""
-        return {**self.failed, **dict.fromkeys(self.waiting(), self.late())}
+        return {**self.failed, **{site: self.late(site) for site in self.waiting()}}
 
-    def late(self) -> str:
+    def late(self, site: str) -> str:
         """What is said of a site that has had its time."""
-        return f"no answer by the deadline of {self.deadline_s:g} s"
+        return f"no answer {self.had.get(site, 'in time')}"
 
     def verdict(self) -> Verdict:
         """How the round stands; decided once it is closed."""

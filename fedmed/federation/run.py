@@ -19,6 +19,7 @@ from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Asking, Shape, Sums, refuse_for_sums
 from fedmed.federation.meeting import Trust, asking_for, descriptions, meet, take_census
 from fedmed.federation.memory import Memory
+from fedmed.federation.patience import Asked, Notes, patience_for, work
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.private import PrivateSums, privately
 from fedmed.federation.rounds import RoundLoop
@@ -67,10 +68,12 @@ def run(
     expected: int = 1,
     trust: Trust | None = None,
     committed: Callable[[Commit], None] = lambda commit: None,
+    notes: Notes | None = None,
 ) -> None:
     """Train with at least `expected` sites until the last round is committed; `trust` is needed for masked sums.
 
-    `committed` is told of each commit once it is on the disk.
+    `committed` is told of each commit once it is on the disk. `notes` of how fast sites are decide how long they are waited
+    for where the scenario does not; without them all have the same time.
 
     Raises FederationError (QuorumError) or StoreError; commits stay.
     """
@@ -83,7 +86,9 @@ def run(
     rules = scenario.federation
     by_node = {member.node: member for member in members}
     account = Account(journal, None if commit is None else commit.state.get(MASKED))
-    phase = Phase(transport, by_node, rules.deadline_s, rules.quorum, clock, account)
+    sites = {member.node: Asked(member.name, work(scenario.training, member.examples)) for member in members}
+    patience = patience_for(rules, sites, notes, transport.nodes, clock)
+    phase = Phase(transport, by_node, patience, rules.quorum, clock, account)
     asking = _asking(scenario, described, rule, phase, trust, memory) if scenario.privacy.is_masked else None
     census, plan, gathering = _agree(scenario, described, rule, phase, asking, commit)
     state = replace(start(plan, rule, commit, faults, journal), census=census, account=account)

@@ -14,6 +14,7 @@ import numpy as np
 from fedmed.errors import ProtocolRefused, UpdateRefused
 from fedmed.federation.epochs import Current
 from fedmed.federation.journal import Voice
+from fedmed.federation.patience import Opened, Patience
 from fedmed.federation.phase import Member
 from fedmed.flower.keys import BYTES, ENVELOPE, PROTOCOL, VECTOR
 from fedmed.flower.transport import Reply, Transport
@@ -59,8 +60,8 @@ class Uploads:
 class Opener:
     """Opens the sum of a round that is closed."""
 
-    def __init__(self, transport: Transport, deadline_s: float, journal: Voice) -> None:
-        self._transport, self._deadline_s, self._journal = transport, deadline_s, journal
+    def __init__(self, transport: Transport, patience: Patience, journal: Voice) -> None:
+        self._transport, self._patience, self._journal = transport, patience, journal
 
     def open(self, uploads: Uploads) -> Sum:
         """What the sum says. Raises ProtocolRefused where it cannot be opened: the round is lost, nothing is learned."""
@@ -96,7 +97,8 @@ class Opener:
         """The state with the whole roster's answers, as far as they come; those that do not hold are left out."""
         index, heard = uploads.current.index, [state]
         requests = dict.fromkeys(index, request)
-        for reply in self._transport.exchange(PROTOCOL, requests, self._deadline_s, lambda: is_enough(heard[-1])):
+        opened = Opened(self._patience, PROTOCOL)
+        for reply in self._transport.exchange(PROTOCOL, requests, opened, lambda: is_enough(heard[-1])):
             try:
                 if reply.error is not None:
                     raise ProtocolRefused(reply.error)

@@ -35,6 +35,8 @@ class _Coming:
     head: Message
     objects: list[str]
     missing: set[str]
+    seen: float
+    """When the head was there, on the clock's scale."""
 
 
 class DirectGrid(Grid):
@@ -161,8 +163,13 @@ class DirectGrid(Grid):
                 objects = ids_in(self._link.objects.get_object_tree(head.metadata.message_id))
             except NoObjectInStoreError:
                 objects = []
-            self._coming[asked] = _Coming(head, objects, set(objects))
+            self._coming[asked] = _Coming(head, objects, set(objects), self._clock.now())
         self._link.replied -= ready
+
+    def line_s(self, asked: str) -> float:
+        """Seconds that the rest of an answer came after its head; only while the answer is lent out."""
+        coming = self._coming.get(asked)
+        return 0.0 if coming is None else self._clock.now() - coming.seen
 
     def _is_complete(self, coming: _Coming) -> bool:
         coming.missing = {each for each in coming.missing if not self._link.objects.is_there(each)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -36,6 +37,25 @@ class Reply:
     config: dict[str, Any] = field(default_factory=dict)
     message: Message | None = None
     lane: int = 0
+    line_s: float = 0.0
+    """Seconds that it was on its way, as far as that was seen."""
+
+
+class Waiting(Protocol):
+    """How long answers to messages that went out together are waited for; see `fedmed.federation.patience`."""
+
+    def due(self, nodes: Collection[int]) -> float:
+        """When it ends if none of `nodes` answers, on the clock's scale."""
+
+    def heard(self, node: int, seconds: float, line_s: float) -> None:
+        """An answer came, so long after its message went out; infinitely long where that is not known."""
+
+    def over(self, nodes: Iterable[int]) -> None:
+        """It has ended, and these had not answered."""
+
+
+Begin = Callable[[Collection[int], float], Waiting]
+"""Begins the waiting for some nodes, whose messages went out at a moment on the clock's scale."""
 
 
 class Transport:
@@ -144,14 +164,14 @@ class Transport:
         """Send one query to each node and collect the answers that come in time."""
         content = RecordDict({"config": ConfigRecord({CONFIG_KEY: text})})
         answers: dict[int, Reply] = {}
-        for reply in self._exchange([Message(content, node, kind) for node in nodes], timeout_s):
+        for reply in self._exchange([Message(content, node, kind) for node in nodes], lambda _, at: _Until(at + timeout_s)):
             answers[reply.node] = reply
         return answers
 
     def exchange(
-        self, kind: str, requests: Mapping[int, bytes], timeout_s: float, is_enough: Callable[[], bool] = lambda: False
+        self, kind: str, requests: Mapping[int, bytes], begin: Begin, is_enough: Callable[[], bool] = lambda: False
     ) -> Iterator[Reply]:
-        """Send each node its own bytes; the answers as they come, until all are there or the time is over.
+        """Send each node its own bytes; the answers as they come, until all are there or the waiting is over.
 
         Once `is_enough`, looked at after each answer, the others have `GRACE_S` seconds left.
         """
@@ -159,26 +179,36 @@ class Transport:
             Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), node, kind) for node, said in requests.items()
         ]
         self.said_down += sum(map(len, requests.values()))
-        for reply in self._exchange(messages, timeout_s, is_enough):
+        for reply in self._exchange(messages, begin, is_enough):
             answer = reply.config.get(keys.BYTES)
             self.said_up += len(answer) if isinstance(answer, bytes) else 0
             yield reply
 
     def _exchange(
-        self, messages: Iterable[Message], timeout_s: float, is_enough: Callable[[], bool] = lambda: False
+        self, messages: Iterable[Message], begin: Begin, is_enough: Callable[[], bool] = lambda: False
     ) -> Iterator[Reply]:
-        end = self._clock.now() + timeout_s
+        began, grace = self._clock.now(), math.inf
         pending = self.send(messages)
-        end -= self.waited_s
+        began -= self.waited_s
+        waiting = begin(set(pending.values()), began)
         while pending:
+            end = min(grace, waiting.due(set(pending.values())))
             for reply in self.receive(pending, end - self._clock.now()):
                 node = pending.pop(reply.message_id, None)
                 if node is not None:
+                    if reply.error is None:
+                        waiting.heard(node, self.measured(began), reply.line_s)
                     yield replace(reply, node=node)  # whom it was sent to, whatever the answer says of itself
-                    end = min(end, self._clock.now() + GRACE_S) if is_enough() else end
-            if self._clock.now() >= end:
+                    grace = min(grace, self._clock.now() + GRACE_S) if is_enough() else grace
+            if self._clock.now() >= min(grace, waiting.due(set(pending.values()))):
                 break
+        if pending and math.isinf(grace):
+            waiting.over(pending.values())
         self.close(pending)
+
+    def measured(self, began: float) -> float:
+        """Seconds since then; infinite where an earlier process sent what is waited for, and its time is not known."""
+        return math.inf if self.waited_s else self._clock.now() - began
 
     def _plain(self, message: Message) -> Reply:
         node, message_id = message.metadata.src_node_id, message.metadata.reply_to_message_id
@@ -196,7 +226,25 @@ class Transport:
             config=numbers(content, ConfigRecord),
             message=message,
             lane=lane,
+            line_s=self.grid.line_s(message_id) if isinstance(self.grid, DirectGrid) else 0.0,
         )
+
+
+@dataclass(frozen=True)
+class _Until:
+    """A time that is the same for all."""
+
+    end: float
+
+    def due(self, nodes: Collection[int]) -> float:
+        """See `Waiting`."""
+        return self.end
+
+    def heard(self, node: int, seconds: float, line_s: float) -> None:
+        """Nothing is measured."""
+
+    def over(self, nodes: Iterable[int]) -> None:
+        """Nothing is measured."""
 
 
 def size_of(content: RecordDict) -> int:

@@ -38,7 +38,7 @@ def run(scenario: Scenario, workers: int, folder: Path, sites_folder: Path, load
         client = replace(CLIENT, gate=f"{members.__name__}:{members.gate_of.__name__}")
     if scenario.engine.name == "ray":
         os.environ["FEDMED_SITES"] = str(sites_folder)  # Flower tells a simulated node its number and nothing else
-        ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), scenario.federation.deadline_s)
+        ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), scenario.federation.longest_s)
         return
     nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
     with InProcessGrid(client, nodes, loads, workers, run_config) as grid:

@@ -13,6 +13,7 @@ from fedmed.config.scenario import Quorum
 from fedmed.config.scenario import Rounds as Rules
 from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
+from fedmed.federation.patience import Fixed
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.rule import Rule
@@ -46,7 +47,7 @@ class Federation:
 
     def phase(self) -> Phase:
         by_node = {member.node: member for member in self.members}
-        return Phase(self.transport, by_node, self.rules.deadline_s, self.rules.quorum, self.clock, self.journal)
+        return Phase(self.transport, by_node, Fixed(self.rules.longest_s), self.rules.quorum, self.clock, self.journal)
 
     def messages(self, kind: str = "train", model: Any = MODEL) -> list[Any]:
         return self.rule.propose(kind, 1, model, "order", [member.node for member in self.members])

@@ -16,6 +16,7 @@ from fedmed.federation.epochs import Epochs, Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Asking
 from fedmed.federation.meeting import Trust, people
+from fedmed.federation.patience import Fixed
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.sums import Opener
 from fedmed.flower.client import answer_fields
@@ -91,7 +92,7 @@ class Parties:
         self.members = [Member(peer.name, node, peer.examples) for node, peer in self.grid.peers.items()]
         self.trust = Trust(self.authority.public, Names(FEDERATION, "run"))
         by_node = {each.node: each for each in self.members}
-        self.phase = Phase(self.transport, by_node, self.deadline_s, self.quorum, self.clock, self.journal)
+        self.phase = Phase(self.transport, by_node, Fixed(self.deadline_s), self.quorum, self.clock, self.journal)
 
     def _party(self, peer: Peer, keys: MemberKeys) -> Party:
         name = peer.name
@@ -114,9 +115,9 @@ class Parties:
         return self.grid.node(name)
 
     def epochs(self) -> Epochs:
-        known = people(self.phase, self.trust, self.deadline_s)
-        return Epochs(self.transport, known, self.rules, self.trust.names, self.deadline_s, self.clock, self.journal)
+        known = people(self.phase, self.trust)
+        return Epochs(self.transport, known, self.rules, self.trust.names, self.phase.patience, self.clock, self.journal)
 
     def asking(self) -> Asking:
-        opener = Opener(self.transport, self.deadline_s, self.journal)
+        opener = Opener(self.transport, self.phase.patience, self.journal)
         return Asking(self.epochs(), self.phase, opener, self.rules)

@@ -59,7 +59,7 @@ def test_an_epoch_that_is_given_up_is_set_up_anew_at_the_next_question(masked):
     assert epochs.current() is second
 
 
-@pytest.mark.parametrize(("act", "why"), [(silent, "no answer within 60 s"), (erring, "the scanner is on fire")])
+@pytest.mark.parametrize(("act", "why"), [(silent, "no answer by the deadline of 60 s"), (erring, "the scanner is on fire")])
 def test_who_does_not_answer_is_left_out_named_and_asked_again(masked, act, why):
     ill = Peer("d")
     found = masked("a", "b", "c", ill)
@@ -87,7 +87,9 @@ def test_a_full_epoch_is_kept_beyond_that(masked):
 
 def test_too_few_are_an_error_that_names_the_absent(masked):
     found = masked("a", "b", Peer("c", acts={"query.protocol": silent}), Peer("d", acts={"query.protocol": erring}))
-    with pytest.raises(QuorumError, match=r"needs 3 sites. Absent: c: no answer within 60 s; d: .*on fire.*--resume"):
+    with pytest.raises(
+        QuorumError, match=r"needs 3 sites. Absent: c: no answer by the deadline of 60 s; d: .*on fire.*--resume"
+    ):
         found.epochs().current()
     assert events(found, "epoch") == []
 
@@ -123,5 +125,7 @@ def test_whoever_was_left_out_in_an_earlier_attempt_is_named_too(masked):
         return [] if gone else found.parties["c"].act(peer, message)
 
     found = masked("a", "b", Peer("c", acts={"query.protocol": late}), Peer("d", acts={"query.protocol": silent}))
-    with pytest.raises(QuorumError, match="Absent: c: no answer within 60 s; d: no answer within 60 s"):
+    with pytest.raises(
+        QuorumError, match="Absent: c: no answer by the deadline of 60 s; d: no answer by the deadline of 60 s"
+    ):
         found.epochs().current()

@@ -17,6 +17,7 @@ from fedmed.federation.gathering import Plain
 from fedmed.federation.journal import Journal
 from fedmed.federation.masked import Shape, Sums
 from fedmed.federation.meeting import Trust, asking_for
+from fedmed.federation.patience import Fixed
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.direct import DirectGrid
@@ -63,7 +64,7 @@ def loop(transport: Transport, by_node: dict[int, str], sites: Path, folder: Pat
     told, journal = scenario(*changed), Journal(folder, SystemClock())
     everyone = {node: Member(name, node, EXAMPLES) for node, name in by_node.items()}
     rules, rule = told.federation, Rule(build("fedavg", {}, len(by_node)), 1)
-    phase = Phase(transport, everyone, rules.deadline_s, rules.quorum, SystemClock(), journal)
+    phase = Phase(transport, everyone, Fixed(rules.longest_s), rules.quorum, SystemClock(), journal)
     trust = Trust((sites / members.MEMBERS / members.AUTHORITY).read_bytes(), Names(members.FEDERATION, "bench"))
     shape = Shape(ModelSpec(name="mlp", inputs=(2,), classes=2), (), EXAMPLES, 1, 1024, 100)
     gathering = Sums(asking_for(told, phase, trust), rule, shape) if told.privacy.is_masked else Plain(phase, rule, rules)
