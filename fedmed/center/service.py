@@ -91,8 +91,11 @@ class Service:
         keys, members = self.folder.keys(), self.folder.members()
         return {keys.fingerprint: keys.signing_public, **{each.fingerprint: each.signing_public for each in members}}
 
-    def serve(self) -> None:
-        """Until a signal. Raises ConfigError where another process serves this folder, or the port is not to be had."""
+    def serve(self) -> bool:
+        """Until a signal; whether what was under way was given up.
+
+        Raises ConfigError where another process serves this folder, or the port is not to be had.
+        """
         config = self.folder.config
         with (
             serving(self.folder.path, "the center"),
@@ -103,9 +106,10 @@ class Service:
             self._record("start", "the center's service", version=__version__)
             self._conductor.start()
             with self._copying():
-                keeper.keep(f"{config.federation} is up at {config.host}:{self.engine.listener.port}")
+                forced = keeper.keep(f"{config.federation} is up at {config.host}:{self.engine.listener.port}")
             self._record("stop", "the center's service")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
+        return forced
 
     def _duty(self) -> Duty:
         return Duty(self._look, self.stop.set, lambda: not self._conductor.is_alive(), self._unready, self._metrics)
