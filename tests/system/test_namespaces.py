@@ -73,5 +73,5 @@ def test_a_line_that_is_cut_for_a_while_costs_no_round_and_no_attempt(houses: Ho
 
 def test_a_clinic_that_is_revoked_in_mid_run_is_refused_at_once(houses: Houses):
     houses.center.says("center", "revoke", "far", "--at", "study")
-    assert member_call(houses.clinics["far"], is_hidden=True) == 401
+    assert member_call(houses.clinics["far"], is_hidden=True) == 403
     assert member_call(houses.clinics["north"]) == 200
