@@ -75,3 +75,7 @@ def test_a_clinic_that_is_revoked_in_mid_run_is_refused_at_once(houses: Houses):
     houses.center.says("center", "revoke", "far", "--at", "study")
     assert member_call(houses.clinics["far"], is_hidden=True) == 403
     assert member_call(houses.clinics["north"]) == 200
+    until(
+        lambda: "2 of the run's clinics are members still, 3 are needed; revoked: far" in houses.state(RUN)["why"],
+        "a reason",
+    )
