@@ -24,7 +24,7 @@ class Engine:
         own: Mapping[str, App] | None = None,
         around: Callable[[App], App] = lambda app: app,
     ) -> None:
-        """`database`: an SQLite file, or None for memory; `admit` and `own` as `Fence` takes them; `around` goes round all."""
+        """`database`: an SQLite file, or None for memory; `admit`, `own` as `Fence` takes them; `around` goes round it."""
         self.link = SuperLink(database)
         self.fence = Fence(self.link, admit, own)
         self.listener = Listener(around(self.fence), tls, host, port)
