@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from fedmed.flower.client import answer, answer_fields, answer_text, order_in, tensors_in
 from fedmed.learning.clinic import Clinic
-from fedmed.learning.disclosure import simulated_desk
+from fedmed.learning.disclosure import APPROVED, Counter, simulated_desk
 from fedmed.learning.order import parse
 from fedmed.learning.private_training import repeatable_seeds
 from fedmed.sites.prepared import laid_out, open_site
@@ -21,15 +21,20 @@ app = ClientApp()
 
 
 @lru_cache(maxsize=64)
-def clinic_at(folder: str, index: int, laid_out: str) -> Clinic:
-    """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there."""
-    return Clinic(open_site(Path(folder), index), simulated_desk(Path(folder), index), repeatable_seeds)
+def clinic_at(folder: str, index: int, laid_out: str, approved: bool) -> Clinic:
+    """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there.
+
+    Where no staff has `approved` a run, it is one of a simulation, which repeats.
+    """
+    site = open_site(Path(folder), index)
+    return Clinic(site, Counter()) if approved else Clinic(site, simulated_desk(Path(folder), index), repeatable_seeds)
 
 
 def clinic(context: Context) -> Clinic:
     """The clinic that this node is."""
     folder = str(context.node_config.get("sites-folder") or os.environ["FEDMED_SITES"])
-    return clinic_at(folder, int(context.node_config["partition-id"]), laid_out(Path(folder)))
+    index, approved = int(context.node_config["partition-id"]), APPROVED in context.node_config
+    return clinic_at(folder, index, laid_out(Path(folder)), approved)
 
 
 @app.query("describe")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from fedmed.center.proposals import Offer, propose
 from fedmed.clock import Clock
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
@@ -22,7 +23,7 @@ from fedmed.errors import ConfigError, StoreError
 from fedmed.identity import files
 from fedmed.wire.canonical import canonical
 
-FOLDER, SCENARIO, STATE, STOP = "runs", "scenario.yaml", "state.json", "stop"
+FOLDER, SCENARIO, STATE, STOP, APP = "runs", "scenario.yaml", "state.json", "stop", "app.fab"
 MAX_BYTES = 1 << 20
 
 
@@ -55,10 +56,6 @@ class Run:
     """Clinics that it begins with at least; all members where None."""
     why: str = ""
     """Why it waits, is stalled, failed or was stopped."""
-    number: int | None = None
-    """Of the SuperLink; None until it began."""
-    called: str = ""
-    """Its name in the terms that clinics sign, for as long as it lives."""
     sites: tuple[str, ...] = ()
     """Clinics that it began with."""
 
@@ -73,6 +70,7 @@ class Runs:
 
     def __init__(self, center: Path, clock: Clock) -> None:
         self.folder, self._clock = center / FOLDER, clock
+        self._offers: dict[str, Offer] = {}
 
     def path(self, name: str) -> Path:
         """A run's folder."""
@@ -82,10 +80,24 @@ class Runs:
         """What a run runs. Raises ConfigError."""
         return load(self.path(name) / SCENARIO)
 
-    def add(self, scenario: Scenario, least: int | None = None) -> Run:
-        """Ask for a run; it is on the disk before this returns. Raises StoreError."""
+    def offer(self, name: str) -> Offer:
+        """What clinics are offered to approve. Raises ConfigError."""
+        if name not in self._offers:
+            own = self.path(name) / APP
+            self._offers[name] = propose(name, self.scenario(name), own if own.exists() else None)
+        return self._offers[name]
+
+    def offers(self) -> list[Offer]:
+        """Those of all runs that are not over. Raises StoreError."""
+        return [self.offer(run.name) for run in self.all() if not run.is_over]
+
+    def add(self, scenario: Scenario, least: int | None = None, own: Path | None = None) -> Run:
+        """Ask for a run; it is on the disk before this returns. `own`: a researcher's app, a folder or a `.fab` file.
+
+        Raises ConfigError for what cannot be offered, StoreError.
+        """
         name, now = self._free(scenario.name), self._clock.unix()
-        run = Run(name, Stage.QUEUED, now, now, least)
+        run, app = Run(name, Stage.QUEUED, now, now, least), propose(name, scenario, own).app
         made = self.folder / f".{name}.new"
         try:
             shutil.rmtree(made, ignore_errors=True)
@@ -93,6 +105,8 @@ class Runs:
             text = yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
             files.replace(made / SCENARIO, text.encode())
             files.replace(made / STATE, _encoded(run))
+            if app is not None:
+                files.replace(made / APP, app)
             made.rename(self.path(name))
             files.sync_folder(self.folder)
         except OSError as error:

@@ -6,13 +6,14 @@ What the operator wants done lies in the center's folder, and is found there: no
 from __future__ import annotations
 
 import os
+import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from fedmed import __version__
-from fedmed.center.conducting import Stand, turn
 from fedmed.center.echo import PATH as PROBE
 from fedmed.center.echo import Echo
 from fedmed.center.engine import Engine
@@ -20,12 +21,20 @@ from fedmed.center.enrolment import PATHS, EnrolmentApp
 from fedmed.center.folder import CenterFolder
 from fedmed.center.heads import PATH as HEADS
 from fedmed.center.heads import HeadsApp
-from fedmed.center.runs import Runs
-from fedmed.errors import FederationError, FedmedError, ProtocolRefused
+from fedmed.center.models import FOLDER as MODELS
+from fedmed.center.models import copier, open_registry
+from fedmed.center.proposals import PATHS as PROPOSALS
+from fedmed.center.proposals import ProposalsApp
+from fedmed.center.runs import Run, Runs, Stage
+from fedmed.errors import FederationError, FedmedError, ProtocolRefused, StoreError
 from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
+from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.metrics import CENTER, Metrics, Reading
 from fedmed.store.audit.event import event
 from fedmed.store.audit.log import AuditLog
+from fedmed.store.commits import Commit
+from fedmed.store.models.copying import state_of
 from fedmed.store.standing import serving, write_status
 from fedmed.wire.asgi import App
 
@@ -49,16 +58,23 @@ class Service:
         self.folder, self._tell, self.stop = folder, tell, threading.Event()
         self.log, self.runs = open_log(folder), Runs(folder.path, folder.clock)
         self._admissions = folder.admissions()
-        self._known: set[bytes] = set()
+        self._known: dict[bytes, bytes] = {}
         self._heads = HeadsApp(self.log, self._admissions.admit, self._signing_keys)
         config = folder.config
         self.engine = Engine(folder.path / DATABASE, folder.tls(), config.listen, config.port, self._admit, self._apps())
-        self._since = folder.clock.unix()
+        self._since, self._told = folder.clock.unix(), (folder.clock, tell)
+        self._models, self._metrics = open_registry(folder), Metrics(CENTER, self._reading)
         self._conductor = threading.Thread(target=self._conduct, name="conductor", daemon=True)
 
     def _apps(self) -> Mapping[str, App]:
         enrolment, clock = EnrolmentApp(self.folder), self.folder.clock
-        return {**dict.fromkeys(PATHS, enrolment), PROBE: Echo(self._admissions.admit, clock), HEADS: self._heads}
+        proposals = ProposalsApp(self._admissions, self.runs.offers)
+        return {
+            **dict.fromkeys(PATHS, enrolment),
+            **dict.fromkeys(PROPOSALS, proposals),
+            PROBE: Echo(self._admissions.admit, clock),
+            HEADS: self._heads,
+        }
 
     def _admit(self, certificate: bytes) -> Identity:
         """Who this is, known to the SuperLink from the first request on. Raises ProtocolRefused."""
@@ -68,25 +84,61 @@ class Service:
                 self.engine.link.register(member.transport_public)
             except FederationError as error:
                 raise ProtocolRefused(str(error)) from error
-            self._known.add(member.fingerprint)
+            self._known[member.fingerprint] = member.transport_public
         return member
 
     def _signing_keys(self) -> Mapping[bytes, bytes]:
         keys, members = self.folder.keys(), self.folder.members()
         return {keys.fingerprint: keys.signing_public, **{each.fingerprint: each.signing_public for each in members}}
 
-    def serve(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Until `stop` is set. Raises ConfigError where another process serves this folder."""
-        with serving(self.folder.path, "the center"), self.engine:
+    def serve(self) -> None:
+        """Until a signal. Raises ConfigError where another process serves this folder, or the port is not to be had."""
+        config = self.folder.config
+        with (
+            serving(self.folder.path, "the center"),
+            self.engine,
+            Keeper(self._duty(), config.health, *self._told) as keeper,
+        ):
+            self.keeper = keeper
             self._record("start", "the center's service", version=__version__)
             self._conductor.start()
-            ready()
-            while not self.stop.is_set():
-                self._look()
-                self.stop.wait(LOOK_S)
-            self._conductor.join(RESTART_S + LOOK_S)
+            with self._copying():
+                keeper.keep(f"{config.federation} is up at {config.host}:{self.engine.listener.port}")
             self._record("stop", "the center's service")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
+
+    def _duty(self) -> Duty:
+        return Duty(self._look, self.stop.set, lambda: not self._conductor.is_alive(), self._unready, self._metrics)
+
+    @contextmanager
+    def _copying(self) -> Iterator[None]:
+        """Models are copied to the second place meanwhile, where there is one."""
+        found = copier(self.folder, self._models, self._tell)
+        if found is None:
+            yield
+            return
+        found.start()
+        try:
+            yield
+        finally:
+            found.stop()
+
+    def _unready(self) -> list[str]:
+        stalled = [run for run in self.runs.all() if run.stage is Stage.STALLED]
+        return [f"run {run.name} is stalled" for run in stalled]
+
+    def _reading(self) -> Reading:
+        members, now = self.folder.members(), self.folder.clock.unix()
+        waiting = state_of(self.folder.path / MODELS)
+        return Reading(
+            ready=not self._unready(),
+            sites_online=len(self.engine.link.online()),
+            certificate_left_s=min((member.not_after - now for member in members), default=None),
+            disk_free_bytes=shutil.disk_usage(self.folder.path).free,
+            audit_entries=self.log.size,
+            models_waiting=None if waiting is None else waiting.blobs,
+            models_waiting_bytes=None if waiting is None else waiting.bytes,
+        )
 
     def _look(self) -> None:
         try:
@@ -96,18 +148,24 @@ class Service:
             self._tell(str(error))
 
     def _shut_out(self) -> None:
-        """Take the nodes of revoked clinics away; the fence refuses them already."""
-        now = {member.fingerprint for member in self.folder.members()}
-        for fingerprint in self._known - now:
-            self._known.discard(fingerprint)
+        """Take the nodes of revoked clinics out of Flower's state, for good; the fence refuses them already."""
+        revoked = self.folder.enrolments.roll().revoked
+        for fingerprint, public in list(self._known.items()):
+            if fingerprint.hex() in revoked:
+                del self._known[fingerprint]
+                if (node := self.engine.link.node_of(public)) is not None:
+                    self.engine.link.revoke(node.number)
 
     def _conduct(self) -> None:
-        stand = Stand(self.folder, self.runs, self.engine.link, self.folder.clock, self._append, self.stop)
+        from fedmed.center.conducting import Stand, turn  # PyTorch takes seconds, which clinics need not wait for
+
+        stand = Stand(self.folder, self.runs, self.engine.link, self.folder.clock, self._append, self._committed, self.stop)
         while not self.stop.is_set():
             try:
                 if not turn(stand):
                     self.stop.wait(LOOK_S)
             except FedmedError as error:
+                self._metrics.failed(error, self.folder.clock.unix())
                 self._tell(str(error))
                 self.stop.wait(RESTART_S)
 
@@ -137,6 +195,20 @@ class Service:
             "runs": [asdict(run) for run in self.runs.all()],
             "audit": self.log.size,
         }
+
+    def _committed(self, run: Run, commit: Commit) -> None:
+        """Count a round, and keep its model where one is due; whatever befalls the registry, the round stands."""
+        from fedmed.center.committing import keep
+
+        last = commit.state["history"][-1]
+        self._metrics.round_ended("committed" if last["verdict"] == "complete" else "incomplete", last["seconds"])
+        self._metrics.moved(last["bytes"]["up"], last["bytes"]["down"])
+        try:
+            why = keep(self._models, run.name, commit, self.folder.members(), self.runs.scenario(run.name).rounds).reason
+        except StoreError as error:
+            why = str(error)
+        if why:
+            self._tell(f"the model of round {commit.round} is not in the registry yet: {why}")
 
     def _append(self, *said: Any) -> None:
         self.log.append(*said)

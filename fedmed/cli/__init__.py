@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fedmed.errors import FedmedError
+from fedmed.wire.visible import visible
 
 
 def main() -> None:
@@ -14,5 +15,6 @@ def main() -> None:
     try:
         sys.exit(call())
     except FedmedError as error:
-        sys.stderr.write(f"fedmed: {error}\n")
+        # A line at a time, for what a center or a file said may be in it, and nothing of that steers a terminal.
+        sys.stderr.write("\n".join(map(visible, f"fedmed: {error}".split("\n"))) + "\n")
         sys.exit(error.exit_code)

@@ -87,7 +87,7 @@ def show_runs(at: Path, as_json: bool) -> None:
     offers, approvals = listed(folder.line()), Approvals(folder.path)
     approvers, now, rows = Approvers(folder.path / FILE), folder.clock.unix(), list[dict[str, str]]()
     for each in offers.found:
-        known, others = approvals.get(each.reference), approvals.of_run(each.proposal.run)
+        known, others = approvals.covering(each), approvals.of_run(each.proposal.run)
         word = standing(known, approvers, folder.config.approvals_needed, now) if known else ""
         rows.append(
             {

@@ -100,14 +100,18 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")
     ] = None,
     least: Annotated[int | None, typer.Option(help="Clinics to begin with at least; all members when absent.")] = None,
+    app: Annotated[
+        Path | None, typer.Option(help="An app of your own, a folder or a .fab file; the built-in one when absent.")
+    ] = None,
     follow: Annotated[bool, typer.Option(help="Show what happens until the run is over; --no-follow only asks.")] = True,
     at: At = Path(),
     as_json: Json = False,
 ) -> None:
     """Have the service run a scenario with the clinics, and follow it."""
+    from fedmed.cli.standing import Wish
     from fedmed.cli.standing import run as ask
 
-    ask(at, scenario, tuple(settings or ()), least, follow, as_json)
+    ask(at, Wish(scenario, tuple(settings or ()), least, app), follow, as_json)
 
 
 @center.command()

@@ -112,6 +112,14 @@ def doctor(
 
 
 @clinic.command()
+def up(at: At = FOLDER, as_json: Json = False) -> None:
+    """Take part: one outbound line to the center, work for the runs that were approved. Ends with SIGTERM or Ctrl-C."""
+    from fedmed.cli.serving import clinic_up
+
+    clinic_up(at, as_json)
+
+
+@clinic.command()
 def status(at: At = FOLDER, as_json: Json = False) -> None:
     """Show what the daemon works on, what it still owes, and what staff should know."""
     from fedmed.cli.standing import clinic_status

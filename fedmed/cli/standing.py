@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,20 @@ DOWN = "the service is not up"
 LOOK_S = 0.3
 
 
-def run(path: Path, scenario: str, settings: tuple[str, ...], least: int | None, follow: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Wish:
+    """A run as the command line asks for it."""
+
+    scenario: str
+    settings: tuple[str, ...]
+    least: int | None
+    app: Path | None
+
+
+def run(path: Path, wish: Wish, follow: bool, as_json: bool) -> None:
     """Ask for a run and follow it to its end. Raises ConfigError for the scenario, FederationError where it fails."""
     folder = open_center(path, SystemClock())
-    asked = Runs(folder.path, folder.clock).add(load(find(scenario), settings), least)
+    asked = Runs(folder.path, folder.clock).add(load(find(wish.scenario), wish.settings), wish.least, wish.app)
     where = folder.path / "runs" / asked.name
     if not is_serving(folder.path):
         sys.stderr.write(f"{DOWN}: the run begins once it is: fedmed center up --at {folder.path}\n")

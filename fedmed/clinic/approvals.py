@@ -7,6 +7,7 @@ from pathlib import Path
 from fedmed.errors import ConfigError, StoreError
 from fedmed.identity import files
 from fedmed.identity.approval import MOST_BYTES, Signed, read_signed
+from fedmed.identity.proposal import Offered
 from fedmed.wire import bundle
 
 FOLDER, SUFFIX = "approvals", ".json"
@@ -32,6 +33,17 @@ class Approvals:
         if found.approval.reference != reference:
             raise StoreError(f"{path} holds the approval of {found.approval.reference}; approve the run anew")
         return found
+
+    def covering(self, offered: Offered) -> Signed | None:
+        """The approval of this proposal or, where it has none, the newest one whose ranges it lies in.
+
+        Raises StoreError, KeyRefused, ProtocolRefused.
+        """
+        kept = self.get(offered.reference)
+        if kept is not None:
+            return kept
+        others = (each for each in reversed(self.of_run(offered.proposal.run)) if each.withdrawn is None)
+        return next((each for each in others if each.approval.ranges and each.approval.covers(offered)), None)
 
     def all(self) -> list[Signed]:
         """Every approval, the oldest first. Raises StoreError, KeyRefused."""

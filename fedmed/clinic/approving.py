@@ -16,7 +16,7 @@ import numpy as np
 
 from fedmed.clinic import matching
 from fedmed.clinic.datasets import described
-from fedmed.clinic.judging import judge_protection
+from fedmed.clinic.judging import architecture, judge_protection
 from fedmed.clinic.wheels import Lock
 from fedmed.config.dataset import DataSet
 from fedmed.config.roles import Clinic
@@ -26,11 +26,10 @@ from fedmed.identity.approval import MOST_DAYS, RANGED, Approval
 from fedmed.identity.proposal import App, Offered, bundled
 from fedmed.learning import inputs, tasks, weights
 from fedmed.learning import plan as planning
-from fedmed.learning.order import ModelSpec, PrivateWork
+from fedmed.learning.order import PrivateWork
 from fedmed.learning.plan import Described, Plan
 from fedmed.sites.cases import Cases
 from fedmed.wire import bundle
-from fedmed.wire.canonical import digest
 
 DAY_S = 86_400
 
@@ -68,7 +67,7 @@ def draft(offered: Offered, dataset: DataSet, policy: Clinic, own: App, wheels: 
         purpose=scenario.purpose,
         dataset=dataset.name,
         described=described(dataset),
-        architecture=architecture(plan.spec),
+        architecture=architecture(plan.spec.model_dump(mode="json"), weights.read(weights.built(plan.spec))),
         class_weights=tasks.resolve(scenario.task).class_weights,
         order=plan.order(1).model_dump(mode="json"),
         inquiry=planning.inquiry(scenario).model_dump(mode="json"),
@@ -82,13 +81,6 @@ def draft(offered: Offered, dataset: DataSet, policy: Clinic, own: App, wheels: 
     )
     judge_protection(made, policy)
     return made
-
-
-def architecture(spec: ModelSpec) -> str:
-    """Digest of a model: its spec, and names, shapes and types of its tensors. Raises ConfigError for one that cannot be."""
-    tensors = weights.read(weights.built(spec))
-    rows = [[name, list(value.shape), str(value.dtype)] for name, value in tensors.items()]
-    return digest({"spec": spec.model_dump(mode="json"), "tensors": rows})
 
 
 def read_ranges(said: Iterable[str]) -> tuple[tuple[str, float, float], ...]:

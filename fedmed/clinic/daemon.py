@@ -7,27 +7,34 @@ serve    pauses, resumes and stops both, and writes how they stand
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fedmed import __version__
+from fedmed.clinic import wheels
+from fedmed.clinic.answering import Answering
 from fedmed.clinic.engine import run_node
 from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse
 from fedmed.clinic.renewal import decide, renew
+from fedmed.clinic.warrants import Warrants
 from fedmed.clinic.watching import BEAT_S
 from fedmed.errors import FedmedError, JoinRefused, Unreachable
 from fedmed.flower.fleet import Door
-from fedmed.flower.guard import Call
+from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.metrics import CLINIC, Metrics, Reading
 from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
 
 AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
-LOOK_S = 1.0
 RESTART_S = 5.0
+UNHEARD_S = 300.0
+"""Without a word from the center, after which the daemon says that it does not do its work."""
 TOLD = 20
 """Lines of what the staff was told that the status keeps."""
 Tell = Callable[[str], None]
@@ -41,14 +48,16 @@ def open_log(folder: ClinicFolder) -> AuditLog:
 class Daemon:
     """Made once a process; `serve` blocks until it is to stop."""
 
-    def __init__(self, folder: ClinicFolder, calls_for: Callable[[Daemon], Mapping[str, Call]], tell: Tell) -> None:
-        """`calls_for` makes what answers, by the name of a run. Raises KeyRefused, PinRefused, StoreError, ConfigError."""
+    def __init__(self, folder: ClinicFolder, tell: Tell) -> None:
+        """Raises KeyRefused, PinRefused, StoreError, ConfigError for what is not in order in the folder."""
         self.folder, self.stop, self._say = folder, threading.Event(), tell
         self.log, self.said = open_log(folder), deque[dict[str, Any]](maxlen=TOLD)
         self.gatehouse = Gatehouse(folder, self.tell)
         self.work: dict[str, Any] = {}
         """What is worked on: kind, run and since when; empty between two messages."""
-        self._calls = calls_for(self)
+        warrants = Warrants(folder, wheels.lock().digest, self.record)
+        self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
+        self._metrics = Metrics(CLINIC, self._reading)
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
 
@@ -73,23 +82,20 @@ class Daemon:
         """Whether the staff wants no message to be taken."""
         return (self.folder.path / PAUSED).exists()
 
-    def serve(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Until `stop` is set. Raises ConfigError where another process serves this folder."""
-        with serving(self.folder.path, "the clinic"):
+    def serve(self) -> None:
+        """Until a signal. Raises ConfigError where another process serves this folder."""
+        config, duty = self.folder.config, Duty(self._turn, self._drain, self._is_idle, self._unready, self._metrics)
+        with serving(self.folder.path, "the clinic"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.noted("start", "the clinic's daemon", version=__version__)
-            beating = threading.Thread(target=self._beat, name="beat", daemon=True)
-            beating.start()
-            ready()
-            while not self.stop.is_set():
-                self._turn()
-                self.stop.wait(LOOK_S)
-            self._halt()
+            threading.Thread(target=self._beat, name="beat", daemon=True).start()
+            keeper.keep(f"{config.name} is up, for {config.federation} at {config.host}:{config.port}")
+            self._answering.close()
             self.noted("stop", "the clinic's daemon")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         self.gatehouse.close()
 
     def _turn(self) -> None:
-        if self.is_paused:
+        if self.is_paused or self.stop.is_set():
             self._halt()
         elif self._node is None or not self._node.is_alive():
             self._node = _NodeThread(self)
@@ -97,13 +103,53 @@ class Daemon:
         try:
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
-            self._say(str(error))
+            self._failed(error)
+
+    def _drain(self) -> None:
+        self.stop.set()
+        if self._node is not None:
+            self._node.ask_to_end()
+
+    def _is_idle(self) -> bool:
+        return self._node is None or not self._node.is_alive()
+
+    def _unready(self) -> list[str]:
+        reasons = ["the staff has paused it"] if self.is_paused else []
+        if self.folder.clock.unix() - self._beaten > UNHEARD_S:
+            reasons.append("the center is not heard")
+        return reasons
+
+    def _reading(self) -> Reading:
+        now, spooled = self.folder.clock.unix(), self._spooled()
+        terms = self.gatehouse.outbox.terms
+        return Reading(
+            ready=not self._unready(),
+            seen_ago_s={"center": now - self._beaten} if self._beaten else {},
+            members=None if terms is None else terms.members,
+            spooled=len(spooled),
+            spooled_bytes=sum(path.stat().st_size for path in spooled if path.exists()),
+            disk_free_bytes=shutil.disk_usage(self.folder.path).free,
+            certificate_left_s=self.folder.member(at_unix=None).not_after - now,
+            audit_entries=self.log.size,
+            paused=self.is_paused,
+        )
+
+    def _spooled(self) -> list[Path]:
+        return [path for path in (self.folder.path / SPOOL).glob("[!.]*") if path.is_file()]
+
+    def _failed(self, error: FedmedError) -> None:
+        self._metrics.failed(error, self.folder.clock.unix())
+        self.tell(f"{type(error).__name__}: {error}")
 
     def _halt(self) -> None:
-        """Take no more messages; what is worked on comes to its end first."""
+        """Take no more messages; what is worked on comes to its end first, which this does not wait for."""
         if self._node is not None:
-            self._node.halt()
-            self._node = None
+            self._node.ask_to_end()
+            if not self._node.is_alive():
+                self._node = None
+
+    def _working(self, kind: str, run: str) -> None:
+        self.work = {"kind": kind, "run": run.partition("@")[0], "since": self.folder.clock.unix()} if kind else {}
 
     def _beat(self) -> None:
         while not self.stop.is_set():
@@ -111,10 +157,10 @@ class Daemon:
                 self._renew()
                 self.gatehouse.watcher.beat(self.folder.line())
                 self._beaten = self.folder.clock.unix()
-            except Unreachable:
-                pass  # the node says so already
+            except Unreachable as error:
+                self._metrics.failed(error, self.folder.clock.unix())  # the node says so to the staff
             except FedmedError as error:
-                self.tell(f"{type(error).__name__}: {error}")
+                self._failed(error)
             self.stop.wait(BEAT_S if self._beaten else RESTART_S)
 
     def _renew(self) -> None:
@@ -130,7 +176,8 @@ class Daemon:
             raise
         self._failures = 0
         self.noted("renew", "the clinic's certificate", expires=int(member.not_after))
-        self._halt()  # the node dials with the new one
+        if self._node is not None:
+            self._node.ask_to_end()  # the next one dials with the new certificate
 
     def door(self) -> Door:
         """Where the center is."""
@@ -153,7 +200,7 @@ class Daemon:
             "center": f"{config.host}:{config.port}",
             "heard": self._beaten,
             "work": dict(self.work),
-            "spool": len(list((self.folder.path / SPOOL).glob("[!.]*"))),
+            "spool": len(self._spooled()),
             "epoch": None if terms is None else {"epoch": terms.epoch, "members": terms.members, "mode": terms.mode},
             "approved_members": len(self.gatehouse.pins) - 1,
             "countersigned": None if newest is None else newest.head.size,
@@ -165,7 +212,7 @@ class Daemon:
     def run_node(self, stop: threading.Event) -> None:
         """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
         public = self.folder.keys().transport_public
-        run_node(self.door(), public, self.folder.path / SPOOL, self._calls, {}, stop, self.tell)
+        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell)
 
 
 class _NodeThread(threading.Thread):
@@ -180,6 +227,6 @@ class _NodeThread(threading.Thread):
             self._daemon.tell(f"{type(error).__name__}: {error}")
             self._stop_event.wait(RESTART_S)
 
-    def halt(self) -> None:
+    def ask_to_end(self) -> None:
+        """Take no more messages; what is worked on comes to its end first."""
         self._stop_event.set()
-        self.join()

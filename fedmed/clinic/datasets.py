@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from fedmed.config.dataset import DataSet
@@ -40,16 +41,7 @@ class DataSets:
             ) from error
         except OSError as error:
             raise StoreError(f"{path} cannot be read ({error.strerror}); put a copy of it back") from error
-        body, _, _mark = content.rpartition(_MARK)
-        try:
-            found = read_role(body.decode(), str(path), DataSet)
-        except (ConfigError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{path} was changed by hand or damaged; put a copy back, or register the data set anew: {error}"
-            ) from error
-        if _encoded(found) != content or found.name != name:
-            raise StoreError(f"{path} was changed by hand: put a copy of it back, or register the data set anew")
-        return found
+        return _decoded(content, str(path), name)
 
     def add(self, dataset: DataSet) -> None:
         """Register a data set. Raises ConfigError where the name is taken, StoreError."""
@@ -95,6 +87,18 @@ def require_the_same(dataset: DataSet, approved: str) -> None:
             "this site's data is not what was approved; ask its staff",
             f"data set {dataset.name} was registered anew since the run was approved; release it, and approve the run again",
         )
+
+
+@lru_cache(maxsize=64)  # by the bytes: a daemon asks at every message, and YAML is slow
+def _decoded(content: bytes, path: str, name: str) -> DataSet:
+    again = "put a copy of it back, or register the data set anew"
+    try:
+        found = read_role(content.rpartition(_MARK)[0].decode(), path, DataSet)
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} was changed by hand or damaged; {again}: {error}") from error
+    if _encoded(found) != content or found.name != name:
+        raise StoreError(f"{path} was changed by hand; {again}")
+    return found
 
 
 def _encoded(dataset: DataSet) -> bytes:

@@ -76,6 +76,8 @@ class Line:
                 connection.close()
         except ssl.SSLCertVerificationError as error:
             raise JoinRefused(self._stranger(error)) from error
+        except ConnectionRefusedError as error:
+            raise Unreachable(f"nobody listens at {self._where}; it is not up, or its port is another one") from error
         except (ssl.SSLEOFError, ConnectionError, http.client.RemoteDisconnected) as error:
             raise Unreachable(
                 f"{self._where} ended the connection ({type(error).__name__}): it is not up, or something between cuts TLS, "

@@ -21,13 +21,16 @@ from fedmed.privacy.keys import create as create_key
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.store import ledger
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
 from fedmed.store.keysource import keystore_at
 from fedmed.store.keystore import FileKeystore
 from fedmed.store.ledgers import FOLDER as LEDGERS
+from fedmed.wire.tensors import sha256
 
-KEYSTORE, WATCH = "keystore", "watch.json"
+KEYSTORE, WATCH, WHAT = "keystore", "watch.json", "description"
+MOST_PURPOSE = 200
 Tell = Callable[[str], None]
 
 
@@ -61,15 +64,21 @@ class Gatehouse:
         member = Member(keys, policy, token_bytes)
         self.outbox = Outbox(member, self.keystore, lambda: self.watcher.bound(self.departures.head()))
 
-    def gate(self, subject: Subject, scenario: Scenario) -> Gate:
-        """The gate before a data set, with the rules of a run that its staff approved."""
+    def gate(self, subject: Subject, run: str, scenario: Scenario) -> Gate:
+        """The gate before a data set, with the rules of a run (`RUN@DIGEST`) that its staff approved."""
         rules = Rules(
             scenario.federation.max_update_norm,
             self._private(subject, scenario),
             scenario.federation.late == "add",
             scenario.privacy.value_bound,
         )
-        books = Books(self.departures, subject.digest, self.folder.clock, self._tell, subject.sizes)
+        statements = self.folder.path / LEDGERS / f"{self.folder.config.name}.jsonl"
+
+        def described(text: str) -> None:
+            key = (WHAT, subject.digest, sha256(text.encode()))
+            ledger.once(statements, self.folder.clock, key, run[:MOST_PURPOSE], lambda: (text, f"the approval of {run}"))
+
+        books = Books(self.departures, subject.digest, self.folder.clock, self._tell, subject.sizes, described)
         return Gate(self.folder.certificate(), self.outbox, rules, _fresh, books)
 
     def _private(self, subject: Subject, scenario: Scenario) -> Private | None:

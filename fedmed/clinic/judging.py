@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from fedmed.config.allowed import shown
@@ -23,6 +24,7 @@ from fedmed.flower import keys
 from fedmed.identity.approval import STRENGTH, Approval
 from fedmed.learning.order import MAX_ORDER_BYTES, Inquiry, Order
 from fedmed.learning.schedule import learning_rate
+from fedmed.wire.canonical import digest
 
 TRAIN, EVALUATE = "train", "evaluate"
 QUESTIONS, WORK = (keys.DESCRIBE, keys.CENSUS), (TRAIN, EVALUATE)
@@ -35,11 +37,15 @@ Rule: TypeAlias = Callable[[Approval, Scenario, Order, Any], str]
 """(approval, its scenario, order, value) -> what is allowed, where the value is not; else nothing."""
 
 
-def judge(approval: Approval, kind: str, text: str) -> int | None:
+def judge(approval: Approval, kind: str, text: str, model: Mapping[str, NDArray[Any]] | None = None) -> int | None:
     """The round that the message is for, None before the first one. Raises NotApproved where it was not approved.
 
-    `text`: all that the message says beside tensors, as `fedmed.flower.proposal.text_of` writes it.
+    `text`: all that the message says beside tensors, as `fedmed.flower.proposal.text_of` writes it; `model`: its tensors.
     """
+    if kind in WORK and model is not None and architecture(approval.order["model"], model) != approval.architecture:
+        raise NotApproved(f"the model's tensors are not those that were approved for run {approval.reference}")
+    if kind in QUESTIONS and model:
+        raise NotApproved("a question before the first round comes without tensors")
     if kind in WITHOUT_DATA:
         return None
     if kind not in QUESTIONS + WORK:
@@ -62,6 +68,12 @@ def judge(approval: Approval, kind: str, text: str) -> int | None:
             f"the order is not what was approved for run {approval.reference}: {'; '.join(faults[:SHOWN])}{more}"
         )
     return number
+
+
+def architecture(spec: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Digest of a model: its spec as JSON values, and names, shapes and types of its tensors, in whatever order."""
+    rows = sorted([name, list(value.shape), str(value.dtype)] for name, value in tensors.items())
+    return digest({"spec": dict(spec), "tensors": rows})
 
 
 def judge_protection(approval: Approval, policy: Clinic) -> None:
@@ -151,15 +163,20 @@ def _is_within(said: Any, read: Any) -> bool:
     return isinstance(said, bool) == isinstance(read, bool) and bool(said == read)
 
 
+def _filled(kind: type[BaseModel], approved: Mapping[str, Any]) -> dict[str, Any]:
+    """What was approved, with the defaults of fields that this version has added since."""
+    return kind.model_validate_json(json.dumps(approved)).model_dump(mode="json")
+
+
 def _unequal(kind: type[BaseModel], approved: Mapping[str, Any], text: str) -> Iterator[str]:
-    wanted, found = (kind.model_validate(approved).model_dump(mode="json"), _read(kind, text).model_dump(mode="json"))
+    wanted, found = _filled(kind, approved), _read(kind, text).model_dump(mode="json")
     for path, value in _leaves(found):
         if not _equal(value, _at(wanted, path)):
             yield _fault(path, value, shown(_at(wanted, path)))
 
 
 def _faults(approval: Approval, scenario: Scenario, order: Order, text: str) -> Iterator[str]:
-    wanted = Order.model_validate(approval.order).model_dump(mode="json")
+    wanted = _filled(Order, approval.order)
     for path, value in _leaves(order.model_dump(mode="json")):
         rule = RULES.get(path)
         if path[0] == "training" and path[-1] in approval.ranges:

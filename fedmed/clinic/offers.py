@@ -49,7 +49,10 @@ def listed(line: Line) -> Offers:
 def fetched(line: Line, app: App) -> bytes:
     """The bundle of an app, not compared with its digest yet. Raises Unreachable, JoinRefused, ProtocolRefused."""
     _, answer = line.ask("GET", f"{APP}?digest={app.digest}")
+    said = answer.get("app")
     try:
-        return base64.b64decode(str(answer.get("app")), validate=True)
-    except ValueError as error:
-        raise ProtocolRefused("the center sent no app; ask its operator") from error
+        if isinstance(said, str):
+            return base64.b64decode(said, validate=True)
+    except ValueError:
+        pass
+    raise ProtocolRefused("the center sent no app; ask its operator")

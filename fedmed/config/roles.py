@@ -68,6 +68,10 @@ class Clinic(Part):
     """The most epsilon that a run may cost a patient; it must have differential privacy then. Null for no limit."""
     privacy_modes: tuple[Mode, ...] = ("record-local", "record-distributed", "clinic")
     """Modes of differential privacy that most_epsilon is satisfied with."""
+    confinement: Literal["strict", "as-available"] = "strict"
+    """Whether an app runs where this machine cannot shut it off from network, keys and other files."""
+    app_user: int | None = Field(None, ge=1, lt=2**31)
+    """The user (uid) that apps run as where the daemon is root; one that nobody else has where null."""
     approvals_needed: int = Field(1, ge=1, le=8)
     """How many approvers must sign before a run may use this clinic's data."""
     health: HealthAddress | None = None

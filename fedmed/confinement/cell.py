@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import sysconfig
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any, Literal
 from fedmed.errors import ConfigError, MissingPart
 
 GIB = 2**30
+FIRST_DYNAMIC, DYNAMIC = 61184, 4336
+"""Users that nobody has: the range that systemd keeps for services."""
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/sys/devices/system")
 """Libraries that every program loads, the zone of its clock, and how many processors there are."""
 OF_GPUS = ("/sys", "/etc/nv_tegra_release", "/etc/OpenCL")
@@ -45,8 +49,9 @@ class Cell:
     nobody's rights. Where it is not, the same namespaces within a user namespace: the kernel still counts the app as the
     daemon's own user, and what separates them is what the app sees. Both have Landlock and the filter of system calls
     besides. Where namespaces cannot be had, these two and, under root, the other user remain: files that are not named stay
-    closed, no socket and no process is made, and the app may write nothing at all, since nothing would limit it. None of this
-    holds against a hole in the kernel or in a GPU's driver, and none limits memory: the app goes first when there is none left.
+    closed, though not unseen (their names and sizes can be guessed at), no socket and no process is made, and the app may
+    write nothing at all, since nothing would limit it. None of this holds against a hole in the kernel or in a GPU's driver.
+    Memory is not limited: the app goes first when there is none left.
     """
 
     readable: tuple[Path, ...] = ()
@@ -89,7 +94,7 @@ class Cell:
 
     def places(self) -> list[Path]:
         """All that may be read, each by the name that it goes by and the one it is really at, outer folders first."""
-        of_gpus = map(Path, OF_GPUS if self.devices else ())
+        of_gpus = [Path(path) for path in OF_GPUS if self.devices]
         named = {path for each in (*system(), *self.readable, *of_gpus) for path in (each.absolute(), each.resolve())}
         return sorted((path for path in named if path.exists()), key=str)
 
@@ -107,9 +112,19 @@ def heard(text: str) -> Cell:
 
 def system() -> list[Path]:
     """The interpreter, its packages, this library, and the system's own libraries."""
-    own = Path(__file__).resolve().parents[1]
-    packages = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    own = str(Path(__file__).resolve().parents[1])
+    packages = [str(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return [Path(path) for path in (*SYSTEM, sys.prefix, sys.base_prefix, *packages, own)]
+
+
+def user_for(place: Path, wished: int | None = None) -> int | None:
+    """The user (uid) for apps that work below `place`: the one wished, or always the same of those that systemd keeps free.
+
+    None where the daemon is not root, and no other user may be had.
+    """
+    if os.geteuid() != 0:
+        return None
+    return FIRST_DYNAMIC + zlib.crc32(str(place.resolve()).encode()) % DYNAMIC if wished is None else wished
 
 
 def gpus() -> tuple[Path, ...]:

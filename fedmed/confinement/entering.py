@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmed.confinement import landlock, seccomp, syscalls
-from fedmed.confinement.cell import Cell
+from fedmed.confinement.cell import DYNAMIC, FIRST_DYNAMIC, Cell
 
-FIRST_DYNAMIC, DYNAMIC = 61184, 4336
-"""Users (uid) without a name, as systemd's DynamicUser= takes them."""
 PLAIN_DEVICES = ("null", "zero", "full", "random", "urandom")
 MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt", "/home", "/var")
 """Where the new root may be made; nobody but the app sees it."""
@@ -59,7 +57,7 @@ def enter(cell: Cell, control: int) -> Entered:
         try:
             _see_only(cell, was_root)
         except OSError as error:
-            entered.lacks["namespaces"] = str(error)
+            entered.lacks["namespaces"] = _why(error)
             is_apart = False
     _be_nobody(cell, user, was_root, is_apart, entered)
     _limit(cell, was_root or is_apart)
@@ -75,9 +73,13 @@ def _in_namespaces(entered: Entered, is_root: bool) -> bool:
             for name, said in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
                 Path(f"/proc/self/{name}").write_text(said)
     except OSError as error:
-        entered.lacks["namespaces"] = str(error)
+        entered.lacks["namespaces"] = _why(error)
         return False
     return True
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _guard(child: int) -> None:
@@ -95,10 +97,15 @@ def _guard(child: int) -> None:
 
 def _see_only(cell: Cell, is_root: bool) -> None:
     """A root of its own, in memory, in which what may be read is shown, read-only."""
+    os.umask(0o022)
     syscalls.mount("none", Path("/"), "none", syscalls.RECURSIVE | syscalls.PRIVATE)
     places = cell.places()
     root = _mount_point(places)
     syscalls.mount("tmpfs", root, "tmpfs", syscalls.NOSUID | syscalls.NODEV, "mode=0755,size=1m")
+    scratch = _inside(root, SCRATCH)
+    scratch.mkdir()
+    room = f"mode=1777,size={cell.scratch_bytes},nr_inodes=4096"
+    syscalls.mount("tmpfs", scratch, "tmpfs", syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC, room)
     shown: list[Path] = []
     for path in places:
         if not any(path.is_relative_to(each) and path.resolve().is_relative_to(each.resolve()) for each in shown):
@@ -106,10 +113,6 @@ def _see_only(cell: Cell, is_root: bool) -> None:
             shown.append(path)
     for device in (*(Path("/dev") / name for name in PLAIN_DEVICES), *cell.devices):
         _show(device, root, is_device=True)
-    scratch = _inside(root, SCRATCH)
-    scratch.mkdir(exist_ok=True)
-    room = f"mode=1777,size={cell.scratch_bytes},nr_inodes=4096"
-    syscalls.mount("tmpfs", scratch, "tmpfs", syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC, room)
     (root / "dev" / "shm").symlink_to(SCRATCH)
     (root / "proc").mkdir(exist_ok=True)
     with suppress(OSError):  # within some containers no new one may be mounted; libraries do without
@@ -147,11 +150,11 @@ def _be_nobody(cell: Cell, user: int, was_root: bool, is_apart: bool, entered: E
     if was_root:
         try:
             os.setgroups(sorted({path.stat().st_gid for path in cell.devices} - {0}))
-            group = _group_of(user)
+            group = group_of(user)
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         except OSError as error:
-            entered.lacks["user"] = str(error)
+            entered.lacks["user"] = _why(error)
     elif not is_apart:
         entered.lacks["user"] = "the daemon is not root, and makes no user namespace"
     syscalls.drop_capabilities()
@@ -160,7 +163,8 @@ def _be_nobody(cell: Cell, user: int, was_root: bool, is_apart: bool, entered: E
             entered.fault = f"user {os.getuid()} may not read {path}; give it the right to (chmod o+rX, or setfacl)"
 
 
-def _group_of(user: int) -> int:
+def group_of(user: int) -> int:
+    """The group of a user; for one without a name, the same number."""
     try:
         return pwd.getpwuid(user).pw_gid
     except KeyError:
@@ -192,8 +196,8 @@ def _lock(cell: Cell, is_apart: bool, entered: Entered) -> None:
     try:
         landlock.restrict([*cell.places(), *proc], writable, devices)
     except OSError as error:
-        entered.lacks["landlock"] = str(error)
+        entered.lacks["landlock"] = _why(error)
     try:
-        seccomp.restrict()
+        seccomp.restrict(is_apart)
     except OSError as error:
-        entered.lacks["seccomp"] = str(error)
+        entered.lacks["seccomp"] = _why(error)

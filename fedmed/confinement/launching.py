@@ -13,8 +13,11 @@ import fedmed
 from fedmed.confinement.cell import Cell
 
 END_S = 5.0
-"""Seconds until a process that is killed is gone."""
-PASSED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+"""Seconds that a process has which says nothing any more, to end by itself."""
+PASSED = (
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "FEDMED_BACKEND"),
+    *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG"),
+)
 """What of the owner's environment the app's process has."""
 
 
@@ -35,7 +38,7 @@ class Confined:
         self.control.close()
         if self.process.poll() is None:
             try:
-                self.process.wait(END_S / 10)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         code = self.process.wait()
@@ -48,7 +51,8 @@ class Confined:
 def launch(cell: Cell, target: str, told: str) -> Confined:
     """A fresh Python that goes into the cell and calls `target` there: `module:function`, of this library.
 
-    The function gets the process's socket, how it went (`Entered`), and `told`. Its stdin is the owner's hold on it: when the owner is gone, it is. Raises ConfigError as `Cell.check`, OSError.
+    The function gets the process's socket, how it went (`Entered`), and `told`. The process's stdin is its owner's hold on
+    it: when the owner is gone, it is. Raises ConfigError as `Cell.check`, OSError.
     """
     cell.check()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

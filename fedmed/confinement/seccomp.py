@@ -35,6 +35,13 @@ REFUSED = (
     *("acct", "swapon", "swapoff", "reboot", "sethostname", "setdomainname", "settimeofday", "clock_settime", "adjtimex"),
     *("clock_adjtime", "iopl", "ioperm", "vhangup"),
 )  # fmt: skip
+REFUSED_AMONG_OTHERS = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "file_setattr"),
+    *("utime", "utimes", "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat", "inotify_add_watch"),
+    *("setpriority", "ioprio_set", "sched_setparam", "sched_setscheduler", "sched_setattr"),
+)  # fmt: skip
+"""Where the app has no namespaces: Landlock watches who opens a file, not who changes its mode, owner or times."""
 CLONE_THREAD = 0x00010000
 LOAD, EQUAL, AT_LEAST, HAS_BIT, RETURN, AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 NUMBER, AUDIT, ARGUMENTS = 0, 4, 16
@@ -45,13 +52,13 @@ Step = tuple[int, int, int, int]
 """Code, how far to jump if so and if not, operand: struct sock_filter."""
 
 
-def program(processor: Processor, pid: int) -> list[Step]:
-    """The filter for the process `pid`, as its own namespace numbers it."""
+def program(processor: Processor, pid: int, is_apart: bool) -> list[Step]:
+    """The filter for the process `pid`, as its own namespace numbers it; `is_apart`: it sees no files but its own."""
     allow, refuse = (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | errno.EPERM)
     steps = [(LOAD, 0, 0, AUDIT), (EQUAL, 1, 0, processor.audit), (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
     if processor.other_calls is not None:
         steps += [(AT_LEAST, 0, 1, processor.other_calls), refuse]
-    for name in REFUSED:
+    for name in REFUSED if is_apart else (*REFUSED, *REFUSED_AMONG_OTHERS):
         if name in processor.calls:
             steps += [(EQUAL, 0, 1, processor.calls[name]), refuse]
     # its arguments lie in memory, where a filter cannot see; a C library that is told so uses clone
@@ -82,8 +89,12 @@ def _refuses(value: int) -> list[Step]:
     return [(EQUAL, 0, 1, value), (RETURN, 0, 0, ERRNO | errno.EPERM)]
 
 
-def restrict() -> None:
+def restrict(is_apart: bool) -> None:
     """Put the filter on this process, which must have no other thread and no_new_privs. Raises OSError."""
-    steps = program(syscalls.processor(), os.getpid())
+    put(program(syscalls.processor(), os.getpid(), is_apart))
+
+
+def put(steps: list[Step]) -> None:
+    """Put any filter on this process, for good. Raises OSError."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     syscalls.call("seccomp", SET_MODE_FILTER, 0, struct.pack("@HP", len(steps), ctypes.addressof(code)))

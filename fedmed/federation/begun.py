@@ -1,6 +1,6 @@
 """A run of a center that stays up for months: how it is begun, and how the next process goes on with it.
 
-`run.json` in the run folder holds what stays the same from the first process of a run to its last: the name that terms of
+`begun.json` in the run folder holds what stays the same from the first process of a run to its last: the name that terms of
 secure aggregation are bound to, the app that clinics answer with, and the run's number in Flower's state.
 """
 
@@ -23,10 +23,10 @@ from fedmed.federation.run import run
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.superlink import SuperLink
 from fedmed.flower.transport import Transport
-from fedmed.store.commits import Commits
+from fedmed.store.commits import Commit, Commits
 from fedmed.store.disk import Disk, replace_file
 
-NAME = "run.json"
+NAME = "begun.json"
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,13 @@ class Conduct:
     authority: bytes
     """Public key of the authority that signs the sites' certificates, DER."""
     courses: Callable[[Path, Clock], Course] = Course
+    journals: Callable[[Path, Clock], Journal] = Journal
+    committed: Callable[[Commit], None] = lambda commit: None
+    """Told of each commit once it is on the disk."""
+    only: frozenset[int] | None = None
+    """Nodes that may take part; all where None."""
+    is_over: Callable[[], bool] = lambda: False
+    """Whether the run is to go no further now: then RunStopped leaves `__call__`, and the next call goes on."""
 
     def __call__(self, scenario: Scenario, expected: int = 1) -> None:
         """Go on with the run of the folder until its last round is committed; `expected` sites at least begin it.
@@ -100,7 +107,7 @@ class Conduct:
         After a crash the next process calls the same. Raises FederationError where the federation cannot go on: a next
         call makes a new attempt at the round, in a new epoch. Raises StoreError: a next call goes on where this one was.
         """
-        journal = Journal(self.folder, self.clock)
+        journal = self.journals(self.folder, self.clock)
         course = self.courses(self.folder, self.clock)
         try:
             begun = self._taken_up(course)
@@ -120,9 +127,10 @@ class Conduct:
 
     def _run(self, begun: Begun, scenario: Scenario, expected: int, journal: Journal, course: Course) -> None:
         self.link.take_up(begun.number)
-        grid = DirectGrid(self.link, begun.number, self.clock, keeps=True)
+        grid = DirectGrid(self.link, begun.number, self.clock, keeps=True, is_over=self.is_over)
+        grid.only = self.only
         transport, trust = Transport(grid, self.clock, course), Trust(self.authority, begun.names)
-        run(transport, scenario, Commits(self.folder), self.clock, journal, expected, trust)
+        run(transport, scenario, Commits(self.folder), self.clock, journal, expected, trust, self.committed)
 
     def _taken_up(self, course: Course) -> Begun:
         """The run, under a new number where Flower's state does not have it any more, or ended it."""

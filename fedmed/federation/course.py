@@ -69,7 +69,6 @@ def read(lines: Iterable[bytes]) -> Told:
     for line in lines:
         entry = json.loads(line)
         told = Told(int(entry["after"]), bool(entry["anew"])) if told is None else _with(told, entry)
-        told = Told(int(entry["after"])) if told is None else _with(told, entry)
     if told is None:
         raise ValueError("no line")
     return told

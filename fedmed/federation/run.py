@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +66,11 @@ def run(
     journal: Journal,
     expected: int = 1,
     trust: Trust | None = None,
+    committed: Callable[[Commit], None] = lambda commit: None,
 ) -> None:
     """Train with at least `expected` sites until the last round is committed; `trust` is needed for masked sums.
+
+    `committed` is told of each commit once it is on the disk.
 
     Raises FederationError (QuorumError) or StoreError; commits stay.
     """
@@ -91,7 +94,7 @@ def run(
     while state.round < scenario.rounds:
         state = one_round(loop, plan, state, clock)
         account.moved(transport.said_down, transport.said_up)
-        _commit(commits, rule, plan, state, clock, _remembered(transport, told, asking))
+        committed(_commit(commits, rule, plan, state, clock, _remembered(transport, told, asking)))
         transport.committed(state.round)
         journal.say("committed", **{key: state.history[-1][key] for key in ("round", "train", "validation", "seconds")})
     journal.say("end", round=state.round)
@@ -209,7 +212,7 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     return replace(state, round=number, model=model, history=[*state.history, record], best=best)
 
 
-def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, remembered: Entry) -> None:
+def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, memory: Entry) -> Commit:
     began = clock.now()
     learned, remembered = rule.state()
     tensors = {
@@ -227,7 +230,7 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         "history": state.history,
         "resumed": state.resumed,
         **state.entry,
-        **remembered,
+        **memory,
     }
     if state.census is not None:
         described[CENSUS] = state.census.record()
@@ -235,8 +238,10 @@ def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock
         described[MASKED] = state.account.record()
     if state.best is not None:
         described[CHOSEN] = state.best.record()
-    commits.write(Commit(state.round, tensors, described))
+    commit = Commit(state.round, tensors, described)
+    commits.write(commit)
     state.history[-1]["phases"]["commit"] = clock.now() - began
+    return commit
 
 
 def part(tensors: Tensors, prefix: str) -> Tensors:

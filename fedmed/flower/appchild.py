@@ -115,7 +115,7 @@ def _sealed(number: int, reply: Message, state: RecordDict | None) -> int:
     content = None if reply.has_error() else reply.content
     said = {
         "number": number,
-        "reason": str(reply.error.reason) if reply.has_error() else "",
+        "reason": (reply.error.reason or "the app raised an error without a reason") if content is None else "",
         ANSWER: None if content is None else packing.describe(content),
         STATE: None if state is None else packing.describe(state),
     }

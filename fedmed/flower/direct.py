@@ -136,8 +136,10 @@ class DirectGrid(Grid):
         ready = self._link.replied & set(wanted) - self._coming.keys()
         if not ready:
             return
-        with self._link.turn():
-            heads = self._state.get_message_res(message_ids=set(ready), run_id=self._number)
+        heads = [self._link.heads[asked] for asked in ready if asked in self._link.heads]
+        if others := ready - {head.metadata.reply_to_message_id for head in heads}:
+            with self._link.turn():
+                heads += self._state.get_message_res(message_ids=set(others), run_id=self._number)
         for head in heads:
             asked = head.metadata.reply_to_message_id
             if head.metadata.src_node_id == SUPERLINK_NODE_ID:  # Flower's own error: the node is late, or gone

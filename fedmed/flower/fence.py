@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from fedmed.errors import ProtocolRefused
 from fedmed.flower.calls import BUNDLE, FLEET, KEY_HEADER, MOST, MOST_OWN, OWN, PROTOBUF
 from fedmed.flower.hatch import Hatch
-from fedmed.flower.superlink import UNAUTHORISED, CallRefused, Node, SuperLink
+from fedmed.flower.refusals import UNAUTHORISED, CallRefused, Node
+from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import Identity
 from fedmed.wire.asgi import App, Receive, Scope, Send, answer, body_of, certificate_in, header_in, length_in, refuse
 

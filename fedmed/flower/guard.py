@@ -14,13 +14,14 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from fedmed.errors import FedmedError, ProtocolRefused
+from fedmed.errors import FedmedError, NotApproved, ProtocolRefused
 from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, borrow, numbers
 from fedmed.flower.proposal import text_of
 from fedmed.wire.tensors import Tensors
 
 REFUSED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+SILENT = "this site cannot work for the run now; its own log says why"
 MAX_REASON = 2000  # characters of a reason that travel
 WORK = (MessageType.TRAIN, MessageType.EVALUATE, keys.CENSUS)
 Call = Callable[[Message, Context], Message]
@@ -70,6 +71,37 @@ class Gate(Protocol):
 
     def work(self, job: Job, app: Callable[[], tuple[Tensors, Mapping[str, Any]]]) -> Sealed:
         """What leaves for a job; `app` does it, giving tensors and numbers, and may raise AppFailed."""
+
+
+def allowed(
+    call_of: Callable[[], Call],
+    allow: Callable[[str, str, Tensors], None],
+    tell: Callable[[str], None],
+    working: Callable[[str], None],
+) -> Call:
+    """What answers where `allow` returns for a message's kind, text (all that it says beside tensors), and tensors.
+
+    A refusal of `allow` and of the protocol goes to the center with its reason; why else nothing is answered, `tell` hears.
+    `working` hears of each kind, and of an empty one when the message is answered.
+    """
+
+    def answer(message: Message, context: Context) -> Message:
+        kind = message.metadata.message_type
+        working(kind)
+        try:
+            content = message.content if message.has_content() else RecordDict()
+            allow(kind, text_of(content), all_views(content))
+            return call_of()(message, context)
+        except (NotApproved, ProtocolRefused) as error:
+            reason = f"{type(error).__name__}: {error}"
+        except FedmedError as error:
+            tell(f"{type(error).__name__}: {error}")
+            reason = SILENT
+        finally:
+            working("")
+        return Message(Error(REFUSED, reason[:MAX_REASON]), reply_to=message)
+
+    return answer
 
 
 class Guarded:

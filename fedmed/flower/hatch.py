@@ -20,9 +20,10 @@ from fedmed.errors import ProtocolRefused
 from fedmed.flower.bundles import bundle, unbundle
 from fedmed.flower.calls import ANSWER, CHUNK, HEAD, RUN, SIZE
 from fedmed.flower.parcels import head_of, ids_in
-from fedmed.flower.superlink import BAD, CallRefused, Node, SuperLink, refuse_other_senders
+from fedmed.flower.refusals import BAD, TOO_LARGE, CallRefused, Node, refuse_other_senders
+from fedmed.flower.superlink import SuperLink
 
-GONE, UNANNOUNCED, TOO_LARGE = 410, 409, 413
+GONE, UNANNOUNCED = 410, 409
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Hatch:
         if not self._is_kept(coming, head, tree, told, node):
             return b""
         self._coming[node.number] = coming
-        self._link.answered(node.number, metadata.reply_to_message_id)
+        self._link.answered(node.number, metadata.reply_to_message_id, head)
         return bundle((name, b"") for name in ids_in(tree) if not self._objects.is_there(name))
 
     def _is_kept(self, coming: _Coming, head: Message, tree: ObjectTree, objects: Mapping[str, bytes], node: Node) -> bool:

@@ -57,7 +57,9 @@ def judged(head: bytes, tensors: Tensors) -> Said:
         number, reason, answer, state = (told[name] for name in ("number", "reason", ANSWER, STATE))
         whole = {*_names(answer or {}, ANSWER), *_names(state or {}, STATE)}
         fine = type(number) is int and isinstance(reason, str)
-        fine = fine and all(each is None or described(each) for each in (answer, state))
+        fine = (
+            fine and all(each is None or described(each) for each in (answer, state)) and (answer is None) == (reason != "")
+        )
         fine = fine and all(_record_of(name) in whole for name in tensors)
         if not fine:
             raise UpdateRefused("the app's process said what no app of ours says: values of other kinds than records hold")
@@ -66,7 +68,7 @@ def judged(head: bytes, tensors: Tensors) -> Said:
             packing.restore(state, of_group(STATE, tensors))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UpdateRefused(f"the app's process said what no app of ours says ({type(error).__name__})") from error
-    return Said(number, content, visible(reason[:MAX_REASON]), state, of_group(STATE, tensors))
+    return Said(number, content, visible(reason[:MAX_REASON])[:MAX_REASON], state, of_group(STATE, tensors))
 
 
 def _record_of(name: str) -> str:

@@ -65,7 +65,7 @@ def unseal(file: int, most: int) -> tuple[bytes, wire.Tensors]:
         raise UpdateRefused(f"an answer of {status.st_size} bytes; {most} are allowed")
     if status.st_size < START or status.st_blocks * BLOCK < status.st_size:
         raise UpdateRefused(f"an answer of {status.st_size} bytes that are not all there")
-    return opened(mmap.mmap(file, status.st_size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+    return opened(mmap.mmap(file, status.st_size, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE, prot=mmap.PROT_READ))
 
 
 def opened(content: mmap.mmap | bytes) -> tuple[bytes, wire.Tensors]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed.errors import StoreError, UpdateRefused
+from fedmed.errors import FedmedError, StoreError, UpdateRefused
 from fedmed.flower import sealed
 from fedmed.flower.hearsay import described
 from fedmed.identity.files import replace
@@ -60,7 +60,8 @@ class States:
         head = json.dumps({"message": state.message, "state": state.description}).encode()
         try:
             if self._path(run).exists():
-                self._path(run).replace(self._path(run, "before"))
+                self._path(run, "before").unlink(missing_ok=True)
+                self._path(run, "before").hardlink_to(self._path(run))  # the newest is there at every moment
             replace(self._path(run), b"".join(sealed.pieces(head, state.tensors)))
             self._forget_old()
         except OSError as error:
@@ -87,5 +88,5 @@ class States:
             return State(str(told["message"]), told["state"], tensors)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, UpdateRefused) as error:
+        except (OSError, ValueError, KeyError, TypeError, FedmedError) as error:
             raise StoreError(f"{path} is damaged; put a copy back, or remove it: the app then begins anew") from error

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flwr.app import Message
 from flwr.common.constant import (
     HEARTBEAT_DEFAULT_INTERVAL,
     NOOP_ACCOUNT_NAME,
     NOOP_FLWR_AID,
-    SUPERLINK_NODE_ID,
     Status,
     SubStatus,
 )
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse
-from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import SqlLinkState
 from flwr.supercore.constant import NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.corestate import in_memory_corestate, sql_corestate
@@ -34,32 +33,22 @@ from flwr.supercore.state.schema.corestate_models import Task
 from flwr.supercore.state.schema.linkstate_models import MessageIns, MessageRes
 from flwr.supercore.utils import uint64_to_int64
 from flwr.superlink.servicer.fleet import fleet_handlers
-from google.protobuf.message import DecodeError
 from sqlalchemy import update
 
 from fedmed.errors import FederationError
 from fedmed.flower.allowance import MOST_BYTES, Allowance
-from fedmed.flower.calls import REQUESTS, pem_of
+from fedmed.flower.calls import pem_of
 from fedmed.flower.opening import opened
 from fedmed.flower.parcels import Parcel, ids_in
+from fedmed.flower.refusals import BAD, FORBIDDEN, TOO_LARGE, CallRefused, Node, parsed, refuse_other_nodes
 
 UPLOAD_S = 7 * 86_400
 """How long a half-sent answer is kept; Flower gives it up after three minutes, and a cut of the line is longer."""
-UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE = 401, 403, 400, 413
 WITH_STORE = ("pull-messages", "confirm-message-received")
 
 for _module in (in_memory_corestate, sql_corestate):
     vars(_module)["OBJECT_PUSH_SESSION_TTL_SECONDS"] = UPLOAD_S
 logging.getLogger("flwr").setLevel(logging.CRITICAL)  # it tells of every request; the audit log is ours
-
-
-class CallRefused(Exception):
-    """A node's call that is not served; the text is the reason, for the node."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        """Of HTTP."""
 
 
 @dataclass
@@ -75,15 +64,6 @@ class Traffic:
         self.calls += 1
         self.bytes_in += received
         self.bytes_out += sent
-
-
-@dataclass(frozen=True)
-class Node:
-    """A registered clinic."""
-
-    number: int
-    key: bytes
-    """Its public key as Flower keeps it, PEM."""
 
 
 class SuperLink:
@@ -102,6 +82,8 @@ class SuperLink:
         self.traffic = Traffic()
         self._allowances: dict[str, Allowance] = {}
         self._sessions: dict[int, tuple[str, int]] = {}
+        self.heads: dict[str, Message] = {}
+        """Answers of `replied`, without content, by what they answer; those that are not in here are in the state alone."""
         self._handed_out: dict[int, PullMessagesResponse] = {}
         self._has_been_out: set[str] = set()
         self._without_mail: set[int] = set()
@@ -233,6 +215,7 @@ class SuperLink:
             self.replied -= ids
             for message_id in ids:
                 self._allowances.pop(message_id, None)
+                self.heads.pop(message_id, None)
         self.objects.delete_all(ids)
 
     def lay_out(self, run: int, parcels: Sequence[Parcel]) -> None:
@@ -293,17 +276,19 @@ class SuperLink:
             raise CallRefused(FORBIDDEN, "the run is over")
         self._running.add(run)
 
-    def answered(self, node: int, message_id: str) -> None:
+    def answered(self, node: int, message_id: str, head: Message | None = None) -> None:
         """A node has announced its answer to a message."""
         with self._lock:
             self._confirmed(node, message_id)
+            if head is not None and message_id in self.awaited:
+                self.heads[message_id] = head
             self.replied |= {message_id} & self.awaited
         self.uploaded.set()
 
     def answer(self, call: str, body: bytes, node: Node) -> bytes:
         """Serve a call that a node's certificate came with. Raises CallRefused."""
-        request = _parsed(call, body)
-        _refuse_other_nodes(call, request, node)
+        request = parsed(call, body)
+        refuse_other_nodes(call, request, node)
         if call == "activate-node":  # after a kill it is still online to Flower, which would not let it in again
             self.state.deactivate_node(node.number)
         if call == "pull-messages" and (again := self._handed_out.get(node.number)) is not None:
@@ -368,35 +353,3 @@ class SuperLink:
 
 def _id_in(found: PullMessagesResponse) -> str:
     return str(found.messages_list[0].metadata.message_id)
-
-
-def _parsed(call: str, body: bytes) -> Any:
-    try:
-        return REQUESTS[call].FromString(body)
-    except DecodeError as error:
-        raise CallRefused(BAD, f"{call}: the body is no such request") from error
-
-
-def _refuse_other_nodes(call: str, request: Any, node: Node) -> None:
-    """What a request says of its sender has to be what the certificate says."""
-    if call == "activate-node":
-        its_own = request.public_key == node.key
-    elif call == "deactivate-node":
-        its_own = request.node_id == node.number
-    else:
-        its_own = request.node.node_id == node.number
-    if not its_own:
-        raise CallRefused(UNAUTHORISED, f"{call}: the request speaks for another node than its certificate")
-    if call != "push-messages":
-        return
-    if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
-        raise CallRefused(BAD, f"{call}: one message and its tree are needed")
-    refuse_other_senders(call, request.messages_list[0].metadata, request.message_object_trees[0], node)
-
-
-def refuse_other_senders(call: str, told: Any, tree: ObjectTree, node: Node) -> None:
-    """Raises CallRefused for an answer (its metadata and tree) that is not of this node, or is none."""
-    if told.src_node_id != node.number or told.dst_node_id != SUPERLINK_NODE_ID:
-        raise CallRefused(UNAUTHORISED, f"{call}: the message names another sender than its certificate")
-    if not told.reply_to_message_id or told.message_id != tree.object_id:
-        raise CallRefused(BAD, f"{call}: the message is no answer, or its id is not that of its tree")

@@ -95,9 +95,23 @@ class Approval(Part):
         """The proposal. Raises ProtocolRefused where this version cannot read it (any more)."""
         return read_offered(self.proposal)
 
+    def covers(self, other: Offered) -> bool:
+        """Whether another proposal is this one but for numbers within the ranges, and the version of the center's fedmed."""
+        mine, theirs = self.offered().proposal.model_dump(mode="json"), other.proposal.model_dump(mode="json")
+        for said in (mine, theirs):
+            training = said["scenario"]["training"]
+            within = {key: _is_within(training[key], *bounds) for key, bounds in self.ranges.items()}
+            said["scenario"]["training"] = {key: each for key, each in training.items() if not within.get(key, False)}
+            del said["fedmed"]
+        return canonical(mine) == canonical(theirs)
+
     def message(self) -> bytes:
         """What is signed."""
         return joined(b"fedmed/approval/1", canonical(self.model_dump(mode="json")))
+
+
+def _is_within(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from fedmed.config.scenario import Name, Scenario
 from fedmed.errors import ConfigError, ProtocolRefused
 from fedmed.wire import bundle
 from fedmed.wire.canonical import canonical
+from fedmed.wire.visible import visible
 
 MOST_BYTES = 64 * 1024
 """Of a proposal."""
@@ -96,7 +97,7 @@ def read_offered(said: Any) -> Offered:
         raise ProtocolRefused("this is no proposal of a run; is the other side a center of fedmed?")
     if said["kind"] != _KIND or said["version"] != _VERSION:
         raise ProtocolRefused(
-            f"a proposal of version {str(said['version'])[:20]}; this fedmed ({__version__}) reads {_VERSION}: update it"
+            f"a proposal of version {repr(said['version'])[:20]}; this fedmed ({__version__}) reads {_VERSION}: update it"
         )
     try:
         return Offered(Proposal.model_validate_json(json.dumps(said["proposal"])), content)
@@ -134,4 +135,4 @@ def bundled(content: bytes) -> App:
 
 def _first(error: ValidationError) -> str:
     found = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, found['loc']))[:100]}: {found['msg'][:200]}"
+    return visible(f"{'.'.join(map(str, found['loc']))[:100]}: {found['msg'][:200]}")

@@ -15,7 +15,7 @@ from torch import nn
 from fedmed.errors import DataError
 from fedmed.learning import inputs, weights
 from fedmed.learning.census import put_census
-from fedmed.learning.disclosure import Desk, fingerprint_of
+from fedmed.learning.disclosure import Releasing, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Inquiry, Order, Preparation
@@ -34,7 +34,9 @@ Metrics = dict[str, float | int]
 class Clinic:
     """One site's cases and what a center may ask of them."""
 
-    def __init__(self, site: Site, desk: Desk | None = None, seeds: Callable[[str, Order], Seeds] = fresh_seeds) -> None:
+    def __init__(
+        self, site: Site, desk: Releasing | None = None, seeds: Callable[[str, Order], Seeds] = fresh_seeds
+    ) -> None:
         """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts.
 
         `seeds` makes, for a site and an order, what noise and samples are drawn from under differential privacy.

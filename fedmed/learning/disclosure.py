@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.errors import StoreError
@@ -17,6 +18,23 @@ from fedmed.store.ledgers import FOLDER
 NO_DESK, NOT_APPROVED = "the site keeps no ledger", "the site did not approve it"
 NO_LEDGER = "the site's ledger is damaged or cannot be written"
 MAX_PURPOSE = 200
+APPROVED = "approved"
+"""In a node's configuration: the digest of the run that the staff approved, whose descriptions the daemon writes down."""
+
+
+class Releasing(Protocol):
+    """Who decides what is told of the cases."""
+
+    def release(self, key: tuple[str, str, str], purpose: str, make: Callable[[], str]) -> str | None:
+        """The statement, or None where it may not leave. Raises StoreError where it cannot be recorded."""
+
+
+class Counter:
+    """A desk within the app's process: the run was approved as a whole, and the daemon records what leaves."""
+
+    def release(self, key: tuple[str, str, str], purpose: str, make: Callable[[], str]) -> str:
+        """The statement; the clinic's gate judges it, and writes it down before it goes."""
+        return make()
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ def simulated_desk(sites_folder: Path, number: int) -> Desk:
     return Desk(path, SystemClock(), lambda statement: True, "the simulation's harness, which approves everything")
 
 
-def fingerprint_of(site: Site, desk: Desk | None, parity: Certificate | None, purpose: str) -> Fingerprint | None:
+def fingerprint_of(site: Site, desk: Releasing | None, parity: Certificate | None, purpose: str) -> Fingerprint | None:
     """What the site tells of its images; None where it has none."""
     if not has_images(site.train):
         return None

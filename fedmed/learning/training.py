@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedmed.clock import derive_seed
 from fedmed.config.scenario import Training
 from fedmed.learning import weights
+from fedmed.learning.fitting import Fitting
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
 from fedmed.learning.prediction import channels_last, device_of
@@ -37,15 +38,18 @@ def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generat
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported() else torch.float16
     scaler = torch.amp.GradScaler("cuda", enabled=mixed and half is torch.float16)
     classes = torch.tensor(order.class_weights, device=device)
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast("cuda", half, enabled=mixed):
+            logits: Tensor = model(x)
+        return logits.float()
+
+    fitting = Fitting(
+        model, forward, lambda logits, y: kind.loss(logits, y, classes), lambda: penalty(model, anchors, order.training)
+    )
     total, steps = torch.zeros((), device=device), 0
     for x, y in kind.batches(data, order, generator):
-        x, y = channels_last(x.to(device)), y.to(device)
-        with torch.autocast("cuda", half, enabled=mixed):
-            logits = model(x)
-        loss = kind.loss(logits.float(), y, classes)
-        total, steps = total + loss.detach(), steps + 1
-        optimiser.zero_grad(set_to_none=False)
-        scaler.scale(loss + penalty(model, anchors, order.training)).backward()  # type: ignore[no-untyped-call]
+        total, steps = total + fitting.backward(channels_last(x.to(device)), y.to(device), scaler.scale), steps + 1
         scaler.step(optimiser)
         scaler.update()
     return float(total) / max(1, steps)

@@ -70,6 +70,8 @@ class Books:
     """Reaches the staff, and nobody else."""
     sizes: Sizes
     """What the data set is declared to hold."""
+    described: Callable[[str], None] = lambda text: None
+    """Writes down what the site says of itself, before it leaves; raises StoreError where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Gate:
         with self._in_confidence():
             text = app()
         description.check(text, self._rules.private is not None)
+        self._books.described(text)
         return text
 
     def work(self, job: Job, app: App) -> Sent:

@@ -66,7 +66,8 @@ def said(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process: exit code, standard output, standard error."""
     from fedmed.cli import main
 
-    monkeypatch.delenv("FEDMED_DATA", raising=False)
+    for name in ("FEDMED_DATA", "COLUMNS"):  # pytest-xdist sets the latter
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["fedmed", *map(str, arguments)])

@@ -23,6 +23,7 @@ from fedmed.config.loading import parse
 from fedmed.config.roles import CLINIC_FILE, Clinic, written
 from fedmed.config.scenario import Split
 from fedmed.flower.keys import CONFIG_KEY
+from fedmed.identity import files
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, ApproverKey, Approvers
 from fedmed.identity.proposal import Offered, Proposal, built_in, offered
@@ -104,14 +105,14 @@ class Staffed:
         assert not list(faults_of(said))
         self.events.append(said)
 
-    def find(self, name: str) -> Warrant:
-        return Warrants(self.folder, self.wheels, self.record).find(name)
+    def find(self, name: str, what: Offered | None = None) -> Warrant:
+        return Warrants(self.folder, self.wheels, self.record).find(name, what)
 
 
 def staffed(place: Path) -> Staffed:
     """A clinic whose one data set is released for research."""
     (place / "clinic").mkdir(parents=True)
-    (place / "clinic" / CLINIC_FILE).write_bytes(written(POLICY))
+    files.replace(place / "clinic" / CLINIC_FILE, written(POLICY))
     clock, made = Brisk(), key()
     found = Staffed(open_clinic(place / "clinic", clock), clock, made)
     source = Source("csv", str(cases(place / "wards")), {"site": "ward", "classes": ["0", "1"]}, None, Split(), 7)

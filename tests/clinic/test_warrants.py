@@ -130,7 +130,7 @@ def test_other_packages_than_approved(clinic):
             for name in ("approvals", "approvers", "dataset")
             for how in ("cut", "garbage", "changed", "writable")
         ),
-        *(("clinic", how) for how in ("cut", "garbage", "changed")),
+        *(("clinic", how) for how in ("cut", "garbage", "changed", "writable")),
     ],
 )
 def test_a_file_that_somebody_changed_is_named_to_the_staff_alone(clinic, name, how):
@@ -146,8 +146,8 @@ def test_a_file_that_somebody_changed_is_named_to_the_staff_alone(clinic, name, 
     if how == "writable":
         path.chmod(0o666)
     else:
-        changed = {"cut": content[:-40], "garbage": b"\xff\x00", "changed": content.replace(b"o", b"0", 3)}[how]
-        path.write_bytes(changed)
+        cut, other = content[: len(content) // 4], content.replace(b"o", b"0", 3)
+        path.write_bytes({"cut": cut, "garbage": b"\xff\x00", "changed": other}[how])
     with pytest.raises(NotApproved) as refused:
         clinic.find(what.reference)
     assert str(path) not in str(refused.value)
@@ -164,3 +164,27 @@ def test_only_what_is_called_by_its_digest(clinic):
         clinic.find(offer("rounds=11").reference)
     assert "changed it since" in clinic.events[-1].reason
     assert json.dumps([event.as_json() for event in clinic.events])
+
+
+def test_a_later_proposal_within_the_ranges_needs_no_new_approval(clinic):
+    ranges = (("learning_rate", 0.05, 0.2), ("epochs", 1.0, 3.0))
+    clinic.approve(offer(), Terms(ranges=ranges))
+    for changes in (("training.learning_rate=0.2",), ("training.epochs=3", "training.learning_rate=0.05")):
+        later = offer(*changes)
+        warrant = clinic.find(later.reference, later)
+        assert warrant.scenario == later.proposal.scenario
+        rate = later.proposal.scenario.training.learning_rate
+        said = {**warrant.approval.order, "learning_rate": rate, "training": later.proposal.scenario.training.model_dump()}
+        warrant.allow("train", text(json.dumps(said)))
+        with pytest.raises(NotApproved, match="fedmed clinic approve"):
+            clinic.find(later.reference)
+    for change in ("training.learning_rate=0.21", "training.momentum=0.5", "rounds=11", "seed=8", "training={steps: 2}"):
+        later = offer(change)
+        with pytest.raises(NotApproved, match="fedmed clinic approve"):
+            clinic.find(later.reference, later)
+    another = offer("training.learning_rate=0.2")
+    with pytest.raises(NotApproved, match="fedmed clinic approve"):
+        clinic.find(offer("rounds=11").reference, another)
+    clinic.approvals.keep(clinic.approvals.the_one("wards-1").taken_back(clinic.clock.unix()))
+    with pytest.raises(NotApproved):
+        clinic.find(another.reference, another)

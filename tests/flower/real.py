@@ -99,13 +99,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def main() -> None:
+def serve(config: Path) -> None:
+    """Be the node of a configuration, until killed."""
     from fedmed.clinic.engine import run_node
     from fedmed.flower.apps import AppRef
     from fedmed.flower.fleet import Door
     from fedmed.flower.worker import guarded
 
-    told = json.loads(Path(sys.argv[1]).read_text())
+    told = json.loads(config.read_text())
     files = {name: value if name == "address" else Path(value) for name, value in told["door"].items()}
     apps = {name: guarded(AppRef(Path(ref["root"]), ref["name"], gate=ref["gate"])) for name, ref in told["apps"].items()}
     stop = threading.Event()
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Path(sys.argv[1]))

@@ -15,7 +15,8 @@ from fedmed.flower.calls import ANSWER, CHUNK, HEAD, MOST_OWN, RUN, SIZE
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.hatch import Hatch
 from fedmed.flower.parcels import Parcel, head_of, ids_in, pack, unpack
-from fedmed.flower.superlink import CallRefused, Node, SuperLink
+from fedmed.flower.refusals import CallRefused, Node
+from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import MemberKeys
 
 LARGE = 3 * CHUNK // 8  # numbers of a tensor that is two chunks

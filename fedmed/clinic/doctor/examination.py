@@ -48,6 +48,7 @@ def checks(asked: Asked, clock: Clock) -> tuple[Check, ...]:
         Check("writing", machines.writing, 20, ("room",)),
         Check("memory", lambda _: strength.memory(machine.memory(), parameters), 5),
         Check("descriptors", lambda _: strength.descriptors(machine.descriptors()), 1),
+        Check("confinement", lambda _: strength.confinement(machine.confinement()), 40),
         *(Check(each, machines.kernel(each), kernels.RUN_S + 5) for each in kernels.WHERE),
         Check("round", lambda seen: _round(seen, asked), 1, ("speed", "writing")),
     )

@@ -5,7 +5,7 @@
     10   warnings only: it will work, slower or with less room than is good
     11   network: name, connection, large packets
     12   trust: TLS, authority, certificate, clock
-    13   machine: disk, memory, descriptors, kernels
+    13   machine: disk, memory, descriptors, confinement, kernels
     14   a check itself broke
 
 Where several checks failed, the first one decides: it is to be mended first.
@@ -22,7 +22,7 @@ CODES = {
     **dict.fromkeys(("configuration",), 2),
     **dict.fromkeys(("name", "connection", "packets", "speed"), 11),
     **dict.fromkeys(("tls", "authority", "certificate", "answer", "clock"), 12),
-    **dict.fromkeys(("room", "writing", "memory", "descriptors", "gpu", "gpu masks", "vector AES"), 13),
+    **dict.fromkeys(("room", "writing", "memory", "descriptors", "confinement", "gpu", "gpu masks", "vector AES"), 13),
 }
 """Exit code of each check that fails."""
 

@@ -1,4 +1,4 @@
-"""Probes of the machine: room, writing, memory, descriptors. Linux's own files; what is not told is None."""
+"""Probes of the machine: room, writing, memory, descriptors, confinement. Linux's own files; what is not told is None."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from fedmed.confinement.cell import Cell, Lacks
+from fedmed.confinement.means import lacking
+from fedmed.errors import FedmedError
 
 WRITTEN = 32 * 2**20
 """Octets written to tell the speed."""
@@ -122,6 +126,14 @@ def _left_in_group() -> int | None:
         if limit != "max":
             return max(0, int(limit) - int((_CGROUP / "memory.current").read_text()))
     return None
+
+
+def confinement() -> Lacks | str:
+    """Which means of confining an app cannot be had here, and why; or why no app could work here at all."""
+    try:
+        return lacking(Cell())
+    except FedmedError as error:
+        return str(error)
 
 
 def descriptors() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedmed.clinic.doctor.finding import Finding, fail, ok, warn
 from fedmed.clinic.doctor.kernels import Ran
 from fedmed.clinic.doctor.machine import Room, Written
+from fedmed.confinement.cell import NEEDED, TODO, Lacks
 from fedmed.report.formats import data_size
 
 WEIGHT = 4
@@ -66,6 +67,22 @@ def descriptors(found: int) -> Finding:
     if 0 <= found < DESCRIPTORS:
         return warn("descriptors", f"{found}", f"{DESCRIPTORS}", "raise LimitNOFILE of the service (ulimit -n)")
     return ok("descriptors", f"{found}" if found >= 0 else "without limit", f"{DESCRIPTORS}")
+
+
+def confinement(found: Lacks | str) -> Finding:
+    """The cell that an app runs in: without network, keys or policy files."""
+    check, allowed = "confinement", f"{', '.join(NEEDED)}; landlock besides"
+    if isinstance(found, str):
+        return fail(check, found, allowed, "mend that; until then no app can run here")
+    told = "; ".join(f"no {name} ({why})" for name, why in found.items())
+    todo = "; ".join(f"for {name}: {TODO[name]}" for name in found)
+    if any(name in found for name in NEEDED):
+        return fail(
+            check, told, allowed, f"{todo}; or write `confinement: as-available` into clinic.yaml, and know the risk"
+        )
+    if found:
+        return warn(check, told, allowed, todo)
+    return ok(check, f"an app gets all of {', '.join(TODO)}", allowed)
 
 
 def kernel(check: str, found: Ran, has_card: bool) -> Finding:

@@ -15,6 +15,9 @@ from fedmed.clinic.doctor.finding import Status
 from fedmed.clinic.doctor.kernels import Ran
 from fedmed.clinic.doctor.machine import Room, Written
 from fedmed.clock import SystemClock
+from fedmed.confinement.cell import Cell
+from fedmed.confinement.means import lacking
+from fedmed.errors import MissingPart
 
 NOW = SystemClock().now
 
@@ -124,6 +127,33 @@ def test_a_gpu_is_not_needed_but_one_that_is_there_must_run(ran: Ran, has_card: 
     assert found.status is status
     assert word in found.got
     assert bool(found.todo) is (status is not Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "got", "todo"),
+    [
+        ({}, Status.OK, "an app gets all of user, namespaces, landlock, seccomp", ""),
+        ({"landlock": "ABI 1"}, Status.WARN, "no landlock (ABI 1)", "for landlock: Linux 6.2"),
+        ({"namespaces": "refused", "user": "not root"}, Status.FAIL, "no user (not root)", "as-available"),
+        ({"seccomp": "refused"}, Status.FAIL, "no seccomp (refused)", "CONFIG_SECCOMP_FILTER"),
+        ("no process can be started", Status.FAIL, "no process can be started", "mend that"),
+    ],
+)
+def test_what_lacks_of_an_apps_cell_is_named_with_how_to_get_it(found, status: Status, got: str, todo: str):
+    judged = strength.confinement(found)
+    assert (judged.status, judged.check) == (status, "confinement")
+    assert got in judged.got
+    assert todo in judged.todo
+
+
+def test_what_this_machine_lacks_is_tried(monkeypatch):
+    assert machine.confinement() == lacking(Cell())
+
+    def none(cell: Cell):
+        raise MissingPart("no process can be started")
+
+    monkeypatch.setattr(machine, "lacking", none)
+    assert machine.confinement() == "no process can be started"
 
 
 def test_vector_aes_is_not_needed():

@@ -1,0 +1,1 @@
+"""A no-op app for stock Flower, as `flwr run` installs it."""

@@ -1,0 +1,68 @@
+"""Training in the cell, by the product's own app on cases of a clinic, against the same training in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+from fedmed.confinement.cell import Cell
+from fedmed.errors import ConfigError
+from fedmed.flower import arrays, identity, keys, packing
+from fedmed.flower.apphost import AppHost
+from fedmed.flower.worker import guarded
+from fedmed.learning import weights
+from fedmed.learning.order import ModelSpec
+from fedmed.simulate.engines import CLIENT
+from fedmed.sites import prepared
+from tests.learning.parts import order, site
+
+SPEC = ModelSpec(name="small-cnn", inputs=(1, 16, 16), classes=2, options={"widths": [8, 16]})
+
+
+@pytest.fixture
+def sites(tmp_path) -> Path:
+    folder = tmp_path / "sites"
+    prepared.lay_out([site(shape=(1, 16, 16))], folder)
+    return folder
+
+
+def asked(kind: str, augment: str = "none") -> Message:
+    identity.assume(identity.SERVER_NODE)
+    training = {"epochs": 3, "momentum": 0.9}
+    told = order(spec=SPEC, training=training, augment=augment, preparation={"normalise": "none"}).model_dump_json()
+    content = RecordDict({"config": ConfigRecord({keys.CONFIG_KEY: told})})
+    content["arrays"] = arrays.own(weights.fresh(SPEC, 0))
+    message = Message(content, 2, kind)
+    identity.set_message_id(message, f"message-{kind}")
+    return message
+
+
+@pytest.mark.parametrize("augment", ["none", "fused-scan"])  # the second one compiles its loops in there
+def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment):
+    config = {"partition-id": 0, "sites-folder": str(sites)}
+    host = AppHost(CLIENT, config, Cell((sites,), policy="as-available"), print, tmp_path / "states", limit_s=200)
+    here = guarded(CLIENT)
+    try:
+        for kind in ("train", "evaluate"):
+            inside = host(asked(kind, augment), Context(1, 2, {}, RecordDict(), {}))
+            outside = here(asked(kind, augment), Context(1, 2, config, RecordDict(), {}))
+            assert not inside.has_error(), inside.error
+            assert dict(inside.content["metrics"]) == dict(outside.content["metrics"])
+            ours, theirs = (packing.flatten(reply.content) for reply in (inside, outside))
+            assert {name: value.tobytes() for name, value in ours.items()} == {
+                name: value.tobytes() for name, value in theirs.items()
+            }
+            assert bool(ours) is (kind == "train")
+        given = weights.fresh(SPEC, 0)
+        trained = arrays.all_views(host(asked("train", augment), Context(1, 2, {}, RecordDict(), {})).content)
+        assert any(not np.array_equal(trained[name], given[name]) for name in given)
+    finally:
+        host.close()
+
+
+def test_a_data_set_that_is_not_there_is_an_error_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigError, match="which is not there"):
+        AppHost(CLIENT, {}, Cell((tmp_path / "none",)), print, tmp_path / "states")

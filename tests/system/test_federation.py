@@ -1,0 +1,111 @@
+"""A whole federation of real processes, from two empty folders to a model, through kills, refusals and a revocation."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmed.store.ledgers import read as read_ledgers
+from fedmed.wire import tensors as wire
+from tests.system.hospitals import Hospitals, fedmed, told, until
+
+SITES = {"east": "east-city", "north": "north-university", "south": "south-childrens"}
+DATA = ("--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory):
+    with ExitStack() as stack:
+        made = Hospitals(tmp_path_factory.mktemp("federation"), stack)
+        made.center.start()
+        for name, site in SITES.items():
+            made.join(name)
+            made.give_data(name, *DATA, "--site", site)
+        made.approve_each_other()
+        for clinic in made.clinics.values():
+            clinic.start()
+        yield made
+
+
+def test_a_run_waits_for_approvals_and_ends_with_a_model_and_a_report(hospitals: Hospitals):
+    run = hospitals.run("demo", "rounds=2")
+    until(lambda: "not approved" in json.loads((hospitals.folder_of(run) / "state.json").read_text())["why"])
+    for name in SITES:
+        hospitals.approve(name, run)
+    assert hospitals.until_over(run)["stage"] == "done"
+    folder = hospitals.folder_of(run)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["engine"] == "a real federation"
+    assert [record["joined"] for record in report["rounds"]] == [sorted(SITES)] * 2
+    assert "sums only" in report["evaluated_by"]
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert all(np.isfinite(value).all() for value in wire.load(folder / "model.safetensors").values())
+    assert [entry["round"] for entry in told("center", "models", "list", "--at", hospitals.center.folder)["models"]]
+
+
+def test_everything_that_left_is_in_the_clinics_ledgers_and_logs_verify(hospitals: Hospitals):
+    for name, clinic in hospitals.clinics.items():
+        (ledger,) = read_ledgers(clinic.folder / "ledgers")
+        assert ledger.name == name
+        assert {line.purpose for line in ledger.departures} == {"census", "update", "evaluation"}
+        assert ledger.statements
+        assert fedmed("audit", "verify", clinic.folder / "audit").returncode == 0
+    assert fedmed("audit", "verify", hospitals.center.folder / "audit").returncode == 0
+    status = told("center", "status", "--at", hospitals.center.folder)
+    until(lambda: all(site["countersigned"] for site in _sites(hospitals).values()))
+    assert status["up"]
+
+
+def _sites(hospitals: Hospitals) -> dict:
+    return told("center", "status", "--at", hospitals.center.folder)["sites"]
+
+
+def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospitals):
+    run = hospitals.run("demo", "rounds=3", "name=killed")
+    for name in SITES:
+        hospitals.approve(name, run)
+    until(lambda: hospitals.events(run, "committed"))
+    until(lambda: any(each["round"] == 2 for each in hospitals.events(run, "round")))
+    hospitals.center.end(signal.SIGKILL)
+    hospitals.center.start()
+    assert hospitals.until_over(run)["stage"] == "done"
+    rounds = json.loads((hospitals.folder_of(run) / "report.json").read_text())["rounds"]
+    assert [(record["round"], record["joined"]) for record in rounds] == [(number, sorted(SITES)) for number in (1, 2, 3)]
+    assert [record["attempt"] for record in rounds] == [1, 1, 1]
+
+
+def test_a_clinic_that_is_killed_is_served_again_without_a_restart_of_anything_else(hospitals: Hospitals):
+    run = hospitals.run("demo", "rounds=3", "name=hurt")
+    for name in SITES:
+        hospitals.approve(name, run)
+    until(lambda: hospitals.events(run, "committed"))
+    hospitals.clinics["north"].end(signal.SIGKILL)
+    hospitals.clinics["north"].start()
+    assert hospitals.until_over(run)["stage"] == "done"
+    rounds = json.loads((hospitals.folder_of(run) / "report.json").read_text())["rounds"]
+    assert [record["joined"] for record in rounds] == [sorted(SITES)] * 3
+
+
+def test_the_staff_takes_an_approval_back_in_mid_run(hospitals: Hospitals):
+    run = hospitals.run("demo", "rounds=200", "name=withdrawn")
+    for name in SITES:
+        hospitals.approve(name, run)
+    until(lambda: hospitals.events(run, "committed"))
+    fedmed("clinic", "data", "withdraw", "cases", "--reason", "a test", "--at", hospitals.clinics["east"].folder)
+    until(lambda: hospitals.stage(run) == "stalled", hospitals.center.is_running)
+    assert "NotApproved" in json.loads((hospitals.folder_of(run) / "state.json").read_text())["why"]
+    fedmed("center", "stop", run, "--at", hospitals.center.folder)
+    assert hospitals.until_over(run)["stage"] == "stopped"
+
+
+def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals, tmp_path: Path):
+    for clinic in hospitals.clinics.values():
+        assert clinic.end() == 0
+    assert hospitals.center.end() == 0
+    for folder in (hospitals.center.folder, hospitals.clinics["east"].folder):
+        assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
