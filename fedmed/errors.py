@@ -19,8 +19,8 @@
 
 A message says what was got, what is allowed and what to do. Ctrl-C ends with 130, as in any shell.
 
-Both services end with the same codes, and with 0 after they were asked to stop. After 3, 4 and 5 starting again may help, and
-systemd does so; after 2 and 6 a person is needed, and it does not (packaging/systemd, RestartPreventExitStatus).
+Both services end with the same codes, and with 0 after they were asked to stop. After 3, 4 and 5 starting again may help,
+and systemd does so; after 2 and 6 a person is needed, and it does not (packaging/systemd, RestartPreventExitStatus).
 """
 
 from __future__ import annotations
