@@ -129,7 +129,8 @@ class Copier:
         listed = self._registry.store.open(indexing.NAME)
         with listed:
             content = listed.read()
-        index = self._registry.index()
+        said = b"".join(self._registry.cover.read(indexing.NAME, BytesIO(content)))
+        index = indexing.read(said, self._registry.public, self._registry.store.where(indexing.NAME))
         here, there = self._registry.store.names(), self._store.names()
         before = self._there(index) if indexing.NAME in there else None
         plan = planned(index, here, there, before)
