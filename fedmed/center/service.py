@@ -152,6 +152,7 @@ class Service:
     def _look(self) -> None:
         try:
             self._shut_out()
+            self._models.retry()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._tell(str(error))
