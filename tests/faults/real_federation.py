@@ -1,6 +1,6 @@
 """A center and three clinics as processes of their own over mutual TLS, each of which may be killed at a named moment.
 
-    python -m tests.faults.real_federation center|clinic CONFIG
+python -m tests.faults.real_federation center|clinic CONFIG
 """
 
 from __future__ import annotations
