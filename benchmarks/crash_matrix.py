@@ -1,4 +1,4 @@
-"""`kill -9` of a real center and of a real clinic at every named moment: is the model that of the undisturbed run, to the bit?
+"""`kill -9` of a real center and a real clinic at every named moment: is the model the undisturbed run's, to the bit?
 
     scripts/bench crash_matrix [--random 20] [--seed 1] [--quick] [--json]
 
