@@ -42,6 +42,7 @@ from fedmed.wire.asgi import App
 
 DATABASE, AUDIT = "superlink.db", "audit"
 LOOK_S = 1.0
+RENEWS_S = 3600.0
 RESTART_S = 5.0
 """Until runs are gone on with, after something that nobody foresaw."""
 Tell = Callable[[str], None]
@@ -61,6 +62,7 @@ class Service:
         self.log, self.runs = open_log(folder), Runs(folder.path, folder.clock)
         self._admissions = folder.admissions()
         self._known: dict[bytes, bytes] = {}
+        self._renews_at = 0.0
         self._heads = HeadsApp(self.log, self._admissions.admit, self._signing_keys)
         config = folder.config
         own = self._apps()
@@ -152,10 +154,21 @@ class Service:
     def _look(self) -> None:
         try:
             self._shut_out()
+            self._renew()
             self._models.retry()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._tell(str(error))
+
+    def _renew(self) -> None:
+        """Look once an hour whether the server's certificate is to be made anew; open connections keep the old one."""
+        now = self.folder.clock.now()
+        if now < self._renews_at:
+            return
+        self._renews_at = now + RENEWS_S
+        if self.folder.renew_server():
+            self.engine.listener.renew()
+            self._record("renew", "the server's certificate")
 
     def _shut_out(self) -> None:
         """Take the nodes of revoked clinics out of Flower's state, for good; the fence refuses them already."""
