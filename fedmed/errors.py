@@ -18,6 +18,10 @@
     └── MissingPart                 6     a program or package that this command needs is not installed
 
 A message says what was got, what is allowed and what to do. Ctrl-C ends with 130, as in any shell.
+
+Both services end with the same codes: 0 after they were asked to stop and had drained, 143 (a signal, as shells count) where
+a second SIGTERM ended them at once. After 3, 4 and 5 starting again may help, and systemd does so; after 2 and 6 a person is
+needed, and it does not (packaging/systemd, RestartPreventExitStatus).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def back_up(role: str, at: Path, out: Path, passphrase: Path | None, to: str | N
     if passphrase is not None and to is not None:
         raise ConfigError("--passphrase-file and --to: give one of them")
     kind, clock = _kind(role), SystemClock()
-    name, log = _opened(role, at)
+    name, log = opened_log(role, at)
     wrap = _for_passphrase(passphrase) if to is None else _for_recipient(to)
     if out.exists():
         raise ConfigError(f"{out} is there already, and a backup is never written over; name another file")
@@ -74,7 +74,7 @@ def settle(role: str, at: Path, who: str, as_json: bool) -> None:
     found = settling.restored(at)
     if found is None:
         raise ConfigError(f"{at} was not restored from a backup, or that is settled already")
-    name, log = _opened(role, at)
+    name, log = opened_log(role, at)
     reason = f"from a backup of {day(found.made_unix)}"
     log.append(event(SystemClock().unix(), who, "operator", "restore", name, reason=reason, mode=role))
     settling.settle(at)
@@ -102,7 +102,7 @@ def forgive(at: Path, who: str, as_json: bool) -> None:
         raise ConfigError(f"{path}: nothing of the center's log was watched yet; there is nothing to forgive")
     watch = Watch(path, watched, folder.keys(), dict, folder.clock)
     accused = [{"kind": each.kind, "reason": each.reason} for each in watch.state.accusations]
-    name, log = _opened(CLINIC.role, at)
+    name, log = opened_log(CLINIC.role, at)
     if accused:
         reason = f"the center's log, accused: {accused[0]['kind']}"
         log.append(event(folder.clock.unix(), who, "operator", "restore.forgive", name, reason=reason, number=len(accused)))
@@ -116,7 +116,7 @@ def forgive(at: Path, who: str, as_json: bool) -> None:
         )
 
 
-def _opened(role: str, at: Path) -> tuple[str, AuditLog]:
+def opened_log(role: str, at: Path) -> tuple[str, AuditLog]:
     """The folder's own name, and its audit log."""
     if role == CENTER.role:
         from fedmed.center.folder import open_center

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+import typer
+
 from fedmed.clock import SystemClock
 from fedmed.operation.settling import refuse_unsettled
 from fedmed.wire.visible import visible
 
+GIVEN_UP = 143
+"""A second SIGTERM, as shells count signals."""
 Tell = Callable[[str], None]
 
 
@@ -22,7 +26,7 @@ def center_up(path: Path, as_json: bool) -> None:
     from fedmed.center.service import Service
 
     refuse_unsettled(path)
-    Service(open_center(path, SystemClock()), _teller(as_json)).serve()
+    _ended(Service(open_center(path, SystemClock()), _teller(as_json)).serve())
 
 
 def clinic_up(path: Path, as_json: bool) -> None:
@@ -31,7 +35,12 @@ def clinic_up(path: Path, as_json: bool) -> None:
     from fedmed.clinic.folder import open_clinic
 
     refuse_unsettled(path)
-    Daemon(open_clinic(path, SystemClock()), _teller(as_json)).serve()
+    _ended(Daemon(open_clinic(path, SystemClock()), _teller(as_json)).serve())
+
+
+def _ended(forced: bool) -> None:
+    if forced:
+        raise typer.Exit(GIVEN_UP)
 
 
 def _teller(as_json: bool) -> Tell:

@@ -12,9 +12,12 @@ from fedmed.center.callers import LocalCallers
 from fedmed.center.folder import open_center
 from fedmed.center.models import FOLDER, open_copy, open_registry
 from fedmed.cli import listing
+from fedmed.cli.keeping import opened_log
 from fedmed.clock import SystemClock
 from fedmed.identity.authority import day
 from fedmed.identity.roles import Action
+from fedmed.operation.backup import CENTER
+from fedmed.store.audit.event import event
 from fedmed.store.models.copying import Backlog, state_of
 from fedmed.store.models.index import MODEL, SIGNATURE, Entry
 from fedmed.store.models.shelf import PUBLIC, Shelf
@@ -53,8 +56,9 @@ def show_model(at: Path, which: str, copy: bool, as_json: bool) -> None:
 
 def export_model(at: Path, which: str, out: Path, copy: bool, as_json: bool) -> None:
     """Write a model. Raises ConfigError, ModelAltered, StoreError."""
-    _, shelf = _opened(at, copy)
+    folder, shelf = _opened(at, copy)
     entry = shelf.find(which)
+    _record(folder, "model.export", str(entry), f"weights {entry.sha256}, to {out}")
     model = shelf.export(entry, out)
     check = f"model_signing verify key {model} --signature {out / SIGNATURE} --public_key {out / PUBLIC}"
     facts = {**_facts(entry), "folder": str(out.resolve()), "verify": check}
@@ -79,9 +83,11 @@ def verify_models(at: Path, which: str | None, copy: bool, as_json: bool) -> Non
 
 def prune_models(at: Path, last: int | None, best: int | None, as_json: bool) -> None:
     """Let models go. Raises ModelAltered, StoreError."""
-    registry = open_registry(_center(at, Action.RUN))
+    folder = _center(at, Action.RUN)
+    registry = open_registry(folder)
     kept = registry.retention
     kept = replace(kept, last=kept.last if last is None else last, best=kept.best if best is None else best)
+    _record(folder, "model.prune", "all runs", f"the last {kept.last} and the best {kept.best} stay")
     gone = registry.prune(kept)
     if as_json:
         _write({"pruned": [_facts(entry) for entry in gone]})
@@ -99,6 +105,13 @@ def _center(at: Path, action: Action) -> CenterFolder:
     folder = open_center(at, SystemClock())
     LocalCallers(folder).identify(b"").require(action)
     return folder
+
+
+def _record(folder: CenterFolder, action: str, what: str, how: str) -> None:
+    """Who did it, in the center's audit log, before it is done. Raises StoreError."""
+    who = LocalCallers(folder).identify(b"").name
+    _, log = opened_log(CENTER.role, folder.path)
+    log.append(event(folder.clock.unix(), who, "operator", action, what, reason=how))
 
 
 def _facts(entry: Entry) -> dict[str, Any]:

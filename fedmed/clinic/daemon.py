@@ -82,17 +82,21 @@ class Daemon:
         """Whether the staff wants no message to be taken."""
         return (self.folder.path / PAUSED).exists()
 
-    def serve(self) -> None:
-        """Until a signal. Raises ConfigError where another process serves this folder."""
+    def serve(self) -> bool:
+        """Until a signal; whether what was under way was given up.
+
+        Raises ConfigError where another process serves this folder.
+        """
         config, duty = self.folder.config, Duty(self._turn, self._drain, self._is_idle, self._unready, self._metrics)
         with serving(self.folder.path, "the clinic"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.noted("start", "the clinic's daemon", version=__version__)
             threading.Thread(target=self._beat, name="beat", daemon=True).start()
-            keeper.keep(f"{config.name} is up, for {config.federation} at {config.host}:{config.port}")
+            forced = keeper.keep(f"{config.name} is up, for {config.federation} at {config.host}:{config.port}")
             self._answering.close()
             self.noted("stop", "the clinic's daemon")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         self.gatehouse.close()
+        return forced
 
     def _turn(self) -> None:
         if self.is_paused or self.stop.is_set():

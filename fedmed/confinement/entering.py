@@ -188,7 +188,7 @@ def _lock(cell: Cell, is_apart: bool, entered: Entered) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    own = Path(f"/proc/{os.getpid()}")
+    own = Path("/proc/self").resolve()  # by the number that this /proc knows it by
     proc = [Path("/proc")] if is_apart else [own, *(Path("/proc") / name for name in OWN_PROC)]
     writable = [SCRATCH] if is_apart else []
     devices = [*(Path("/dev") / name for name in PLAIN_DEVICES), *cell.devices]

@@ -118,7 +118,6 @@ class Conduct:
                 journal.say("begun-again", reason=str(error))
                 course.give_up()
                 self._run(begun, scenario, expected, journal, course)
-            course.give_up()
             self.link.end_run(begun.number)
         except FederationError:
             course.give_up()

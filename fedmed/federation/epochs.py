@@ -159,7 +159,7 @@ class Epochs:
 
     def _by_nodes(self, agreed: Agreed) -> Current:
         places = {fingerprint: place for place, fingerprint in enumerate(agreed.terms.roster, 1)}
-        index = {node: places[each.fingerprint] for node, each in self._people.items() if each.fingerprint in places}
+        index = {node: places[each.fingerprint] for node, each in sorted(self._people.items()) if each.fingerprint in places}
         return Current(agreed, index, {number: self._people[node].name for node, number in index.items()})
 
     def _say_who(self, terms: Parameters, index: Mapping[int, int]) -> None:

@@ -110,9 +110,15 @@ class DirectGrid(Grid):
         self._link.awaited |= asked.keys()
         self._link.replied |= asked.keys()
 
+    def take_back(self, message_ids: Iterable[str]) -> None:
+        """Delete messages that no node can have had whole, though it may have been offered them."""
+        ids = set(message_ids)
+        self._link.withdraw(ids)
+        self._link.forget(ids)
+
     def clear(self, keep: set[str]) -> None:
         """Delete the run's messages and their answers, but for those that are named."""
-        self._link.forget(self._state.get_message_ids_from_run_id(self._number) - keep)
+        self.take_back(self._state.get_message_ids_from_run_id(self._number) - keep)
 
     def settle(self, asked: set[str]) -> None:
         """Done with these: what was received goes, and what nobody has begun is handed out no more."""
@@ -124,15 +130,20 @@ class DirectGrid(Grid):
         self._link.uploaded.clear()
         wanted = [each for each in message_ids if each in self._asked]
         self._find(wanted)
-        for asked in wanted:
-            coming = self._coming.get(asked)
-            if coming is None or not self._is_complete(coming):
-                continue
-            yield self._opened(asked, coming)
-            del self._coming[asked], self._asked[asked]
-            self._used[asked] = coming.head.metadata.message_id
-            if not self._keeps:
-                self.acknowledge([asked])
+        done: list[str] = []
+        try:
+            for asked in wanted:
+                coming = self._coming.get(asked)
+                if coming is None or not self._is_complete(coming):
+                    continue
+                yield self._opened(asked, coming)
+                del self._coming[asked], self._asked[asked]
+                self._used[asked] = coming.head.metadata.message_id
+                if not self._keeps:
+                    self._link.objects.delete(self._used[asked])
+                    done.append(asked)
+        finally:
+            self.acknowledge(done)
 
     def _find(self, wanted: list[str]) -> None:
         ready = self._link.replied & set(wanted) - self._coming.keys()
@@ -180,6 +191,8 @@ class DirectGrid(Grid):
     def acknowledge(self, message_ids: Iterable[str]) -> None:
         """Done with these messages for good: they and their answers are deleted."""
         known = [each for each in message_ids if each in self._used]
+        if not known:
+            return
         self._link.forget(known)
         self._link.objects.delete_all([self._used.pop(each) for each in known])
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message
-from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import UnexpectedObjectContentError
 from flwr.supercore.object_store import NoObjectInStoreError
@@ -103,28 +102,27 @@ class Hatch:
         if reason is not None:
             raise CallRefused(TOO_LARGE, reason)
         self._link.refuse_unless_running(metadata.run_id)
-        if not self._is_kept(coming, head, tree, told, node):
+        if not self._is_kept(coming, head, tree, told):
             return b""
         self._coming[node.number] = coming
         self._link.answered(node.number, metadata.reply_to_message_id, head)
         return bundle((name, b"") for name in ids_in(tree) if not self._objects.is_there(name))
 
-    def _is_kept(self, coming: _Coming, head: Message, tree: ObjectTree, objects: Mapping[str, bytes], node: Node) -> bool:
+    def _is_kept(self, coming: _Coming, head: Message, tree: ObjectTree, objects: Mapping[str, bytes]) -> bool:
         is_wanted, is_new = False, coming.answer not in self._objects
         self._objects.preregister(head.metadata.run_id, tree)
         try:
             self._keep(coming, objects)
-            is_wanted = self._is_wanted(head, node)
+            is_wanted = self._is_wanted(head)
         finally:
             if is_new and not is_wanted:
                 self._objects.delete(coming.answer)
         return is_wanted
 
-    def _is_wanted(self, head: Message, node: Node) -> bool:
+    def _is_wanted(self, head: Message) -> bool:
         """Whether somebody asked for this answer; then its message is dealt with."""
         state, asked = self._link.state, head.metadata.reply_to_message_id
         with self._link.turn():
-            state.acknowledge_node_heartbeat(node.number, HEARTBEAT_DEFAULT_INTERVAL)
             if state.store_message_res(head) is None:
                 return False
         self._objects.delete(asked)

@@ -99,7 +99,7 @@ class Lasting:
         if not others:
             return letters
         self.course.instead({old: new.id for old, new in others.items()})
-        self._grid.cancel(others)
+        self._grid.take_back(others)
         self._grid.lay_out(list(others.values()))
         return [letter_of(others[each.id]) if each.id in others else each for each in letters]
 

@@ -28,7 +28,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS tree (root TEXT PRIMARY KEY, run TEXT NOT NULL, tree BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS object (name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
-PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
+PRAGMAS = ("journal_mode = WAL", "busy_timeout = 5000")
 HALF = ".new"  # ends the name of a file that is being written
 
 
@@ -97,15 +97,12 @@ class FileStore(Objects):
         return (files | rows) & self._needed.keys()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, is_synced: bool = True) -> Iterator[None]:
         with self._lock:
+            self._rows.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
             self._rows.execute("BEGIN IMMEDIATE")
-            try:
+            with self._rows:  # commits, or takes back
                 yield
-            except BaseException:
-                self._rows.execute("ROLLBACK")
-                raise
-            self._rows.execute("COMMIT")
 
     def roots(self) -> set[str]:
         """Of all trees: ids of messages."""
@@ -210,7 +207,7 @@ class FileStore(Objects):
     def _remove(self, names: set[str], roots: Iterable[str] = ()) -> None:
         if not names and not roots:
             return
-        with self._transaction():
+        with self._transaction(is_synced=False):  # what comes back after a power cut is removed again
             self._rows.executemany("DELETE FROM tree WHERE root = ?", [(root,) for root in roots])
             self._rows.executemany("DELETE FROM object WHERE name = ?", [(name,) for name in names])
         for name in names:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ from fedmed.flower.refusals import BAD, FORBIDDEN, TOO_LARGE, CallRefused, Node,
 
 UPLOAD_S = 7 * 86_400
 """How long a half-sent answer is kept; Flower gives it up after three minutes, and a cut of the line is longer."""
-WITH_STORE = ("pull-messages", "confirm-message-received")
+WITH_STORE = ("confirm-message-received",)
+QUEUED = "queued"
 
 for _module in (in_memory_corestate, sql_corestate):
     vars(_module)["OBJECT_PUSH_SESSION_TTL_SECONDS"] = UPLOAD_S
@@ -86,6 +88,7 @@ class SuperLink:
         """Answers of `replied`, without content, by what they answer; those that are not in here are in the state alone."""
         self._handed_out: dict[int, PullMessagesResponse] = {}
         self._has_been_out: set[str] = set()
+        self._mail: dict[int, deque[Message]] = defaultdict(deque)
         self._without_mail: set[int] = set()
         self._running: set[int] = set()
         self._nodes: dict[bytes, Node] = {}
@@ -162,9 +165,11 @@ class SuperLink:
         self._never_expires(self._task_of(run))
         self._without_mail.clear()
         unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.objects]
+        self._mail.clear()
         if (replies := getattr(self.state, "message_res_store", None)) is not None:
-            for reply in replies.values():
-                reply.metadata.delivered_at = ""
+            messages = self.state.message_ins_store  # type: ignore[attr-defined]
+            for each in [*replies.values(), *(messages[message_id] for message_id in unconfirmed)]:
+                each.metadata.delivered_at = ""
             return
         with self.state.session() as session:  # type: ignore[attr-defined]
             session.execute(update(MessageRes).where(MessageRes.run_id == uint64_to_int64(run)).values(delivered_at=""))
@@ -234,7 +239,9 @@ class SuperLink:
                     raise FederationError(
                         f"no message can be left for node {node}: it is not registered, or the run is over"
                     )
-                self._without_mail.discard(parcel.head.metadata.dst_node_id)
+            self._mark_delivered([parcel.id for parcel in parcels])
+        for parcel in parcels:
+            self._mail[parcel.head.metadata.dst_node_id].append(parcel.head)
         self._post([parcel.head.metadata.dst_node_id for parcel in parcels])
 
     def allowance_of(self, message_id: str) -> Allowance:
@@ -247,19 +254,32 @@ class SuperLink:
         with self.turn():
             if (again := self._handed_out.get(node)) is not None:
                 return again
-            if node in self._without_mail:
-                return None
-            for message in self.state.get_message_ins(node_id=node, limit=1):
-                try:
+            while (message := self._next_of(node)) is not None:
+                with suppress(NoObjectInStoreError):  # it was taken back
                     tree = self.objects.get_object_tree(message.metadata.message_id)
-                except NoObjectInStoreError:
-                    self.state.delete_messages(message_ins_ids={message.metadata.message_id})
-                    continue
-                found = PullMessagesResponse(messages_list=[message_to_proto(message)], message_object_trees=[tree])
-                self._hands_out(node, found)
-                return found
-            self._without_mail.add(node)
+                    found = PullMessagesResponse(messages_list=[message_to_proto(message)], message_object_trees=[tree])
+                    self._hands_out(node, found)
+                    return found
         return None
+
+    def _next_of(self, node: int) -> Message | None:
+        if self._mail[node]:
+            return self._mail[node].popleft()
+        if node in self._without_mail:
+            return None
+        for message in self.state.get_message_ins(node_id=node, limit=1):  # of an earlier process
+            return message
+        self._without_mail.add(node)
+        return None
+
+    def _mark_delivered(self, message_ids: list[str]) -> None:
+        """To Flower, messages are delivered once they are in our own queues; `take_up` takes that back."""
+        if (messages := getattr(self.state, "message_ins_store", None)) is not None:
+            for message_id in message_ids:
+                messages[message_id].metadata.delivered_at = QUEUED
+            return
+        with self.state.session() as session:  # type: ignore[attr-defined]
+            session.execute(update(MessageIns).where(MessageIns.message_id.in_(message_ids)).values(delivered_at=QUEUED))
 
     def names_out_to(self, node: int) -> set[str]:
         """Objects of the message that a node was given last."""
@@ -291,8 +311,9 @@ class SuperLink:
         refuse_other_nodes(call, request, node)
         if call == "activate-node":  # after a kill it is still online to Flower, which would not let it in again
             self.state.deactivate_node(node.number)
-        if call == "pull-messages" and (again := self._handed_out.get(node.number)) is not None:
-            return bytes(again.SerializeToString())
+        if call == "pull-messages":
+            found = self.next_for(node.number)
+            return b"" if found is None else bytes(found.SerializeToString())
         self._refuse_large(call, request)
         with self.turn():
             if call == "push-messages":  # who sends is alive: Flower hides the answer of a node whose heartbeat is late
@@ -329,9 +350,7 @@ class SuperLink:
             raise CallRefused(BAD, f"{call}: {type(error).__name__}") from error
 
     def _note(self, call: str, request: Any, said: Any, node: int) -> None:
-        if call == "pull-messages" and said.messages_list:
-            self._hands_out(node, said)
-        elif call == "confirm-message-received":
+        if call == "confirm-message-received":
             with self._lock:
                 self._confirmed(node, request.message_object_id)
         elif call == "push-messages":

@@ -53,8 +53,8 @@ class Keeper:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    def keep(self, said: str) -> None:
-        """Go round until the service has come to its end; `said` is what systemd is told that it does."""
+    def keep(self, said: str) -> bool:
+        """Go round until the service has come to its end; whether that was forced. `said`: what systemd is told."""
         self._notifier.ready()
         self._notifier.status(said)
         self._tell(said)
@@ -63,6 +63,7 @@ class Keeper:
             self._pulse.turned()
             self._notifier.turned()
             self.stopping.wait(LOOK_S)
+        return self.stopping.look().forced
 
     def _changed(self, state: State) -> None:
         if state.stage is Stage.DRAINING:

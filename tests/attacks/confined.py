@@ -37,6 +37,8 @@ def replies(given: dict[str, Any]) -> list[str]:
 
     identity.assume(identity.SERVER_NODE)
     chosen = {"policy": "as-available" if given["how"] == "bare" else "strict", **given.get("cell", {})}
+    if "devices" in chosen:
+        chosen["devices"] = tuple(map(Path, chosen["devices"]))
     cell = Cell(tuple(map(Path, given["readable"])), **chosen)
     host = AppHost(
         AppRef(APPS, "hostile:app"),

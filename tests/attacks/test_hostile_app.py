@@ -193,6 +193,16 @@ def test_what_it_needs_it_has(clinic, rung):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
+def test_of_devices_it_has_those_that_are_named(clinic, rung):
+    """As those of a GPU are, where there is one: here a driver that says ENXIO to who has no terminal."""
+    terminal = ("opens", {"path": "/dev/tty"})
+    [reached] = clinic.run(*RUNGS[rung], [terminal], cell={"devices": ["/dev/tty"]})
+    assert "No such device or address" in reached
+    [refused] = clinic.run(*RUNGS[rung], [terminal], cell={"devices": []})
+    assert re.match("(PermissionError|FileNotFoundError)", refused)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
 def test_it_fills_no_disk(clinic, rung):
     inside, whole = clinic.run(
         *RUNGS[rung],

@@ -64,6 +64,7 @@ def test_an_exported_model_is_verified_by_the_stock_program(filled, place, said)
     (place / "out" / "model" / "extra").touch()
     assert stock(place, *arguments).returncode != 0
     assert "verified" in said("center", "models", "export", place / "again")[1]
+    assert said("audit", "show", place / "center" / "audit", "--json")[1].count("model.export") == 2
     assert said("center", "models", "export", place / "again")[0] == 2
 
 
@@ -71,6 +72,8 @@ def test_pruned(filled, said):
     code, out, _ = said("center", "models", "prune", "--last", "1", "--best", "0")
     assert (code, out) == (0, "of each run the last 1 and the best 0 stay; gone: study:1, study:2\n")
     assert json.loads(said("center", "models", "prune", "--json")[1]) == {"pruned": []}
+    logged = said("audit", "show", filled.folder.parent / "audit", "--json")[1]
+    assert logged.count("model.prune") == 2
 
 
 def test_the_copy(filled, place, said):

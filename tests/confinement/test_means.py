@@ -25,6 +25,16 @@ print(json.dumps(lacking(Cell())))
 """
 
 
+def test_a_process_is_in_its_cell_before_anything_that_makes_threads_is_imported():
+    program = (
+        "import sys, threading\n"
+        "import fedmed.confinement.means, fedmed.confinement.entering\n"
+        "print(sorted({'numpy', 'torch', 'flwr', 'cryptography'} & set(sys.modules)), threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[] 1\n"
+
+
 def test_what_lacks_has_a_name_and_a_reason():
     lacks = lacking(Cell())
     assert set(lacks) <= set(TODO)

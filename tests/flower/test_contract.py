@@ -1,6 +1,6 @@
 """What we rely on in Flower's private parts: when Flower moves, this file says which part moved.
 
-Each of these is used in `fedmed.flower` alone: superlink, calls, parcels, direct, fleet, node, identity.
+Each of these is used in `fedmed.flower` alone: superlink, opening, objects, hatch, calls, parcels, direct, node, identity.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.serde import run_to_proto
 from flwr.supercore.corestate import in_memory_corestate, sql_corestate
 from flwr.supercore.inflatable.inflatable_object import get_object_id
+from flwr.supercore.object_store import ObjectStore
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.servicer.fleet import fleet_handlers
+from sqlalchemy import text
 
 from fedmed.flower import arrays, identity
 from fedmed.flower.calls import CHUNK, FLEET, REQUESTS, pem_of
+from fedmed.flower.direct import DirectGrid
 from fedmed.flower.parcels import head_of, ids_in, pack, unpack
 from fedmed.flower.superlink import UPLOAD_S, WITH_STORE, SuperLink
 from fedmed.identity.member import MemberKeys
 
 CORE = """
 acknowledge_node_heartbeat activate_node activate_task claim_task cleanup_run create_node create_run deactivate_node
-delete_messages delete_node finish_task get_message_ids_from_run_id get_message_res get_node_id_by_public_key get_nodes
-get_object get_run_info object_store start_session store_message_and_object_tree store_object
+delete_messages delete_node finish_task get_message_ids_from_run_id get_message_ins get_message_res
+get_node_id_by_public_key get_nodes get_run_info get_run_status object_store start_session store_message_and_object_tree
+store_message_ins store_message_res store_object
 """
+STORE = "preregister get_object_tree put get delete delete_objects_in_run clear __contains__ __len__"
 
 
 @pytest.fixture(params=[None, "state.db"])
@@ -46,9 +51,34 @@ def test_the_state_has_the_methods_that_are_called(link: SuperLink):
     assert [name for name in CORE.split() if not hasattr(link.state, name)] == []
 
 
+def test_the_state_takes_a_store_of_ours_and_a_store_has_no_other_methods_than_ours_has(link: SuperLink):
+    assert link.state.object_store is link.objects
+    assert ObjectStore.__abstractmethods__ == set(STORE.split())
+
+
+def test_a_state_on_the_disk_is_synced_with_every_transaction_and_is_one_with_the_session(tmp_path: Path):
+    link = SuperLink(tmp_path / "state.db")
+    with link.turn(), link.state.session() as inner:  # type: ignore[attr-defined]
+        assert inner.execute(text("PRAGMA synchronous")).scalar() == 2
+        assert inner.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        with link.state.session() as again:  # type: ignore[attr-defined]
+            assert again is inner
+
+
+def test_messages_in_our_queues_are_delivered_to_flower_and_taken_up_again(link: SuperLink):
+    node = link.register(MemberKeys.generate().transport_public)
+    run = link.start_run("app")
+    (asked,) = DirectGrid(link, run).push_messages([message(node=node)])
+    assert link.state.get_message_ins(node_id=node, limit=1) == []
+    link.take_up(run)
+    assert [each.metadata.message_id for each in link.state.get_message_ins(node_id=node, limit=1)] == [asked]
+
+
 def test_every_call_of_a_node_is_one_of_flowers_and_has_a_handler():
     for call, kind in REQUESTS.items():
         assert PROTOBUF_REQUEST_TYPES["POST", FLEET + call] is kind
+        if call == "pull-messages":  # answered from our own queues
+            continue
         wanted = {"request", "state", "store"} if call in WITH_STORE else {"request", "state"}
         assert set(inspect.signature(getattr(fleet_handlers, call.replace("-", "_"))).parameters) == wanted
 

@@ -1,4 +1,4 @@
-"""A federation of real processes, made by the commands that the guides give: a center and clinics in folders of their own."""
+"""A federation of real processes, made by the commands that the guides give."""
 
 from __future__ import annotations
 

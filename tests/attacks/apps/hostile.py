@@ -84,6 +84,11 @@ def writes(path):
 
 
 @a_try
+def opens(path):
+    os.close(os.open(path, os.O_RDWR | os.O_NOCTTY))
+
+
+@a_try
 def empties(path):
     return os.truncate(path, 0)
 
