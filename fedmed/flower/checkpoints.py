@@ -33,7 +33,7 @@ class Checkpoints:
         self._last, self._given = clock.now(), 0
 
     def find(self, message: Message) -> Checkpoint | None:
-        """That of an earlier try at this message's order on its model; one that was damaged, or leads nowhere, is none."""
+        """That of an earlier try at this order on this model; a damaged one, or one that led nowhere, is none."""
         self._last = self._clock.now()
         if self._given >= TRIES:
             self.drop()

@@ -48,7 +48,8 @@ class Progress:
             number, what = name.split("/")
             states.setdefault(int(number), {})[what] = value
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": states})
-        self._scaler.load_state_dict(told["scaler"])
+        if told["scaler"]:  # it scales nothing where there is no GPU, or a newer one
+            self._scaler.load_state_dict(told["scaler"])
         self._fitting.at_once = told["at_once"]
         torch.set_rng_state(tensors[f"{DRAWS}cpu"])
         if f"{DRAWS}cuda" in tensors and self._device.type == "cuda":

@@ -59,10 +59,6 @@ def trained(told, data, desk=None):
         return train(model, data, told, "north"), weights.read(model)
 
 
-def dropping(model):
-    return replace(model, options=model.options)
-
-
 ORDERS = {
     "sgd": (order(spec=MLP, training={"epochs": 3}), (3,)),
     "momentum": (order(spec=MLP, training={"epochs": 3, "momentum": 0.9}), (3,)),
