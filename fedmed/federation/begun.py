@@ -1,6 +1,6 @@
 """A run of a center that stays up for months: how it is begun, and how the next process goes on with it.
 
-`run.json` in the run folder holds what stays the same from the first process of a run to its last: the name that terms of
+`begun.json` in the run folder holds what stays the same from the first process of a run to its last: the name that terms of
 secure aggregation are bound to, the app that clinics answer with, and the run's number in Flower's state.
 """
 
@@ -26,7 +26,7 @@ from fedmed.flower.transport import Transport
 from fedmed.store.commits import Commits
 from fedmed.store.disk import Disk, replace_file
 
-NAME = "run.json"
+NAME = "begun.json"
 
 
 @dataclass(frozen=True)
