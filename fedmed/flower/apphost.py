@@ -117,7 +117,7 @@ class AppHost:
         except (FedmedError, _Ended):
             self._renew()
             raise
-        self._checkpoints.drop()
+        self._checkpoints.answered(message)
         run, held = context.run_id, message.metadata.message_id
         self._held.pop(run, None)
         if said.state is not None:

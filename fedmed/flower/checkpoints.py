@@ -35,9 +35,10 @@ class Checkpoints:
     def find(self, message: Message) -> Checkpoint | None:
         """That of an earlier try at this order on this model; a damaged one, or one that led nowhere, is none."""
         self._last = self._clock.now()
+        if not is_training(message) or not self._path.exists():
+            return None
         if self._given >= TRIES:
             self.drop()
-        if not self._path.exists():
             return None
         try:
             head, tensors = sealed.opened(self._path.read_bytes())
@@ -53,7 +54,7 @@ class Checkpoints:
 
     def keep(self, message: Message, checkpoint: Checkpoint) -> None:
         """Put it on the disk in place of the one before; staff is told where that fails, and the training goes on."""
-        if self._clock.now() - self._last < self.every_s / 2:
+        if not is_training(message) or self._clock.now() - self._last < self.every_s / 2:
             return
         try:
             head = json.dumps({"key": key_of(message), "text": checkpoint.text}).encode()
@@ -62,10 +63,20 @@ class Checkpoints:
             self._tell(f"{self._path} cannot be written ({error}): a training that is broken off now would begin anew")
         self._last, self._given = self._clock.now(), 0
 
+    def answered(self, message: Message) -> None:
+        """The app has answered this; of a training, nothing is left to go on with."""
+        if is_training(message):
+            self.drop()
+
     def drop(self) -> None:
-        """Nothing is left to go on with."""
+        """Remove what there is."""
         self._path.unlink(missing_ok=True)
         self._given = 0
+
+
+def is_training(message: Message) -> bool:
+    """Whether it asks for work that has checkpoints; questions come between two tries at that."""
+    return message.metadata.message_type.split(".")[0] == "train"
 
 
 def key_of(message: Message) -> str:

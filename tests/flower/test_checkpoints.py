@@ -70,7 +70,10 @@ def test_nothing_else_finds_it(kept, other):
 
 
 def test_it_is_gone_once_the_order_is_answered(kept, tmp_path):
-    kept.drop()
+    for kind in ("evaluate", "query.describe"):  # as a center asks before it comes with the order again
+        kept.answered(message(kind=kind))
+    assert kept.find(message()) is not None
+    kept.answered(message())
     assert kept.find(message()) is None
     assert list(tmp_path.iterdir()) == []
     kept.drop()
@@ -121,3 +124,10 @@ def test_an_offer_is_of_the_question_that_is_worked_on():
     for head in (b'{"number": 2, "text": "{}"}', b'{"number": 3, "text": 5}', b"{}", b"[]", b"\xff", b"[" * 100_000):
         with pytest.raises(UpdateRefused):
             checkpoint_in(head, {}, 3)
+
+
+def test_a_question_without_an_order_takes_nothing_away(kept):
+    bare = Message(RecordDict(), 2, "query.describe")
+    assert kept.find(bare) is None
+    kept.keep(bare, KEPT)
+    assert kept.find(message()) is not None
