@@ -37,6 +37,8 @@ class Finder:
 
         Raises ConfigError, DataError, StoreError, NotApproved; where somebody answers, the first two lead to a question.
         """
+        if self._reader != self._scenario.data.reader:
+            raise ConfigError(f"--reader {self._reader}; the run reads {self._scenario.data.reader}: leave it out")
         if not self._asks:
             return self._read(consider)
         if not self._cases.are_told and self._cases.dataset is None:
@@ -45,8 +47,7 @@ class Finder:
                 return chosen, consider(chosen), None
         while True:
             if self._cases.folder is None and reader_named(self._reader).needs_folder:
-                where = asking.line(f"The folder (or file) with the cases, read as {self._reader}")
-                self._cases = replace(self._cases, folder=Path(where).expanduser())
+                self._cases = replace(self._cases, folder=asking.until_it_will_do(self._where))
             try:
                 return self._read(consider)
             except SeveralSites as error:
@@ -58,7 +59,7 @@ class Finder:
 
     def _one_of_those(self) -> DataSet | None:
         """One of several that fit; None for one that is to be registered."""
-        asking.say(lacking.which(self._scenario, self._known, None))
+        asking.say("\n" + lacking.which(self._scenario, self._known, None))
         fitting = {each.name: each for each in lacking.fitting(self._scenario, self._known)}
         if not fitting:
             return None
@@ -66,6 +67,12 @@ class Finder:
         while name and name not in fitting:
             name = asking.line(f"Which of {', '.join(fitting)} (Enter alone registers another)", empty=True)
         return fitting.get(name)
+
+    def _where(self) -> Path:
+        path = Path(asking.line(f"The folder (or file) with the cases, read as {self._reader}")).expanduser()
+        if not path.exists():
+            raise ConfigError(f"{path} is not there")
+        return path
 
     def _ask_anew(self) -> None:
         said = asking.line("What differs from the run, as KEY=VALUE (Enter: nothing, but another folder)", empty=True)
@@ -98,8 +105,7 @@ class Finder:
     def _as_the_run(self) -> dict[str, Any]:
         """What holds where nothing else is said."""
         data, seed = self._scenario.data, self._scenario.seed
-        options = data.model_dump(mode="json")["options"] if self._reader == data.reader else {}
-        return {**options, "split": data.split.model_dump(mode="json"), "seed": seed}
+        return {**data.model_dump(mode="json")["options"], "split": data.split.model_dump(mode="json"), "seed": seed}
 
 
 def _source(known: DataSet) -> Source:

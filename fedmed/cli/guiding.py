@@ -7,8 +7,10 @@ there is nobody, all answers are looked at first, and nothing is written before 
 from __future__ import annotations
 
 import getpass
+import shutil
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,7 @@ from fedmed.clinic.consenting import Consent, Considered
 from fedmed.clinic.datasets import DataSets
 from fedmed.clinic.folder import ClinicFolder
 from fedmed.clinic.lacking import SKIP, Here
+from fedmed.clinic.plainly import Row
 from fedmed.clinic.recording import recorder
 from fedmed.config.dataset import DataSet
 from fedmed.errors import ConfigError
@@ -154,7 +157,7 @@ class Guide:
         if chosen.withdrawn is not None:
             self._notes.append(f"{chosen.name} was withdrawn at {day(chosen.withdrawn.unix)} by {chosen.withdrawn.by}")
         if said is None and self._asks:
-            asking.say("\n".join(self._notes))
+            asking.say("\n".join(["", *self._notes]))
             said = asking.yes(f"May runs for the purpose {purpose!r} use {chosen.name}, once each is approved?")
         if not said:
             self._notes.append(
@@ -173,8 +176,10 @@ class Guide:
 
     def _members(self) -> None:
         scenario, said = self._offered.proposal.scenario, self._request.members
-        skipped = []
-        for each in lacking.strangers(scenario, self._here.others):
+        strangers, skipped = lacking.strangers(scenario, self._here.others), []
+        if strangers and self._asks:
+            asking.say(f"\nmembers that are not approved here yet: {', '.join(each.identity.name for each in strangers)}")
+        for each in strangers:
             name = each.identity.name
             if name in said or not self._asks:
                 agreed = said[name] != SKIP
@@ -198,8 +203,7 @@ class Guide:
 
     def _show(self, considered: Considered) -> None:
         out = sys.stderr if self._request.as_json else sys.stdout
-        width = max(len(name) for name, _ in considered.rows)
-        lines = [f"{name.ljust(width)}  {text}" for name, text in considered.rows]
+        lines = _folded(considered.rows, shutil.get_terminal_size().columns if out.isatty() else None)
         if considered.previous is not None:
             lines += ["", f"since it was approved at {day(considered.previous.approved)}, this changed:"]
             lines += considered.changes or ["nothing"]
@@ -207,6 +211,17 @@ class Guide:
         lines += ["", *(f"note: {visible(note)}" for note in notes)] if notes else []
         out.write("\n" * self._asks + "\n".join(lines) + "\n\n")
         out.flush()
+
+
+def _folded(rows: Sequence[Row], columns: int | None) -> list[str]:
+    """Names in one column, what is said of them in another, folded where a terminal is that narrow."""
+    width = max(len(name) for name, _ in rows) + 2
+    room = None if columns is None else max(columns - width, 20)
+    found = list[str]()
+    for name, text in rows:
+        first, *more = textwrap.wrap(text, room) if room else [text]
+        found += [f"{name.ljust(width)}{first}", *(" " * width + line for line in more)]
+    return found
 
 
 def _typed(member: Identity) -> bool:
