@@ -22,7 +22,8 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], line: int) -> None:
         self.process, self._line, self.seen = process, line, ""
 
-    def types(self, text: str, end: str = "\n") -> None:
+    def types(self, text: object, end: str = "\n") -> None:
+        """To be called once the question is on the screen: what is typed before a passphrase is asked for is thrown away."""
         os.write(self._line, f"{text}{end}".encode())
 
     def reads(self, text: str) -> str:
