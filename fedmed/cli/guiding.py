@@ -68,8 +68,9 @@ class Guide:
 
     def _what_is_there(self) -> Here:
         known, own = DataSets(self._folder.path), self._folder.keys().fingerprint
-        listed = colleagues.beside_pins(colleagues.listed(self._folder), self._folder.pins())
-        others = tuple(each for each in listed if each.identity.fingerprint != own)
+        self._listed = colleagues.listed(self._folder)
+        beside = colleagues.beside_pins(self._listed, self._folder.pins())
+        others = tuple(each for each in beside if each.identity.fingerprint != own)
         return Here(tuple(self._approvers), tuple(known.get(name) for name in known.names()), others)
 
     def _refuse_what_lacks(self) -> None:
@@ -81,12 +82,10 @@ class Guide:
             asking.say(f"{proposal.run}: {scenario.title}. Purpose: {scenario.purpose}. Reads: {scenario.data.reader}.")
         elif lacks:
             raise ConfigError("\n  ".join(["nothing is asked here, and these are not said:", *lacks]))
-        listed = {each.identity.name: each.identity for each in self._here.others}
         for name, typed in request.members.items():
-            if name not in listed:
-                raise ConfigError(f"--member {name}: no member is called so; there are: {', '.join(listed) or 'none'}")
+            member = colleagues.the_one(self._listed, name)
             if typed != SKIP:
-                members.compare(listed[name], typed)
+                members.compare(member, typed)
 
     def _do(self, write: Callable[[], object], facts: dict[str, Any], told: str) -> None:
         """Write now where somebody answered, else once all will do."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fedmed.center.proposals import propose
+from fedmed.clinic import colleagues
+from fedmed.clinic.folder import CERTIFICATE_FILE, open_clinic
 from fedmed.config.loading import parse
 from fedmed.flower.keys import DESCRIBE
 from fedmed.identity.approver import FILE, ApproverKey
@@ -33,7 +37,7 @@ def south(place) -> str:
 
 
 def pinned(place: Place) -> list[str]:
-    return [each["name"] for each in place.json("members", "list") if each["approved"]]
+    return sorted(each.name for each in open_clinic(place.folder, Brisk()).pins().values())
 
 
 def require_all(place: Place) -> None:
@@ -173,7 +177,7 @@ def test_what_lacks_is_said_at_once_where_nobody_can_be_asked(place, south):
         ({"data": ("--site", "east")}, 2, "give --folder PATH"),
         ({"data": ("--reader", "phantom")}, 2, "the run reads csv"),
         ({"member": ("--member", "south=one two three four five six")}, 5, "the words typed are not those"),
-        ({"member": ("--member", "south=skip", "--member", "west=skip")}, 2, "no member is called so"),
+        ({"member": ("--member", "south=skip", "--member", "west=skip")}, 5, "lists 0 members called 'west'"),
         ({"member": ("--member", "south")}, 2, "each member once"),
         ({"yes": ("--json",)}, 2, "--yes"),
         ({"days": ("--days", "0")}, 2, "1 to 366"),
@@ -213,3 +217,13 @@ def test_what_another_command_or_an_earlier_try_did_is_gone_on_with(place, south
     facts = place.json(*by_options(place, south))
     assert len(facts["done"]) == len(steps) - done
     require_all(place)
+
+
+def test_a_center_that_lists_a_second_member_under_the_name(place, south, monkeypatch):
+    """The words are those of one of them; the other must not come in by the same name."""
+    mallory = colleagues.from_file(open_clinic(place.folder, Brisk()), place.up.joined("mallory").path / CERTIFICATE_FILE)
+    true = colleagues.listed
+    monkeypatch.setattr(colleagues, "listed", lambda folder: [replace(mallory, name="south"), *true(folder)])
+    code, _, err = place(*by_options(place, south), "--member", "mallory=skip")
+    assert (code, "lists 2 members called 'south'" in err) == (5, True)
+    assert pinned(place) == ["north"]
