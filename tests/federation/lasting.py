@@ -20,8 +20,8 @@ from fedmed.flower.calls import OWN, pem_of
 from fedmed.flower.fleet import CallFailed, Fleet
 from fedmed.flower.hatch import Hatch
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Shelf, Spool
 from fedmed.flower.refusals import CallRefused
+from fedmed.flower.spool import Shelf, Spool
 from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import MemberKeys
 from fedmed.store.commits import Commits
