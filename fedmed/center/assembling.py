@@ -33,11 +33,11 @@ class Assembly:
     """Told who is waited for, whenever that changes."""
     ready: dict[int, str] = field(default_factory=dict)
     _refused: dict[int, tuple[float, str]] = field(default_factory=dict)
+    _told: str = ""
 
     def gather(self, is_over: Callable[[], bool]) -> Mapping[int, str]:
         """Nodes and names to begin with: everybody, or the least number once the others have had time; none when stopped."""
         enough_since: float | None = None
-        told = ""
         while not is_over():
             self._ask()
             if len(self.ready) == len(self.members):
@@ -48,18 +48,26 @@ class Assembly:
                     return self.ready
             else:
                 enough_since = None
-            if (why := self.why()) != told:
-                self.say(why)
-                told = why
+            self._tell()
             self.clock.sleep(LOOK_S)
         return {}
 
     def why(self) -> str:
         """Who is waited for, and what for."""
-        away = [name for node, name in self.members.items() if node not in self.ready and node not in self._refused]
+        awaited = self.members.keys() - self.ready.keys() - self._refused.keys()
+        online = awaited & set(self.transport.nodes())
         said = [f"{self.members[node]}: {reason}" for node, (_, reason) in sorted(self._refused.items())]
-        parts = [f"offline: {', '.join(sorted(away))}"] * bool(away) + said
+        parts = [
+            f"{what}: {', '.join(sorted(self.members[node] for node in nodes))}"
+            for what, nodes in (("offline", awaited - online), ("to say what they hold", online))
+            if nodes
+        ] + said
         return f"{len(self.ready)} of {len(self.members)} clinics are ready; {'; '.join(parts)}"
+
+    def _tell(self) -> None:
+        if (why := self.why()) != self._told:
+            self.say(why)
+            self._told = why
 
     def _ask(self) -> None:
         online = set(self.transport.nodes()) & self.members.keys()
@@ -71,6 +79,7 @@ class Assembly:
         due = [node for node in online - self.ready.keys() if self._refused.get(node, (0.0, ""))[0] <= now]
         if not due:
             return
+        self._tell()
         answers = self.transport.ask(DESCRIBE, due, planning.inquiry(self.scenario).model_dump_json(), ANSWER_S)
         for node in due:
             reply = answers.get(node)

@@ -96,6 +96,7 @@ def _conduct(stand: Stand, run: Run) -> None:
     members = {stand.link.register(member.transport_public): member.name for member in stand.folder.members()}
     if not run.sites:
         run = _assembled(stand, run, scenario, members)
+    left = _left(run, scenario, members)
     run = stand.runs.put(replace(run, stage=Stage.RUNNING, why=""))
     began = stand.clock.now()
     Conduct(
@@ -105,11 +106,26 @@ def _conduct(stand: Stand, run: Run) -> None:
         stand.folder.authority().public,
         journals=partial(_Recorded, stand, run.name),
         committed=partial(stand.committed, run),
-        only=frozenset(node for node, name in members.items() if name in run.sites),
+        only=left,
         is_over=partial(stand.is_over, run.name),
-    )(scenario, len(run.sites))
+    )(scenario, len(left))
     conclude(path, scenario, stand.clock.now() - began)
     _end(stand, run.name, Stage.DONE, "")
+
+
+def _left(run: Run, scenario: Scenario, members: dict[int, str]) -> frozenset[int]:
+    """The clinics that the run began with and that are members still; for one that was revoked nobody waits.
+
+    Raises FederationError where they are too few for a sum.
+    """
+    left = frozenset(node for node, name in members.items() if name in run.sites)
+    if len(left) < (LEAST if scenario.privacy.is_masked else 1):
+        gone = sorted(set(run.sites) - set(members.values()))
+        raise FederationError(
+            f"{len(left)} of the run's clinics are members still, {LEAST} are needed; revoked: {', '.join(gone)}. Stop it, "
+            "and begin another with more clinics"
+        )
+    return left
 
 
 def _assembled(stand: Stand, run: Run, scenario: Scenario, members: dict[int, str]) -> Run:

@@ -71,7 +71,8 @@ def join(content: bytes, path: Path, proxy: str | None, clock: Clock, tell: Tell
         trouble = ""
         try:
             if (chain := _asked(line, request)) is not None:
-                return _kept(path, join, keys, chain, proxy, clock)
+                # The daemon starts where nobody has set https_proxy: what it was then is written down.
+                return _kept(path, join, keys, chain, proxy or line.proxy, clock)
         except Unreachable as error:
             if not wait:
                 raise

@@ -251,6 +251,18 @@ def test_through_a_proxy_with_a_password(center: Federation):
         assert all(b"Basic dXNAZXI6cGFzcw==" in head for head in proxy.heads)
 
 
+def test_a_proxy_of_the_environment_is_written_down_for_the_daemon(center: Federation, monkeypatch):
+    for name in ("HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    content = center.invite("north")[1]
+    with Proxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert center.ask(content, "north", proxy=None) is None
+        center.admit("north")
+        found = center.ask(content, "north", proxy=None)
+        assert (found.folder.config.proxy, len(proxy.heads)) == (f"http://127.0.0.1:{proxy.port}", 2)
+
+
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://127.0.0.1:port", "127.0.0.1:1", "http://"])
 def test_a_proxy_that_cannot_be_dialled(center: Federation, proxy):
     with pytest.raises(ConfigError, match="proxy"):
