@@ -7,7 +7,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmed.clock import SystemClock
 from fedmed.config.loading import load
-from fedmed.federation.begun import names_of
+from fedmed.federation.begun import name_of
+from fedmed.federation.epochs import Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.meeting import Trust
 from fedmed.federation.run import run
@@ -26,8 +27,9 @@ def main(grid: Grid, context: Context) -> None:
     try:
         scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
         authority = context.run_config.get("authority")
-        begun = names_of(folder, str(context.run_config.get("federation")), scenario, clock)
-        trust = Trust(Path(str(authority)).read_bytes(), begun.names) if authority else None
+        # its sites end with it, so that each start is a run of its own to them
+        names = Names(str(context.run_config.get("federation")), name_of(scenario, clock))
+        trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
         run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust)
     finally:
         journal.close()

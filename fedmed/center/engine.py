@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedmed.center.listening import Listener, Tls
@@ -15,12 +15,19 @@ class Engine:
     """Runs from `with` to its end."""
 
     def __init__(
-        self, database: Path | None, tls: Tls, host: str, port: int, admit: Admit, own: Mapping[str, App] | None = None
+        self,
+        database: Path | None,
+        tls: Tls,
+        host: str,
+        port: int,
+        admit: Admit,
+        own: Mapping[str, App] | None = None,
+        around: Callable[[App], App] = lambda app: app,
     ) -> None:
-        """`database`: an SQLite file, or None for memory; `admit` and `own` as `Fence` takes them."""
+        """`database`: an SQLite file, or None for memory; `admit`, `own` as `Fence` takes them; `around` goes round it."""
         self.link = SuperLink(database)
         self.fence = Fence(self.link, admit, own)
-        self.listener = Listener(self.fence, tls, host, port)
+        self.listener = Listener(around(self.fence), tls, host, port)
 
     def __enter__(self) -> Engine:
         self.listener.start()

@@ -19,14 +19,15 @@ from fedmed.center.admission import Admissions
 from fedmed.center.listening import Tls
 from fedmed.clock import Clock
 from fedmed.config.roles import CENTER_FILE, Center, load_role, written
-from fedmed.errors import ConfigError
+from fedmed.errors import ConfigError, StoreError
 from fedmed.identity import files
 from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.enrolment import MEMBERS, Invite, Seat, words_for
-from fedmed.identity.issuing import MOST_DAYS, certificate_pem
+from fedmed.identity.issuing import MAX_BYTES, MOST_DAYS, certificate_pem, der_of_pem
 from fedmed.identity.joinfile import Join, new_join, write_join
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import read_request
+from fedmed.identity.shown import shown
 from fedmed.identity.transport import TransportAuthority
 from fedmed.store.enrolments import Enrolments
 
@@ -64,6 +65,21 @@ class CenterFolder:
         """What the port shakes hands with."""
         return Tls(self.path / SERVER_FILE, self.path / KEYS_FILE, self.path / TransportAuthority.certificate_file)
 
+    def renew_server(self) -> bool:
+        """Make the server's certificate anew, for the same keys and the names in center.yaml, where a third is left of it.
+
+        Whether it was made: it is on the disk then. Raises KeyRefused, StoreError.
+        """
+        path = self.path / SERVER_FILE
+        known = shown(der_of_pem(files.read(path, 2 * MAX_BYTES, files.OTHERS_CHANGE)))
+        if known.ends - self.clock.unix() > (known.ends - known.begins) / 3:
+            return False
+        try:
+            files.replace(path, certificate_pem(_server(self.authority(), self.config, self.keys())))
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written ({error.strerror}); make room, the old one is served on") from error
+        return True
+
     def sign(self, request: bytes) -> tuple[bytes, int]:
         """A member's certificate for a request (both DER), and until when it is valid (seconds since 1970)."""
         authority = self.authority()
@@ -92,7 +108,7 @@ def make_center(path: Path, config: Center, clock: Clock) -> CenterFolder:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{path} is not empty; name a new folder: a federation's keys are never written over")
     authority, keys = TransportAuthority.generate(clock, name=f"{config.federation} transport"), MemberKeys.generate()
-    server = authority.server((config.host, *config.also), keys.transport_public, MOST_DAYS)
+    server = _server(authority, config, keys)
     authority.save(path)
     keys.save(path / KEYS_FILE)
     files.write_new(path / SERVER_FILE, certificate_pem(server))
@@ -109,3 +125,7 @@ def open_center(path: Path, clock: Clock) -> CenterFolder:
             f"{path} is no center's folder: it holds no {CENTER_FILE}; name one with --at, or make one: fedmed center init"
         )
     return CenterFolder(path, load_role(path / CENTER_FILE, Center), clock, Enrolments(path / ROLL_FILE, clock))
+
+
+def _server(authority: TransportAuthority, config: Center, keys: MemberKeys) -> bytes:
+    return authority.server((config.host, *config.also), keys.transport_public, MOST_DAYS)

@@ -25,13 +25,15 @@ from fedmed.center.models import FOLDER as MODELS
 from fedmed.center.models import copier, open_registry
 from fedmed.center.proposals import PATHS as PROPOSALS
 from fedmed.center.proposals import ProposalsApp
+from fedmed.center.refusals import Refusals
 from fedmed.center.runs import Run, Runs, Stage
 from fedmed.errors import FederationError, FedmedError, ProtocolRefused, StoreError
+from fedmed.flower.fence import PATHS as FLEET_PATHS
 from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import CENTER, Metrics, Reading
-from fedmed.store.audit.event import event
+from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.commits import Commit
 from fedmed.store.models.copying import state_of
@@ -40,6 +42,7 @@ from fedmed.wire.asgi import App
 
 DATABASE, AUDIT = "superlink.db", "audit"
 LOOK_S = 1.0
+RENEWS_S = 3600.0
 RESTART_S = 5.0
 """Until runs are gone on with, after something that nobody foresaw."""
 Tell = Callable[[str], None]
@@ -59,9 +62,13 @@ class Service:
         self.log, self.runs = open_log(folder), Runs(folder.path, folder.clock)
         self._admissions = folder.admissions()
         self._known: dict[bytes, bytes] = {}
+        self._renews_at = 0.0
         self._heads = HeadsApp(self.log, self._admissions.admit, self._signing_keys)
         config = folder.config
-        self.engine = Engine(folder.path / DATABASE, folder.tls(), config.listen, config.port, self._admit, self._apps())
+        own = self._apps()
+        refusals = Refusals(config.federation, folder.clock, self._noted, frozenset((*FLEET_PATHS, *own)))
+        at = config.listen, config.port
+        self.engine = Engine(folder.path / DATABASE, folder.tls(), *at, self._admit, own, refusals.around)
         self._since, self._told = folder.clock.unix(), (folder.clock, tell)
         self._models, self._metrics = open_registry(folder), Metrics(CENTER, self._reading)
         self._conductor = threading.Thread(target=self._conduct, name="conductor", daemon=True)
@@ -147,9 +154,21 @@ class Service:
     def _look(self) -> None:
         try:
             self._shut_out()
+            self._renew()
+            self._models.retry()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._tell(str(error))
+
+    def _renew(self) -> None:
+        """Look once an hour whether the server's certificate is to be made anew; open connections keep the old one."""
+        now = self.folder.clock.now()
+        if now < self._renews_at:
+            return
+        self._renews_at = now + RENEWS_S
+        if self.folder.renew_server():
+            self.engine.listener.renew()
+            self._record("renew", "the server's certificate")
 
     def _shut_out(self) -> None:
         """Take the nodes of revoked clinics out of Flower's state, for good; the fence refuses them already."""
@@ -213,6 +232,13 @@ class Service:
             why = str(error)
         if why:
             self._tell(f"the model of round {commit.round} is not in the registry yet: {why}")
+
+    def _noted(self, said: Event) -> None:
+        """Write a refusal down; what was refused stays so where the log cannot be written."""
+        try:
+            self.log.append(said)
+        except StoreError as error:
+            self._tell(str(error))
 
     def _append(self, *said: Any) -> None:
         self.log.append(*said)

@@ -33,7 +33,7 @@ def approver(
     as_json: Json = False,
 ) -> None:
     """Make an approver's key, outside the clinic's folder and under a passphrase, and put its public half on the list."""
-    from fedmed.cli.approving import Voucher, make_approver
+    from fedmed.cli.enlisting import Voucher, make_approver
 
     make_approver(at, name, key, passphrase_file, Voucher(by, by_key, by_passphrase_file), as_json)
 
@@ -47,7 +47,25 @@ def runs(at: At = FOLDER, as_json: Json = False) -> None:
 
 def approve(
     run: Run,
-    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="The data set; the one that fits when absent.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The data set; the one that fits when absent, or a new one's name.")
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="Of a data set to be registered: how its files are read; as the run does when absent.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="PATH", help="Of such a one: where its files are.")] = None,
+    site: Annotated[str | None, typer.Option(metavar="NAME", help="And which of its sites this clinic is.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="And what of its reading differs from the run's; may be repeated."),
+    ] = None,
+    release: Annotated[
+        bool | None, typer.Option("--release/--no-release", help="Whether runs of this purpose may use the data set.")
+    ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(metavar='NAME="SIX WORDS"', help="Approve a member; NAME=skip leaves one out. May be repeated."),
+    ] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=FROM..TO", help="Let a number of training lie anywhere between two; may be repeated."),
@@ -56,20 +74,31 @@ def approve(
     any_wheels: Annotated[
         bool, typer.Option("--any-wheels", help="Also after packages of this machine were updated.")
     ] = False,
-    approver: Annotated[str | None, typer.Option(metavar="NAME", help="Who approves; the one on the list.")] = None,
+    approver: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who approves; the one on the list, or the first one ever.")
+    ] = None,
     key: KeyFile = None,
     passphrase_file: Passphrase = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the center asks for the run.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     at: At = FOLDER,
     as_json: Json = False,
 ) -> None:
-    """Show a run in plain words and what changed since it was approved last, and sign it."""
-    from fedmed.cli.approving import Request, approve_run
+    """Approve a run: asks for what is not there yet, shows it in plain words, and what changed; then signs.
 
-    approve_run(
-        at,
-        Request(run, dataset, tuple(allow or ()), days, any_wheels, approver, key, passphrase_file, yes, as_json),
-    )
+    What is asked, one after the other, and only where it lacks: who approves, which data set, whether it is released for
+    the run's purpose, the six words of each other member. Nothing is asked with --yes, --json or without a terminal.
+    """
+    from fedmed.cli.approving import approve_run
+    from fedmed.cli.requests import Cases, Request, Signature
+    from fedmed.clinic.approving import Terms, read_ranges
+    from fedmed.clinic.lacking import read_members
+
+    cases = Cases(dataset, reader, folder, site, tuple(settings or ()))
+    terms = Terms(days, read_ranges(allow or ()), any_wheels)
+    signature = Signature(approver, key, passphrase_file)
+    members = read_members(member or ())
+    approve_run(at, Request(run, cases, release, members, terms, signature, wait, yes, as_json))
 
 
 @approvals.command("list")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,8 @@ def add(
     """Register. Raises ConfigError, DataError, StoreError."""
     folder = open_clinic(at, SystemClock())
     check_name(name)
-    found = _read(folder, name, _source(reader, path, settings, site))
-    _record(folder, "data.add", found.dataset, digest=found.dataset.digest)
-    DataSets(folder.path).add(found.dataset)
+    found = read(folder, name, source_of(reader, path, settings, site))
+    keep(folder, found)
     _say_read(found, as_json, f"nothing may use it yet; say: fedmed clinic data release {name} --purpose research\n")
 
 
@@ -49,7 +49,7 @@ def renew(at: Path, name: str, as_json: bool) -> None:
     folder = open_clinic(at, SystemClock())
     before = DataSets(folder.path).get(name)
     keys = ("reader", "folder", "options", "site", "split", "seed")
-    found = _read(folder, name, Source(**{key: getattr(before, key) for key in keys}))
+    found = read(folder, name, Source(**{key: getattr(before, key) for key in keys}))
     _record(folder, "data.renew", found.dataset, digest=found.dataset.digest)
     kept = DataSets(folder.path).change(
         name, lambda now: found.dataset.model_copy(update={"releases": now.releases, "withdrawn": now.withdrawn})
@@ -90,10 +90,7 @@ def release(at: Path, name: str, purpose: str, run: str | None, until: str | Non
     for word in (purpose, *([run] if run is not None else [])):
         check_name(word)
     now, by = folder.clock.unix(), getpass.getuser()
-    sets = DataSets(folder.path)
-    releasing.released(sets.get(name), purpose, run, end, by, now)  # what is wrong with it is said before it is recorded
-    _record(folder, "release.data", sets.get(name), purpose=purpose, expires=end, digest=sets.get(name).digest)
-    made = sets.change(name, lambda each: releasing.released(each, purpose, run, end, by, now))
+    made = let(folder, name, lambda each: releasing.released(each, purpose, run, end, by, now), purpose, end)
     whom = f"run {run}" if run else "every run of that purpose that is approved"
     told = f"{name} is released for {purpose}, {whom}{f', until {day(end)}' if end else ''}\n"
     sys.stdout.write(json.dumps(_facts(made, now)) + "\n" if as_json else told)
@@ -109,13 +106,35 @@ def withdraw(at: Path, name: str, reason: str, as_json: bool) -> None:
     sys.stdout.write(json.dumps(_facts(made, now)) + "\n" if as_json else told)
 
 
-def _read(folder: ClinicFolder, name: str, source: Source) -> Found:
+def read(folder: ClinicFolder, name: str, source: Source) -> Found:
+    """Read and digest; nothing of it stays on the disk. Raises ConfigError, DataError, StoreError."""
     scratch = folder.path / FOLDER / f".{name}.reading"
     return register(name, source, folder.config.name, scratch, folder.clock.unix())
 
 
-def _source(reader: str, path: Path | None, settings: tuple[str, ...], site: str | None) -> Source:
-    document = Document(value={})
+def keep(folder: ClinicFolder, found: Found) -> None:
+    """Register what was read. Raises ConfigError where the name is taken, StoreError."""
+    _record(folder, "data.add", found.dataset, digest=found.dataset.digest)
+    DataSets(folder.path).add(found.dataset)
+
+
+def let(folder: ClinicFolder, name: str, release: Callable[[DataSet], DataSet], purpose: str, end: int | None) -> DataSet:
+    """Write a release into the audit log and the data set's file. Raises ConfigError, StoreError."""
+    sets = DataSets(folder.path)
+    release(sets.get(name))  # what is wrong with it is said before it is recorded
+    _record(folder, "release.data", sets.get(name), purpose=purpose, expires=end, digest=sets.get(name).digest)
+    return sets.change(name, release)
+
+
+def source_of(
+    reader: str,
+    path: Path | None,
+    settings: tuple[str, ...],
+    site: str | None,
+    before: Mapping[str, Any] | None = None,
+) -> Source:
+    """What the command line says of a data set; `before` holds what it leaves out. Raises ConfigError with every fault."""
+    document = Document(value=dict(before or {}))
     apply_overrides(document, settings)
     given: dict[str, Any] = dict(document.value)
     split, seed = given.pop("split", {}), given.pop("seed", SEED)
@@ -148,22 +167,26 @@ def _record(folder: ClinicFolder, action: str, dataset: DataSet, reason: str = "
 
 def _say_read(found: Found, as_json: bool, ahead: str) -> None:
     dataset = found.dataset
-    aside = [{"what": each.what, "reason": each.reason, "sentence": each.sentence} for each in found.set_aside]
     if as_json:
+        aside = [{"what": each.what, "reason": each.reason, "sentence": each.sentence} for each in found.set_aside]
         facts = dataset.model_dump(mode="json") | {"set_aside": aside, "sites": list(found.sites)}
         sys.stdout.write(json.dumps(facts) + "\n")
         return
-    cases = dataset.cases
-    shape = " x ".join(map(str, dataset.shape))
-    lines = [
+    sys.stdout.write("\n".join(counts(found)) + f"\n{ahead}")
+
+
+def counts(found: Found) -> list[str]:
+    """What is in a data set, in lines for the staff."""
+    dataset, aside = found.dataset, found.set_aside
+    cases, shape = dataset.cases, " x ".join(map(str, dataset.shape))
+    return [
         f"{dataset.name}: {cases.train} cases to train on, {cases.validation} to validate with, {cases.test} held back",
         f"each {shape} {dataset.stored}; classes {', '.join(map(visible, dataset.classes))}; by {dataset.unit}",
         f"others may know: {dataset.declared[0]} and {dataset.declared[1]}, the sizes rounded up",
         f"set aside, for they cannot be trusted: {len(aside)}",
-        *(visible(f"  {each['what']}: {each['sentence']}") for each in aside[:ASIDE_SHOWN]),
+        *(visible(f"  {each.what}: {each.sentence}") for each in aside[:ASIDE_SHOWN]),
         *([f"  and {len(aside) - ASIDE_SHOWN} more (--json)"] if len(aside) > ASIDE_SHOWN else []),
     ]
-    sys.stdout.write("\n".join(lines) + f"\n{ahead}")
 
 
 def _facts(dataset: DataSet, now: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from fedmed.cli.asking import Line
 from fedmed.clinic.joining import Joined, Waiting, join
 from fedmed.clock import SystemClock
 from fedmed.errors import ConfigError
@@ -27,7 +28,7 @@ def run(file: Path, at: Path, proxy: str | None, wait: bool, as_json: bool) -> N
         sys.stderr.write("\nstopped; run the same command again, and it goes on with the same words\n")
         raise
     finally:
-        screen.end_line()
+        screen.line.end()
     if found is None:
         _say_waiting(screen.last, as_json)
     else:
@@ -35,11 +36,11 @@ def run(file: Path, at: Path, proxy: str | None, wait: bool, as_json: bool) -> N
 
 
 class _Screen:
-    """Standard error: the words once, then a line of how it stands, written over on a terminal."""
+    """Standard error: the words once, then how it stands."""
 
     def __init__(self) -> None:
         self.last: Waiting | None = None
-        self._open = False
+        self.line = Line()
 
     def tell(self, waiting: Waiting) -> None:
         """Show how it stands now."""
@@ -48,18 +49,8 @@ class _Screen:
                 f"{waiting.name} asks to join {waiting.federation}. Read these six words to the center's operator:\n\n"
                 f"    {waiting.words}\n\n"
             )
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{_standing(waiting)}")
-            self._open = True
-        elif self.last is None or bool(waiting.trouble) != bool(self.last.trouble):
-            sys.stderr.write(f"{_standing(waiting)}\n")
-        sys.stderr.flush()
+        self.line.show(_standing(waiting), bool(waiting.trouble))
         self.last = waiting
-
-    def end_line(self) -> None:
-        """Begin a new line where one was being written over."""
-        sys.stderr.write("\n" * self._open)
-        self._open = False
 
 
 def _standing(waiting: Waiting) -> str:
@@ -87,5 +78,5 @@ def _say_joined(found: Joined, at: Path, as_json: bool) -> None:
     begins = f"{at} had joined already: " if found.already else f"{at}: joined; "
     sys.stdout.write(
         f"{begins}{config.name} in {config.federation}, certificate valid until {day(member.not_after)}\n"
-        f"next, for each other member: fedmed clinic members approve NAME --at {at}\n"
+        f"next, once the center has asked for a run: fedmed clinic approve RUN --at {at}\n"
     )

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from fedmed.cli import listing
+from fedmed.cli import asking, listing
 from fedmed.clinic import colleagues
 from fedmed.clinic.colleagues import Colleague
 from fedmed.clinic.folder import open_clinic
 from fedmed.clock import SystemClock
 from fedmed.errors import JoinRefused, Unreachable
+from fedmed.identity.member import Identity
 from fedmed.identity.pins import PinRefused, words
 
 
@@ -41,18 +40,34 @@ def approve(path: Path, name: str, typed: str | None, certificate: Path | None, 
     folder = open_clinic(path, SystemClock())
     found = [colleagues.from_file(folder, certificate)] if certificate else colleagues.listed(folder)
     member = colleagues.the_one(found, name)
-    theirs = words(member.fingerprint)
     if typed is None:
-        typer.echo(f"Telephone {name}, by a number that you knew before. Its own six words must be: {theirs}", err=True)
-        typed = str(typer.prompt("Type the words that it reads to you", err=True))
+        asking.say(telephone(member))
+        typed = asking.line("Type the words that it reads to you")
+    compare(member, typed)
+    folder.pins().add(member)
+    facts = {"name": name, "approved": True, "words": words(member.fingerprint)}
+    sys.stdout.write(json.dumps(facts) + "\n" if as_json else pinned(name))
+
+
+def telephone(member: Identity) -> str:
+    """What to do before one types a member's words."""
+    theirs = words(member.fingerprint)
+    return f"Telephone {member.name}, by a number that you knew before. Its own six words must be: {theirs}"
+
+
+def compare(member: Identity, typed: str) -> None:
+    """Raise PinRefused where what was typed is not a member's six words."""
+    theirs = words(member.fingerprint)
     if typed.lower().split() != theirs.split():
         raise PinRefused(
-            f"the words typed are not those of the keys that {name!r} is listed with: {theirs!r}. Where it reads others, "
-            "somebody put other keys in its place: approve nothing, and tell the other clinics"
+            f"the words typed are not those of the keys that {member.name!r} is listed with: {theirs!r}. Where it reads "
+            "others, somebody put other keys in its place: approve nothing, and tell the other clinics"
         )
-    folder.pins().add(member)
-    said = f"{name} is approved: sums with it are accepted from the next epoch on\n"
-    sys.stdout.write(json.dumps({"name": name, "approved": True, "words": theirs}) + "\n" if as_json else said)
+
+
+def pinned(name: str) -> str:
+    """What is said of a member that was approved."""
+    return f"{name} is approved: sums with it are accepted from the next epoch on\n"
 
 
 def remove(path: Path, name: str, as_json: bool) -> None:

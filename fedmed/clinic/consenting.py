@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from fedmed.clinic import matching, plainly
 from fedmed.clinic.approvals import Approvals
 from fedmed.clinic.approving import Terms, app_files, draft
-from fedmed.clinic.datasets import DataSets
 from fedmed.clinic.folder import ClinicFolder
 from fedmed.clinic.plainly import Row
-from fedmed.clinic.releasing import release_for
 from fedmed.clinic.warrants import Record
 from fedmed.clinic.wheels import Lock
 from fedmed.config.dataset import DataSet
@@ -48,9 +46,12 @@ class Consent:
         self._folder, self._wheels, self._fetch, self._record = folder, wheels, fetch, record
         self._approvals = Approvals(folder.path)
 
-    def consider(self, offered: Offered, dataset: str | None, terms: Terms) -> Considered:
-        """What approving an offer would mean. Raises NotApproved, ConfigError, ProtocolRefused, StoreError; see `draft`."""
-        chosen, own, now = self._dataset(offered, dataset), built_in(), self._folder.clock.unix()
+    def consider(self, offered: Offered, chosen: DataSet, terms: Terms) -> Considered:
+        """What approving an offer would mean, for a data set that need not be registered yet.
+
+        Raises NotApproved, ConfigError, ProtocolRefused, StoreError; see `draft`.
+        """
+        own, now = built_in(), self._folder.clock.unix()
         app, content = offered.proposal.app, None
         files = {}
         if app.kind == "bundle":
@@ -62,10 +63,6 @@ class Consent:
         before = {} if previous is None else self._files_of(previous)
         changes = [] if previous is None else plainly.changed(previous, signed.approval, before, files)
         notes = matching.notes(offered.proposal.scenario, chosen)
-        try:
-            release_for(chosen, made.purpose, made.run, now)
-        except NotApproved as error:
-            notes.append(f"approving is not enough: {error.kept}")
         return Considered(signed, plainly.rows(signed.approval, chosen, own), notes, previous, changes, content)
 
     def sign(self, considered: Considered, name: str, key: ApproverKey, approvers: Approvers) -> Signed:
@@ -86,19 +83,6 @@ class Consent:
             self._approvals.keep_app(approval.app, considered.bundle)
         self._approvals.keep(signed)
         return signed
-
-    def _dataset(self, offered: Offered, name: str | None) -> DataSet:
-        known = DataSets(self._folder.path)
-        if name is not None:
-            return known.get(name)
-        found = [known.get(each) for each in known.names()]
-        fitting = [each for each in found if not matching.faults(offered.proposal.scenario, each)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if len(found) == 1:
-            return found[0]
-        there = ", ".join(each.name for each in fitting or found) or "none; register one: fedmed clinic data add"
-        raise ConfigError(f"say which data set the run may use, with --dataset: {there}")
 
     def _joined(self, made: Approval, now: float) -> Signed:
         """The approval that others have signed and that still lacks signatures, where it is the same; else a new one."""

@@ -19,18 +19,29 @@ class Offers:
     found: tuple[Offered, ...]
     faults: tuple[str, ...]
 
+    def named(self, run: str) -> list[Offered]:
+        """The offers of a run's name, or of `RUN@` and its digest's first digits."""
+        name, _, digits = run.partition("@")
+        return [each for each in self.found if each.proposal.run == name and each.digest.startswith(digits)]
+
+    @property
+    def there(self) -> str:
+        """All that is offered, for people."""
+        return ", ".join(f"{each.proposal.run}@{each.digest[:12]}" for each in self.found) or "nothing"
+
     def the_one(self, named: str) -> Offered:
-        """The offer of a run's name, or of `RUN@` and its digest's first digits. Raises ConfigError, ProtocolRefused."""
-        run, _, digits = named.partition("@")
-        fitting = [each for each in self.found if each.proposal.run == run and each.digest.startswith(digits)]
+        """The one offer that is called so. Raises ConfigError, ProtocolRefused."""
+        fitting = self.named(named)
         if len(fitting) == 1:
             return fitting[0]
         if not fitting and self.faults:
             raise ProtocolRefused(f"no offer of run {named[:80]!r} can be read here: {'; '.join(self.faults)}")
-        there = ", ".join(f"{each.proposal.run}@{each.digest[:12]}" for each in self.found) or "nothing"
-        raise ConfigError(
-            f"the center offers {len(fitting)} runs called {named[:80]!r}; it offers {there} (fedmed clinic runs)"
-        )
+        if not fitting:
+            raise ConfigError(
+                f"the center does not ask for a run {named[:80]!r} yet; it offers {self.there} (fedmed clinic runs); "
+                "--wait waits for it"
+            )
+        raise ConfigError(f"the center offers {len(fitting)} runs called {named[:80]!r}; it offers {self.there}")
 
 
 def listed(line: Line) -> Offers:

@@ -27,6 +27,14 @@ MADE = "-"
 _STORED = ("uint8", "uint16", "float32")
 
 
+class SeveralSites(ConfigError):
+    """The files hold more than one site, and none was chosen."""
+
+    def __init__(self, sites: tuple[str, ...]) -> None:
+        super().__init__(f"the files hold {len(sites)} sites; say which is this clinic's: --site {' | '.join(sites)}")
+        self.sites = sites
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a data set's cases come from, and how they are read."""
@@ -101,7 +109,7 @@ def site_of(source: Source, member: str) -> tuple[Site, tuple[str, ...]]:
     if source.site is not None and source.site not in names:
         raise ConfigError(f"the files hold no site {source.site!r}; they hold: {', '.join(names) or 'one, without a name'}")
     if chosen is None and names:
-        raise ConfigError(f"the files hold {len(names)} sites; say which is this clinic's: --site {' | '.join(names)}")
+        raise SeveralSites(names)
     if chosen is not None:
         cases = cases.take((cases.site == chosen).nonzero()[0])  # type: ignore[union-attr]
     own = replace(split(chosen or member, cases, data.split, source.seed), name=member)

@@ -48,12 +48,9 @@ class Begun:
         return Names(self.federation, self.name)
 
 
-def names_of(folder: Path, federation: str, scenario: Scenario, clock: Clock, app: str = "", number: int = 0) -> Begun:
-    """What the run in `folder` is known by: as it was begun or, where it was not, from now on. Raises StoreError."""
-    if (begun := begun_in(folder)) is not None:
-        return begun
-    began = datetime.fromtimestamp(clock.unix(), UTC).isoformat(timespec="milliseconds")
-    return _kept(folder, Begun(federation, f"{scenario.name} {began}", app, number))
+def name_of(scenario: Scenario, clock: Clock) -> str:
+    """A run's name: no two that begin at different moments have the same."""
+    return f"{scenario.name} {datetime.fromtimestamp(clock.unix(), UTC).isoformat(timespec='milliseconds')}"
 
 
 def begun_in(folder: Path) -> Begun | None:
@@ -81,7 +78,7 @@ def begin(folder: Path, link: SuperLink, app: str, federation: str, scenario: Sc
     """Begin a run in a folder that is there and holds none. Raises StoreError, FederationError."""
     if (begun := begun_in(folder)) is not None:
         raise StoreError(f"{folder} holds the run {begun.name!r}; go on with it, or name another folder")
-    return names_of(folder, federation, scenario, clock, app, link.start_run(app))
+    return _kept(folder, Begun(federation, name_of(scenario, clock), app, link.start_run(app)))
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,22 @@ from typing import Any
 
 from flwr.app import Context, Error, Message, RecordDict
 
+from fedmed.clock import SystemClock
 from fedmed.confinement.entering import Entered
-from fedmed.errors import FedmedError, MissingPart
+from fedmed.errors import FederationError, FedmedError, MissingPart
 from fedmed.flower import hearsay, identity, packing, sealed
 from fedmed.flower.allocation import keep_freed_memory
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import REFUSED
-from fedmed.flower.hearsay import ANSWER, MAX_REASON, STATE
+from fedmed.flower.hearsay import ANSWER, CHECKPOINT, MAX_REASON, STATE
 from fedmed.flower.worker import guarded
+from fedmed.wire.checkpoints import Checkpoint, kept_by
 from fedmed.wire.tensors import Tensors
 
-PACKET = b"\0"
+PACKET, OFFER = b"\0", b"\1"
+"""Octets that come with an answer, and with a checkpoint on the way to it."""
+MOST_SHARE = 20
+"""Work goes on for at least so many times as long as a checkpoint took."""
 Answer = Callable[[Message, Context], Message]
 
 
@@ -43,7 +48,9 @@ def serve(control: socket.socket, entered: Entered, told: str) -> None:
                 head, tensors = sealed.unseal(file, os.fstat(file).st_size)
             finally:
                 os.close(file)
-            answer = run.answer(json.loads(head), tensors)
+            question = json.loads(head)
+            with kept_by(_Keeper(control, question, tensors)):
+                answer = run.answer(question, tensors)
             del tensors
             try:
                 socket.send_fds(control, [PACKET], [answer])
@@ -76,6 +83,51 @@ def _answer_of(ref: AppRef) -> Answer:
         with suppress(ImportError):  # whoever calls the app is told what is missing
             importlib.import_module(module)
     return answer
+
+
+class _Keeper:
+    """Offers checkpoints of the work on one question to the owner; see `fedmed.wire.checkpoints.Keeper`.
+
+    An app may train more than once for one answer: each of these is known by which one it is.
+    """
+
+    def __init__(self, control: socket.socket, told: dict[str, Any], tensors: Tensors) -> None:
+        self._control, self._number = control, told["number"]
+        self._every_s: float = told[CHECKPOINT]["every_s"]
+        self._kept = _kept(told[CHECKPOINT]["text"])
+        self._tensors = hearsay.of_group(CHECKPOINT, tensors)
+        self._clock, self._call = SystemClock(), 0
+        self._due: float = self._clock.now() + self._every_s
+
+    def found(self) -> Checkpoint | None:
+        """The owner's, where it is of this training."""
+        self._call += 1
+        return Checkpoint(self._kept["text"], self._tensors) if self._kept.get("call") == self._call else None
+
+    def is_due(self) -> bool:
+        """Whether the time since the last one is over."""
+        return self._clock.now() >= self._due
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Send it, unless there is no memory for it: the work is worth more."""
+        began = self._clock.now()
+        text = json.dumps({"call": self._call, "text": checkpoint.text})
+        with suppress(FederationError):
+            file = sealed.seal(json.dumps({"number": self._number, "text": text}).encode(), checkpoint.tensors)
+            try:
+                socket.send_fds(self._control, [OFFER], [file])
+            finally:
+                os.close(file)
+        now = self._clock.now()
+        self._due = now + max(self._every_s, MOST_SHARE * (now - began))
+
+
+def _kept(text: str | None) -> dict[str, Any]:
+    try:
+        kept = json.loads(text or "{}")
+        return kept if isinstance(kept, dict) else {}
+    except (ValueError, RecursionError):  # an app wrote it
+        return {}
 
 
 class _Runs:

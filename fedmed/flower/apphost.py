@@ -17,19 +17,23 @@ from typing import Any
 
 from flwr.app import Context, Error, Message
 
+from fedmed.clock import SystemClock
 from fedmed.confinement.cell import Cell
 from fedmed.confinement.launching import Confined, launch
 from fedmed.errors import FederationError, FedmedError, MissingPart, UpdateRefused
 from fedmed.flower import appchild, hearsay, packing, sealed
 from fedmed.flower.apps import AppRef
+from fedmed.flower.checkpoints import Checkpoints
 from fedmed.flower.guard import MAX_REASON, REFUSED
-from fedmed.flower.hearsay import ANSWER, STATE, Said
+from fedmed.flower.hearsay import ANSWER, CHECKPOINT, STATE, Said
 from fedmed.flower.lanes import CRASHED
 from fedmed.flower.states import NOTHING, State, States
+from fedmed.wire.tensors import Tensors
 
 ENTER_S = 60.0
 """Seconds until a new process is in its cell; the app is loaded after that."""
 MAX_HELLO = 65536
+CHECKPOINT_S = 60.0
 
 
 class AppHost:
@@ -43,16 +47,19 @@ class AppHost:
         tell: Callable[[str], None],
         states: Path,
         limit_s: float | None = None,
+        checkpoint_s: float = CHECKPOINT_S,
     ) -> None:
         """`config` is what the app finds as its node's configuration; the data set is in `cell.readable`, the app's own
         folder is added. `states`: the folder for what the app keeps between rounds. `limit_s`: seconds that an answer may
-        take; None for as long as nobody says `stop_work`. Raises ConfigError as `Cell.check`.
+        take; None for as long as nobody says `stop_work`. `checkpoint_s`: seconds between two checkpoints of a training.
+        Raises ConfigError as `Cell.check`.
         """
         self._cell = replace(cell, readable=(*cell.readable, ref.root))
         self._cell.check()
         self._told = json.dumps({"ref": appchild.ref_text(ref), "config": dict(config)})
         self._name, self._tell, self._limit_s = ref.name, tell, limit_s
-        self._states = States(states)
+        self._states, self._clock = States(states), SystemClock()
+        self._checkpoints = Checkpoints(states, checkpoint_s, self._clock, tell)
         self._turn, self._guard = Lock(), Lock()
         self._is_working = self._is_stopped = self._is_closed = False  # under `_guard`
         self._child: Confined | None = None
@@ -106,10 +113,11 @@ class AppHost:
         child = self._entered()
         question = self._question(message, context)
         try:
-            said = self._asked(child, question)
+            said = self._asked(child, message, question)
         except (FedmedError, _Ended):
             self._renew()
             raise
+        self._checkpoints.answered(message)
         run, held = context.run_id, message.metadata.message_id
         self._held.pop(run, None)
         if said.state is not None:
@@ -128,6 +136,10 @@ class AppHost:
             state = NOTHING if before is None else before.description
             kept = {} if before is None else before.tensors
             tensors |= {f"{STATE}{packing.SEPARATOR}{name}": value for name, value in kept.items()}
+        found = self._checkpoints.find(message)
+        if found is not None:
+            self._tell(f"{self._name}: goes on with a training that was broken off")
+            tensors |= {f"{CHECKPOINT}{packing.SEPARATOR}{name}": value for name, value in found.tensors.items()}
         self._number += 1
         head = {
             "number": self._number,
@@ -135,17 +147,23 @@ class AppHost:
             "run_config": dict(context.run_config),
             "message": packing.describe_message(message),
             STATE: state,
+            CHECKPOINT: {"every_s": self._checkpoints.every_s, "text": None if found is None else found.text},
         }
         return sealed.seal(json.dumps(head).encode(), tensors)
 
-    def _asked(self, child: Confined, question: int) -> Said:
+    def _asked(self, child: Confined, message: Message, question: int) -> Said:
+        end = None if self._limit_s is None else self._clock.now() + self._limit_s
         child.control.settimeout(self._limit_s)
         try:
             try:
                 socket.send_fds(child.control, [appchild.PACKET], [question])
             finally:
                 os.close(question)
-            said, files, _, _ = socket.recv_fds(child.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+            said, files = self._heard(child, end)
+            while said == appchild.OFFER:
+                number, most = self._number, self._cell.answer_bytes
+                self._checkpoints.keep(message, hearsay.checkpoint_in(*_opened(files, most), number))
+                said, files = self._heard(child, end)
         except TimeoutError:
             child.kill()
             raise _Ended(f"the app did not answer within {self._limit_s:g} s, and was ended") from None
@@ -155,14 +173,17 @@ class AppHost:
             raise _Ended(self._how(child))
         return self._judged(files)
 
+    def _heard(self, child: Confined, end: float | None) -> tuple[bytes, list[int]]:
+        """The next packet, until `end`. Raises TimeoutError, OSError."""
+        if end is not None:
+            if (left := end - self._clock.now()) <= 0:  # an app may offer checkpoints for ever
+                raise TimeoutError
+            child.control.settimeout(left)
+        said, files, _, _ = socket.recv_fds(child.control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        return said, files
+
     def _judged(self, files: list[int]) -> Said:
-        try:
-            if len(files) != 1:
-                raise UpdateRefused("the app's process sent a packet without a file")
-            said = hearsay.judged(*sealed.unseal(files[0], self._cell.answer_bytes))
-        finally:
-            for each in files:
-                os.close(each)
+        said = hearsay.judged(*_opened(files, self._cell.answer_bytes))
         if said.number != self._number:
             raise UpdateRefused(f"the app's process answered question {said.number} when {self._number} was asked")
         return said
@@ -216,6 +237,17 @@ class AppHost:
             self._child.kill()
             self._child.ended()
         self._child, self._has_entered, self._held = None, False, {}
+
+
+def _opened(files: list[int], most: int) -> tuple[bytes, Tensors]:
+    """Head and tensors of the file that came with a packet. Raises UpdateRefused, DataError."""
+    try:
+        if len(files) != 1:
+            raise UpdateRefused("the app's process sent a packet without a file")
+        return sealed.unseal(files[0], most)
+    finally:
+        for each in files:
+            os.close(each)
 
 
 class _Ended(Exception):

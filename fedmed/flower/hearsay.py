@@ -13,11 +13,12 @@ from flwr.app import RecordDict
 
 from fedmed.errors import UpdateRefused
 from fedmed.flower import packing
+from fedmed.wire.checkpoints import Checkpoint
 from fedmed.wire.tensors import Tensors
 from fedmed.wire.visible import visible
 
-ANSWER, STATE = "answer", "state"
-"""The two groups of records that travel, and the first part of their tensors' names."""
+ANSWER, STATE, CHECKPOINT = "answer", "state", "checkpoint"
+"""The groups of records that travel, and the first part of their tensors' names."""
 MAX_RECORDS, MAX_REASON = 1000, 2000
 """Records of a group, and characters of a reason."""
 WHOLE = range(-(2**63), 2**63)
@@ -69,6 +70,17 @@ def judged(head: bytes, tensors: Tensors) -> Said:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UpdateRefused(f"the app's process said what no app of ours says ({type(error).__name__})") from error
     return Said(number, content, visible(reason[:MAX_REASON])[:MAX_REASON], state, of_group(STATE, tensors))
+
+
+def checkpoint_in(head: bytes, tensors: Tensors, number: int) -> Checkpoint:
+    """What the app offers to keep while it works on a question. Raises UpdateRefused as `judged`."""
+    try:
+        told = json.loads(head)
+        if told["number"] != number or not isinstance(told["text"], str):
+            raise UpdateRefused(f"the app's process offered a checkpoint of question {told['number']!r} at {number}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UpdateRefused(f"the app's process offered no checkpoint of ours ({type(error).__name__})") from error
+    return Checkpoint(told["text"], tensors)
 
 
 def _record_of(name: str) -> str:

@@ -109,9 +109,16 @@ class Node:
             self._send(parcel, most)
         except CallFailed as error:
             self._drop(parcel.head, error)
-            if error.status == TOO_LARGE:  # said in the answer's place, so that nobody waits
-                self._send(pack(error_for(parcel.head, Error(REFUSED, str(error)))), SMALL)
+            if error.status == TOO_LARGE:
+                self._say_instead(parcel.head, error)
         self.spool.drop(parcel.id)
+
+    def _say_instead(self, head: Message, error: CallFailed) -> None:
+        """Answer with the reason, so that nobody waits."""
+        try:
+            self._send(pack(error_for(head, Error(REFUSED, str(error)))), SMALL)
+        except CallFailed as again:
+            self._drop(head, again)
 
     def _send(self, parcel: Parcel, most: int) -> None:
         """Until the center lacks nothing. It says what it lacks, so that after a cut nothing is sent that it has."""

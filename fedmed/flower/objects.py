@@ -101,12 +101,8 @@ class FileStore(Objects):
         with self._lock:
             self._rows.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
             self._rows.execute("BEGIN IMMEDIATE")
-            try:
+            with self._rows:  # commits, or takes back
                 yield
-            except BaseException:
-                self._rows.execute("ROLLBACK")
-                raise
-            self._rows.execute("COMMIT")
 
     def roots(self) -> set[str]:
         """Of all trees: ids of messages."""

@@ -163,17 +163,23 @@ class SuperLink:
         if not self.is_under_way(run):
             raise FederationError(f"run {run} is not under way; start a new one")
         self._never_expires(self._task_of(run))
-        self._without_mail.clear()
-        unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.objects]
-        self._mail.clear()
+        with self.turn():
+            unconfirmed = [each for each in self.state.get_message_ids_from_run_id(run) if each in self.objects]
+            self._undelivered(run, unconfirmed)
+            self._mail.clear()
+            self._without_mail.clear()
+        self._post([int(info.node_id) for info in self.state.get_node_info()])
+
+    def _undelivered(self, run: int, message_ids: list[str]) -> None:
+        """To Flower, these messages of a run, and all its answers, were fetched by nobody."""
         if (replies := getattr(self.state, "message_res_store", None)) is not None:
             messages = self.state.message_ins_store  # type: ignore[attr-defined]
-            for each in [*replies.values(), *(messages[message_id] for message_id in unconfirmed)]:
+            for each in [*replies.values(), *(messages[message_id] for message_id in message_ids)]:
                 each.metadata.delivered_at = ""
             return
         with self.state.session() as session:  # type: ignore[attr-defined]
             session.execute(update(MessageRes).where(MessageRes.run_id == uint64_to_int64(run)).values(delivered_at=""))
-            session.execute(update(MessageIns).where(MessageIns.message_id.in_(unconfirmed)).values(delivered_at=""))
+            session.execute(update(MessageIns).where(MessageIns.message_id.in_(message_ids)).values(delivered_at=""))
 
     def is_under_way(self, run: int) -> bool:
         """Whether a run was started and has not ended."""

@@ -38,17 +38,16 @@ class ApproverKey:
     key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
-    def make(cls, path: Path, passphrase: str) -> ApproverKey:
-        """A new key in a new file (PKCS#8, PEM, encrypted). Raises ConfigError for a short passphrase, KeyRefused."""
-        if len(passphrase) < LEAST_PASSPHRASE:
-            raise ConfigError(
-                f"a passphrase of {len(passphrase)} letters; use {LEAST_PASSPHRASE} or more, such as four words"
-            )
-        made = cls(Ed25519PrivateKey.generate())
+    def generate(cls) -> ApproverKey:
+        """A new key, which is nowhere but in memory."""
+        return cls(Ed25519PrivateKey.generate())
+
+    def save(self, path: Path, passphrase: str) -> None:
+        """Write it into a new file (PKCS#8, PEM, encrypted). Raises ConfigError for a short passphrase, KeyRefused."""
+        require_passphrase(passphrase)
         how = serialization.BestAvailableEncryption(passphrase.encode())
-        content = made.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
+        content = self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
         files.write_new(path, content)
-        return made
 
     @classmethod
     def load(cls, path: Path, passphrase: str) -> ApproverKey:
@@ -75,6 +74,12 @@ class ApproverKey:
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature, 64 bytes."""
         return self.key.sign(message)
+
+
+def require_passphrase(passphrase: str) -> None:
+    """Raise ConfigError for one that is soon guessed."""
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise ConfigError(f"a passphrase of {len(passphrase)} letters; use {LEAST_PASSPHRASE} or more, such as four words")
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from fedmed.learning.fitting import Fitting
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
 from fedmed.learning.prediction import channels_last, device_of
+from fedmed.learning.resuming import Progress
 
 
 def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
     """Train `model` in place on the site's cases `x (N, ...)`, `y (N, ...)`; returns the mean loss of the steps.
 
-    Tensors that the order freezes stay as they are to the last bit.
+    Tensors that the order freezes stay as they are to the last bit. Where somebody keeps checkpoints
+    (`wire.checkpoints`), a training that was broken off goes on at the last one, with the same result to the last bit.
     """
     seed = derive_seed(order.seed, "train", site, order.round)
     torch.manual_seed(seed)  # dropout draws from the global generator
@@ -47,11 +49,17 @@ def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generat
     fitting = Fitting(
         model, forward, lambda logits, y: kind.loss(logits, y, classes), lambda: penalty(model, anchors, order.training)
     )
+    progress = Progress(model, optimiser, scaler, fitting)
     total, steps = torch.zeros((), device=device), 0
     for x, y in kind.batches(data, order, generator):
+        if steps < progress.done:
+            steps += 1
+            total = progress.take_up() if steps == progress.done else total
+            continue
         total, steps = total + fitting.backward(channels_last(x.to(device)), y.to(device), scaler.scale), steps + 1
         scaler.step(optimiser)
         scaler.update()
+        progress.stepped(steps, total)
     return float(total) / max(1, steps)
 
 

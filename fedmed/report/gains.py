@@ -12,12 +12,15 @@ from fedmed.report.measures import MEANINGS, MODELS, cell, headline, measures, m
 from fedmed.report.record import Metric, Report, SiteResult
 
 FEW = 12
+UNSEEN = "Nobody but the hospitals themselves can tell: no case and no figure of a single one has reached this center."
 
 
 def section(report: Report) -> Markup:
     """The sentence, the drawing and the table."""
     if not report.sites:
         return Markup("")
+    if not report.has_tests:
+        return tag("section", tag("h2", "What did each hospital gain?"), tag("p", UNSEEN, class_="lead"))
     measure = _compared(report)
     few = len(report.sites) <= FEW
     drawing = _forest(report, measure) if few else _scatter(report, measure)

@@ -272,6 +272,17 @@ class Report(Record):
         declared = training.get("metrics") if isinstance(training, dict) else None
         return list(map(str, declared)) if isinstance(declared, dict) else []
 
+    @property
+    def has_tests(self) -> bool:
+        """Whether anybody who tells this has seen test cases; a real center has not."""
+        return bool(self.overall.metrics) or any(
+            metrics for site in self.sites.values() for metrics in (site.federated, site.local, site.pooled, site.mixture)
+        )
+
+    def last_validation(self) -> Score | None:
+        """The newest score of the global model on validation cases; None where none was measured."""
+        return next((each.validation for each in reversed(self.rounds) if each.validation is not None), None)
+
     def site_names(self) -> list[str]:
         """Every site that the record names anywhere, in order of appearance."""
         asked = [site for found in self.rounds for site in found.states()]

@@ -123,7 +123,6 @@ def _present(report: Report) -> str:
 
 
 def _figures(report: Report) -> list[Markup]:
-    metrics = report.overall.metrics
     gone = absences(report)
     sites, done = len(report.site_names()), len(report.rounds)
     moved = report.bytes.down + report.bytes.up
@@ -131,7 +130,7 @@ def _figures(report: Report) -> list[Markup]:
     total = report.seconds.total
     away = f"{len(gone)} missed a round or more" if gone else "none missing"
     return [
-        *(_measured(report, measure, metrics.get(measure, Metric())) for measure in headline(report)),
+        *(_tested(report) if report.has_tests else _validated(report)),
         _figure("Sites", f"{sites:,}", away),
         _figure("Rounds", f"{done:,}", f"of {planned:,} planned" if planned else ""),
         _figure("Time", formats.duration(total), f"{formats.duration(total / done)} a round" if total and done else ""),
@@ -141,6 +140,25 @@ def _figures(report: Report) -> list[Markup]:
             f"{formats.data_size(report.bytes.down)} out, {formats.data_size(report.bytes.up)} back",
         ),
     ]
+
+
+def _tested(report: Report) -> list[Markup]:
+    metrics = report.overall.metrics
+    return [_measured(report, measure, metrics.get(measure, Metric())) for measure in headline(report)]
+
+
+def _validated(report: Report) -> list[Markup]:
+    """What the hospitals measured together, where the one who tells has seen no case."""
+    score, losses = report.last_validation(), [each.train for each in report.rounds if each.train is not None]
+    figures = []
+    if score is not None:
+        value, error = (score.auc, score.auc_error) if score.auc is not None else (score.dice, None)
+        leading = headline(report)[0]
+        note = f"validation cases of all hospitals{formats.within(error)}"
+        figures.append(_figure(measure_name(report, leading), formats.score(value), note))
+    if losses:
+        figures.append(_figure("Training loss", formats.score(losses[-1].loss), "of the last round"))
+    return figures
 
 
 def _measured(report: Report, measure: str, metric: Metric) -> Markup:

@@ -214,9 +214,9 @@ def test_a_center_that_swaps_the_app(clinic):
     what = offered(Proposal(run="wards-1", scenario=proposal.scenario, app=bundled(good), fedmed="1"))
     consent = Consent(clinic.folder, WHEELS, lambda _: bad, clinic.record)
     with pytest.raises(ProtocolRefused, match="it was swapped"):
-        consent.consider(what, None, PLAIN)
+        consent.consider(what, clinic.datasets.get(DATASET), PLAIN)
     consent = Consent(clinic.folder, WHEELS, lambda _: good, clinic.record)
-    found = consent.consider(what, None, PLAIN)
+    found = consent.consider(what, clinic.datasets.get(DATASET), PLAIN)
     with pytest.raises(ConfigError, match="not the key of approver"):
         consent.sign(found, APPROVER, key(), Approvers(clinic.path / FILE))
     consent.sign(found, APPROVER, clinic.key, Approvers(clinic.path / FILE))
@@ -247,7 +247,8 @@ def test_an_app_without_a_client_is_refused_though_its_digest_is_right():
 
 
 def test_a_stolen_key_file_is_of_no_use_without_its_passphrase(tmp_path):
-    made = ApproverKey.make(tmp_path / "key", "correct horse battery")
+    made = ApproverKey.generate()
+    made.save(tmp_path / "key", "correct horse battery")
     assert ApproverKey.load(tmp_path / "key", "correct horse battery").public == made.public
     for guess in ("", "correct horse batterz"):
         with pytest.raises(KeyRefused, match="passphrase is not this key's"):

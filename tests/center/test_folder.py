@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fedmed.center.callers import LocalCallers
-from fedmed.center.folder import make_center, open_center
+from fedmed.center.folder import SERVER_FILE, make_center, open_center
 from fedmed.config.roles import Center
 from fedmed.errors import ConfigError, JoinRefused
 from fedmed.identity.files import KeyRefused
@@ -11,6 +13,7 @@ from fedmed.identity.joinfile import read_join
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.identity.roles import ALLOWED, Action, Caller, NotAllowed, Role
+from tests.center.federation import Brisk
 from tests.identity.parties import NOW, Standing
 
 CONFIG = Center(federation="study", host="center.example.org")
@@ -96,3 +99,16 @@ def test_a_key_that_others_can_read_signs_nothing(folder):
 def test_nobody_is_invited_whom_the_roll_does_not_know(folder):
     with pytest.raises(JoinRefused, match="nobody yet"):
         folder.enrolments.roll().of("north")
+
+
+def test_the_servers_certificate_is_made_anew_when_a_third_is_left(tmp_path: Path):
+    clock = Brisk()
+    folder = make_center(tmp_path / "center", Center(federation="study", host="127.0.0.1"), clock)
+    before = (folder.path / SERVER_FILE).read_bytes()
+    assert not folder.renew_server()
+    clock.ahead_s = 0.7 * 825 * 86_400
+    assert folder.renew_server()
+    after = (folder.path / SERVER_FILE).read_bytes()
+    assert after != before
+    assert not folder.renew_server()
+    folder.tls().context()  # goes with the same key

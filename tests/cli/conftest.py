@@ -78,3 +78,11 @@ def said(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         return int(ended.value.code or 0), out, err
 
     return run
+
+
+@pytest.fixture
+def place(tmp_path, said):
+    from tests.cli.place import placed
+
+    with placed(tmp_path, said) as found:
+        yield found

@@ -3,82 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from fedmed.center.enrolment import PATHS as ENROLMENT
-from fedmed.center.enrolment import EnrolmentApp
-from fedmed.center.listening import Listener
-from fedmed.center.proposals import PATHS, Offer, ProposalsApp, propose
-from fedmed.clinic.warrants import Warrants
-from fedmed.clinic.wheels import lock
+from fedmed.center.proposals import propose
 from fedmed.config.loading import parse
-from fedmed.config.roles import CLINIC_FILE, load_role, written
-from fedmed.config.roles import Clinic as Config
 from fedmed.errors import NotApproved
 from fedmed.flower.keys import DESCRIBE
 from fedmed.store.audit import checking
-from fedmed.wire.asgi import Receive, Scope, Send
-from tests.center.federation import Brisk, federation, tls
+from tests.center.federation import Brisk
+from tests.cli.place import Place
 from tests.clinic.staff import SCENARIO, cases, text
 from tests.identity.test_proposal import PROJECT
 
-PASSPHRASE = "four quite different words"
-
-
-class Place:
-    """A center that offers runs, and one clinic's folder."""
-
-    def __init__(self, place: Path, folder: Path, offers: list[Offer], said) -> None:
-        self.place, self.folder, self.offers, self._said = place, folder, offers, said
-        (place / "secret").write_text(PASSPHRASE + "\n")
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        return self._said("clinic", *arguments, "--at", self.folder)
-
-    def json(self, *arguments: object):
-        code, out, err = self(*arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-    def approver(self, name: str, *more: object) -> tuple[int, str, str]:
-        secret = ("--key", self.place / f"{name}.key", "--passphrase-file", self.place / "secret")
-        return self("approver", name, *secret, *more)
-
-    def approve(self, *more: object, name: str = "frey") -> tuple[int, str, str]:
-        secret = ("--key", self.place / f"{name}.key", "--passphrase-file", self.place / "secret")
-        return self("approve", "wards-1", "--approver", name, *secret, "--yes", *more)
-
-    def warrant(self, reference: str):
-        from fedmed.clinic.folder import open_clinic
-
-        return Warrants(open_clinic(self.folder, Brisk()), lock().digest, lambda _: None).find(reference)
-
-    def rules(self, **changed: object) -> None:
-        path = self.folder / CLINIC_FILE
-        path.write_bytes(written(load_role(path, Config).model_copy(update=changed)))
-
-
-@pytest.fixture
-def place(tmp_path, said):
-    offers: list[Offer] = [propose("wards-1", parse(SCENARIO, "s"))]
-    with federation(tmp_path) as up:
-        clinic = up.joined("north")
-        enrol, runs = EnrolmentApp(up.folder), ProposalsApp(up.folder.admissions(), lambda: offers)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await (runs if scope["path"] in PATHS else enrol)(scope, receive, send)
-
-        assert not set(PATHS) & set(ENROLMENT)
-        with Listener(app, tls(up.folder), "127.0.0.1", 0) as port:
-            found = Place(tmp_path, clinic.path, offers, said)
-            found.rules(port=port.port)
-            cases(tmp_path / "wards")
-            yield found
-
 
 def registered(place: Place) -> None:
+    """A data set, released for nothing."""
     options = ("--set", "site=ward", "--set", 'classes=["0", "1"]', "--set", "seed=7")
     code, out, err = place("data", "add", "wards", "--reader", "csv", "--folder", place.place / "wards", *options)
     assert code == 0, err
@@ -90,7 +30,7 @@ def test_from_nothing_to_an_approved_run_and_back(place):
     assert place.approver("frey")[0] == 0
     [row] = place.json("runs")
     assert (row["run"], row["standing"], row["purpose"]) == ("wards-1", "not approved", "research")
-    code, out, err = place.approve()
+    code, out, err = place.approve("--no-release")
     assert code == 0, err
     for words in (
         "Three wards",
@@ -121,12 +61,11 @@ def test_from_nothing_to_an_approved_run_and_back(place):
 def test_a_changed_run_is_shown_with_what_changed(place):
     registered(place)
     place.approver("frey")
-    assert place.approve()[0] == 0
+    assert place.approve("--release")[0] == 0
     place.offers[:] = [propose("wards-1", parse(SCENARIO, "s", ["training.learning_rate=0.5", "rounds=20"]))]
     assert place.json("runs")[0]["standing"] == "CHANGED since it was approved"
-    code, out, _ = place.approve("--json")
-    assert code == 0
-    found = json.loads(out)
+    found = json.loads(place.approve("--json")[1])
+    assert found["done"] == []
     assert "training.learning_rate: 0.1 -> 0.5" in found["changes"]
     assert "rounds: 10 -> 20" in found["changes"]
 
@@ -140,14 +79,13 @@ def test_a_researchers_own_app_is_fetched_and_its_changed_files_shown(place):
     for number in (1, 2):
         (own / "own" / "app.py").write_text(f"app = {number}\n# \x1b[2J\u202e\n")
         place.offers[:] = [propose("wards-1", parse(SCENARIO, "s"), own)]
-        code, out, err = place.approve()
+        code, out, err = place.approve("--release")
         assert code == 0, err
     assert "-app = 1" in out
     assert "+app = 2" in out
     assert "+++ b/own/app.py" in out
     assert "\x1b" not in out
     assert "\u202e" not in out
-    place("data", "release", "wards", "--purpose", "research")
     reference = place.offers[0].offered.reference
     assert place.warrant(reference).app_files()["own/app.py"].startswith(b"app = 2")
     [newest, _] = sorted((place.folder / "apps").iterdir(), key=lambda path: -path.stat().st_mtime_ns)
@@ -213,7 +151,7 @@ def test_a_key_lies_where_the_daemon_does_not_look(place):
     assert b"ENCRYPTED" in (place.place / "frey.key").read_bytes()
     registered(place)
     (place.place / "secret").write_text("not the passphrase")
-    got, _, err = place.approve()
+    got, _, err = place.approve("--release")
     assert (got, "passphrase is not this key's" in err) == (5, True)
 
 

@@ -16,11 +16,13 @@ from fedmed.config.loading import parse
 from fedmed.config.scenario import Scenario
 from fedmed.federation.begun import Begun, Conduct, begin, begun_in
 from fedmed.federation.course import Course
-from fedmed.flower.calls import pem_of
+from fedmed.flower.calls import OWN, pem_of
 from fedmed.flower.fleet import CallFailed, Fleet
+from fedmed.flower.hatch import Hatch
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Spool
-from fedmed.flower.superlink import CallRefused, SuperLink
+from fedmed.flower.refusals import CallRefused
+from fedmed.flower.spool import Shelf, Spool
+from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import MemberKeys
 from fedmed.store.commits import Commits
 from fedmed.store.disk import Disk
@@ -39,7 +41,7 @@ evaluation: {baselines: false}
 federation: {deadline_s: 30}
 strategy: {name: fedadam}
 """
-STATE = ("store_message_and_object_tree", "store_object", "get_message_res")
+STATE, OBJECTS = ("store_message_ins", "get_message_res"), ("preregister_all", "put_all")
 
 
 class Stroke(BaseException):
@@ -76,14 +78,14 @@ class LocalFleet(Fleet):
     """A node's calls without a wire."""
 
     def __init__(self, link: SuperLink, public: bytes) -> None:
-        self._link, self._public, self._key, self._node = link, public, pem_of(public), ProtoNode()
+        self._link, self._hatch, self._public, self._key, self._node = link, Hatch(link), public, pem_of(public), ProtoNode()
 
-    def _call(self, call: str, request: Any, kind: Any) -> Any:
+    def _until_answered(self, path: str, body: bytes, kind: str, read: Callable[[bytes], Any]) -> Any:
+        served = self._hatch.answer if path.startswith(OWN) else self._link.answer
         try:
-            said = self._link.answer(call, request.SerializeToString(), self._link.node_of(self._public))
+            return read(served(path.rpartition("/")[2], body, self._link.node_of(self._public)))
         except CallRefused as error:
             raise CallFailed(error.status, str(error)) from error
-        return kind.FromString(said)
 
 
 @dataclass
@@ -108,11 +110,16 @@ class Clinic:
         fleet = LocalFleet(link, self.keys.transport_public)
         told, stop = list[str](), threading.Event()
         stop.set()
-        node = Node(fleet, Spool(self.spool), {"app": self.call}, {}, stop, told.append)
+        shelf = Shelf(self.spool.with_name(f"{self.spool.name}-model"))
+        node = Node(fleet, Spool(self.spool), shelf, {"app": self.call}, {}, stop, told.append)
         node._number = fleet.activate()
         node._settle()
-        while not told and (head := fleet.receive()) is not None:  # a message that is not whole yet is dropped, and told of
-            node._handle(head)
+        while not told and (taken := fleet.take()) is not None:  # a message that is not whole yet is dropped, and told of
+            node._handle(taken)
+
+
+def _struck(link: SuperLink) -> list[tuple[Any, tuple[str, ...]]]:
+    return [(link.state, STATE), (link.objects, OBJECTS)]
 
 
 @dataclass
@@ -122,11 +129,8 @@ class Lasting:
     folder: Path
     parties: Parties
     scenario: Scenario
-    database: Path | None = None
-    """Of Flower's state; else it stays in memory while centers come and go."""
 
     def __post_init__(self) -> None:
-        self.state = SuperLink().state
         self.run_folder = self.folder / "run"
         self.run_folder.mkdir()
         self.clinics = [
@@ -136,9 +140,7 @@ class Lasting:
 
     def link(self) -> SuperLink:
         """That of a new process, on the state that there is."""
-        made = SuperLink(self.database)
-        if self.database is None:
-            made.state = self.state
+        made = SuperLink(self.folder / "superlink.db")
         for clinic in self.clinics:
             made.register(clinic.keys.transport_public)
         made.on_post(lambda nodes: [clinic.serve(made) for clinic in self.clinics])
@@ -152,8 +154,9 @@ class Lasting:
         begun = begun_in(self.run_folder) or self.begin(link)
         for clinic in self.clinics:
             clinic.serve(link)
-        kept = {name: getattr(link.state, name) for name in STATE}
-        vars(link.state).update({name: strikes.within(name, call) for name, call in kept.items()})
+        kept = [(whose, name, getattr(whose, name)) for whose, names in _struck(link) for name in names]
+        for whose, name, call in kept:
+            vars(whose)[name] = strikes.within(name, call)
         vars(link).update(forget=strikes.within("forget", link.forget))
         disk = StruckDisk(strikes)
 
@@ -166,7 +169,8 @@ class Lasting:
         except Stroke:
             return False
         finally:
-            vars(link.state).update(kept)
+            for whose, name, _ in kept:
+                del vars(whose)[name]
         assert begun.name == begun_in(self.run_folder).name
         return True
 

@@ -178,7 +178,7 @@ def test_a_run_is_begun_once_and_keeps_its_name(tmp_path):
     assert begun.name.startswith("tiny 2023-")
     with pytest.raises(StoreError, match="holds the run"):
         begin(here.run_folder, link, "app", "peers", here.scenario, here.parties.clock)
-    (here.run_folder / "run.json").write_text("{}")
+    (here.run_folder / "begun.json").write_text("{}")
     with pytest.raises(StoreError, match="put the copy of it back"):
         begun_in(here.run_folder)
     assert Begun("f", "n", "app", 3).names.run == "n"

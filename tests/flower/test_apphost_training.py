@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
@@ -12,6 +16,7 @@ from fedmed.confinement.cell import Cell
 from fedmed.errors import ConfigError
 from fedmed.flower import arrays, identity, keys, packing
 from fedmed.flower.apphost import AppHost
+from fedmed.flower.checkpoints import NAME
 from fedmed.flower.worker import guarded
 from fedmed.learning import weights
 from fedmed.learning.order import ModelSpec
@@ -29,9 +34,9 @@ def sites(tmp_path) -> Path:
     return folder
 
 
-def asked(kind: str, augment: str = "none") -> Message:
+def asked(kind: str, augment: str = "none", epochs: int = 3) -> Message:
     identity.assume(identity.SERVER_NODE)
-    training = {"epochs": 3, "momentum": 0.9}
+    training = {"epochs": epochs, "momentum": 0.9}
     told = order(spec=SPEC, training=training, augment=augment, preparation={"normalise": "none"}).model_dump_json()
     content = RecordDict({"config": ConfigRecord({keys.CONFIG_KEY: told})})
     content["arrays"] = arrays.own(weights.fresh(SPEC, 0))
@@ -66,3 +71,40 @@ def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment)
 def test_a_data_set_that_is_not_there_is_an_error_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="which is not there"):
         AppHost(CLIENT, {}, Cell((tmp_path / "none",)), print, tmp_path / "states")
+
+
+def test_a_training_whose_process_is_killed_goes_on_at_its_last_checkpoint_with_the_same_bits(sites, tmp_path):
+    config, told = {"partition-id": 0, "sites-folder": str(sites)}, list[str]()
+    cell, kept = Cell((sites,), policy="as-available"), tmp_path / "states" / NAME
+    message = asked("train", epochs=40)  # 200 steps
+
+    def host() -> AppHost:
+        return AppHost(CLIENT, config, cell, told.append, tmp_path / "states", limit_s=200, checkpoint_s=0.0)
+
+    def context() -> Context:
+        return Context(1, 2, {}, RecordDict(), {})
+
+    first, replies = host(), list[Message]()
+    working = threading.Thread(target=lambda: replies.append(first(message, context())))
+    working.start()
+    while not kept.exists():
+        assert working.is_alive()
+    for each in psutil.Process().children(recursive=True):
+        if "fedmed.confinement" in " ".join(each.cmdline()):
+            os.kill(each.pid, signal.SIGKILL)
+    working.join()
+    first.close()
+    assert "the app's process ended" in replies[0].error.reason
+    assert kept.exists()
+
+    second = host()
+    try:
+        reply = second(message, context())
+    finally:
+        second.close()
+    assert [each for each in told if "goes on with a training that was broken off" in each]
+    assert not kept.exists()
+    undisturbed = guarded(CLIENT)(message, Context(1, 2, config, RecordDict(), {}))
+    assert dict(reply.content["metrics"]) == dict(undisturbed.content["metrics"])
+    ours, theirs = (packing.flatten(each.content) for each in (reply, undisturbed))
+    assert {name: value.tobytes() for name, value in ours.items()} == {n: v.tobytes() for n, v in theirs.items()}

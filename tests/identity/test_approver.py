@@ -15,12 +15,13 @@ PASSPHRASE = "correct horse battery staple"
 
 
 def test_a_key_signs_what_its_public_half_verifies(tmp_path: Path):
-    made = ApproverKey.make(tmp_path / "a.key", PASSPHRASE)
+    made = ApproverKey.generate()
+    made.save(tmp_path / "a.key", PASSPHRASE)
     again = ApproverKey.load(tmp_path / "a.key", PASSPHRASE)
     assert verify(made.public, again.sign(b"x"), b"x")
     assert repr(made.key) not in repr(made)
     with pytest.raises(KeyRefused, match="never written over"):
-        ApproverKey.make(tmp_path / "a.key", PASSPHRASE)
+        made.save(tmp_path / "a.key", PASSPHRASE)
     with pytest.raises(KeyRefused, match="no approver's key can be read"):
         ApproverKey.load(tmp_path / "none.key", PASSPHRASE)
 

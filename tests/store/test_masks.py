@@ -77,7 +77,9 @@ def test_nibabel_reads_what_is_left(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"GIF89a", png()[:-20], nifti()[:351], gzip.compress(b"x" * 400), gzip.compress(nifti())[:-9]]
+    "data",
+    [b"", b"GIF89a", png()[:-20], nifti()[:351], gzip.compress(b"x" * 400), gzip.compress(nifti())[:-9]],
+    ids=["nothing", "gif", "half-png", "half-nifti", "no-nifti", "half-gzip"],
 )
 def test_what_is_no_whole_mask_is_refused(data):
     with pytest.raises(DataError):

@@ -26,6 +26,8 @@ from fedmed.wire.canonical import canonical
 STATE = ".copied.json"
 FIRST_S, LONGEST_S = 2.0, 300.0
 """How long is waited after a first failure, and after many."""
+LOOK_S = 15.0
+"""How often it is looked whether there is something new."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ def planned(index: Index, here: Mapping[str, int], there: Mapping[str, int], bef
 class Copier:
     """Copies one registry to one store, from one thread."""
 
-    def __init__(self, registry: Registry, store: Store, clock: Clock, said: Callable[[str], None]) -> None:
+    def __init__(
+        self, registry: Registry, store: Store, clock: Clock, said: Callable[[str], None], look_s: float = LOOK_S
+    ) -> None:
         """`said` hears once that copying fails, and once that it goes on."""
+        self._look_s, self._copied = look_s, -1
         self._registry, self._store, self._clock, self._said = registry, store, clock, said
         self._state = state_of(registry.folder) or Backlog(0, 0)
         self._wake, self._ending = threading.Event(), threading.Event()
@@ -85,7 +90,7 @@ class Copier:
         return state
 
     def start(self) -> None:
-        """Copy in the background, now and after each `poke`."""
+        """Copy in the background: now, after each `poke`, and wherever there is something new."""
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._wake.set()
         self._thread.start()
@@ -105,18 +110,27 @@ class Copier:
     def _run(self) -> None:
         wait = FIRST_S
         while not self._ending.is_set():
-            self._wake.wait()
+            woken = self._wake.wait(self._look_s)
             self._wake.clear()
+            if not woken and not self._is_behind():
+                continue
             while not self._ending.is_set() and self.turn().error:
                 self._ending.wait(wait)
                 wait = min(2 * wait, LONGEST_S)
             wait = FIRST_S
 
+    def _is_behind(self) -> bool:
+        try:
+            return self._registry.index().number != self._copied
+        except StoreError:
+            return True  # the turn tells why
+
     def _copy(self) -> None:
         listed = self._registry.store.open(indexing.NAME)
         with listed:
             content = listed.read()
-        index = self._registry.index()
+        said = b"".join(self._registry.cover.read(indexing.NAME, BytesIO(content)))
+        index = indexing.read(said, self._registry.public, self._registry.store.where(indexing.NAME))
         here, there = self._registry.store.names(), self._store.names()
         before = self._there(index) if indexing.NAME in there else None
         plan = planned(index, here, there, before)
@@ -132,6 +146,7 @@ class Copier:
             self._store.put(indexing.NAME, BytesIO(content), len(content))
         for name in plan.remove:
             self._store.remove(name)
+        self._copied = index.number
 
     def _there(self, index: Index) -> Index:
         """The copy's own list. Raises StoreError where it is not an older one of this registry."""

@@ -7,6 +7,7 @@ absent. What no list names is swept. One process writes at a time.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from fedmed.store.models.shelf import Shelf
 from fedmed.wire.tensors import header_of, raw
 
 KEPT, NOT_DUE, FAILED = "kept", "not due", "failed"
+AGAIN_S = 30.0
+"""Until a model that could not be written is tried again."""
 Model = Mapping[str, NDArray[np.generic]]
 
 
@@ -75,6 +78,7 @@ class Registry(Shelf):
         self.folder, self.retention = folder, retention
         self._key, self._clock, self._federation = key, clock, federation
         self._waiting: _Waiting | None = None
+        self._again, self._turn = 0.0, threading.Lock()
         try:
             self._blobs = FolderStore(folder, disk)
             super().__init__(self._blobs, cover, key.public)
@@ -95,24 +99,27 @@ class Registry(Shelf):
         until `retry` or the next round. The same round again, as after a restart, is kept once.
         """
         unix = self._clock.unix()
-        try:
-            newest = self.index().newest(said.run)
-            if not (final or self.is_waiting or self.retention.is_due(newest, said.round, unix)):
-                return Told(NOT_DUE)
-            return self._keep(said, model, unix)
-        except (FedmedError, OSError) as error:
-            copied = {name: np.array(value) for name, value in model.items()}
-            self._waiting = _Waiting(said, copied, unix)
-            return Told(FAILED, reason=str(error))
+        with self._turn:
+            try:
+                newest = self.index().newest(said.run)
+                if not (final or self.is_waiting or self.retention.is_due(newest, said.round, unix)):
+                    return Told(NOT_DUE)
+                return self._keep(said, model, unix)
+            except (FedmedError, OSError) as error:
+                copied = {name: np.array(value) for name, value in model.items()}
+                self._waiting, self._again = _Waiting(said, copied, unix), self._clock.now() + AGAIN_S
+                return Told(FAILED, reason=str(error))
 
     def retry(self) -> Told:
-        """Write what waits, as the service asks from time to time."""
-        if (waiting := self._waiting) is None:
-            return Told(NOT_DUE)
-        try:
-            return self._keep(waiting.said, waiting.model, waiting.unix)
-        except (FedmedError, OSError) as error:
-            return Told(FAILED, reason=str(error))
+        """Write what waits, where it is time to; a service asks as often as it likes, from any thread."""
+        with self._turn:
+            if (waiting := self._waiting) is None or self._clock.now() < self._again:
+                return Told(NOT_DUE)
+            try:
+                return self._keep(waiting.said, waiting.model, waiting.unix)
+            except (FedmedError, OSError) as error:
+                self._again = self._clock.now() + AGAIN_S
+                return Told(FAILED, reason=str(error))
 
     def prune(self, retention: Retention | None = None) -> tuple[Entry, ...]:
         """Let go what retention does not keep; those that went. Raises StoreError."""

@@ -42,8 +42,14 @@ def committed(number: int, run: str = "study", **more: object) -> Committed:
     return Committed(run, number, "ab" * 32, {"kind": "linear"}, **{**said, **more})
 
 
-def registry(folder: Path, retention: Retention = RETENTION, disk: Disk | None = None, cover: Cover = SEALED) -> Registry:
-    return Registry(folder, cover, KEY, Hours(), "federation", retention, disk)
+def registry(
+    folder: Path,
+    retention: Retention = RETENTION,
+    disk: Disk | None = None,
+    cover: Cover = SEALED,
+    clock: Hours | None = None,
+) -> Registry:
+    return Registry(folder, cover, KEY, clock or Hours(), "federation", retention, disk)
 
 
 def filled(folder: Path, rounds: int = 2, cover: Cover = SEALED) -> Registry:

@@ -78,7 +78,8 @@ def test_a_cut_is_told_once_and_goes_on_with_what_is_missing(tmp_path, bucket):
     assert said[1:] == ["models are copied again"]
 
 
-def test_in_the_background(tmp_path, bucket):
+@pytest.mark.parametrize("look_s", [0.05, 3600])
+def test_in_the_background(tmp_path, look_s):
     made, done = filled(tmp_path / "models", 1), threading.Event()
 
     class Watched(FolderStore):
@@ -87,12 +88,13 @@ def test_in_the_background(tmp_path, bucket):
             if name == "index":
                 done.set()
 
-    copier = Copier(made, Watched(tmp_path / "copy"), Hours(), pytest.fail)
+    copier = Copier(made, Watched(tmp_path / "copy"), Hours(), pytest.fail, look_s)
     copier.start()
     assert done.wait(60)
     done.clear()
     made.commit(committed(2), model(2))
-    copier.poke()
+    if look_s > 60:
+        copier.poke()
     assert done.wait(60)
     copier.stop()
     assert (tmp_path / "copy" / "index").read_bytes() == (tmp_path / "models" / "index").read_bytes()

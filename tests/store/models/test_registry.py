@@ -15,7 +15,7 @@ from fedmed.identity.modelkey import ModelKey
 from fedmed.store.disk import Disk
 from fedmed.store.models.cover import Sealed
 from fedmed.store.models.index import FILES, LINEAGE, MODEL, SIGNATURE, ModelAltered
-from fedmed.store.models.registry import FAILED, KEPT, NOT_DUE, Registry
+from fedmed.store.models.registry import AGAIN_S, FAILED, KEPT, NOT_DUE, Registry
 from fedmed.store.models.retention import Retention
 from tests.store.models.shelves import BARE, KEY, SEALED, Hours, committed, filled, model, registry
 from tests.store.power import KEEPS, Crash, Power
@@ -123,13 +123,15 @@ def test_whatever_is_altered_is_named(tmp_path, name, cover, how):
 
 
 def test_no_commit_destroys_what_an_altered_index_names(tmp_path):
-    made = filled(tmp_path)
+    filled(tmp_path)
+    made = registry(tmp_path, clock=(clock := Hours()))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "index").write_bytes(before["index"][:-1])
     told = made.commit(committed(3), model(3))
     assert told.what == FAILED
     assert "index" in told.reason
     (tmp_path / "index").write_bytes(before["index"])
+    clock.sleep(AGAIN_S)
     assert made.retry().what == KEPT
     assert len(made.index().entries) == 3
 
@@ -155,7 +157,7 @@ class Full(Disk):
 
 def test_a_full_disk_is_told_and_tried_again_and_fails_no_round(tmp_path):
     disk = Full()
-    made = registry(tmp_path / "models", Retention(rounds=10), disk)
+    made = registry(tmp_path / "models", Retention(rounds=10), disk, clock=(clock := Hours()))
     disk.full = True
     weights = model(1)
     told = made.commit(committed(1), weights)
@@ -164,8 +166,12 @@ def test_a_full_disk_is_told_and_tried_again_and_fails_no_round(tmp_path):
     assert str(tmp_path) in told.reason
     assert made.is_waiting
     weights["weight"][:] = 77  # a strategy goes on working in the model's memory
+    assert made.retry().what == NOT_DUE
+    clock.sleep(AGAIN_S)
     assert made.retry().what == FAILED
     disk.full = False
+    assert made.retry().what == NOT_DUE
+    clock.sleep(AGAIN_S)
     assert made.retry().what == KEPT
     assert made.retry().what == NOT_DUE
     made.export(made.find("study:1"), tmp_path / "out")

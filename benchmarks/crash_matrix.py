@@ -1,0 +1,129 @@
+"""`kill -9` of a real center and a real clinic at every named moment: is the model the undisturbed run's, to the bit?
+
+    scripts/bench crash_matrix [--random 20] [--seed 1] [--quick] [--json]
+
+Center (round loop and SuperLink are one process) and three clinics over mutual TLS, masked, two rounds, SQLite on disk. Each
+killed process is started again. Every clinic's ledger is verified; it has each update once where no clinic was killed.
+Seconds are those from the start of the next process to the end of the run, imports of Python packages included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from form import Row, make_row, show
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.faults.real_federation import Real
+
+BACK_S = 180
+ASKED = range(1, 21)
+"""Describe, member, three of the epoch, census, confirm, reveal; twice train, confirm, reveal, evaluate, confirm, reveal."""
+CALLS = ("pull-messages", "pull-object", "confirm-message-received", "push-messages", "push-object")
+CENTER = (
+    *(f"asked {when}:{number}" for number in ASKED for when in ("before", "after")),
+    *(f"answer:{number}" for number in range(1, 61, 3)),
+    *(f"heard {when}:{number}" for number in (9, 10, 12) for when in ("before", "after")),
+    *(f"{call} {when}:{number}" for call in CALLS for number in (1, 30) for when in ("before", "after")),
+    *(f"store {when}:{number}" for number in (3, 150) for when in ("before", "after")),
+    *(f"{what} {when}:{number}" for what in ("commit", "begin") for number in (1, 2) for when in ("before", "after")),
+)
+CLINIC = (
+    *(
+        f"{what} {when}:{number}"
+        for what in ("train", "evaluate", "training")
+        for number in (1, 2)
+        for when in ("before", "after")
+    ),
+    *(f"query.protocol {when}:{number}" for number in range(1, 8) for when in ("before", "after")),
+    *(
+        f"{what} {when}:{number}"
+        for what in ("keep", "confirm", "offer", "push", "drop")
+        for number in (3, 9)
+        for when in ("before", "after")
+    ),
+)
+
+
+class Matrix:
+    """Kills and counts."""
+
+    def __init__(self, real: Real) -> None:
+        self._real, self.tried, self.equal, self.seconds = real, 0, 0, list[float]()
+        self.never: list[str] = []
+
+    def kill(self, who: str, moment: str, is_exact: bool, killed: Callable[[str, str], tuple[bool, float]]) -> None:
+        """One run with one kill."""
+        run = f"{who}-{moment}-{self.tried}".replace(" ", "-").replace(":", "-")
+        was_killed, seconds = killed(run, moment)
+        if not was_killed:
+            self.never.append(moment)
+            return
+        self.tried += 1
+        wrong = self._real.faults(run, is_exact) + ["another model"] * (self._real.model(run) != self._real.model("whole"))
+        self.equal += not wrong
+        self.seconds.append(seconds)
+        sys.stderr.write(f"{who} killed at {moment}: {'; '.join(wrong) or 'identical'}, {seconds:.1f} s\n")
+
+    def rows(self, what: str) -> list[Row]:
+        """Of the report."""
+        most = max(self.seconds, default=0.0)
+        return [
+            make_row(
+                f"{what}: identical, each update once", self.equal, "runs", f"= {self.tried}", self.equal == self.tried
+            ),
+            make_row(f"{what}: to the end of the run, longest", most, "s", f"<= {BACK_S}", most <= BACK_S),
+            make_row(f"{what}: moments that never came", len(self.never), "moments"),
+        ]
+
+
+def at_random(real: Real, rng: np.random.Generator, within_s: float) -> Callable[[str, str], tuple[bool, float]]:
+    """A kill of the center at a moment that is uniform in time."""
+
+    def killed(run: str, _: str) -> tuple[bool, float]:
+        first = real.center(run)
+        time.sleep(float(rng.uniform(0.1, within_s)))
+        first.kill()
+        was_killed, began = first.wait() == -9, time.monotonic()
+        real.finish(real.center(run), run)
+        return was_killed, time.monotonic() - began
+
+    return killed
+
+
+def main() -> None:
+    """Read the options, run, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--random", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="every eighth moment")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    every, rng = (8 if options.quick else 1), np.random.default_rng(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        real = Real(Path(name))
+        with real.stack:
+            began = time.monotonic()
+            real.finish(real.center("whole"), "whole")
+            whole_s = time.monotonic() - began
+            center, clinic, random = Matrix(real), Matrix(real), Matrix(real)
+            for moment in CENTER[::every]:
+                center.kill("center", moment, True, real.center_killed)
+            for _ in range(options.random):
+                random.kill("random", "uniform", True, at_random(real, rng, whole_s))
+            for moment in CLINIC[::every]:
+                clinic.kill("clinic", moment, False, real.clinic_killed)
+    rows = [make_row("an undisturbed run, clinics starting with it", whole_s, "s")]
+    rows += center.rows("center killed at a moment") + random.rows("center killed at random") + clinic.rows("clinic killed")
+    show("crash_matrix", rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
