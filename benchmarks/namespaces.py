@@ -1,6 +1,6 @@
 """The guides followed on hosts that are network namespaces: how long, how many commands; then cuts, kills, a revocation.
 
-    python benchmarks/namespaces.py [--json] [--cut 40]
+    python benchmarks/namespaces.py [--first] [--cut 40] [--json]
 
 Needs root, iproute2 and tinyproxy. One center, three clinics on a switch, a fourth whose only way out is tinyproxy. The demo
 of four hospitals from empty folders to its first commit, each clinic's staff typing beside the others'; then an mlp of 1.5M
@@ -30,7 +30,7 @@ from tests.system.houses import House, Houses, until
 from tests.system.network import CENTER, PROXY
 
 SITES = {"north": "north-university", "east": "east-city", "south": "south-childrens", "far": "west-mobile"}
-DEMO = ("--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
+DEMO = ("--dataset", "cases", "--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
 HIDDEN, SLOW, KILLED = "far", "north", "south"
 SCENARIO = """\
 name: line
@@ -82,9 +82,7 @@ def first_commit(houses: Houses) -> list[Row]:
     houses.run("demo", "rounds=2")
 
     def staff(name: str) -> None:
-        houses.give(name, "cases", *DEMO, "--site", SITES[name])
-        houses.enlist(name)
-        houses.approve(name, "demo")
+        houses.approve(name, "demo", *DEMO, "--site", SITES[name])
         houses.clinics[name].up("clinic")
 
     houses.staffs_do(staff)
@@ -114,8 +112,7 @@ def begin(houses: Houses, place: Path) -> None:
 
     def staff(name: str) -> None:
         write_cases(houses.clinics[name].folder / "numbers", list(SITES).index(name))
-        houses.give(name, "numbers", "--reader", "csv", "--folder", "numbers")
-        houses.approve(name, RUN)
+        houses.approve(name, RUN, "--dataset", "numbers", "--reader", "csv", "--folder", "numbers")
 
     houses.staffs_do(staff)
     until(lambda: houses.committed(RUN) >= 1, "its first commit")
@@ -270,6 +267,7 @@ def main() -> None:
     """Read the options, run, print; whatever ends it, the namespaces go."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cut", type=float, default=40.0, help="seconds that the line is cut for")
+    parser.add_argument("--first", action="store_true", help="end with the first commit")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -279,11 +277,12 @@ def main() -> None:
         houses = Houses(place, stack, SITES, [HIDDEN])
         rounds, rows = Rounds(houses), Told()
         rows.tell(first_commit(houses))
-        begin(houses, place)
-        rows.tell(doors(houses))
-        rows.tell(lines(houses, rounds, options.cut))
-        rows.tell(kills(houses, rounds))
-        rows.tell(revoked(houses, rounds))
+        if not options.first:
+            begin(houses, place)
+            rows.tell(doors(houses))
+            rows.tell(lines(houses, rounds, options.cut))
+            rows.tell(kills(houses, rounds))
+            rows.tell(revoked(houses, rounds))
         show("namespaces", rows, options.json)
 
 

@@ -162,23 +162,15 @@ class Houses:
             if process.wait(PATIENCE_S):
                 raise RuntimeError(f"{name} did not join: {(self.clinics[name].folder / 'join.log').read_text()}")
 
-    def give(self, name: str, dataset: str, *options: str) -> None:
-        """A clinic registers a data set and releases it for research."""
-        self.clinics[name].says("clinic", "data", "add", dataset, *options)
-        self.clinics[name].says("clinic", "data", "release", dataset, "--purpose", "research")
-
-    def enlist(self, name: str) -> None:
-        """A clinic's first approver; and the others are approved as members, by their words."""
+    def approve(self, name: str, run: str, *cases: str) -> None:
+        """The one command of a clinic's staff: who signs, on which cases, with whom, and yes."""
         clinic, secret = self.clinics[name], self.clinics[name].folder / "pass"
         secret.write_text(PASSPHRASE)
         secret.chmod(0o600)
-        clinic.says("clinic", "approver", "frey", "--passphrase-file", "pass")
-        for member in json.loads(clinic.looks("clinic", "members", "list", "--json")):
-            if member["name"] != name:
-                clinic.says("clinic", "members", "approve", member["name"], "--words", member["words"])
-
-    def approve(self, name: str, run: str) -> None:
-        self.clinics[name].says("clinic", "approve", run, "--passphrase-file", "pass", "--yes")
+        others = [each for each in json.loads(clinic.looks("clinic", "members", "list", "--json")) if each["name"] != name]
+        members = [part for each in others for part in ("--member", f"{each['name']}={each['words']}")]
+        signed = ("--approver", "frey", "--passphrase-file", "pass")
+        clinic.says("clinic", "approve", run, *signed, *cases, "--release", *members, "--yes")
 
     def run(self, scenario: str, *settings: str) -> None:
         given = [part for setting in settings for part in ("--set", setting)]

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not is_possible(), reason="no network namespaces here: they need root, ip, tc and ss"),
 ]
 SITES = {"north": "north-university", "east": "east-city", "far": "west-mobile"}
-DATA = ("--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
+DATA = ("--dataset", "cases", "--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
 RUN, CUT_S = "demo", 15.0
 
 
@@ -29,9 +29,7 @@ def houses(tmp_path_factory: pytest.TempPathFactory):
         made.join()
         made.run(RUN, "rounds=300")
         for name, site in SITES.items():
-            made.give(name, "cases", *DATA, "--site", site)
-            made.enlist(name)
-            made.approve(name, RUN)
+            made.approve(name, RUN, *DATA, "--site", site)
             made.clinics[name].up("clinic")
         until(lambda: made.committed(RUN), "the first commit")
         yield made
