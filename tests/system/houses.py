@@ -50,13 +50,15 @@ class House:
         """`fedmed` with these arguments, on this host and in this folder; goes on by itself."""
         self.typed.append(" ".join(arguments))
         with (self.folder / log).open("ab") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.network.inside(self.name), sys.executable, "-m", "fedmed", *arguments],
                 cwd=self.folder,
                 env=_clean() | {"HOME": str(self.folder), "PYTHONPATH": str(ROOT)},
                 stdout=file,
                 stderr=file,
             )
+        self.network.stack.callback(_end, process)
+        return process
 
     def says(self, *arguments: str, log: str = "last") -> str:
         """`fedmed` to its end; what it said. Raises RuntimeError with that where it fails."""
@@ -89,6 +91,11 @@ class House:
             self.service.wait(PATIENCE_S)
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 def _clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
 
@@ -111,11 +118,12 @@ class Houses:
     def _proxy(self, place: Path) -> None:
         file = place / "tinyproxy.conf"
         file.write_text(f"Port {PROXY_PORT}\nTimeout 60\nMaxClients 20\nAllow 10.78.0.0/24\nConnectPort 443\n")
-        subprocess.Popen(
+        process = subprocess.Popen(
             [*self.network.inside(PROXY), "tinyproxy", "-d", "-c", str(file)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.network.stack.callback(_end, process)
 
     @property
     def study(self) -> Path:
