@@ -12,6 +12,8 @@ enrolment.json     who was invited, has asked, is a member, was revoked
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from fedmed.center.admission import Admissions
 from fedmed.center.listening import Tls
 from fedmed.clock import Clock
 from fedmed.config.roles import CENTER_FILE, Center, load_role, written
-from fedmed.errors import ConfigError, StoreError
+from fedmed.errors import ConfigError, FedmedError, StoreError
 from fedmed.identity import files
 from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.enrolment import MEMBERS, Invite, Seat, words_for
@@ -29,9 +31,11 @@ from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import read_request
 from fedmed.identity.shown import shown
 from fedmed.identity.transport import TransportAuthority
+from fedmed.store.audit.event import event
+from fedmed.store.audit.log import AuditLog
 from fedmed.store.enrolments import Enrolments
 
-KEYS_FILE, SERVER_FILE, ROLL_FILE = "center.keys", "center.crt", "enrolment.json"
+KEYS_FILE, SERVER_FILE, ROLL_FILE, AUDIT = "center.keys", "center.crt", "enrolment.json", "audit"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,24 @@ class CenterFolder:
     def admissions(self) -> Admissions:
         """Who is a member now. Raises KeyRefused as `authority`."""
         return Admissions(self.enrolments, self.authority().public, self.clock)
+
+    def audit_log(self) -> AuditLog:
+        """The center's audit log, begun where there is none. Raises KeyRefused, StoreError."""
+        return AuditLog.make(self.path / AUDIT, self.config.federation, self.keys(), self.clock)
+
+    @contextmanager
+    def on_record(self, who: str, action: str, name: str, fingerprint: str | None = None) -> Iterator[None]:
+        """What a person does here stands in the audit log before it is done, and that it was refused after.
+
+        Raises StoreError, and then nothing is done.
+        """
+        log = self.audit_log()
+        log.append(event(self.clock.unix(), who, "operator", action, name, fingerprint=fingerprint))
+        try:
+            yield
+        except FedmedError as error:
+            log.append(event(self.clock.unix(), who, "operator", action, name, "refused", reason=str(error)))
+            raise
 
     def members(self) -> list[PublicMember]:
         """All that are members now, by name, each with a valid certificate. Raises KeyRefused, StoreError."""

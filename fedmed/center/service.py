@@ -34,23 +34,17 @@ from fedmed.identity.member import Identity
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import CENTER, Metrics, Reading
 from fedmed.store.audit.event import Event, event
-from fedmed.store.audit.log import AuditLog
 from fedmed.store.commits import Commit
 from fedmed.store.models.copying import state_of
 from fedmed.store.standing import serving, write_status
 from fedmed.wire.asgi import App
 
-DATABASE, AUDIT = "superlink.db", "audit"
+DATABASE = "superlink.db"
 LOOK_S = 1.0
 RENEWS_S = 3600.0
 RESTART_S = 5.0
 """Until runs are gone on with, after something that nobody foresaw."""
 Tell = Callable[[str], None]
-
-
-def open_log(folder: CenterFolder) -> AuditLog:
-    """The center's audit log, begun where there is none. Raises KeyRefused, StoreError."""
-    return AuditLog.make(folder.path / AUDIT, folder.config.federation, folder.keys(), folder.clock)
 
 
 class Service:
@@ -59,7 +53,7 @@ class Service:
     def __init__(self, folder: CenterFolder, tell: Tell) -> None:
         """Raises ConfigError where the port is not to be had or the certificate does not fit, KeyRefused, StoreError."""
         self.folder, self._tell, self.stop = folder, tell, threading.Event()
-        self.log, self.runs = open_log(folder), Runs(folder.path, folder.clock)
+        self.log, self.runs = folder.audit_log(), Runs(folder.path, folder.clock)
         self._admissions = folder.admissions()
         self._known: dict[bytes, bytes] = {}
         self._renews_at = 0.0

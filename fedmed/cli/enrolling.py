@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,9 @@ def invite(path: Path, name: str, days: int, out: Path, as_json: bool) -> None:
     folder = _opened(path, Action.INVITE)
     if out.exists():
         raise ConfigError(f"{out} is there already, and a join file is never written over; name another with --out")
-    join, content = folder.invite(name, days)
-    files.write_new(out, content)
+    with folder.on_record(getuser(), "enrol.invite", name):
+        join, content = folder.invite(name, days)
+        files.write_new(out, content)
     ahead = f"fedmed center admit {name} --at {folder.path}"
     _say(
         {"file": str(out.resolve()), "name": name, "expires": join.expires, "next": ahead},
@@ -70,7 +72,8 @@ def admit(path: Path, name: str, typed: str | None, as_json: bool) -> None:
             f"the words typed are not those of the request: {words!r}. Where the clinic reads others, somebody else asked "
             f"in its name: fedmed center refuse {name}, then invite it anew"
         )
-    folder.enrolments.apply(Admit(name, seat.fingerprint), folder.sign)
+    with folder.on_record(getuser(), "enrol.admit", name, fingerprint=seat.fingerprint):
+        folder.enrolments.apply(Admit(name, seat.fingerprint), folder.sign)
     until = folder.enrolments.roll().of(name).until
     _say(
         {"name": name, "stage": Stage.ADMITTED.value, "words": words, "until": until},
@@ -83,14 +86,16 @@ def admit(path: Path, name: str, typed: str | None, as_json: bool) -> None:
 def refuse(path: Path, name: str, as_json: bool) -> None:
     """Refuse a request. Raises JoinRefused where there is none."""
     folder = _opened(path, Action.ADMIT)
-    folder.enrolments.apply(Refuse(name))
+    with folder.on_record(getuser(), "refuse.enrol", name):
+        folder.enrolments.apply(Refuse(name))
     _say({"name": name, "stage": Stage.REFUSED.value}, f"{name} is refused; invite it anew with a new file\n", as_json)
 
 
 def revoke(path: Path, name: str, as_json: bool) -> None:
     """Revoke a clinic. Raises JoinRefused for a name that nobody has."""
     folder = _opened(path, Action.REVOKE)
-    folder.enrolments.apply(Revoke(name))
+    with folder.on_record(getuser(), "revoke.member", name):
+        folder.enrolments.apply(Revoke(name))
     said = f"{name} is shut out from the next request on; its keys never come back, its name may be invited again\n"
     _say({"name": name, "stage": Stage.REVOKED.value}, said, as_json)
 

@@ -8,11 +8,13 @@ from fedmed.center.callers import LocalCallers
 from fedmed.center.folder import SERVER_FILE, make_center, open_center
 from fedmed.config.roles import Center
 from fedmed.errors import ConfigError, JoinRefused
+from fedmed.identity.enrolment import Revoke
 from fedmed.identity.files import KeyRefused
 from fedmed.identity.joinfile import read_join
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.identity.roles import ALLOWED, Action, Caller, NotAllowed, Role
+from fedmed.store.audit.reading import opened
 from tests.center.federation import Brisk
 from tests.identity.parties import NOW, Standing
 
@@ -112,3 +114,16 @@ def test_the_servers_certificate_is_made_anew_when_a_third_is_left(tmp_path: Pat
     assert after != before
     assert not folder.renew_server()
     folder.tls().context()  # goes with the same key
+
+
+def test_what_a_person_does_is_in_the_audit_log_and_so_is_its_refusal(folder):
+    with folder.on_record("ada", "enrol.invite", "north"):
+        folder.invite("north", 7)
+    with pytest.raises(JoinRefused), folder.on_record("ada", "revoke.member", "south"):
+        folder.enrolments.apply(Revoke("south"))
+    found = [(entry.who, entry.action, entry.resource, entry.outcome) for _, entry in opened(folder.path / "audit").events()]
+    assert found == [
+        ("ada", "enrol.invite", "north", "done"),
+        ("ada", "revoke.member", "south", "done"),
+        ("ada", "revoke.member", "south", "refused"),
+    ]
