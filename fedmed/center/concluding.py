@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 from fedmed.config.scenario import Scenario
 from fedmed.errors import StoreError
-from fedmed.federation.outcome import chosen, final_model, machine, privacy, sites_missing, versions
+from fedmed.federation.outcome import final_model, machine, outcome
 from fedmed.identity import files
-from fedmed.learning.order import ModelSpec, Preparation
+from fedmed.learning.order import Preparation
 from fedmed.learning.plan import scale_tensors
 from fedmed.report import write_report
 from fedmed.store.commits import Commits
@@ -28,28 +27,12 @@ def conclude(folder: Path, scenario: Scenario, seconds: float) -> None:
     preparation = Preparation.model_validate(commit.state["preparation"])
     sha256 = wire.save({**final_model(commit, scenario), **scale_tensors(preparation)}, folder / f".{MODEL}")
     (folder / f".{MODEL}").replace(folder / MODEL)
-    rounds, missing = commit.state["history"], sites_missing(commit.state["history"])
-    names = sorted({name for record in rounds for name in record["cohort"]})
     report = {
-        "fedmed": version("fedmed"),
-        "status": "complete with missing sites" if missing else "complete",
-        "scenario": scenario.model_dump(mode="json"),
-        "seed": scenario.seed,
+        **outcome(commit, scenario),
         "engine": "a real federation",
         "evaluated_by": EVALUATED_BY.format("sums only" if scenario.privacy.is_masked else "each one's figures"),
-        "privacy": privacy(commit, scenario),
-        "chosen": chosen(commit, scenario),
-        "resumed": commit.state["resumed"],
-        "fingerprints": commit.state.get("fingerprints", {}),
-        "gate": commit.state.get("gate"),
-        "rounds": rounds,
-        "sites": {name: {"rounds_joined": sum(name in record["joined"] for record in rounds)} for name in names},
-        "kind": ModelSpec.model_validate(commit.state["spec"]).kind,
-        "sites_missing": missing,
-        "bytes": {way: sum(record["bytes"][way] for record in rounds) for way in ("down", "up")},
         "seconds": {"total": seconds, "phases": {"federate": seconds}},
         "model_sha256": sha256,
-        "versions": versions(),
         "machine": machine(0),
     }
     files.replace(

@@ -10,6 +10,7 @@ from typing import Any
 from fedmed.config.scenario import Scenario
 from fedmed.federation.average import Average
 from fedmed.federation.run import AVERAGE, MASKED, MODEL, best_of, part
+from fedmed.learning.order import ModelSpec
 from fedmed.store.commits import Commit
 from fedmed.wire.tensors import Tensors
 
@@ -23,6 +24,30 @@ def final_model(commit: Commit, scenario: Scenario) -> Tensors:
         return best.model
     average = Average(scenario.training.average_last, scenario.rounds, part(commit.tensors, AVERAGE))
     return average.final(part(commit.tensors, MODEL), scenario.rounds)
+
+
+def outcome(commit: Commit, scenario: Scenario) -> dict[str, Any]:
+    """What a report tells of a run whoever makes it, as JSON: from the scenario and the center's own history."""
+    rounds: list[dict[str, Any]] = commit.state["history"]
+    missing = sites_missing(rounds)
+    names = sorted({name for record in rounds for name in record["cohort"]})
+    return {
+        "fedmed": version("fedmed"),
+        "status": "complete with missing sites" if missing else "complete",
+        "scenario": scenario.model_dump(mode="json"),
+        "seed": scenario.seed,
+        "privacy": privacy(commit, scenario),
+        "chosen": chosen(commit, scenario),
+        "resumed": commit.state["resumed"],
+        "fingerprints": commit.state.get("fingerprints", {}),
+        "gate": commit.state.get("gate"),
+        "rounds": rounds,
+        "sites": {name: {"rounds_joined": sum(name in record["joined"] for record in rounds)} for name in names},
+        "kind": ModelSpec.model_validate(commit.state["spec"]).kind,
+        "sites_missing": missing,
+        "bytes": {way: sum(record["bytes"][way] for record in rounds) for way in ("down", "up")},
+        "versions": versions(),
+    }
 
 
 def privacy(commit: Commit, scenario: Scenario) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import os
 
 from fedmed import __version__
-from fedmed.simulate.summary import machine, sites_missing, versions
+from fedmed.federation.outcome import machine, sites_missing, versions
 
 
 def record(number, missing=(), refused=()):
