@@ -26,7 +26,7 @@ from tests.faults.real_federation import Real
 BACK_S = 180
 ASKED = range(1, 21)
 """Describe, member, three of the epoch, census, confirm, reveal; twice train, confirm, reveal, evaluate, confirm, reveal."""
-CALLS = ("pull-messages", "pull-object", "confirm-message-received", "push-messages", "push-object")
+CALLS = ("take", "fetch", "give")
 CENTER = (
     *(f"asked {when}:{number}" for number in ASKED for when in ("before", "after")),
     *(f"answer:{number}" for number in range(1, 61, 3)),
@@ -45,7 +45,7 @@ CLINIC = (
     *(f"query.protocol {when}:{number}" for number in range(1, 8) for when in ("before", "after")),
     *(
         f"{what} {when}:{number}"
-        for what in ("keep", "confirm", "offer", "push", "drop")
+        for what in ("keep", "take", "give", "drop")
         for number in (3, 9)
         for when in ("before", "after")
     ),

@@ -33,6 +33,8 @@ from fedmed.store.standing import serving, write_status
 
 AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
 RESTART_S = 5.0
+RESTS_S = 2.0
+"""After a piece of work, until there is surely nothing of it that is not on the disk or sent."""
 UNHEARD_S = 300.0
 """Without a word from the center, after which the daemon says that it does not do its work."""
 TOLD = 20
@@ -58,6 +60,7 @@ class Daemon:
         warrants = Warrants(folder, wheels.lock().digest, self.record)
         self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
         self._metrics = Metrics(CLINIC, self._reading)
+        self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
 
@@ -115,7 +118,11 @@ class Daemon:
             self._node.ask_to_end()
 
     def _is_idle(self) -> bool:
-        return self._node is None or not self._node.is_alive()
+        """Whether nothing is under way; a question for messages that the center holds is given up, and asked again."""
+        if self._node is None or not self._node.is_alive():
+            return True
+        rests = not self.work and self.folder.clock.now() - self._rested >= RESTS_S
+        return rests and not self._spooled()
 
     def _unready(self) -> list[str]:
         reasons = ["the staff has paused it"] if self.is_paused else []
@@ -154,6 +161,7 @@ class Daemon:
 
     def _working(self, kind: str, run: str) -> None:
         self.work = {"kind": kind, "run": run.partition("@")[0], "since": self.folder.clock.unix()} if kind else {}
+        self._rested = self.folder.clock.now()
 
     def _beat(self) -> None:
         while not self.stop.is_set():

@@ -35,8 +35,8 @@ def test_all_is_well(said, center, tmp_path: Path):
     assert "issued by CN=fedmed development" in out
     assert "to do" not in out
     assert "2 MB (16-bit lanes) at" in out
-    assert "1/18 configuration" in err
-    assert "18/18 round" in err
+    assert "1/19 configuration" in err
+    assert "19/19 round" in err
     assert not (tmp_path / "clinic").exists()
 
 
@@ -44,7 +44,7 @@ def test_json_is_all_of_it_and_nothing_else(said, center, tmp_path: Path):
     code, out, _ = said("clinic", "doctor", tmp_path, *center, "--json")
     told = json.loads(out)
     assert code == told["exit_code"] == 0
-    assert len(told["findings"]) == 18
+    assert len(told["findings"]) == 19
     assert all(set(each) == {"check", "status", "got", "allowed", "todo"} for each in told["findings"])
     assert [each["name"] for each in told["round"]["terms"]] == ["down", "up", "trips", "spool", "syncs"]
     assert told["round"]["seconds"] == pytest.approx(sum(each["seconds"] for each in told["round"]["terms"]))

@@ -26,8 +26,9 @@ from fedmed.federation.begun import Conduct, begin, begun_in
 from fedmed.federation.course import Course
 from fedmed.flower.apps import AppRef
 from fedmed.flower.fleet import Door, Fleet
+from fedmed.flower.hatch import Hatch
 from fedmed.flower.node import Node
-from fedmed.flower.spool import Spool
+from fedmed.flower.spool import Shelf, Spool
 from fedmed.flower.superlink import SuperLink
 from fedmed.flower.worker import guarded
 from fedmed.identity.authority import read_certificate
@@ -91,13 +92,17 @@ def center(told: dict[str, Any]) -> None:
 
 
 def _mark(link: SuperLink) -> None:
-    answer = link.answer
+    served, link_answer = Hatch.answer, link.answer
 
-    def marked(call: str, body: bytes, node: Any) -> bytes:
-        return bytes(around(call, answer)(call, body, node))
+    def own(hatch: Hatch, call: str, body: bytes, node: Any) -> bytes:
+        return bytes(around(call, served)(hatch, call, body, node))
 
-    vars(link).update(answer=marked)
-    vars(link.state).update(store_object=around("store", link.state.store_object))
+    def flowers(call: str, body: bytes, node: Any) -> bytes:
+        return bytes(around(call, link_answer)(call, body, node))
+
+    Hatch.answer = own  # type: ignore[method-assign]
+    vars(link).update(answer=flowers)
+    vars(link.objects).update(put_all=around("store", link.objects.put_all))
     Commits.write = around("commit", Commits.write)  # type: ignore[method-assign]
 
 
@@ -113,7 +118,7 @@ def clinic(told: dict[str, Any]) -> None:
     files = {name: value if name == "address" else Path(value) for name, value in told["door"].items()}
     stop, public = threading.Event(), bytes.fromhex(told["public"])
     fleet = Fleet(Door(**files), public, stop, lambda text: print(text, flush=True))
-    for name in ("confirm", "offer", "push", "pull"):
+    for name in ("take", "fetch", "give", "more"):
         setattr(fleet, name, around(name, getattr(fleet, name)))
     call = guarded(AppRef(ROOT, engines.CLIENT.name, engines.CLIENT.preload, gate=GATE))
 
@@ -123,7 +128,10 @@ def clinic(told: dict[str, Any]) -> None:
     from clients import app as inside
 
     inside.Clinic.train = around("training", inside.Clinic.train)  # type: ignore[method-assign]
-    Node(fleet, MarkedSpool(Path(told["spool"])), {"clinic": marked}, told["config"], stop, lambda text: None).serve()
+    place = Path(told["spool"])
+    Node(
+        fleet, MarkedSpool(place), Shelf(place / "model"), {"clinic": marked}, told["config"], stop, lambda text: None
+    ).serve()
 
 
 def free_port() -> int:

@@ -144,10 +144,11 @@ class Stop(Exception):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(ended, folder, tmp_path, monkeypatch):
     commit = center._commit
 
-    def stopping(commits, rule, plan, state, clock):
-        commit(commits, rule, plan, state, clock)
+    def stopping(commits, rule, plan, state, clock, memory):
+        made = commit(commits, rule, plan, state, clock, memory)
         if state.round == 1:
             raise Stop
+        return made
 
     monkeypatch.setattr(center, "_commit", stopping)
     with pytest.raises(Stop):

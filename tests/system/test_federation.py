@@ -79,6 +79,7 @@ def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospital
     assert [record["attempt"] for record in rounds] == [1, 1, 1]
 
 
+@pytest.mark.nightly  # the center's kill takes the same way; benchmarks/namespaces.py kills clinics as well
 def test_a_clinic_that_is_killed_is_served_again_without_a_restart_of_anything_else(hospitals: Hospitals):
     run = hospitals.run("demo", "rounds=3", "name=hurt")
     for name in SITES:
