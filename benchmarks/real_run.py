@@ -1,10 +1,11 @@
 """A real run on real data, and the in-process engine on the same: skin, three clinics, each with a daemon of its own.
 
-    python benchmarks/real_run.py [--rounds 10] [--json]
+    python benchmarks/real_run.py [--rounds 1] [--json]
 
 Center and clinics are processes that the guides' commands start: mutual TLS, approvals, the app in its cell, state on disk.
-Without masks the model has to be the same, bit by bit. With masks both round at random, a clinic with seeds of its own,
-so that models differ by the rounding of lanes; the measures on all test cases show what that means.
+Masked, both round at random, a clinic with seeds of its own; without masks a real center adds answers as they come, the
+engine in turn. So weights agree to the last bits after one round; what training makes of such bits in ten rounds is told, and
+what it means for the measures.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from tests.system.hospitals import Hospitals
 CLINICS = ("vidir_modern", "rosendahl", "vidir_molemax")
 FOLDER = "ham10000_8x8"
 MODES = ("malicious", "off")
-SAME = 1e-4
-"""What weights may differ by at the end, masked: lanes of 32 bits round to 1.6e-8 a round, which training magnifies."""
+SAME = {"malicious": 5e-7, "off": 5e-8}
+"""What weights may differ by after one round: lanes of 32 bits round to 3e-8 a clinic; float32 sums in another order."""
 SAME_MEASURE = 0.001
 
 
@@ -118,7 +119,7 @@ def measured(scenario: Scenario, sites: list[Site], ended: Ended) -> tuple[Tenso
 def main() -> None:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     data, rows = data_root(), []
