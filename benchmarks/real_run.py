@@ -4,8 +4,8 @@
 
 Center and clinics are processes that the guides' commands start: mutual TLS, approvals, the app in its cell, state on disk.
 Masked, both round at random, a clinic with seeds of its own; without masks a real center adds answers as they come, the
-engine in turn. So weights agree to the last bits after one round; what training makes of such bits in ten rounds is told, and
-what it means for the measures.
+engine in turn. So weights agree to the last bits after one round; what training makes of such bits in ten rounds is told,
+and what it means for the measures.
 """
 
 from __future__ import annotations
