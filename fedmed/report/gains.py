@@ -13,6 +13,9 @@ from fedmed.report.record import Metric, Report, SiteResult
 
 FEW = 12
 UNSEEN = "Nobody but the hospitals themselves can tell: no case and no figure of a single one has reached this center."
+UNTESTED = (
+    "Nobody but the hospitals themselves can tell: no test case came to this center, only each one's updates and figures."
+)
 
 
 def section(report: Report) -> Markup:
@@ -20,7 +23,7 @@ def section(report: Report) -> Markup:
     if not report.sites:
         return Markup("")
     if not report.has_tests:
-        return tag("section", tag("h2", "What did each hospital gain?"), tag("p", UNSEEN, class_="lead"))
+        return tag("section", tag("h2", "What did each hospital gain?"), tag("p", _unseen(report), class_="lead"))
     measure = _compared(report)
     few = len(report.sites) <= FEW
     drawing = _forest(report, measure) if few else _scatter(report, measure)
@@ -33,6 +36,10 @@ def section(report: Report) -> Markup:
         _meanings(report),
         tag("details", tag("summary", f"All measures, site by site{_seen_by(report)}"), table, open="" if few else None),
     )
+
+
+def _unseen(report: Report) -> str:
+    return UNSEEN if report.privacy is not None and report.privacy.is_masked else UNTESTED
 
 
 def _seen_by(report: Report) -> str:
