@@ -24,7 +24,9 @@ def center_up(path: Path, as_json: bool) -> None:
     """Serve a center's folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
     from fedmed.center.folder import open_center
     from fedmed.center.service import Service
+    from fedmed.flower.allocation import keep_freed_memory
 
+    keep_freed_memory()
     refuse_unsettled(path)
     _ended(Service(open_center(path, SystemClock()), _teller(as_json)).serve())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # of mallopt(3)
 MOST = 2**31 - 1
 
 
@@ -13,7 +13,9 @@ def keep_freed_memory() -> bool:
     """Let this process reuse large blocks instead of giving them back to the system; whether that could be had.
 
     glibc maps a large block anew each time, and its first touch costs a page fault every 4 KiB: for vectors of 40 MB more
-    than what is computed on them. For processes that do the same work again and again; their memory stays at its peak.
+    than what is computed on them. For processes that do the same work again and again; their memory stays at its peak, once
+    and not for each thread. Call it before there are any.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and mallopt(MMAP_THRESHOLD, MOST) == 1 and mallopt(TRIM_THRESHOLD, MOST) == 1
+    wanted = ((ARENA_MAX, 1), (MMAP_THRESHOLD, MOST), (TRIM_THRESHOLD, MOST))
+    return mallopt is not None and all(mallopt(what, value) == 1 for what, value in wanted)
