@@ -23,6 +23,7 @@ from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.begun import Conduct, begin, begun_in
 from fedmed.federation.journal import Journal
 from fedmed.flower.direct import DirectGrid, RunStopped
+from fedmed.flower.opening import disk_needed
 from fedmed.flower.superlink import SuperLink
 from fedmed.flower.transport import Transport
 from fedmed.store.audit.event import Event as Entry
@@ -68,7 +69,8 @@ def turn(stand: Stand) -> bool:
     if run is None:
         return False
     try:
-        _conduct(stand, run)
+        with disk_needed():
+            _conduct(stand, run)
     except RunStopped:
         if stand.runs.is_to_stop(run.name):
             _end(stand, run.name, Stage.STOPPED, "stopped by the operator; the last commit stays")

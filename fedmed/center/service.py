@@ -29,6 +29,7 @@ from fedmed.center.refusals import Refusals
 from fedmed.center.runs import Run, Runs, Stage
 from fedmed.errors import FederationError, FedmedError, ProtocolRefused, StoreError
 from fedmed.flower.fence import PATHS as FLEET_PATHS
+from fedmed.flower.opening import disk_needed
 from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
 from fedmed.operation.keeping import Duty, Keeper
@@ -147,10 +148,11 @@ class Service:
 
     def _look(self) -> None:
         try:
-            self._shut_out()
-            self._renew()
-            self._models.retry()
-            write_status(self.folder.path, self.standing())
+            with disk_needed():
+                self._shut_out()
+                self._renew()
+                self._models.retry()
+                write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._tell(str(error))
 

@@ -9,11 +9,13 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-from fedmed.errors import ProtocolRefused
+from fedmed.errors import ProtocolRefused, StoreError
 from fedmed.flower.calls import BUNDLE, FLEET, KEY_HEADER, MOST, MOST_OWN, OWN, PROTOBUF
 from fedmed.flower.hatch import Hatch
-from fedmed.flower.refusals import UNAUTHORISED, CallRefused, Node
+from fedmed.flower.opening import disk_needed
+from fedmed.flower.refusals import NO_ROOM, UNAUTHORISED, CallRefused, Node
 from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import Identity
 from fedmed.wire.asgi import App, Receive, Scope, Send, answer, body_of, certificate_in, header_in, length_in, refuse
@@ -26,6 +28,7 @@ PATHS = {FLEET + call: most for call, most in MOST.items()} | {OWN + call: most 
 """All that nodes can reach, and the bytes of a body there."""
 HELD = ("pull-messages", "take")
 Admit = Callable[[bytes], Identity]
+T = TypeVar("T")
 
 
 class Fence:
@@ -58,21 +61,23 @@ class Fence:
             await self._serve(path, scope, receive, send)
         except CallRefused as error:
             await refuse(send, error.status, str(error))
+        except StoreError as error:
+            await refuse(send, NO_ROOM, str(error))
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         call, length = path.rpartition("/")[2], length_in(scope)
         if length is None or length > PATHS[path]:
             raise CallRefused(413, f"{call}: a body of {length} bytes; allowed are {PATHS[path]}")
-        node = await asyncio.to_thread(self._node, scope)
+        node = await asyncio.to_thread(_on_disk, self._node, scope)
         body = await body_of(receive)
         if body is None:
             return
         served, kind = (self._hatch.answer, BUNDLE) if path.startswith(OWN) else (self._link.answer, PROTOBUF)
-        said = await asyncio.to_thread(served, call, body, node)
+        said = await asyncio.to_thread(_on_disk, served, call, body, node)
         if call in HELD and not said:
             if not await self._has_mail(node.number, scope, receive):
                 return
-            said = await asyncio.to_thread(served, call, body, node)
+            said = await asyncio.to_thread(_on_disk, served, call, body, node)
         self._link.traffic.note(len(body), len(said))
         await answer(send, 200, said, kind.encode())
 
@@ -109,7 +114,7 @@ class Fence:
                 if left <= 0:
                     break
                 await asyncio.wait({gone, rung}, timeout=min(left, RECHECK_S), return_when="FIRST_COMPLETED")
-                await asyncio.to_thread(self._node, scope)
+                await asyncio.to_thread(_on_disk, self._node, scope)
             bell.clear()
             return not gone.done()
         finally:
@@ -133,3 +138,8 @@ class Fence:
         """Answer the questions that are held, and hold none any more: before the listener stops."""
         self._is_closing = True
         self._ring(self._bells)
+
+
+def _on_disk(work: Callable[..., T], *given: object) -> T:
+    with disk_needed():
+        return work(*given)

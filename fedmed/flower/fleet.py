@@ -29,8 +29,8 @@ CONNECT_S, SILENT_S = 10.0, 60.0
 """Seconds for a connection, and without a byte; the center holds a question for messages for less."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """Between two tries of a call: doubled from the first to the longest."""
-LATER = (408, 425, 429, 500, 502, 503, 504)
-"""Answers of a center or a proxy that is not ready; anything else is final."""
+LATER = (408, 425, 429, 500, 502, 503, 504, 507)
+"""Answers of a center or a proxy that is not ready, or whose disk is full; anything else is final."""
 T = TypeVar("T")
 MAX_REASON = 500  # characters of a reason that somebody else gave
 

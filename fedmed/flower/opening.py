@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.state.schema.linkstate_models import MessageIns, MessageRes
 from flwr.superlink.config_loader import get_federation_manager, get_objectstore_linkstate_factories
 from sqlalchemy import event, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from fedmed.errors import FederationError
+from fedmed.errors import FederationError, StoreError
 from fedmed.flower.objects import FileStore, MemoryStore, Objects
 
 
@@ -37,3 +41,16 @@ def opened(database: Path | None) -> tuple[LinkState, Objects]:
 def _synced(connection: Any, _: object) -> None:
     """Flower takes its chance with a power cut; what a node was told here has to be true after one."""
     connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextmanager
+def disk_needed() -> Iterator[None]:
+    """What is done within writes the state: a disk that is full or broken has one name then. Raises StoreError."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        why = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error)
+        raise StoreError(
+            f"the center's disk cannot be written or read ({why}); nothing is lost, and all goes on by itself "
+            "once its staff have made room or mended it"
+        ) from error

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 
 from fedmed.flower.calls import REQUESTS
 
-UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE = 401, 403, 400, 413
-"""Of HTTP."""
+UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE, NO_ROOM = 401, 403, 400, 413, 507
+"""Of HTTP; the last is WebDAV's (RFC 4918, 11.5)."""
 
 
 class CallRefused(Exception):

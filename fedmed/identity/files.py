@@ -45,8 +45,12 @@ def replace(path: Path, *content: bytes, mark: str = ".new") -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}{mark}")
-    _write(temporary, content, os.O_TRUNC)
-    temporary.replace(path)
+    try:
+        _write(temporary, content, os.O_TRUNC)
+        temporary.replace(path)
+    except OSError:  # a half of it would stay in the way on a disk that is full
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
