@@ -77,6 +77,6 @@ def test_what_cannot_be_laid_out_is_not_and_can_be_later(tmp_path: Path, disk: D
         with pytest.raises(StoreError, match="cannot be written or read"), disk_needed():
             ask(grid, node)
         disk.free()
-        assert not [each for each in disk.folder.rglob(".*.new")]
+        assert not list(disk.folder.rglob(".*.new"))
         with running(fed, client):
             assert is_doubled(answers(grid, ask(grid, node)))
