@@ -133,7 +133,7 @@ class MemberKeys:
         return self.signing.sign(message)
 
     def secret_for(self, use: bytes) -> bytes:
-        """32 bytes for one use, the same each time (HKDF-SHA256, RFC 5869): they tell nothing of the keys or of another use."""
+        """32 bytes for one use, the same each time (HKDF-SHA256, RFC 5869); they tell nothing of keys or of other uses."""
         return _derived(self.signing.private_bytes_raw(), b"use " + use, 32)
 
     def transport_pem(self) -> bytes:

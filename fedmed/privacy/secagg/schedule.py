@@ -95,8 +95,8 @@ def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
 def rounding_seed(secret: bytes, what: bytes) -> bytes:
     """Seed of the rounding of one vector, from a secret that the member alone has, for its purpose and what was given.
 
-    Whoever is asked the same again rounds the same again, and nobody else can foretell how. Never for noise: noise is to hide
-    what may differ though what was given does not.
+    Whoever is asked the same again rounds the same again, and nobody else can foretell how. Never for noise, which has to
+    be drawn anew each time.
     """
     return _hkdf(secret, SEED_BYTES, b"rounding" + what)
 
