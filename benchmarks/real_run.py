@@ -3,8 +3,8 @@
     python benchmarks/real_run.py [--rounds 1] [--json]
 
 Center and clinics are processes that the guides' commands start: mutual TLS, approvals, the app in its cell, state on disk.
-The engine has one site process, and rounds by the clinics' own secrets. So both have the same bits after any round, masked
-or not: every weight, every measure.
+Both train with one thread, and the engine with one site process, rounding by the clinics' own secrets. So they have the
+same bits after any round, masked or not: every weight, every measure.
 """
 
 from __future__ import annotations
