@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 
@@ -11,7 +12,7 @@ from fedmed.clinic.folder import ClinicFolder
 from fedmed.clinic.pinned import PinnedKeys
 from fedmed.clinic.watching import Watcher
 from fedmed.config.scenario import Scenario
-from fedmed.identity.member import Identity
+from fedmed.identity.member import ROUNDING, Identity
 from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
@@ -21,6 +22,7 @@ from fedmed.privacy.keys import create as create_key
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Mode, Policy
+from fedmed.privacy.secagg.schedule import rounding_seed
 from fedmed.store import ledger
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
@@ -62,6 +64,7 @@ class Gatehouse:
         modes: tuple[Mode, ...] = ("malicious",) if config.encryption == "malicious" else ("malicious", "hbc")
         policy = Policy(config.federation, self.pins, config.least_members, config.least_members, modes)
         member = Member(keys, policy, token_bytes)
+        self._rounding = partial(rounding_seed, keys.secret_for(ROUNDING))
         self.outbox = Outbox(member, self.keystore, lambda: self.watcher.bound(self.departures.head()))
 
     def gate(self, subject: Subject, run: str, scenario: Scenario) -> Gate:
@@ -79,7 +82,9 @@ class Gatehouse:
             ledger.once(statements, self.folder.clock, key, run[:MOST_PURPOSE], lambda: (text, f"the approval of {run}"))
 
         books = Books(self.departures, subject.digest, self.folder.clock, self._tell, subject.sizes, described)
-        return Gate(self.folder.certificate(), self.outbox, rules, _fresh, books)
+        # the accounts of differential privacy lean on a dither of its own for each release
+        dither = self._rounding if rules.private is None else _fresh
+        return Gate(self.folder.certificate(), self.outbox, rules, dither, books)
 
     def _private(self, subject: Subject, scenario: Scenario) -> Private | None:
         rules = scenario.privacy.differential_privacy

@@ -11,7 +11,7 @@ from fedmed.config.own_metrics import NO_METRICS
 from fedmed.config.scenario import Rounds as Rules
 from fedmed.errors import FederationError
 from fedmed.federation import updates
-from fedmed.federation.mean import WeightedMean
+from fedmed.federation.inturn import Again, InTurn
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.round import Round, Verdict
 from fedmed.flower.keys import WEIGHT_KEY
@@ -62,10 +62,14 @@ class Collected:
     rule: Rule
     model: Tensors
     rules: Rules
+    order: Sequence[str]
+    """The sites as they were asked."""
+    again: Again | None = None
+    """See `InTurn`."""
     taken: dict[str, Taken] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mean = WeightedMean(self.model) if self.rule.streams else None
+        self._mean = InTurn(self.model, self.order, self.again) if self.rule.streams else None
 
     def take(self, member: Member, reply: Reply) -> None:
         """Check an answer and take it. Raises UpdateRefused."""
@@ -74,11 +78,11 @@ class Collected:
         if self._mean is None:
             held = {name: value.copy() for name, value in reply.tensors.items()}
         else:
-            self._mean.add(reply.lane, reply.tensors, float(reply.metrics[WEIGHT_KEY]))
+            self._mean.add(member.name, reply, float(reply.metrics[WEIGHT_KEY]))
         self.taken[member.name] = Taken(member.node, dict(reply.metrics), held)
 
     def in_order(self) -> list[Taken]:
-        """The answers by site name: what is made of them never depends on who came first."""
+        """The answers by site name."""
         return [self.taken[name] for name in sorted(self.taken)]
 
     def new_model(self, number: int) -> Tensors:
@@ -95,8 +99,10 @@ class Plain:
         self._phase, self._rule, self._rules, self._own = phase, rule, rules, own
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
-        """Updates as they come, each checked."""
-        collected = Collected(self._rule, model, self._rules)
+        """Updates as they come, each checked; what is made of them never depends on who came first."""
+        transport, members = self._phase.transport, self._phase.members
+        order = [members[message.metadata.dst_node_id].name for message in messages]
+        collected = Collected(self._rule, model, self._rules, order, transport.again if transport.lasts else None)
         state = self._phase.run("train", number, messages, collected.take)
         if state.verdict() is Verdict.SHORT:
             return Attempt(state, None, state.shortfalls())

@@ -38,6 +38,11 @@ class _Coming:
     seen: float
     """When the head was there, on the clock's scale."""
 
+    @property
+    def id(self) -> str:
+        """The answer's own."""
+        return str(self.head.metadata.message_id)
+
 
 class DirectGrid(Grid):
     """One run's messages. An answer is lent out whole, and the next one is not read before that one is given back."""
@@ -60,7 +65,7 @@ class DirectGrid(Grid):
         self._clock = clock or SystemClock()
         self._asked: dict[str, int] = {}
         self._coming: dict[str, _Coming] = {}
-        self._used: dict[str, str] = {}
+        self._used: dict[str, _Coming] = {}
         identity.assume(identity.SERVER_NODE, run)
 
     def get_node_ids(self) -> Iterable[int]:
@@ -136,11 +141,11 @@ class DirectGrid(Grid):
                 coming = self._coming.get(asked)
                 if coming is None or not self._is_complete(coming):
                     continue
-                yield self._opened(asked, coming)
+                yield self._opened(coming)
                 del self._coming[asked], self._asked[asked]
-                self._used[asked] = coming.head.metadata.message_id
+                self._used[asked] = coming
                 if not self._keeps:
-                    self._link.objects.delete(self._used[asked])
+                    self._link.objects.delete(coming.id)
                     done.append(asked)
         finally:
             self.acknowledge(done)
@@ -175,7 +180,12 @@ class DirectGrid(Grid):
         coming.missing = {each for each in coming.missing if not self._link.objects.is_there(each)}
         return not coming.missing
 
-    def _opened(self, asked: str, coming: _Coming) -> Message:
+    def again(self, asked: str) -> Message | None:
+        """An answer that was lent out, until it is acknowledged; an error where its objects are gone, else None."""
+        coming = self._used.get(asked)
+        return None if coming is None else self._opened(coming)
+
+    def _opened(self, coming: _Coming) -> Message:
         """The answer, or an error in its place: what a clinic makes up ends its own turn and nobody else's."""
         head = coming.head
         if head.has_error():
@@ -194,7 +204,7 @@ class DirectGrid(Grid):
         if not known:
             return
         self._link.forget(known)
-        self._link.objects.delete_all([self._used.pop(each) for each in known])
+        self._link.objects.delete_all([self._used.pop(each).id for each in known])
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Answers that are complete, with arrays of their own, as Flower code expects them."""

@@ -120,6 +120,13 @@ class Lasting:
         if again is None and not found:
             self._grid.wait(wait_s)
 
+    def again(self, message_id: str) -> Message:
+        """An answer that was read before. Raises CourseLost where it is gone."""
+        message = self._grid.again(message_id)
+        if message is None or message.has_error():
+            raise CourseLost("an answer that was taken is gone; the round begins anew")
+        return message
+
     def close(self, pending: Iterable[str]) -> None:
         """Wait for these no more."""
         pending, is_known = list(pending), self.course.to_hear() is not None

@@ -144,6 +144,14 @@ class Transport:
         else:
             self._clock.sleep(max(0.0, min(wait_s, POLL_S)))
 
+    def again(self, message_id: str) -> Tensors:
+        """The tensors of an answer that was received before; on a grid that `lasts`, until its round is committed.
+
+        Raises CourseLost where it is gone.
+        """
+        assert self._lasting is not None
+        return all_views(self._lasting.again(message_id).content)
+
     def queued(self, ids: Iterable[str]) -> frozenset[str]:
         """Those of `ids` that perhaps no site has begun to work on; empty on a grid that does not tell."""
         return self._queue.queued(ids) if self._queue else frozenset()

@@ -30,6 +30,8 @@ FINGERPRINT, SIGNING_KEY, SIGNATURE = 32, 32, 64
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """What a member may be called; as sites are called in a scenario."""
 LEAST_ENTROPY = 32
+ROUNDING = b"rounding"
+"""Use of a secret that a member's seeds of rounding are derived from (`fedmed.privacy.secagg.schedule.rounding_seed`)."""
 _CURVE = ec.SECP384R1()
 _ORDER = int(
     "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973", 16
@@ -129,6 +131,10 @@ class MemberKeys:
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature (RFC 8032), 64 bytes; the same for the same message."""
         return self.signing.sign(message)
+
+    def secret_for(self, use: bytes) -> bytes:
+        """32 bytes for one use, the same each time (HKDF-SHA256, RFC 5869); they tell nothing of keys or of other uses."""
+        return _derived(self.signing.private_bytes_raw(), b"use " + use, 32)
 
     def transport_pem(self) -> bytes:
         """The P-384 secret key as PKCS#8 in PEM, for TLS and for Flower's own authentication."""

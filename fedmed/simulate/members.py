@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -16,6 +16,7 @@ from fedmed.clock import SystemClock
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Scenario, Training
 from fedmed.identity.authority import DevelopmentAuthority
+from fedmed.identity.files import write_new
 from fedmed.identity.member import MemberKeys, member_name
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.learning.fingerprint import version_of
@@ -29,6 +30,7 @@ from fedmed.privacy.dp.terms import Cohort, terms
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import LEAST_SUM, Mode, Policy
+from fedmed.privacy.secagg.schedule import rounding_seed
 from fedmed.simulate.logs import log_of
 from fedmed.sites.cases import Site, unit_of
 from fedmed.sites.prepared import open_site
@@ -38,6 +40,8 @@ from fedmed.store.ledgers import FOLDER
 from fedmed.store.unsealed import UnsealedKeystore
 
 MEMBERS, AUTHORITY, HOUSE, PINS = "members", "authority.der", "house.json", "pins.json"
+ROUNDING = ".rounding"
+"""Ends the name of a site's secret that its seeds of rounding are derived from (32 bytes)."""
 FEDERATION = "simulation"
 DAYS = 30
 
@@ -67,6 +71,9 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
     for number, name in enumerate(names):
         keys = MemberKeys.generate()
         keys.save(folder / f"{number:05d}.keys")
+        # from the run's seed, so that a run repeats to the bit; a clinic's is of its keys
+        secret = hashlib.sha256(b"rounding/%d/%d" % (scenario.seed, number)).digest()
+        write_new(folder / f"{number:05d}{ROUNDING}", secret)
         certificate = authority.issue(read_request(certificate_request(keys, member_name(name))), DAYS)
         (folder / f"{number:05d}.der").write_bytes(certificate)
         pins[keys.fingerprint.hex()] = keys.signing_public.hex()
@@ -100,19 +107,19 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     ledgers = place.parents[1] / FOLDER
     departures = Departures(ledgers / f"{number:05d}{SUFFIX}")
 
-    def seed(purpose: bytes) -> Callable[[bytes], bytes]:
+    def noise(what: bytes) -> bytes:
         # seeded, so that a run repeats to the bit; a clinic draws its own
-        root = b"%s/%d/%d/" % (purpose, house.seed, number)
-        return lambda what: hashlib.sha256(root + what).digest()[:SEED_BYTES]
+        return hashlib.sha256(b"noise/%d/%d/" % (house.seed, number) + what).digest()[:SEED_BYTES]
 
     outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
     sizes = Sizes.of(len(site.train), len(site.validation))
     books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell, sizes)
-    private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", seed(b"noise"))
+    private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", noise)
     certificate = (place / f"{number:05d}.der").read_bytes()
     rules = Rules(house.most_norm, private, house.carries_late, house.least_bound)
-    return Gate(certificate, outbox, rules, seed(b"dither"), books)
+    dither = partial(rounding_seed, (place / f"{number:05d}{ROUNDING}").read_bytes())
+    return Gate(certificate, outbox, rules, dither, books)
 
 
 def _private(house: House, site: Site, budget: Path, seed: Callable[[bytes], bytes]) -> Private | None:

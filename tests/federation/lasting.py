@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,18 @@ class Clinic:
             node._handle(taken)
 
 
+class OneByOne(threading.Event):
+    """Whoever waits is given one clinic's answers more, in this order."""
+
+    def __init__(self, serve: Iterator[Callable[[], None]]) -> None:
+        super().__init__()
+        self._serve = serve
+
+    def wait(self, timeout: float | None = None) -> bool:
+        next(self._serve)()
+        return True
+
+
 def _struck(link: SuperLink) -> list[tuple[Any, tuple[str, ...]]]:
     return [(link.state, STATE), (link.objects, OBJECTS)]
 
@@ -129,6 +143,8 @@ class Lasting:
     folder: Path
     parties: Parties
     scenario: Scenario
+    order: tuple[int, ...] = ()
+    """Clinics by their places, as they answer one after the other; all at once where there is none."""
 
     def __post_init__(self) -> None:
         self.run_folder = self.folder / "run"
@@ -143,7 +159,10 @@ class Lasting:
         made = SuperLink(self.folder / "superlink.db")
         for clinic in self.clinics:
             made.register(clinic.keys.transport_public)
-        made.on_post(lambda nodes: [clinic.serve(made) for clinic in self.clinics])
+        if self.order:
+            made.uploaded = OneByOne(partial(self.clinics[place].serve, made) for place in cycle(self.order))
+        else:
+            made.on_post(lambda nodes: [clinic.serve(made) for clinic in self.clinics])
         return made
 
     def goes(self, strikes: Strikes | None = None) -> bool:

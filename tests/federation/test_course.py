@@ -228,3 +228,15 @@ def test_a_center_struck_at_every_step_goes_on(undisturbed, tmp_path, part):
 
 def test_a_center_struck_again_and_again_goes_on(undisturbed, tmp_path):
     struck(undisturbed, tmp_path / "f", *[undisturbed[2] // 15] * 6)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_who_answers_first_changes_no_bit_struck_or_not(undisturbed, tmp_path, order):
+    overrides, whole, count = undisturbed
+    found = federation(tmp_path / "f", *overrides)
+    found.order = order
+    assert not found.goes(Strikes(count // 2))
+    assert found.goes()
+    assert found.final() == whole.final()
+    heard = [event["site"] for event in found.events("answered") if event["kind"] == "train"]
+    assert heard[-3:] == ["abc"[place] for place in order]

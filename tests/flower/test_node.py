@@ -157,7 +157,10 @@ def test_an_answer_that_was_fetched_and_not_acknowledged_can_be_fetched_again(fe
         second = DirectGrid(fed.engine.link, run, keeps=True)
         second.expect({ids[0]: node})
         assert is_doubled(answers(second, ids))
+        assert is_doubled([second.again(each) for each in ids])
+        assert second.again("other") is None
         second.acknowledge(ids)
+        assert second.again(ids[0]) is None
         fed.engine.link.take_up(run)
         third = DirectGrid(fed.engine.link, run)
         third.expect({ids[0]: node})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed.identity.files import KeyRefused
-from fedmed.identity.member import NAME, MemberKeys, fingerprint, joined, member_name, pem, verify
+from fedmed.identity.member import NAME, ROUNDING, MemberKeys, fingerprint, joined, member_name, pem, verify
 from tests.identity.parties import keys
 
 KEYS = keys(1)
@@ -59,6 +59,15 @@ def test_the_same_entropy_gives_the_same_keys_and_none_gives_new_ones():
 def test_keys_from_entropy_stay_what_they_were():
     """A known answer: simulations of yesterday can be replayed."""
     assert keys(0).fingerprint.hex() == "734dfedb67733b25a19203f04bc836306352b3e6611302236a6d1170d289efa4"
+
+
+def test_a_secret_for_a_use_outlives_a_restart_and_is_of_these_keys_and_this_use_alone(tmp_path):
+    KEYS.save(tmp_path / "member.keys")
+    secret = KEYS.secret_for(ROUNDING)
+    assert MemberKeys.load(tmp_path / "member.keys").secret_for(ROUNDING) == secret
+    assert len({secret, keys(2).secret_for(ROUNDING), KEYS.secret_for(b"other"), KEYS.secret_for(b"")}) == 4
+    assert len(secret) == 32
+    assert secret not in KEYS.transport_pem() + pem(KEYS.signing) + KEYS.signing.private_bytes_raw() + KEYS.signing_public
 
 
 def test_keys_are_read_back_and_only_their_owner_may(tmp_path):

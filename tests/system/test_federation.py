@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedmed.config.catalogue import find
+from fedmed.config.loading import load
+from fedmed.sites.prepare import sites_of
 from fedmed.store.ledgers import read as read_ledgers
 from fedmed.wire import tensors as wire
 from tests.system.hospitals import Hospitals, fedmed, told, until
+from tests.system.one_process import in_process, last
 
 SITES = {"east": "east-city", "north": "north-university", "south": "south-childrens"}
 DATA = ("--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
@@ -24,7 +29,8 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory):
         made = Hospitals(tmp_path_factory.mktemp("federation"), stack)
         made.center.start()
         for name, site in SITES.items():
-            made.join(name)
+            config = made.join(name) / "clinic.yaml"  # it agrees to runs without masks, too
+            config.write_text(config.read_text().replace('encryption: "malicious"', 'encryption: "off"'))
             made.give_data(name, *DATA, "--site", site)
         made.approve_each_other()
         for clinic in made.clinics.values():
@@ -63,6 +69,22 @@ def test_everything_that_left_is_in_the_clinics_ledgers_and_logs_verify(hospital
 
 def _sites(hospitals: Hospitals) -> dict:
     return told("center", "status", "--at", hospitals.center.folder)["sites"]
+
+
+@pytest.mark.parametrize("mode", ["malicious", "off"])
+def test_the_model_is_to_the_bit_that_of_the_engine_in_one_process(hospitals: Hospitals, tmp_path: Path, mode: str):
+    settings = ("rounds=2", f"privacy.secure_aggregation={mode}", f"name=same-{mode}")
+    run = hospitals.run("demo", *settings)
+    for name in SITES:
+        hospitals.approve(name, run)
+    assert hospitals.until_over(run)["stage"] == "done"
+    scenario = load(find("demo"), list(settings))
+    own = {site.name: site for site in sites_of(scenario.data, tmp_path, scenario.seed, scenario.source)}
+    sites = [replace(own[site], name=name) for name, site in sorted(SITES.items())]
+    folders = {name: clinic.folder for name, clinic in hospitals.clinics.items()}
+    here, there = in_process(scenario, sites, folders, tmp_path / "run"), last(hospitals.folder_of(run))
+    assert here.tensors.keys() == there.tensors.keys()
+    assert [name for name, value in here.tensors.items() if value.tobytes() != there.tensors[name].tobytes()] == []
 
 
 def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospitals):

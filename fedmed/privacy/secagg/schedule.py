@@ -92,6 +92,15 @@ def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
     return _hkdf(secret, SEED_BYTES, b"self" + round_digest + member.to_bytes(2, "big"))
 
 
+def rounding_seed(secret: bytes, what: bytes) -> bytes:
+    """Seed of the rounding of one vector, from a secret that the member alone has, for its purpose and what was given.
+
+    Whoever is asked the same again rounds the same again, and nobody else can foretell how. Never for noise, which has to
+    be drawn anew each time.
+    """
+    return _hkdf(secret, SEED_BYTES, b"rounding" + what)
+
+
 def commitment(secret: bytes) -> bytes:
     """c_b, against which the opened secret of a self mask is checked."""
     return sha256(b"b", secret)
