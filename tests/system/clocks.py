@@ -1,4 +1,4 @@
-"""Processes whose clock is wrong in all of their libraries, OpenSSL's too: nothing in Linux gives a process a date of its own."""
+"""Processes whose clock is wrong in all of their libraries, OpenSSL's too: Linux gives no process a date of its own."""
 
 from __future__ import annotations
 
