@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fedmed.federation.pace import GRACE_S
 from fedmed.flower.calls import CHUNK
-from tests.system.doors import absent, listeners, member_call, refused
+from tests.system.doors import IN_THE_LOG, absent, listeners, logged, member_call, refused
 from tests.system.houses import House, Houses, until
 from tests.system.network import CENTER, PROXY
 
@@ -280,6 +280,10 @@ def doors(houses: Houses) -> list[Row]:
     rows.append(make_row("a member's call", member, "HTTP status", "200", member == 200))
     for wanted, found in ((0, refused(houses.clinics[SLOW])), (404, absent(houses.clinics[SLOW]))):
         rows += [make_row(what, status, "HTTP status", str(wanted), status == wanted) for what, status in found.items()]
+    told = len(logged(houses.center).keys() & IN_THE_LOG)
+    rows.append(
+        make_row("kinds of those in the center's audit log, which verifies", told, "kinds", "4", told == len(IN_THE_LOG))
+    )
     return rows
 
 

@@ -114,7 +114,7 @@ def test_doctor_calls_a_wrong_clock_wrong(
 def test_joining_by_a_wrong_clock_is_refused_with_that(hospitals: Hospitals, library: Path, seconds: int, said: str):
     file, folder = hospitals.place / f"late{seconds}.join", hospitals.place / f"late{seconds}"
     fedmed("center", "invite", f"late{abs(seconds)}-{seconds > 0:d}", "--at", hospitals.center.folder, "--out", file)
-    code, out, err = ahead(library, seconds, "clinic", "join", file, "--at", folder, "--proxy", "none", "--no-wait")
+    code, _, err = ahead(library, seconds, "clinic", "join", file, "--at", folder, "--proxy", "none", "--no-wait")
     assert code == 4
     assert "set this machine's clock right" in err
     assert said in err

@@ -53,7 +53,7 @@ def is_dated(found: Handshake, now_unix: float) -> bool:
 
 
 def certificate(found: Handshake, now_unix: float, ahead_s: float | None = None) -> Finding:
-    """Dates and name of the center's certificate, by this machine's clock, which is `ahead_s` of the center's where known."""
+    """Dates and name of the center's certificate, by this machine's clock, which is known to be `ahead_s` or not."""
     if found.fault in NAMES:
         todo = "dial the center by a name that its certificate has, or have the center add this one"
         return fail("certificate", f"it does not name this host ({visible(found.said)})", "the host's name", todo)
