@@ -62,7 +62,7 @@ def refused(house: House) -> dict[str, int]:
 
 
 def logged(house: House) -> Counter[str]:
-    """Handshakes that the center's audit log says it refused, by reason. Raises RuntimeError where the log does not verify."""
+    """Refused handshakes in the center's audit log, by reason. Raises RuntimeError where the log does not verify."""
     house.looks("audit", "verify", "study/audit")
     told = json.loads(house.looks("audit", "show", "study/audit", "--last", "1000", "--json"))["events"]
     return Counter(each["details"]["code"] for each in told if each["action"] == "refuse.handshake")

@@ -53,7 +53,7 @@ def is_dated(found: Handshake, now_unix: float) -> bool:
 
 
 def certificate(found: Handshake, now_unix: float, ahead_s: float | None = None) -> Finding:
-    """Dates and name of the center's certificate, by this machine's clock, which is known to be `ahead_s` or not."""
+    """Dates and name of the center's certificate; `ahead_s`: this machine's clock less the center's, where that is known."""
     if found.fault in NAMES:
         todo = "dial the center by a name that its certificate has, or have the center add this one"
         return fail("certificate", f"it does not name this host ({visible(found.said)})", "the host's name", todo)
