@@ -40,7 +40,9 @@ class Porter:
             while True:
                 try:
                     connection, address = await loop.sock_accept(self._listening)
-                except OSError:  # too many files are open, or the peer went before it was taken
+                except ConnectionError:  # the peer went before it was taken
+                    continue
+                except OSError:  # too many files are open
                     await asyncio.sleep(AGAIN_S)
                     continue
                 task = loop.create_task(self._shake(connection, str(address[0])))
