@@ -6,7 +6,7 @@ Needs root, iproute2 and tinyproxy. One center, three clinics on a switch, a fou
 of four hospitals from empty folders to its first commit, each clinic's staff typing beside the others'; then an mlp of 1.5M
 parameters, 32-bit lanes, masked, for what happens to rounds. No peer: stock Flower has no join, no approval and no proxy.
 A clinic that is away for longer than its grace is not waited for, unless no round closes without it (`--needed`). How much
-is sent again after a cut is seen only where an answer has several chunks: `--hidden 3600 --megabits 40` makes it three.
+is sent again after a cut is seen only where an answer has many chunks: `--hidden 3600 --megabits 40` makes it ten.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ GROUPS = ("members", "data")
 """Of which the third word is what is done."""
 RUN, CASES = "line", 60
 CUT_AT = 0.75
-"""Of an answer's bytes, what has left when the line is cut: of three chunks, in the third."""
+"""Of an answer's bytes, what has left when the line is cut: in the eighth of ten chunks."""
 AT_MOST_S, CENTER_COMMANDS, CLINIC_COMMANDS = 180.0, 5, 3
 INTO_S = 0.2
 """A kill comes this long after a round began."""
