@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fedmed.flower.calls import FLEET, KEY_HEADER
+from tests.center.pki import ask
 from tests.system import clocks
 from tests.system.hospitals import ROOT, Hospitals, fedmed, told, until
 
@@ -75,6 +82,41 @@ def test_every_handshake_that_is_refused_is_in_the_audit_log_which_verifies(hosp
     said = fedmed("center", "status", "--at", hospitals.center.folder).stdout
     assert "handshakes refused: " in said
     assert "1 tls-too-old" in said
+
+
+def test_who_gets_through_tls_and_is_refused_behind_it_is_in_the_log_with_its_certificate(hospitals: Hospitals):
+    south, north = hospitals.join("south"), hospitals.clinics["north"].folder
+    fedmed("center", "revoke", "south", "--at", hospitals.center.folder)
+    assert _post(hospitals, south, _key(south))[0] == 401
+    status, said = _post(hospitals, north, _key(south))
+    assert (status, "not that of the certificate" in said) == (401, True)
+    log, wanted = hospitals.center.folder / "audit", {_peer(south): "revoked", _peer(north): "not that of the certificate"}
+    told_of = {each["details"]["peer"]: each for each in told("audit", "show", log)["events"] if _is_refused(each)}
+    assert {peer: wanted[peer] in told_of[peer]["reason"] for peer in wanted} == dict.fromkeys(wanted, True)
+    assert fedmed("audit", "verify", log).returncode == 0
+
+
+def _is_refused(entry: dict) -> bool:
+    return entry["action"] == "refuse.request"
+
+
+def _peer(clinic: Path) -> str:
+    der = ssl.PEM_cert_to_DER_cert((clinic / "member.crt").read_text())
+    return f"certificate {hashlib.sha256(der).hexdigest()[:16]}"
+
+
+def _key(clinic: Path) -> str:
+    """What Flower's header says of this clinic."""
+    found = x509.load_pem_x509_certificate((clinic / "member.crt").read_bytes()).public_key()
+    return base64.b64encode(found.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+def _post(hospitals: Hospitals, clinic: Path, key: str) -> tuple[int, str]:
+    """A node's call with this clinic's certificate and that key."""
+    shaking = ssl.create_default_context(cafile=str(clinic / "transport-ca.crt"))
+    shaking.load_cert_chain(clinic / "member.crt", clinic / "member.keys")
+    status, said = ask(hospitals.port, shaking, "POST", f"{FLEET}activate-node", b"", **{KEY_HEADER: key})
+    return status, said.decode()
 
 
 def _status(hospitals: Hospitals) -> dict:
