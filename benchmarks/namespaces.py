@@ -221,7 +221,8 @@ def cut(houses: Houses, rounds: Rounds, options: argparse.Namespace, usual: floa
         ),
         make_row("until the answer was whole, after the cut", whole_s, "s"),
         make_row("until a round with that clinic was committed", back_s, "s"),
-        make_row("sent again after the cut", again / 1e6, "MB"),
+        make_row("bytes up of that clinic without a cut", sent, "bytes"),
+        make_row("sent again after the cut", again, "bytes"),
         make_row("  chunks", chunks, "chunks", "<= 1", chunks <= 1),
     ]
 
