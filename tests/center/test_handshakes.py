@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmed.center import accepting
 from fedmed.center.floods import AGAIN_S
 from fedmed.center.handshakes import MOST, Fault, Handshakes, fault_of
 from fedmed.center.listening import Listener
@@ -135,6 +136,15 @@ def test_who_only_looks_whether_the_port_is_open_is_counted_and_not_logged(port:
     port.listener.stop()
     assert [each.details["code"] for each in port.told] == ["no-certificate"]
     assert port.handshakes.standing()["counts"] == {"gone": 3, "no-certificate": 1}
+
+
+def test_who_says_nothing_is_let_go_in_the_end(port: Port, monkeypatch):
+    monkeypatch.setattr(accepting, "SHAKE_S", 0.3)
+    with socket.create_connection(("127.0.0.1", port.listener.port), 10) as silent:
+        assert silent.recv(1) == b""
+    port.listener.stop()
+    assert port.told == []
+    assert port.handshakes.standing()["counts"] == {"gone": 1}
 
 
 def test_members_are_served_beside_a_flood_which_is_one_entry_and_a_number(port: Port):
