@@ -1,10 +1,12 @@
 """The guides followed on hosts that are network namespaces: how long, how many commands; then cuts, kills, a revocation.
 
-    python benchmarks/namespaces.py [--first] [--cut 40] [--json]
+    python benchmarks/namespaces.py [--first | --only-cut] [--cut 40 [--needed]] [--hidden 1200] [--megabits 10] [--json]
 
 Needs root, iproute2 and tinyproxy. One center, three clinics on a switch, a fourth whose only way out is tinyproxy. The demo
 of four hospitals from empty folders to its first commit, each clinic's staff typing beside the others'; then an mlp of 1.5M
 parameters, 32-bit lanes, masked, for what happens to rounds. No peer: stock Flower has no join, no approval and no proxy.
+A clinic that is away for longer than its grace is not waited for, unless no round closes without it (`--needed`). How much
+is sent again after a cut is seen only where an answer has many chunks: `--hidden 3600 --megabits 40` makes it ten.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from form import Row, make_row, show
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.system.doors import absent, listeners, member_call, refused
+from fedmed.federation.pace import GRACE_S
+from fedmed.flower.calls import CHUNK
+from tests.system.doors import IN_THE_LOG, absent, listeners, logged, member_call, refused
 from tests.system.houses import House, Houses, until
 from tests.system.network import CENTER, PROXY
 
@@ -38,14 +42,16 @@ title: Numbers of four clinics, and a model that takes seconds on a slow line
 rounds: 1000
 data:
   reader: csv
-task: {name: tabular-mlp, model_options: {hidden: 1200}}
+task: {name: tabular-mlp, model_options: {hidden: HIDDEN}}
+federation: {quorum: {required: [REQUIRED]}}
 training: {learning_rate: 0.01, batch_size: 16, epochs: 1}
 evaluation: {baselines: false}
 """
 GROUPS = ("members", "data")
 """Of which the third word is what is done."""
-RUN, CASES, PARAMETERS = "line", 60, 1_450_000
-MEGABITS = 10.0
+RUN, CASES = "line", 60
+CUT_AT = 0.75
+"""Of an answer's bytes, what has left when the line is cut: in the eighth of ten chunks."""
 AT_MOST_S, CENTER_COMMANDS, CLINIC_COMMANDS = 180.0, 5, 3
 INTO_S = 0.2
 """A kill comes this long after a round began."""
@@ -105,9 +111,10 @@ def first_commit(houses: Houses) -> list[Row]:
     return rows
 
 
-def begin(houses: Houses, place: Path) -> None:
+def begin(houses: Houses, place: Path, options: argparse.Namespace) -> None:
     """The run that all the rest happens to."""
-    (place / "line.yaml").write_text(SCENARIO)
+    required = SLOW if options.needed else ""
+    (place / "line.yaml").write_text(SCENARIO.replace("HIDDEN", str(options.hidden)).replace("REQUIRED", required))
     houses.run(str(place / "line.yaml"))
 
     def staff(name: str) -> None:
@@ -154,46 +161,69 @@ class Rounds:
         """Median seconds of the next rounds."""
         return statistics.median(self.wait(self.next()) for _ in range(count))
 
-    def survived(self, what: str, number: int, usual: float) -> list[Row]:
-        """A round that something happened to: nobody missing, no second attempt, and what it cost."""
-        took = self.wait(number)
-        whole, attempts = self.who(number) == set(SITES), self.attempts(number)
+    def survived(self, what: str, number: int, usual: float, is_missed: bool = False) -> list[Row]:
+        """A round that something happened to: nobody missing, no second attempt, and what it cost; `is_missed`: one is."""
+        took, sites = self.wait(number), len(SITES) - is_missed
+        clinics, attempts = len(self.who(number)), self.attempts(number)
         return [
             make_row(f"{what}: the round took", took, "s"),
             make_row(f"{what}: more than usual", took - usual, "s"),
             make_row(f"{what}: attempts", attempts, "attempts", "1", attempts == 1),
-            make_row(f"{what}: clinics in it", len(self.who(number)), "clinics", str(len(SITES)), whole),
+            make_row(f"{what}: clinics in it", clinics, "clinics", str(sites), clinics == sites),
         ]
 
 
-def lines(houses: Houses, rounds: Rounds, cut_s: float) -> list[Row]:
+def lines(houses: Houses, rounds: Rounds, options: argparse.Namespace) -> list[Row]:
     """A fast line, a slow one, a slow one that is cut in the middle of an upload."""
     network, fast = houses.network, rounds.typical(3)
-    network.limit(SLOW, MEGABITS)
+    network.limit(SLOW, options.megabits)
     number = rounds.next()
     before, slow = network.sent(SLOW), rounds.wait(number)
-    sent = network.sent(SLOW) - before
+    sent, parameters = network.sent(SLOW) - before, options.hidden * (options.hidden + 7) + 2
+    rows = [
+        make_row("a round, no limit on the lines", fast, "s"),
+        make_row(f"a round, one clinic at {options.megabits:.0f} Mbit/s", slow, "s"),
+        make_row("parameters", parameters, ""),
+        make_row("bytes up of that clinic, a parameter", sent / parameters, "bytes"),
+        *cut(houses, rounds, options, slow, sent),
+    ]
+    network.unlimit(SLOW)
+    return rows
+
+
+def cut(houses: Houses, rounds: Rounds, options: argparse.Namespace, usual: float, sent: int) -> list[Row]:
+    """The slow line is cut in mid-upload; a round without a cut takes `usual` seconds and sends `sent` bytes."""
+    network, seconds, is_missed = houses.network, options.cut, options.cut > GRACE_S and not options.needed
     number = rounds.next()
     before = network.sent(SLOW)
-    until(lambda: network.sent(SLOW) - before > 2 * PARAMETERS, "half an upload")
+    until(lambda: network.sent(SLOW) - before > CUT_AT * sent, "most of an upload")
     network.cut(SLOW)
-    time.sleep(cut_s)
-    committed_meanwhile = houses.committed(RUN) >= number
+    owed = houses.owed(SLOW)
+    time.sleep(seconds)
+    alone = houses.committed(RUN) - number + 1
     network.mend(SLOW)
-    rows = rounds.survived(f"a cut of {cut_s:.0f} s in mid-upload", number, slow)
-    again = network.sent(SLOW) - before - sent
-    network.unlimit(SLOW)
-    late = rounds.seconds(number) - slow - cut_s
+    mended = time.monotonic()
+    until(lambda: not owed & houses.owed(SLOW), "the answer is sent")
+    whole_s, again = time.monotonic() - mended, network.sent(SLOW) - before - sent
+    rows = rounds.survived(f"a cut of {seconds:.0f} s in mid-upload", number, usual, is_missed)
+    until(lambda: SLOW in rounds.who(houses.committed(RUN)), "the clinic takes part again")
+    back_s, chunks = time.monotonic() - mended, again / CHUNK
     return [
-        make_row("a round, no limit on the lines", fast, "s"),
-        make_row(f"a round, one clinic at {MEGABITS:.0f} Mbit/s", slow, "s"),
-        make_row("bytes up of that clinic, a parameter", sent / PARAMETERS, "bytes"),
+        make_row("answers that were on their way", len(owed), "answers", "1", len(owed) == 1),
         *rows,
-        make_row("the cut cost beyond its own length", late, "s"),
+        make_row("the cut cost beyond its own length", rounds.seconds(number) - usual - seconds, "s"),
         make_row(
-            "committed without the clinic that was cut", int(committed_meanwhile), "rounds", "0", not committed_meanwhile
+            "committed without the clinic that was cut",
+            alone,
+            "rounds",
+            ">= 1" if is_missed else "0",
+            is_missed == bool(alone),
         ),
-        make_row("sent again after the cut", again / 1e6, "MB"),
+        make_row("until the answer was whole, after the cut", whole_s, "s"),
+        make_row("until a round with that clinic was committed", back_s, "s"),
+        make_row("bytes up of that clinic without a cut", sent, "bytes"),
+        make_row("sent again after the cut", again, "bytes"),
+        make_row("  chunks", chunks, "chunks", "<= 1", chunks <= 1),
     ]
 
 
@@ -251,6 +281,10 @@ def doors(houses: Houses) -> list[Row]:
     rows.append(make_row("a member's call", member, "HTTP status", "200", member == 200))
     for wanted, found in ((0, refused(houses.clinics[SLOW])), (404, absent(houses.clinics[SLOW]))):
         rows += [make_row(what, status, "HTTP status", str(wanted), status == wanted) for what, status in found.items()]
+    told = len(logged(houses.center).keys() & IN_THE_LOG)
+    rows.append(
+        make_row("kinds of those in the center's audit log, which verifies", told, "kinds", "4", told == len(IN_THE_LOG))
+    )
     return rows
 
 
@@ -267,7 +301,11 @@ def main() -> None:
     """Read the options, run, print; whatever ends it, the namespaces go."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cut", type=float, default=40.0, help="seconds that the line is cut for")
+    parser.add_argument("--needed", action="store_true", help="no round closes without the clinic that is cut")
+    parser.add_argument("--hidden", type=int, default=1200, help="units in each of the model's two layers")
+    parser.add_argument("--megabits", type=float, default=10.0, help="a second, of the slow line")
     parser.add_argument("--first", action="store_true", help="end with the first commit")
+    parser.add_argument("--only-cut", action="store_true", help="end when the clinic that was cut takes part again")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -278,9 +316,10 @@ def main() -> None:
         rounds, rows = Rounds(houses), Told()
         rows.tell(first_commit(houses))
         if not options.first:
-            begin(houses, place)
+            begin(houses, place, options)
             rows.tell(doors(houses))
-            rows.tell(lines(houses, rounds, options.cut))
+            rows.tell(lines(houses, rounds, options))
+        if not (options.first or options.only_cut):
             rows.tell(kills(houses, rounds))
             rows.tell(revoked(houses, rounds))
         show("namespaces", rows, options.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fedmed.center.accepting import Failed
 from fedmed.center.listening import Listener, Tls
 from fedmed.flower.fence import Admit, Fence
 from fedmed.flower.superlink import SuperLink
@@ -23,11 +24,14 @@ class Engine:
         admit: Admit,
         own: Mapping[str, App] | None = None,
         around: Callable[[App], App] = lambda app: app,
+        failed: Failed = lambda address, error: None,
     ) -> None:
-        """`database`: an SQLite file, or None for memory; `admit`, `own` as `Fence` takes them; `around` goes round it."""
+        """`database`: an SQLite file, or None for memory; `admit`, `own` as `Fence` takes them; `around` goes round it;
+        `failed` as `Listener` takes it.
+        """
         self.link = SuperLink(database)
         self.fence = Fence(self.link, admit, own)
-        self.listener = Listener(around(self.fence), tls, host, port)
+        self.listener = Listener(around(self.fence), tls, host, port, failed=failed)
 
     def __enter__(self) -> Engine:
         self.listener.start()

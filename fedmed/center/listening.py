@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fedmed.center.accepting import Failed, Porter
 from fedmed.errors import ConfigError
 from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
 
@@ -63,12 +64,21 @@ class Listener:
     """Serves an application from a thread of its own, from `start` to `stop`."""
 
     def __init__(
-        self, app: App, tls: Tls, host: str, port: int, most_body: int = MOST_BODY, drain_s: float = DRAIN_S
+        self,
+        app: App,
+        tls: Tls,
+        host: str,
+        port: int,
+        most_body: int = MOST_BODY,
+        drain_s: float = DRAIN_S,
+        failed: Failed = lambda address, error: None,
     ) -> None:
         """`port` 0 takes a free one. A body of more than `most_body` bytes, or of a length not told, is refused unread.
+        `failed` is told of handshakes that fail, in a thread of its own.
 
         Raises ConfigError as `Tls.context` does.
         """
+        self._failed = failed
         self._tls, self._context = tls, tls.context()
         self._address, self._port = (host, port), port
         self._socket: socket.socket | None = None
@@ -86,9 +96,8 @@ class Listener:
             proxy_headers=False,
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=int(drain_s),
-            ssl_context_factory=lambda _config, _default: self._context,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -114,9 +123,11 @@ class Listener:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        serving = asyncio.ensure_future(self._server.serve([self._socket] if self._socket else None))
+        serving = asyncio.ensure_future(self._server.serve([]))
         while not (self._server.started or serving.done()):
             await asyncio.sleep(0.01)
+        assert self._socket is not None
+        self._server.take(Porter(self._socket, self._server.protocol, self._context, self._failed))
         ready.set()
         await serving
 
@@ -142,6 +153,26 @@ class Listener:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, for connections that a porter takes until the drain begins."""
+
+    _taking: asyncio.Task[None] | None = None
+
+    def take(self, porter: Porter) -> None:
+        """Take connections from now on."""
+        self._taking = asyncio.ensure_future(porter.serve())
+
+    def protocol(self) -> _Protocol:
+        """For one more connection."""
+        return _Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        if self._taking is not None:
+            self._taking.cancel()
+        await super().shutdown(sockets)
 
 
 def _capped(app: App, most: int) -> App:

@@ -19,6 +19,7 @@ from fedmed.center.echo import Echo
 from fedmed.center.engine import Engine
 from fedmed.center.enrolment import PATHS, EnrolmentApp
 from fedmed.center.folder import CenterFolder
+from fedmed.center.handshakes import Handshakes
 from fedmed.center.heads import PATH as HEADS
 from fedmed.center.heads import HeadsApp
 from fedmed.center.models import FOLDER as MODELS
@@ -61,11 +62,13 @@ class Service:
         self._heads = HeadsApp(self.log, self._admissions.admit, self._signing_keys)
         config = folder.config
         own = self._apps()
-        refusals = Refusals(config.federation, folder.clock, self._noted, frozenset((*FLEET_PATHS, *own)))
-        at = config.listen, config.port
-        self.engine = Engine(folder.path / DATABASE, folder.tls(), *at, self._admit, own, refusals.around)
-        self._since, self._told = folder.clock.unix(), (folder.clock, tell)
         self._models, self._metrics = open_registry(folder), Metrics(CENTER, self._reading)
+        noting = config.federation, folder.clock, self._noted
+        self._refusals = Refusals(*noting, frozenset((*FLEET_PATHS, *own)))
+        self._handshakes = Handshakes(*noting, self._metrics.handshake_failed)
+        at, watchers = (config.listen, config.port), (self._refusals.around, self._handshakes.note)
+        self.engine = Engine(folder.path / DATABASE, folder.tls(), *at, self._admit, own, *watchers)
+        self._since, self._told = folder.clock.unix(), (folder.clock, tell)
         self._conductor = threading.Thread(target=self._conduct, name="conductor", daemon=True)
 
     def _apps(self) -> Mapping[str, App]:
@@ -109,6 +112,7 @@ class Service:
             self._conductor.start()
             with self._copying():
                 forced = keeper.keep(f"{config.federation} is up at {config.host}:{self.engine.listener.port}")
+            self._settle(is_end=True)
             self._record("stop", "the center's service")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         return forced
@@ -152,6 +156,7 @@ class Service:
                 self._shut_out()
                 self._renew()
                 self._models.retry()
+                self._settle()
                 write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._tell(str(error))
@@ -165,6 +170,11 @@ class Service:
         if self.folder.renew_server():
             self.engine.listener.renew()
             self._record("renew", "the server's certificate")
+
+    def _settle(self, is_end: bool = False) -> None:
+        """Write down how many more were refused, where that is due."""
+        self._refusals.floods.settle(is_end)
+        self._handshakes.floods.settle(is_end)
 
     def _shut_out(self) -> None:
         """Take the nodes of revoked clinics out of Flower's state, for good; the fence refuses them already."""
@@ -213,6 +223,7 @@ class Service:
             "sites": sites,
             "runs": [asdict(run) for run in self.runs.all()],
             "audit": self.log.size,
+            "handshakes": self._handshakes.standing(),
         }
 
     def _committed(self, run: Run, commit: Commit) -> None:

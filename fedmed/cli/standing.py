@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed.center.folder import open_center
+from fedmed.center.folder import AUDIT, open_center
 from fedmed.center.runs import Run, Runs, Stage
 from fedmed.cli import listing
 from fedmed.cli.progress import Watcher
@@ -98,6 +98,7 @@ def center_status(path: Path, as_json: bool) -> None:
     sys.stdout.write(_headline(facts, folder.config.federation))
     if facts.get("waiting"):
         sys.stdout.write(f"asked to join, and wait for you: {', '.join(facts['waiting'])} (fedmed center admit NAME)\n")
+    sys.stdout.write(_refused(facts.get("handshakes", {}), folder.path / AUDIT))
     rows = [_site_row(name, each, facts) for name, each in sorted(facts.get("sites", {}).items())]
     if rows:
         listing.show(rows, False)
@@ -136,6 +137,17 @@ def _headline(facts: dict[str, Any], name: str) -> str:
     if not facts["up"]:
         return f"{name}: {DOWN}\n"
     return f"{name}: {'paused' if facts.get('paused') else 'up'} since {day(facts['since'])}, version {facts['version']}\n"
+
+
+def _refused(handshakes: dict[str, Any], log: Path) -> str:
+    """Whom TLS did not let in since the service began, those left out who only looked whether the port is open."""
+    counts = {code: count for code, count in handshakes.get("counts", {}).items() if code != "gone"}
+    if not counts:
+        return ""
+    newest = handshakes["newest"]
+    told = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    when = f"the newest {day(newest['unix'])} by {visible(newest['peer'])}, {newest['code']}"
+    return f"handshakes refused: {told}; {when} (fedmed audit show {log})\n"
 
 
 def _site_row(name: str, site: dict[str, Any], facts: dict[str, Any]) -> dict[str, str]:

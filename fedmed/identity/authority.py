@@ -111,8 +111,8 @@ def _check_signature(certificate: x509.Certificate, ca_public: bytes, der: bytes
 def _dated(what: str, begins: float, ends: float, now: float) -> str:
     if now > ends:
         return (
-            f"{what} that was valid until {day(ends)}; have the authority issue a new one for the same keys: "
-            "the fingerprint, hence every pin, stays"
+            f"{what} that was valid until {day(ends)}, and it is {day(now)}; where this machine's clock is right, have the "
+            "authority issue a new one for the same keys: the fingerprint, hence every pin, stays"
         )
     return f"{what} that is valid from {day(begins)}, and it is {day(now)}: set this machine's clock right"
 

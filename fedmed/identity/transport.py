@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedmed.errors import ProtocolRefused
 from fedmed.identity import binding
-from fedmed.identity.authority import opened
+from fedmed.identity.authority import day, opened
 from fedmed.identity.issuing import Authority, p384_public
 from fedmed.identity.member import NAME, is_p384
 
@@ -99,7 +99,9 @@ def read_ticket(der: bytes, ca_public: bytes, now_unix: float) -> Ticket:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p384(key):
         raise ProtocolRefused(f"{_WHAT} whose key is not of P-384, the only kind allowed")
     if not found.begins <= now_unix <= found.ends:
-        raise ProtocolRefused(f"{_WHAT} of {name!r} that is not valid now; ask the center for a new join file")
+        span = f"valid {day(found.begins)} to {day(found.ends)}, and here it is {day(now_unix)}"
+        todo = "set this machine's clock right; where it is right, ask the center for a new join file"
+        raise ProtocolRefused(f"{_WHAT} of {name!r} that is not valid now ({span}): {todo}")
     public = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Ticket(name, value[len(_HEADER) :], public, found.ends)
 

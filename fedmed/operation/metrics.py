@@ -41,6 +41,20 @@ KINDS: tuple[tuple[str, type[FedmedError]], ...] = (
     ("missing", MissingPart),
 )
 OTHER = "other"
+HANDSHAKES = (
+    "no-certificate",
+    "unknown-authority",
+    "expired",
+    "not-yet-valid",
+    "unfit-certificate",
+    "tls-too-old",
+    "nothing-in-common",
+    "not-tls",
+    "refused-by-peer",
+    "gone",
+    OTHER,
+)
+"""Why TLS handshakes fail (`center.handshakes.Fault`)."""
 MOST_SITES = 256
 ROUND_BUCKETS_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 
@@ -113,6 +127,11 @@ class Metrics:
         )
         info = Gauge("fedmed_service_info", "1; role and version of the service.", ("role", "version"), registry=here)
         info.labels(role, __version__).set(1)
+        self._handshakes = Counter(
+            "fedmed_failed_handshakes", "TLS handshakes that failed at the port, by why.", ("reason",), registry=here
+        )
+        for reason in HANDSHAKES if role == CENTER else ():
+            self._handshakes.labels(reason)
         for verdict in VERDICTS:
             self._rounds.labels(verdict)
         for kind in (*(name for name, _ in KINDS), OTHER):
@@ -132,6 +151,10 @@ class Metrics:
         """So many more bytes were received from members (`up`) and sent to them (`down`)."""
         self._moved.labels("up").inc(up)
         self._moved.labels("down").inc(down)
+
+    def handshake_failed(self, reason: str) -> None:
+        """A TLS handshake failed; what is none of `HANDSHAKES` is another."""
+        self._handshakes.labels(reason if reason in HANDSHAKES else OTHER).inc()
 
     def failed(self, error: BaseException, unix: float) -> None:
         """Something failed, and the service goes on; of the error its kind alone is shown."""

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from fedmed.center.refusals import AGAIN_S, MOST, Refusals
+from fedmed.center.floods import AGAIN_S
+from fedmed.center.refusals import MOST, Refusals
 from fedmed.store.audit.event import Event, faults_of
 from fedmed.wire.asgi import answer, refuse
 from tests.center.federation import Brisk

@@ -107,7 +107,7 @@ def test_a_join_file_used_twice(center: Federation):
 
 def test_an_expired_file_and_clocks_that_are_years_off(center: Federation):
     content = center.invite("north", 1)[1]
-    for ahead, said in ((86401.0, "expired at"), (YEARS, "clock right"), (-YEARS, "not valid now")):
+    for ahead, said in ((86401.0, "expired at"), (YEARS, "clock right"), (-YEARS, "not valid now .* this machine's clock")):
         with pytest.raises(JoinRefused, match=said):
             center.ask(content, "north", Brisk(ahead))
     assert not (center.place / "north").exists()

@@ -32,7 +32,10 @@ FULL = Reading(
     models_waiting_bytes=10**8,
     paused=False,
 )
-COUNTS = {"rounds", "errors", "sites_online", "epoch_members", "spooled_uploads", "audit_entries", "models_waiting_files"}
+COUNTS = {
+    *("rounds", "errors", "failed_handshakes", "sites_online", "epoch_members"),
+    *("spooled_uploads", "audit_entries", "models_waiting_files"),
+}
 STATES = {"ready", "paused", "service_info"}
 
 
@@ -42,7 +45,7 @@ def families(metrics: Metrics):
 
 def test_every_metric_has_help_and_a_unit_or_counts_things():
     found = families(Metrics(CENTER, lambda: FULL))
-    assert len(found) == 19
+    assert len(found) == 20
     for name, family in found.items():
         assert re.fullmatch("fedmed_[a-z_]+", name)
         assert family.documentation.endswith(".")
@@ -56,6 +59,8 @@ def test_what_happened_is_counted():
     metrics.round_ended("committed", 4.0)
     metrics.round_ended("failed", 700.0)
     metrics.moved(up=5, down=7)
+    metrics.handshake_failed("expired")
+    metrics.handshake_failed("patient 4711")
     metrics.failed(QuorumError("patient 4711"), 1_800_000_000.0)
     exposed = metrics.exposition().decode()
     lines = exposed.splitlines()
@@ -68,6 +73,9 @@ def test_what_happened_is_counted():
         'fedmed_errors_total{kind="quorum"} 1.0',
         'fedmed_errors_total{kind="store"} 0.0',
         "fedmed_last_error_timestamp_seconds 1.8e+09",
+        'fedmed_failed_handshakes_total{reason="expired"} 1.0',
+        'fedmed_failed_handshakes_total{reason="other"} 1.0',
+        'fedmed_failed_handshakes_total{reason="not-tls"} 0.0',
         "fedmed_ready 0.0",
     ):
         assert line in lines
@@ -93,7 +101,7 @@ def test_no_label_is_anything_but_a_members_name_or_a_word_of_ours(seen):
             peer = told.pop("peer", "a")
             assert NAME.fullmatch(peer)
             assert peer in {*seen, "a"}
-            assert told.keys() <= {"verdict", "direction", "kind", "role", "version", "le"}
+            assert told.keys() <= {"verdict", "direction", "kind", "role", "version", "le", "reason"}
 
 
 def test_labels_are_bounded():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections import Counter
 
 from tests.system.houses import PROXY_PORT, House
 from tests.system.network import HOST, PROXY_HOST, Network
@@ -19,6 +21,8 @@ MUST_NOT_BE_THERE = (
     "/docs",
 )
 OWN = ("--cert", "fedmed-clinic/member.crt", "--key", "fedmed-clinic/member.keys")
+IN_THE_LOG = {"tls-too-old", "no-certificate", "unknown-authority", "not-tls"}
+"""What the center's log calls those that `refused` makes."""
 FOREIGN = ("--cert", "foreign.crt", "--key", "foreign.key")
 
 
@@ -55,6 +59,13 @@ def refused(house: House) -> dict[str, int]:
         "a certificate of nobody's authority": code(house, MEMBERS, *FOREIGN),
         "no TLS": code(house, MEMBERS, scheme="http"),
     }
+
+
+def logged(house: House) -> Counter[str]:
+    """Refused handshakes in the center's audit log, by reason. Raises RuntimeError where the log does not verify."""
+    house.looks("audit", "verify", "study/audit")
+    told = json.loads(house.looks("audit", "show", "study/audit", "--last", "1000", "--json"))["events"]
+    return Counter(each["details"]["code"] for each in told if each["action"] == "refuse.handshake")
 
 
 def absent(house: House) -> dict[str, int]:

@@ -193,6 +193,12 @@ class Houses:
         lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
         return [event for line in lines if (event := json.loads(line))["event"] == kind or not kind]
 
+    def owed(self, name: str) -> set[str]:
+        """A clinic's answers that have not been sent whole."""
+        return {
+            each.name for each in (self.clinics[name].folder / "fedmed-clinic" / "spool").glob("[!.]*") if each.is_file()
+        }
+
     def committed(self, run: str) -> int:
         """The newest round that was committed; 0 for none."""
         return max((event["round"] for event in self.events(run, "committed")), default=0)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.system.doors import absent, listeners, member_call, refused
+from tests.system.doors import IN_THE_LOG, absent, listeners, logged, member_call, refused
 from tests.system.houses import Houses, until
 from tests.system.network import CENTER, NAMES, PROXY, ip, is_possible
 
@@ -52,6 +52,7 @@ def test_the_port_lets_in_members_over_tls_1_3_and_to_exact_paths_alone(houses: 
     assert member_call(houses.clinics["north"]) == 200
     assert member_call(houses.clinics["far"], is_hidden=True) == 200
     assert set(refused(houses.clinics["north"]).values()) == {0}
+    until(lambda: logged(houses.center).keys() >= IN_THE_LOG, "refusals in the center's audit log")
     assert set(absent(houses.clinics["north"]).values()) == {404}
 
 

@@ -33,6 +33,8 @@ class Dialled:
     where: str
     said: str = ""
     seconds: float = 0.0
+    is_proxy: bool = False
+    """Whether it was to go through a proxy."""
 
 
 class NotConnected(Exception):
@@ -62,7 +64,7 @@ def dial(settings: Settings, now: Callable[[], float], timeout_s: float = CONNEC
     try:
         made = socket.create_connection((host, port), timeout_s)
     except OSError as error:
-        raise NotConnected(Dialled(_kind(error), where, error.strerror or str(error))) from error
+        raise NotConnected(Dialled(_kind(error), where, error.strerror or str(error), is_proxy=proxy is not None)) from error
     if proxy is None:
         return made, Dialled("connected", where, seconds=now() - began)
     try:
@@ -71,7 +73,7 @@ def dial(settings: Settings, now: Callable[[], float], timeout_s: float = CONNEC
         kind, said = _kind(error), f"no answer to CONNECT ({error.strerror or error})"
     if kind != "connected":
         made.close()
-        raise NotConnected(Dialled(kind, where, said))
+        raise NotConnected(Dialled(kind, where, said, is_proxy=True))
     return made, Dialled("connected", f"{settings.host}:{settings.port} through {where}", said, now() - began)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def checks(asked: Asked, clock: Clock) -> tuple[Check, ...]:
         Check("connection", network.connection, 15, ("name",)),
         Check("tls", network.tls, 30, ("connection",)),
         Check("authority", lambda seen: trust.authority(seen["tls"]), 1, ("tls",)),
-        Check("certificate", lambda seen: trust.certificate(seen["tls"], clock.unix()), 1, ("authority",)),
+        Check("certificate", network.certificate, 15, ("authority",)),
         Check("answer", network.answer, 30, ("certificate",)),
         Check("clock", network.clock, 1, ("certificate",)),
         Check("packets", network.packets, 60, ("answer",)),
@@ -78,7 +79,7 @@ class _Network:
         try:
             made, found = connecting.dial(seen["settings"], self._clock.now)
         except connecting.NotConnected as error:
-            return way.connection(error.dialled)
+            return way.connection(error.dialled, proxy_for(seen["settings"].host, None) is not None)
         made.close()
         return way.connection(found)
 
@@ -90,19 +91,28 @@ class _Network:
     def _opener(self, settings: Settings) -> Callable[[], socket.socket]:
         return lambda: connecting.dial(settings, self._clock.now)[0]
 
+    def certificate(self, seen: Seen) -> Finding:
+        found, settings, now = seen["tls"], seen["settings"], self._clock.unix()
+        if not trust.is_dated(found, now) or settings.certificate is None:
+            return trust.certificate(found, now)
+        answer = self._line(settings, shaking.context(settings, is_timeless=True)).fetch(0)
+        return trust.certificate(found, now, answer.ahead_s)
+
+    def _line(self, settings: Settings, shaken: ssl.SSLContext) -> traffic.Line:
+        return traffic.Line(self._opener(settings), shaken, settings.host, self._clock.now, self._clock.unix)
+
     def answer(self, seen: Seen) -> Finding:
         settings = seen["settings"]
         if settings.certificate is None:
             return skipped("answer", JOIN_FIRST)
-        line = traffic.Line(self._opener(settings), seen["context"], settings.host, self._clock.now, self._clock.unix)
+        line = self._line(settings, seen["context"])
         seen["line"], found = line, line.fetch(0)
         seen["answer"] = found
         return load.answer(found)
 
     def clock(self, seen: Seen) -> Finding:
         found = seen.get("answer")
-        ahead = None if found is None or found.date_unix is None else found.asked_unix - found.date_unix
-        return trust.clock(ahead, seen["tls"].shown, self._clock.unix())
+        return trust.clock(None if found is None else found.ahead_s, seen["tls"].shown, self._clock.unix())
 
     def packets(self, seen: Seen) -> Finding:
         seen["packets"] = traffic.ladder(seen["line"])

@@ -15,6 +15,8 @@ from fedmed.identity.shown import Shown, shown
 SHAKE_S = 8.0
 DATES = frozenset({9, 10})
 """X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED"""
+NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of openssl/x509_vfy.h, which Python has no name for."""
 NAMES = frozenset({62, 64})
 """X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH"""
 
@@ -34,11 +36,16 @@ class Handshake:
     is_silent: bool = False
 
 
-def context(settings: Settings) -> ssl.SSLContext:
-    """What the clinic shakes hands with: the federation's authority alone, TLS 1.3. Raises ConfigError for the files."""
+def context(settings: Settings, is_timeless: bool = False) -> ssl.SSLContext:
+    """What the clinic shakes hands with: the federation's authority alone, TLS 1.3; `is_timeless`: whatever the date is.
+
+    Raises ConfigError for the files.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.hostname_checks_common_name = False
+    if is_timeless:
+        made.verify_flags |= NO_CHECK_TIME
     try:
         made.load_verify_locations(settings.ca)
         if settings.certificate is not None:

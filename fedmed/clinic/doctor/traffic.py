@@ -38,6 +38,11 @@ class Exchange:
     """This machine's time half way between question and answer."""
     said: str = ""
 
+    @property
+    def ahead_s(self) -> float | None:
+        """Of the center's clock; None where that told no time."""
+        return None if self.date_unix is None else self.asked_unix - self.date_unix
+
 
 @dataclass(frozen=True)
 class Sent:

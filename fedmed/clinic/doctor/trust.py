@@ -45,20 +45,44 @@ def authority(found: Handshake) -> Finding:
     )
 
 
-def certificate(found: Handshake, now_unix: float) -> Finding:
-    """Dates and name of the center's certificate, by this machine's clock."""
+def is_dated(found: Handshake, now_unix: float) -> bool:
+    """Whether the center's certificate is out of date by this machine's clock, and nothing else is wrong with it."""
+    if found.shown is None or found.fault not in DATES | {0}:
+        return False
+    return found.fault in DATES or not found.shown.begins <= now_unix <= found.shown.ends
+
+
+def certificate(found: Handshake, now_unix: float, ahead_s: float | None = None) -> Finding:
+    """Dates and name of the center's certificate; `ahead_s`: this machine's clock less the center's, where that is known."""
     if found.fault in NAMES:
         todo = "dial the center by a name that its certificate has, or have the center add this one"
         return fail("certificate", f"it does not name this host ({visible(found.said)})", "the host's name", todo)
     if found.shown is None:
         return fail("certificate", "it cannot be read", "an X.509 certificate", "ask the center's operator")
     span = f"valid {_day(found.shown.begins)} to {_day(found.shown.ends)}"
-    if found.shown.begins <= now_unix <= found.shown.ends and found.fault not in DATES:
+    if not is_dated(found, now_unix):
         return ok("certificate", span)
     late = now_unix > found.shown.ends
-    todo = f"set this machine's clock if it is {'ahead' if late else 'behind'}; where it is right the center must renew"
     what = f"{'expired' if late else 'not valid yet'}: {span}, and here it is {_day(now_unix)}"
-    return fail("certificate", what, "a certificate that is valid now", todo)
+    how, todo = _dated(late, max(now_unix - found.shown.ends, found.shown.begins - now_unix), ahead_s)
+    return fail("certificate", f"{what}; {how}", "a certificate that is valid now", todo)
+
+
+def _dated(late: bool, least_s: float, ahead_s: float | None) -> tuple[str, str]:
+    """How wrong this clock is, and what to do."""
+    if ahead_s is None:
+        side = "ahead" if late else "behind"
+        todo = f"set this machine's clock if it is {side}, and start NTP; where it is right the center must renew"
+        return f"the clock is {side} by {duration(least_s)} or more, or the certificate is wrong", todo
+    if abs(ahead_s) <= SKEW_S:
+        return "the center's clock says the same", "the center must renew its certificate"
+    return _off(ahead_s)
+
+
+def _off(ahead_s: float) -> tuple[str, str]:
+    size = duration(abs(ahead_s))
+    todo = f"set it {'back' if ahead_s > 0 else 'forward'} by {size} and start NTP (timedatectl set-ntp true)"
+    return f"this machine's clock is {size} {'ahead of' if ahead_s > 0 else 'behind'} the center's", todo
 
 
 def clock(ahead_s: float | None, shown: Shown | None, now_unix: float) -> Finding:
@@ -68,12 +92,8 @@ def clock(ahead_s: float | None, shown: Shown | None, now_unix: float) -> Findin
         if shown is None:
             return skipped("clock", "the center told no time, and its certificate cannot be read")
         return ok("clock", f"{_day(now_unix)}, within the certificate's dates; the center told no time", allowed)
-    size = duration(abs(ahead_s))
-    got = f"{size} {'ahead of' if ahead_s > 0 else 'behind'} the center"
-    if abs(ahead_s) <= SKEW_S:
-        return ok("clock", got, allowed)
-    todo = f"set it {'back' if ahead_s > 0 else 'forward'} by {size} and start NTP (timedatectl set-ntp true)"
-    return fail("clock", got, allowed, todo)
+    got, todo = _off(ahead_s)
+    return ok("clock", got, allowed) if abs(ahead_s) <= SKEW_S else fail("clock", got, allowed, todo)
 
 
 def _day(unix: float) -> str:

@@ -10,9 +10,10 @@ _TODO = {
     "refused": "nothing listens there, or a firewall rejects it: compare host and port with the center's, and allow this "
     "outbound connection",
     "silent": "a firewall drops it: allow outbound TCP from this machine to this host and port",
-    "unreachable": "look at this machine's route and at the proxy's own: the center's name, its port, whether it is up",
+    "unreachable": "look at this machine's route, at the center's name and port, and whether it is up",
     "denied": "have the proxy's rules allow CONNECT to the center's host and port",
     "password": "give the proxy's user and password: --proxy http://USER:PASSWORD@HOST:PORT",
+    "proxy": "look at the proxy's own log and route: the center's name, its port, whether it is up",
     "odd": "this is no HTTP proxy that knows CONNECT: mend the proxy's host and port",
 }
 
@@ -27,12 +28,17 @@ def name(found: Lookup) -> Finding:
     return fail("name", f"{what} is not known here ({found.fault})", "a name that this machine's DNS knows", todo)
 
 
-def connection(found: Dialled) -> Finding:
-    """Whether a connection was made."""
+_NAME_IT = "where a proxy is the only way out, name it: --proxy http://HOST:PORT, here and on fedmed clinic join"
+_NOT_USED = "; the one in https_proxy is not used, for clinic.yaml or --proxy says otherwise"
+
+
+def connection(found: Dialled, is_in_environment: bool = False) -> Finding:
+    """Whether a connection was made; `is_in_environment`: a variable names a proxy for the center."""
     if found.kind == "connected":
         return ok("connection", f"{found.where} in {1000 * found.seconds:.0f} ms")
     how = {"silent": "no answer", "refused": "refused"}.get(found.kind, "not connected")
     said = f" ({visible(found.said)})" if found.said else ""
-    return fail(
-        "connection", f"{found.where}: {how}{said}", "a TCP connection, by CONNECT behind a proxy", _TODO[found.kind]
-    )
+    todo = _TODO["proxy" if found.is_proxy and found.kind == "unreachable" else found.kind]
+    if not found.is_proxy:
+        todo += f"; {_NAME_IT}{_NOT_USED if is_in_environment else ''}"
+    return fail("connection", f"{found.where}: {how}{said}", "a TCP connection, by CONNECT behind a proxy", todo)

@@ -91,7 +91,19 @@ def test_an_unknown_name(given: Given):
 def test_a_refused_port(given: Given):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert "refused" in only_fault(examined(replace(given, port=port)), "connection", 11).got
+    failed = only_fault(examined(replace(given, port=port)), "connection", 11)
+    assert "refused" in failed.got
+    assert "where a proxy is the only way out, name it: --proxy http://HOST:PORT" in failed.todo
+    assert "https_proxy" not in failed.todo
+
+
+def test_a_proxy_of_the_environment_that_is_not_used_is_told_where_there_is_no_way_without(given: Given, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    failed = only_fault(examined(replace(given, port=port, proxy="none")), "connection", 11)
+    assert "the one in https_proxy is not used" in failed.todo
+    assert "name it" not in only_fault(examined(replace(given, port=port)), "connection", 11).todo
 
 
 def test_a_port_that_takes_the_connection_and_says_nothing(given: Given, monkeypatch):
@@ -135,6 +147,7 @@ def test_an_expired_certificate_of_the_center(given: Given, authority: Authority
     with serving(speaking_tls(expired(authority), ssl.TLSVersion.TLSv1_3)) as port:
         failed = only_fault(examined(replace(given, port=port)), "certificate", 12)
     assert failed.got.startswith("expired: valid ")
+    assert "or the certificate is wrong" in failed.got
     assert "the center must renew" in failed.todo
 
 
@@ -151,14 +164,22 @@ def test_a_wrong_clock(given: Given, files: Tls, ahead: float):
     here, there = (Off(ahead), SystemClock()) if ahead > 0 else (SystemClock(), Off(-ahead))
     with Listener(Echo(lambda _: None, there), files, "127.0.0.1", 0) as up:
         failed = only_fault(examined(replace(given, port=up.port), here), "clock", 12)
-    assert re.match(r"(6 min 59|7 min [012]) s " + ("ahead of" if ahead > 0 else "behind"), failed.got)
+    assert re.search(r" (6 min 59|7 min [012]) s " + ("ahead of" if ahead > 0 else "behind"), failed.got)
     assert failed.allowed == "300 s"
     assert ("set it back" if ahead > 0 else "set it forward") in failed.todo
 
 
 def test_a_clock_that_is_years_wrong_fails_at_the_certificate(given: Given):
     failed = only_fault(examined(given, Off(1e8)), "certificate", 12)
-    assert "if it is ahead" in failed.todo
+    assert "this machine's clock is 27777 h 46 min ahead of the center's" in failed.got
+    assert failed.todo.startswith("set it back by 27777 h 46 min")
+
+
+def test_before_joining_a_clock_that_is_years_wrong_is_wrong_by_so_much_or_more(given: Given):
+    failed = only_fault(examined(replace(given, certificate=None, key=None), Off(-1e8)), "certificate", 12)
+    assert "the clock is behind by 27777 h" in failed.got
+    assert "or more" in failed.got
+    assert "if it is behind" in failed.todo
 
 
 def test_a_certificate_of_another_federation(given: Given, tmp_path: Path):
