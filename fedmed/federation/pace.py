@@ -30,6 +30,8 @@ MOST_MISSES = 2
 """Missed deadlines that each double the next one; more do not, for a site that hangs for ever."""
 GRACE_S = 360.0
 """For a site that gives no sign of life: a line that is cut for five minutes comes back."""
+NEEDED_S = 1800.0
+"""The same where the round fails without it: closing sooner would throw away what all others did, for nothing."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,10 @@ class Presence:
     def due(self, node: int, began: float, wait: Wait, away_before_s: float, is_needed: bool) -> float:
         """When the waiting for `node` ends: its deadline, and later by what it was away; or its grace, while it is away.
 
-        A grace is one for each absence, however many rounds that lasts. Where `is_needed` a site that is away has its whole
-        deadline all the same.
+        A grace is one for each absence, however many rounds that lasts. Where `is_needed` a site that is away has a longer
+        one, and its whole deadline all the same.
         """
         end = began + wait.deadline_s + self.away_s.get(node, 0.0) - away_before_s
         if node not in self.gone:
             return end
-        grace = self.gone[node] + GRACE_S
-        return max(end, grace) if is_needed else grace
+        return max(end, self.gone[node] + NEEDED_S) if is_needed else self.gone[node] + GRACE_S

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from fedmed.clock import Clock
 from fedmed.config.scenario import Rounds, Training
 from fedmed.errors import StoreError
-from fedmed.federation.pace import GRACE_S, Past, Presence, Seen, Wait, wait_for
+from fedmed.federation.pace import Past, Presence, Seen, Wait, wait_for
 from fedmed.flower.keys import CENSUS
 
 NAME = "pace.json"
@@ -157,6 +157,11 @@ class Measured:
         """Seconds that a node was away until now, altogether."""
         return self.presence().away(node, self._clock.now())
 
+    def silent_s(self, node: int) -> float | None:
+        """Seconds since `node` gave no sign of life any more; None for one that does."""
+        since = self.presence().gone.get(node)
+        return None if since is None else self._clock.now() - since
+
     def _wait(self, kind: str, site: Asked, size: int) -> Wait:
         return wait_for(self.past(site, kind), work_of(kind, site), size)
 
@@ -220,8 +225,8 @@ class _Own:
 
     def had(self, node: int) -> str:
         """See `Waiting`."""
-        if node in self.patience.presence().gone:
-            return f"and no sign of life for {GRACE_S:g} s"
+        if (silent := self.patience.silent_s(node)) is not None:
+            return f"and no sign of life for {silent:.0f} s"
         wait = self.waits[node]
         return f"by the deadline of {wait.deadline_s:.0f} s ({wait.why})"
 

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.federation.pace import GRACE_S, KEPT, LEAST_S, MARGIN, MOST_MISSES, MOST_S, Past, Presence, Seen, Wait, wait_for
+from fedmed.federation.pace import (
+    GRACE_S,
+    KEPT,
+    LEAST_S,
+    MARGIN,
+    MOST_MISSES,
+    MOST_S,
+    NEEDED_S,
+    Past,
+    Presence,
+    Seen,
+    Wait,
+    wait_for,
+)
 
 SECONDS = st.floats(0, 1e7, allow_nan=False)
 WORK = st.floats(1, 1e6)
@@ -131,6 +144,7 @@ def test_who_is_away_has_its_grace_instead_of_its_deadline_and_once_only():
     later = found.looked(5000, [1, 2], [1])
     assert later.due(2, 4990, WAIT, 0, False) == 1000 + GRACE_S  # over, in the rounds to come
     assert later.due(2, 4990, WAIT, 0, True) == 5090  # unless the round fails without it
+    assert found.due(2, 990, WAIT, 0, True) == 1000 + NEEDED_S
 
 
 def test_who_came_back_has_its_time_and_that_of_its_absence():
