@@ -30,6 +30,7 @@ from fedmed.operation.metrics import CLINIC, Metrics, Reading
 from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
+from fedmed.wire.confided import of_error
 
 AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
 RESTART_S = 5.0
@@ -65,7 +66,7 @@ class Daemon:
         self._node: _NodeThread | None = None
 
     def tell(self, text: str) -> None:
-        """Tell the clinic's own staff: in the log of the service, and in its status."""
+        """Tell the clinic's own staff: in its status, and in the log of the service what that may say of it."""
         self.said.append({"unix": self.folder.clock.unix(), "text": text})
         self._say(text)
 
@@ -150,7 +151,7 @@ class Daemon:
 
     def _failed(self, error: FedmedError) -> None:
         self._metrics.failed(error, self.folder.clock.unix())
-        self.tell(f"{type(error).__name__}: {error}")
+        self.tell(of_error(error))
 
     def _halt(self) -> None:
         """Take no more messages; what is worked on comes to its end first, which this does not wait for."""
@@ -236,7 +237,7 @@ class _NodeThread(threading.Thread):
         try:
             self._daemon.run_node(self._stop_event)
         except (FedmedError, OSError) as error:
-            self._daemon.tell(f"{type(error).__name__}: {error}")
+            self._daemon.tell(of_error(error))
             self._stop_event.wait(RESTART_S)
 
     def ask_to_end(self) -> None:

@@ -40,6 +40,8 @@ class Center(Part):
     """Which committed models are kept, and where they are copied to."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
 class Clinic(Part):
@@ -76,6 +78,8 @@ class Clinic(Part):
     """How many approvers must sign before a run may use this clinic's data."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
 Role = TypeVar("Role", bound=Part)

@@ -28,6 +28,7 @@ from fedmed.flower.guard import MAX_REASON, REFUSED
 from fedmed.flower.hearsay import ANSWER, CHECKPOINT, STATE, Said
 from fedmed.flower.lanes import CRASHED
 from fedmed.flower.states import NOTHING, State, States
+from fedmed.wire.confided import of_error
 from fedmed.wire.tensors import Tensors
 
 ENTER_S = 60.0
@@ -96,11 +97,13 @@ class AppHost:
                 return self._answered(message, context)
             except FedmedError as error:
                 reason, code = f"{type(error).__name__}: {error}", REFUSED
+                told = of_error(error, f"{self._name}: ")
             except _Ended as error:
                 reason, code = str(error), CRASHED
+                told = f"{self._name}: {reason}"
             finally:
                 self._rest()
-            self._tell(f"{self._name}: {reason}")
+            self._tell(told)
             return Message(Error(code, reason[:MAX_REASON]), reply_to=message)
 
     def _rest(self) -> None:

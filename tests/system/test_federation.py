@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedmed.operation.logs import FILE_BYTES
 from fedmed.store.ledgers import read as read_ledgers
 from fedmed.wire import tensors as wire
 from tests.system.hospitals import Hospitals, fedmed, told, until
@@ -104,9 +105,25 @@ def test_the_staff_takes_an_approval_back_in_mid_run(hospitals: Hospitals):
     assert hospitals.until_over(run)["stage"] == "stopped"
 
 
-def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals, tmp_path: Path):
+def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals):
     for clinic in hospitals.clinics.values():
         assert clinic.end() == 0
     assert hospitals.center.end() == 0
     for folder in (hospitals.center.folder, hospitals.clinics["east"].folder):
         assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
+
+
+def test_what_a_service_said_is_in_its_folder_without_colours_or_paths_and_rotates(hospitals: Hospitals):
+    for service in (hospitals.center, hospitals.clinics["east"]):
+        log = service.folder / "service.log"
+        said = log.read_text()
+        assert " is up" in said
+        assert said == service.log.read_text()  # what journald is given
+        assert "\x1b" not in said
+        assert str(service.folder) not in said
+        assert log.stat().st_mode & 0o077 == 0
+        os.truncate(log, FILE_BYTES)
+        service.start()
+        assert service.end() == 0
+        assert (service.folder / "service.log.1").stat().st_size == FILE_BYTES
+        assert " is up" in log.read_text()
