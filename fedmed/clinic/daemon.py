@@ -60,7 +60,7 @@ class Daemon:
         """What is worked on: kind, run and since when; empty between two messages."""
         warrants = Warrants(folder, wheels.lock().digest, self.record)
         self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
-        self._metrics = Metrics(CLINIC, self._reading)
+        self._metrics, self.center_version = Metrics(CLINIC, self._reading), ""
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
@@ -211,6 +211,7 @@ class Daemon:
             "name": config.name,
             "federation": config.federation,
             "center": f"{config.host}:{config.port}",
+            "center_version": self.center_version,
             "heard": self._beaten,
             "work": dict(self.work),
             "spool": len(self._spooled()),
@@ -225,7 +226,10 @@ class Daemon:
     def run_node(self, stop: threading.Event) -> None:
         """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
         public = self.folder.keys().transport_public
-        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell)
+        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell, self._met)
+
+    def _met(self, version: str) -> None:
+        self.center_version = version
 
 
 class _NodeThread(threading.Thread):

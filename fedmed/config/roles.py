@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -127,8 +128,8 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
 
 
-def written(role: Part) -> bytes:
-    """The configuration as YAML, what each key means above it; values as JSON, which YAML 1.2 has in it."""
-    values, about = role.model_dump(mode="json"), type(role).model_fields
+def written(role: Part, values: Mapping[str, Any] | None = None) -> bytes:
+    """The configuration, or `values` of it, as YAML: what each key means, its value as JSON, which YAML 1.2 has in it."""
+    values, about = role.model_dump(mode="json") if values is None else values, type(role).model_fields
     said = {key: "\n".join(f"# {line}" for line in str(about[key].description).splitlines()) for key in values}
     return "".join(f"{said[key]}\n{key}: {json.dumps(value)}\n" for key, value in values.items()).encode()

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from fedmed.flower.calls import REQUESTS
 
-UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE = 401, 403, 400, 413
+UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE, TOO_FAR = 401, 403, 400, 413, 426
 """Of HTTP."""
 
 

@@ -48,11 +48,14 @@ class Service:
     def log(self) -> Path:
         return self.folder.with_suffix(".log")
 
-    def start(self) -> None:
+    def start(self, version: str | None = None) -> None:
+        """`version`: the process takes itself for another version of fedmed than it is."""
+        other = f"import fedmed; fedmed.__version__ = {version!r}; from fedmed.__main__ import main; main()"
+        program = ["-m", "fedmed"] if version is None else ["-c", other]
         with self.log.open("ab") as log:
             seen = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fedmed", self.role, "up", "--at", str(self.folder)], stdout=log, stderr=log, cwd=ROOT
+                [sys.executable, *program, self.role, "up", "--at", str(self.folder)], stdout=log, stderr=log, cwd=ROOT
             )
         until(lambda: b" is up" in self.log.read_bytes()[seen:], self.is_running)
 

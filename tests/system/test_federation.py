@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from fedmed import __version__
 from fedmed.operation.logs import FILE_BYTES
 from fedmed.store.ledgers import read as read_ledgers
 from fedmed.wire import tensors as wire
@@ -78,6 +79,24 @@ def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospital
     rounds = json.loads((hospitals.folder_of(run) / "report.json").read_text())["rounds"]
     assert [(record["round"], record["joined"]) for record in rounds] == [(number, sorted(SITES)) for number in (1, 2, 3)]
     assert [record["attempt"] for record in rounds] == [1, 1, 1]
+
+
+def test_a_clinic_of_the_next_minor_takes_part_and_one_further_on_is_told_why_not(hospitals: Hospitals):
+    north, (major, minor) = hospitals.clinics["north"], map(int, __version__.split(".")[:2])
+    north.end()
+    north.start(version=f"{major}.{minor + 1}.0")
+    run = hospitals.run("demo", "rounds=1", "name=skewed")
+    for name in SITES:
+        hospitals.approve(name, run)
+    assert hospitals.until_over(run)["stage"] == "done"
+    assert _sites(hospitals)["north"]["version"] == f"{major}.{minor + 1}.0"
+    assert told("clinic", "status", "--at", north.folder)["center_version"] == __version__
+    north.end()
+    north.start(version=f"{major}.{minor + 2}.0")
+    wanted = f"runs fedmed {major}.{minor + 2}.0, the other side {__version__}"
+    until(lambda: any(wanted in each["text"] for each in told("clinic", "status", "--at", north.folder)["said"]))
+    north.end()
+    north.start()
 
 
 @pytest.mark.nightly  # the center's kill takes the same way; benchmarks/namespaces.py kills clinics as well
