@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,17 @@ def test_everything_that_left_is_in_the_clinics_ledgers_and_logs_verify(hospital
     status = told("center", "status", "--at", hospitals.center.folder)
     until(lambda: all(site["countersigned"] for site in _sites(hospitals).values()))
     assert status["up"]
+
+
+def test_a_clinic_sees_its_own_gain_and_the_center_none_of_it(hospitals: Hospitals, tmp_path: Path):
+    run = told("center", "status", "--at", hospitals.center.folder)["runs"][0]["name"]
+    for clinic in hospitals.clinics.values():
+        gain = told("clinic", "runs", run, "--html", tmp_path / "gain.html", "--at", clinic.folder)
+        assert [each["round"] for each in gain["rounds"]] == [0, 1, 2]
+        assert "<svg" in (tmp_path / "gain.html").read_text()
+        secrets = [repr(each["figures"]["loss"]).encode() for each in gain["rounds"]]
+        for path in hospitals.center.folder.rglob("*"):
+            assert not path.is_file() or not any(secret in path.read_bytes() for secret in secrets), path
 
 
 def _sites(hospitals: Hospitals) -> dict:
@@ -134,6 +146,7 @@ def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals):
 
 def test_what_a_service_said_is_in_its_folder_without_colours_or_paths_and_rotates(hospitals: Hospitals):
     for service in (hospitals.center, hospitals.clinics["east"]):
+        service.end()
         log = service.folder / "service.log"
         said = log.read_text()
         assert " is up" in said
