@@ -17,6 +17,7 @@ from fedmed.config.part import Part
 from fedmed.identity.approval import Approval
 from fedmed.identity.proposal import Proposal
 from fedmed.learning.order import Inquiry, Order
+from fedmed.outbound.private import UNSAID
 
 KNOWN = json.loads(Path(__file__).with_name("defaults.json").read_text())
 
@@ -45,3 +46,4 @@ def defaults() -> dict[str, dict[str, Any]]:
 def test_no_default_changes_and_whoever_adds_a_key_writes_its_default_down():
     assert defaults() == KNOWN
     assert KNOWN["Rounds"]["late"] == "add"
+    assert KNOWN["PrivateWork"] == UNSAID
