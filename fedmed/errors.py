@@ -11,6 +11,7 @@
     │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
     │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
     │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
+    │   ├── VersionRefused          4     the other side's fedmed is too old or too new for this one
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   ├── ResumeRefused           5     what is resumed is not what was started
@@ -84,6 +85,10 @@ class NotApproved(FederationError):
     def __init__(self, told: str, kept: str = "") -> None:
         super().__init__(told)
         self.kept = kept or told
+
+
+class VersionRefused(FederationError):
+    """The other side's fedmed is too old or too new for this one, or uses what this one does not know."""
 
 
 class Unreachable(FederationError):

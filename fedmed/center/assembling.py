@@ -10,6 +10,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.flower.keys import DESCRIBE
 from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
+from fedmed.learning.order import text_of
 
 AGAIN_S = 10.0
 """Until a member that said no is asked again: its staff may have approved the run by then."""
@@ -80,7 +81,7 @@ class Assembly:
         if not due:
             return
         self._tell()
-        answers = self.transport.ask(DESCRIBE, due, planning.inquiry(self.scenario).model_dump_json(), ANSWER_S)
+        answers = self.transport.ask(DESCRIBE, due, text_of(planning.inquiry(self.scenario)), ANSWER_S)
         for node in due:
             reply = answers.get(node)
             if reply is not None and reply.error is None:

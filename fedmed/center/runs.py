@@ -1,7 +1,8 @@
 """The center's runs, a folder each: asked for on the command line, conducted by the service, one after the other.
 
 runs/NAME/scenario.yaml   what is run          runs/NAME/state.json   how far it has come
-runs/NAME/stop            the operator's wish  and what every run's folder holds: journal, commits, model, report
+runs/NAME/proposal.json   as clinics have it   runs/NAME/stop         the operator's wish
+and what every run's folder holds: journal, commits, model, report
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from fedmed.center.proposals import Offer, propose
 from fedmed.clock import Clock
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
-from fedmed.errors import ConfigError, StoreError
+from fedmed.errors import ConfigError, ProtocolRefused, StoreError, VersionRefused
 from fedmed.identity import files
+from fedmed.identity.proposal import read_offered
 from fedmed.wire.canonical import canonical
 
 FOLDER, SCENARIO, STATE, STOP, APP = "runs", "scenario.yaml", "state.json", "stop", "app.fab"
+PROPOSAL = "proposal.json"
 MAX_BYTES = 1 << 20
 
 
@@ -81,10 +84,15 @@ class Runs:
         return load(self.path(name) / SCENARIO)
 
     def offer(self, name: str) -> Offer:
-        """What clinics are offered to approve. Raises ConfigError."""
+        """What clinics are offered to approve, as it was when it was asked for. Raises StoreError."""
         if name not in self._offers:
-            own = self.path(name) / APP
-            self._offers[name] = propose(name, self.scenario(name), own if own.exists() else None)
+            proposal, own = self.path(name) / PROPOSAL, self.path(name) / APP
+            try:
+                content = files.read(proposal, MAX_BYTES)
+                app = own.read_bytes() if own.exists() else None
+                self._offers[name] = Offer(read_offered(json.loads(content)), app)
+            except (OSError, ValueError, RecursionError, ProtocolRefused, VersionRefused) as error:
+                raise StoreError(f"{proposal} cannot be read ({error}); put a copy back, or ask for the run anew") from error
         return self._offers[name]
 
     def offers(self) -> list[Offer]:
@@ -97,7 +105,7 @@ class Runs:
         Raises ConfigError for what cannot be offered, StoreError.
         """
         name, now = self._free(scenario.name), self._clock.unix()
-        run, app = Run(name, Stage.QUEUED, now, now, least), propose(name, scenario, own).app
+        run, offer = Run(name, Stage.QUEUED, now, now, least), propose(name, scenario, own)
         made = self.folder / f".{name}.new"
         try:
             shutil.rmtree(made, ignore_errors=True)
@@ -105,8 +113,9 @@ class Runs:
             text = yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
             files.replace(made / SCENARIO, text.encode())
             files.replace(made / STATE, _encoded(run))
-            if app is not None:
-                files.replace(made / APP, app)
+            files.replace(made / PROPOSAL, offer.offered.content)
+            if offer.app is not None:
+                files.replace(made / APP, offer.app)
             made.rename(self.path(name))
             files.sync_folder(self.folder)
         except OSError as error:
@@ -170,6 +179,7 @@ def _encoded(run: Run) -> bytes:
 def _read(path: Path) -> Run:
     try:
         found = json.loads(files.read(path, MAX_BYTES))
-        return Run(**{**found, "stage": Stage(found["stage"]), "sites": tuple(found["sites"])})
+        known = {key: found[key] for key in found.keys() & Run.__dataclass_fields__.keys()}  # a newer version may say more
+        return Run(**{**known, "stage": Stage(found["stage"]), "sites": tuple(found["sites"])})
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}); put a copy back, or remove the run's folder") from error

@@ -211,6 +211,7 @@ class Service:
                 "online": node is not None and node.number in online,
                 "certificate_until": int(member.not_after),
                 "countersigned": None if said is None else said.head.size,
+                "version": None if node is None else self.engine.fence.versions.get(node.number),
             }
         return {
             "state": "up",

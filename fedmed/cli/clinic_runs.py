@@ -38,11 +38,27 @@ def approver(
     make_approver(at, name, key, passphrase_file, Voucher(by, by_key, by_passphrase_file), as_json)
 
 
-def runs(at: At = FOLDER, as_json: Json = False) -> None:
-    """List what the center offers to run, and what of it is approved here."""
-    from fedmed.cli.approving import show_runs
+def runs(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run that this clinic took part in.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Of one run: write a page with its curve.")] = None,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """List what the center offers to run, and what of it is approved here; of one RUN, what it was worth to this clinic.
 
-    show_runs(at, as_json)
+    That is measured on the clinic's own test cases, which no training sees. It is kept in the clinic's folder, and nobody
+    else is told.
+    """
+    from fedmed.cli.approving import show_runs
+    from fedmed.cli.gaining import show_gain
+    from fedmed.errors import ConfigError
+
+    if run is not None:
+        show_gain(at, run, html, as_json)
+    elif html is not None:
+        raise ConfigError("--html is for one run: fedmed clinic runs RUN --html FILE")
+    else:
+        show_runs(at, as_json)
 
 
 def approve(

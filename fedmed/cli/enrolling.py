@@ -20,6 +20,8 @@ from fedmed.identity import files
 from fedmed.identity.authority import day
 from fedmed.identity.enrolment import Admit, Refuse, Revoke, Seat, Stage
 from fedmed.identity.roles import Action
+from fedmed.store.standing import read_status
+from fedmed.wire.visible import visible
 
 if TYPE_CHECKING:
     from fedmed.center.folder import CenterFolder
@@ -127,7 +129,7 @@ def _request(folder: CenterFolder, name: str) -> tuple[Seat, str]:
 
 def _facts(folder: CenterFolder, seat: Seat) -> dict[str, Any]:
     plain = {key: getattr(seat, key) for key in ("name", "fingerprint", "since", "expires", "until")}
-    return plain | {"stage": seat.stage.value, "words": folder.words(seat)}
+    return plain | {"stage": seat.stage.value, "words": folder.words(seat), "version": _version(folder, seat)}
 
 
 def _row(folder: CenterFolder, seat: Seat) -> dict[str, str]:
@@ -137,8 +139,15 @@ def _row(folder: CenterFolder, seat: Seat) -> dict[str, str]:
         "since": day(seat.since),
         "file good until": day(seat.expires) if seat.stage in (Stage.INVITED, Stage.REQUESTED) else "",
         "certificate until": day(seat.until) if seat.until else "",
+        "version": visible(_version(folder, seat) or ""),
         "words": folder.words(seat),
     }
+
+
+def _version(folder: CenterFolder, seat: Seat) -> str | None:
+    """Of fedmed, as the clinic said when the service heard it last."""
+    found = read_status(folder.path).get("sites", {}).get(seat.name, {}).get("version")
+    return None if found is None else str(found)
 
 
 def _say(facts: dict[str, Any], text: str, as_json: bool) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import threading
-from collections.abc import Callable
-from datetime import datetime, timezone
+import os
 from pathlib import Path
 
 import typer
 
 from fedmed.clock import SystemClock
+from fedmed.operation.logs import RotatedFile, ServiceLog, hearing
 from fedmed.operation.settling import refuse_unsettled
-from fedmed.wire.visible import visible
 
 GIVEN_UP = 143
 """A second SIGTERM, as shells count signals."""
-Tell = Callable[[str], None]
 
 
 def center_up(path: Path, as_json: bool) -> None:
@@ -28,7 +23,10 @@ def center_up(path: Path, as_json: bool) -> None:
 
     keep_freed_memory()
     refuse_unsettled(path)
-    _ended(Service(open_center(path, SystemClock()), _teller(as_json)).serve())
+    folder = open_center(path, SystemClock())
+    log = _log(path, folder.config.log, as_json)
+    with hearing(log):
+        _ended(Service(folder, log.tell).serve())
 
 
 def clinic_up(path: Path, as_json: bool) -> None:
@@ -37,7 +35,10 @@ def clinic_up(path: Path, as_json: bool) -> None:
     from fedmed.clinic.folder import open_clinic
 
     refuse_unsettled(path)
-    _ended(Daemon(open_clinic(path, SystemClock()), _teller(as_json)).serve())
+    folder = open_clinic(path, SystemClock())
+    log = _log(path, folder.config.log, as_json)
+    with hearing(log):
+        _ended(Daemon(folder, log.tell).serve())
 
 
 def _ended(forced: bool) -> None:
@@ -45,15 +46,5 @@ def _ended(forced: bool) -> None:
         raise typer.Exit(GIVEN_UP)
 
 
-def _teller(as_json: bool) -> Tell:
-    """A line for each thing said, with its time in UTC."""
-    lock = threading.Lock()
-
-    def tell(text: str) -> None:
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        line = json.dumps({"time": now, "text": text}) if as_json else f"{now} {visible(text)}"
-        with lock:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-
-    return tell
+def _log(folder: Path, name: str | None, as_json: bool) -> ServiceLog:
+    return ServiceLog(SystemClock(), None if name is None else RotatedFile(folder / name), as_json, os.environ)

@@ -155,6 +155,7 @@ def _site_row(name: str, site: dict[str, Any], facts: dict[str, Any]) -> dict[st
     return {
         "name": name,
         "line": ("online" if site["online"] else "offline") if facts["up"] else "unknown",
+        "version": visible(site.get("version") or "unknown"),
         "certificate until": day(site["certificate_until"]),
         "audit log seen": "never" if seen is None else f"{seen} of {facts['audit']} entries",
     }
@@ -181,7 +182,8 @@ def _clinic_lines(facts: dict[str, Any]) -> list[str]:
     if facts["up"]:
         work = facts["work"]
         lines.append(f"works on {work['kind']} of {work['run']} since {day(work['since'])}" if work else "waits for work")
-        lines.append("the center was heard at " + (day(facts["heard"]) if facts["heard"] else "no time yet"))
+        version = f", version {visible(facts['center_version'])}" if facts.get("center_version") else ""
+        lines.append("the center was heard at " + (day(facts["heard"]) if facts["heard"] else "no time yet") + version)
         if facts["spool"]:
             lines.append(f"{facts['spool']} answers wait to be sent")
         if (epoch := facts["epoch"]) is not None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fedmed.clinic.folder import KEYS_FILE, PINS_FILE, ClinicFolder
@@ -21,6 +22,9 @@ from fedmed.flower.apphost import AppHost
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import Call, Guarded
 from fedmed.learning.disclosure import APPROVED
+from fedmed.store.gains import Gains
+from fedmed.wire.asides import Aside
+from fedmed.wire.confided import of_error
 from fedmed.wire.tensors import Tensors
 
 APPS, CASES, STATES = "running/apps", "running/cases", "running/states"
@@ -47,7 +51,7 @@ class Answering(Mapping[str, Call]):
     ) -> None:
         """`working` hears of the kind of each message and its run, and of no kind (an empty text) once it is answered."""
         self._folder, self._gatehouse, self._warrants, self._tell = folder, gatehouse, warrants, tell
-        self._working = working
+        self._working, self._gains = working, Gains(folder.path)
         self._prepared: dict[str, _Prepared] = {}
 
     def __getitem__(self, run: str) -> Call:
@@ -113,7 +117,7 @@ class Answering(Mapping[str, Call]):
         hidden = tuple(place / name for name in HIDDEN)
         cell = Cell((cases,), hidden, self._folder.config.confinement, user)
         config = {"sites-folder": str(cases), "partition-id": 0, APPROVED: digest}
-        host = AppHost(ref, config, cell, self._tell, place / STATES / digest)
+        host = AppHost(ref, config, cell, self._tell, place / STATES / digest, aside=partial(self._note, warrant.reference))
         host.begin()
         if warrant.approval.encryption == "off":
             self._tell(f"run {run} is not encrypted: the center sees this clinic's own updates and figures")
@@ -122,6 +126,13 @@ class Answering(Mapping[str, Call]):
         subject = Subject(dataset.name, dataset.digest, warrant.sizes, dataset.unit)
         gate = self._gatehouse.gate(subject, run, warrant.scenario)
         return _Prepared(warrant, host, Guarded(host, gate))
+
+    def _note(self, reference: str, aside: Aside) -> None:
+        """Keep what the app says for this clinic's own report, where the disk lets it."""
+        try:
+            self._gains.note(reference, aside, self._folder.clock.unix())
+        except StoreError as error:
+            self._tell(of_error(error))
 
     def _app(self, warrant: Warrant, place: Path, group: int | None) -> AppRef:
         """The approved app, written out for its process, which may read it."""

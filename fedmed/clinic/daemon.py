@@ -30,6 +30,7 @@ from fedmed.operation.metrics import CLINIC, Metrics, Reading
 from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
+from fedmed.wire.confided import of_error
 
 AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
 RESTART_S = 5.0
@@ -59,13 +60,13 @@ class Daemon:
         """What is worked on: kind, run and since when; empty between two messages."""
         warrants = Warrants(folder, wheels.lock().digest, self.record)
         self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
-        self._metrics = Metrics(CLINIC, self._reading)
+        self._metrics, self.center_version = Metrics(CLINIC, self._reading), ""
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
 
     def tell(self, text: str) -> None:
-        """Tell the clinic's own staff: in the log of the service, and in its status."""
+        """Tell the clinic's own staff: in its status, and in the log of the service what that may say of it."""
         self.said.append({"unix": self.folder.clock.unix(), "text": text})
         self._say(text)
 
@@ -150,7 +151,7 @@ class Daemon:
 
     def _failed(self, error: FedmedError) -> None:
         self._metrics.failed(error, self.folder.clock.unix())
-        self.tell(f"{type(error).__name__}: {error}")
+        self.tell(of_error(error))
 
     def _halt(self) -> None:
         """Take no more messages; what is worked on comes to its end first, which this does not wait for."""
@@ -210,6 +211,7 @@ class Daemon:
             "name": config.name,
             "federation": config.federation,
             "center": f"{config.host}:{config.port}",
+            "center_version": self.center_version,
             "heard": self._beaten,
             "work": dict(self.work),
             "spool": len(self._spooled()),
@@ -224,7 +226,10 @@ class Daemon:
     def run_node(self, stop: threading.Event) -> None:
         """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
         public = self.folder.keys().transport_public
-        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell)
+        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell, self._met)
+
+    def _met(self, version: str) -> None:
+        self.center_version = version
 
 
 class _NodeThread(threading.Thread):
@@ -236,7 +241,7 @@ class _NodeThread(threading.Thread):
         try:
             self._daemon.run_node(self._stop_event)
         except (FedmedError, OSError) as error:
-            self._daemon.tell(f"{type(error).__name__}: {error}")
+            self._daemon.tell(of_error(error))
             self._stop_event.wait(RESTART_S)
 
     def ask_to_end(self) -> None:

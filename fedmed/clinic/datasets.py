@@ -6,12 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from fedmed import __version__
 from fedmed.config.dataset import DataSet
 from fedmed.config.roles import read_role, written
 from fedmed.errors import ConfigError, NotApproved, StoreError
 from fedmed.identity import files
 from fedmed.store.locks import alone
 from fedmed.wire.canonical import digest
+from fedmed.wire.tensors import sha256
 
 FOLDER, SUFFIX, LOCK = "datasets", ".yaml", ".lock"
 MOST_BYTES = 256 * 1024
@@ -92,15 +94,25 @@ def require_the_same(dataset: DataSet, approved: str) -> None:
 @lru_cache(maxsize=64)  # by the bytes: a daemon asks at every message, and YAML is slow
 def _decoded(content: bytes, path: str, name: str) -> DataSet:
     again = "put a copy of it back, or register the data set anew"
+    body, _, mark = content.rpartition(_MARK)
+    if mark != _mark(body):
+        raise StoreError(f"{path} was changed by hand; {again}")
     try:
-        found = read_role(content.rpartition(_MARK)[0].decode(), path, DataSet)
+        found = read_role(body.decode(), path, DataSet)
     except (ConfigError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} was changed by hand or damaged; {again}: {error}") from error
-    if _encoded(found) != content or found.name != name:
+        raise StoreError(
+            f"{path} is of a newer fedmed than this one ({__version__}), or damaged; {again}: {error}"
+        ) from error
+    if found.name != name:
         raise StoreError(f"{path} was changed by hand; {again}")
     return found
 
 
 def _encoded(dataset: DataSet) -> bytes:
-    body = written(dataset)
-    return body + _MARK + digest(dataset.model_dump(mode="json")).encode() + b"\n"
+    """Without keys that a later version has: nothing that was approved changes with an update of fedmed."""
+    body = written(dataset, dataset.model_dump(mode="json", exclude_unset=True))
+    return body + _MARK + _mark(body)
+
+
+def _mark(body: bytes) -> bytes:
+    return f"{sha256(body)}\n".encode()

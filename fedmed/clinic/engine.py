@@ -21,12 +21,14 @@ def run_node(
     config: Mapping[str, Any],
     stop: Event,
     tell: Callable[[str], None],
+    met: Callable[[str], None] = lambda version: None,
 ) -> None:
     """Answer the center until `stop` is set; one node a process, since Flower keeps a node's identity process-wide.
 
-    `calls`: what answers, by the name that a center's run goes by. Raises ConfigError for the door's files.
+    `calls`: what answers, by the name that a center's run goes by; `met` hears the center's version.
+    Raises ConfigError for the door's files.
     """
-    fleet = Fleet(door, transport_public, stop, tell)
+    fleet = Fleet(door, transport_public, stop, tell, met)
     try:
         Node(fleet, Spool(spool), Shelf(spool / "model"), calls, dict(config), stop, tell).serve()
     finally:

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 
 from fedmed.clinic.dialing import Line
-from fedmed.errors import ConfigError, ProtocolRefused
+from fedmed.errors import ConfigError, ProtocolRefused, VersionRefused
 from fedmed.identity.proposal import App, Offered, read_offered
 
 PROPOSALS, APP = "/fedmed/proposals", "/fedmed/app"
@@ -52,7 +52,7 @@ def listed(line: Line) -> Offers:
     for each in said if isinstance(said, list) else []:
         try:
             found.append(read_offered(each))
-        except ProtocolRefused as error:
+        except (ProtocolRefused, VersionRefused) as error:
             faults.append(str(error))
     return Offers(tuple(sorted(found, key=lambda each: each.reference)), tuple(faults))
 

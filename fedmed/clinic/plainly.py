@@ -9,6 +9,7 @@ from fedmed.clinic.wheels import changes
 from fedmed.config.dataset import DataSet
 from fedmed.config.differences import between
 from fedmed.config.scenario import Scenario
+from fedmed.errors import ProtocolRefused, VersionRefused
 from fedmed.identity.approval import Approval
 from fedmed.identity.authority import day
 from fedmed.identity.proposal import App
@@ -78,7 +79,10 @@ _TOLD_OTHERWISE = {"proposal", "packages", "approved", "expires", "order", "inqu
 
 def _scenario(approval: Approval) -> dict[str, object]:
     """The proposal as JSON, its scenario's keys first and without a prefix, whatever version wrote it."""
-    said = dict(approval.proposal.get("proposal", {}))
+    try:
+        said = approval.offered().proposal.model_dump(mode="json")
+    except (ProtocolRefused, VersionRefused):
+        said = dict(approval.proposal.get("proposal", {}))
     scenario = said.pop("scenario", {})
     return {**scenario, "proposal": said}
 

@@ -24,7 +24,7 @@ from fedmed.config.dataset import DataSet
 from fedmed.config.document import MAX_BYTES
 from fedmed.config.roles import CLINIC_FILE, Clinic, load_role
 from fedmed.config.scenario import Scenario
-from fedmed.errors import FedmedError, NotApproved, ProtocolRefused, StoreError
+from fedmed.errors import FedmedError, NotApproved, ProtocolRefused, StoreError, VersionRefused
 from fedmed.identity import files
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, Approvers
@@ -190,7 +190,7 @@ class Warrants:
         except NotApproved as refused:
             why = refused
         except FedmedError as error:
-            why = NotApproved(str(error) if isinstance(error, ProtocolRefused) else UNREADABLE, str(error))
+            why = NotApproved(str(error) if isinstance(error, (ProtocolRefused, VersionRefused)) else UNREADABLE, str(error))
         self._write("refuse.run", f"{what} of {reference}", "refused", why.kept)
         raise why
 

@@ -91,4 +91,4 @@ class DataSet(Part):
 
     def described(self) -> dict[str, Any]:
         """All that an approval binds: the content, and how it is read; not what it is released for, which may change."""
-        return self.model_dump(mode="json", exclude={"releases", "withdrawn", "registered"})
+        return self.model_dump(mode="json", exclude={"releases", "withdrawn", "registered"}, exclude_unset=True)

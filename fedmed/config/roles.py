@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -40,6 +41,8 @@ class Center(Part):
     """Which committed models are kept, and where they are copied to."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
 class Clinic(Part):
@@ -76,6 +79,8 @@ class Clinic(Part):
     """How many approvers must sign before a run may use this clinic's data."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
 Role = TypeVar("Role", bound=Part)
@@ -123,8 +128,8 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
 
 
-def written(role: Part) -> bytes:
-    """The configuration as YAML, what each key means above it; values as JSON, which YAML 1.2 has in it."""
-    values, about = role.model_dump(mode="json"), type(role).model_fields
+def written(role: Part, values: Mapping[str, Any] | None = None) -> bytes:
+    """The configuration, or `values` of it, as YAML: what each key means, its value as JSON, which YAML 1.2 has in it."""
+    values, about = role.model_dump(mode="json") if values is None else values, type(role).model_fields
     said = {key: "\n".join(f"# {line}" for line in str(about[key].description).splitlines()) for key in values}
     return "".join(f"{said[key]}\n{key}: {json.dumps(value)}\n" for key, value in values.items()).encode()

@@ -21,6 +21,7 @@ from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.member import Identity, member_name
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
+from fedmed.learning.order import text_of
 from fedmed.learning.plan import Described
 from fedmed.sites.partition import refuse_site_names
 
@@ -43,7 +44,7 @@ def descriptions(transport: Transport, scenario: Scenario, expected: int) -> dic
         return transport.nodes()
 
     nodes = transport.draw("nodes", present)
-    answers = transport.ask(DESCRIBE, nodes, planning.inquiry(scenario).model_dump_json(), deadline_s)
+    answers = transport.ask(DESCRIBE, nodes, text_of(planning.inquiry(scenario)), deadline_s)
     for node in nodes:
         reply = answers.get(node)
         if reply is None or reply.error is not None:
@@ -110,5 +111,5 @@ def take_census(asking: Asking, scenario: Scenario, first: Described, most: int)
     Raises FederationError where any is missing.
     """
     width = prod(first.inputs) if scenario.data.normalise == "federated" else None
-    text = planning.inquiry(scenario).model_dump_json()
+    text = text_of(planning.inquiry(scenario))
     return asking.census(text, len(first.classes), width, most, 2 * scenario.rounds + 1)

@@ -29,6 +29,7 @@ from fedmed.flower.transport import Transport
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
 from fedmed.learning.kinds import KINDS
+from fedmed.learning.order import text_of
 from fedmed.learning.plan import Described, Plan
 from fedmed.store.commits import Commit, Commits
 from fedmed.wire.canonical import canonical, digest
@@ -195,6 +196,8 @@ def _refuse_another_scenario(commit: Commit, scenario: Scenario) -> None:
     if commit.state["scenario_sha256"] == digest(scenario.model_dump(mode="json")):
         return
     before = Scenario.model_validate_json(canonical(commit.state["scenario"]))
+    if before == scenario:  # another version of fedmed wrote it, with fewer keys
+        return
     raise ResumeRefused(
         f"round {commit.round} was committed under another scenario; resuming would mix two. Changed:\n  "
         + "\n  ".join(differences(before, scenario))
@@ -204,7 +207,7 @@ def _refuse_another_scenario(commit: Commit, scenario: Scenario) -> None:
 def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     """Train, then validate where the scenario says so."""
     number, scenario = state.round + 1, plan.scenario
-    began, order = clock.now(), plan.order(state.round + 1).model_dump_json()
+    began, order = clock.now(), text_of(plan.order(state.round + 1))
     model, record = loop.train(number, state.model, order)
     trained = clock.now()
     due = number % scenario.evaluation.every == 0 or number == scenario.rounds

@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +24,9 @@ from fedmed.flower import hearsay, identity, packing, sealed
 from fedmed.flower.allocation import keep_freed_memory
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import REFUSED
-from fedmed.flower.hearsay import ANSWER, CHECKPOINT, MAX_REASON, STATE
+from fedmed.flower.hearsay import ANSWER, ASIDES, CHECKPOINT, MAX_REASON, STATE
 from fedmed.flower.worker import guarded
+from fedmed.wire.asides import MOST, Aside, heard_by
 from fedmed.wire.checkpoints import Checkpoint, kept_by
 from fedmed.wire.tensors import Tensors
 
@@ -49,8 +50,9 @@ def serve(control: socket.socket, entered: Entered, told: str) -> None:
             finally:
                 os.close(file)
             question = json.loads(head)
-            with kept_by(_Keeper(control, question, tensors)):
-                answer = run.answer(question, tensors)
+            asides: list[Aside] = []
+            with kept_by(_Keeper(control, question, tensors)), heard_by(asides.append):
+                answer = run.answer(question, tensors, asides)
             del tensors
             try:
                 socket.send_fds(control, [PACKET], [answer])
@@ -137,14 +139,14 @@ class _Runs:
         self._app, self._config = app, config
         self._contexts: dict[int, Context] = {}
 
-    def answer(self, head: dict[str, Any], tensors: Tensors) -> int:
-        """The descriptor of the answer to a question."""
+    def answer(self, head: dict[str, Any], tensors: Tensors, asides: list[Aside]) -> int:
+        """The descriptor of the answer to a question, with what was said to the clinic meanwhile."""
         asked = packing.restore_message(head["message"], hearsay.of_group(ANSWER, tensors))
         context = self._context(head, tensors)
         identity.assume(head["message"]["node"], head["run"])
         reply = self._app(asked, context)
         try:
-            return _sealed(head["number"], reply, context.state)
+            return _sealed(head["number"], reply, context.state, asides)
         except (FedmedError, AttributeError, TypeError, ValueError, OSError) as error:
             reason = f"the answer cannot be sent: {type(error).__name__}: {error}"
             failed = Message(Error(REFUSED, reason[:MAX_REASON]), reply_to=asked)
@@ -162,7 +164,7 @@ class _Runs:
         return self._contexts[run]
 
 
-def _sealed(number: int, reply: Message, state: RecordDict | None) -> int:
+def _sealed(number: int, reply: Message, state: RecordDict | None, asides: Sequence[Aside] = ()) -> int:
     """Without a `state`, the owner goes on with the one that it has."""
     content = None if reply.has_error() else reply.content
     said = {
@@ -170,6 +172,7 @@ def _sealed(number: int, reply: Message, state: RecordDict | None) -> int:
         "reason": (reply.error.reason or "the app raised an error without a reason") if content is None else "",
         ANSWER: None if content is None else packing.describe(content),
         STATE: None if state is None else packing.describe(state),
+        ASIDES: [each.as_json() for each in asides[-MOST:]],
     }
     tensors = {} if content is None else hearsay.grouped(ANSWER, content)
     kept = {} if state is None else hearsay.grouped(STATE, state)

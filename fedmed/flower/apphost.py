@@ -28,6 +28,8 @@ from fedmed.flower.guard import MAX_REASON, REFUSED
 from fedmed.flower.hearsay import ANSWER, CHECKPOINT, STATE, Said
 from fedmed.flower.lanes import CRASHED
 from fedmed.flower.states import NOTHING, State, States
+from fedmed.wire.asides import Aside
+from fedmed.wire.confided import of_error
 from fedmed.wire.tensors import Tensors
 
 ENTER_S = 60.0
@@ -48,16 +50,17 @@ class AppHost:
         states: Path,
         limit_s: float | None = None,
         checkpoint_s: float = CHECKPOINT_S,
+        aside: Callable[[Aside], None] = lambda aside: None,
     ) -> None:
         """`config` is what the app finds as its node's configuration; the data set is in `cell.readable`, the app's own
         folder is added. `states`: the folder for what the app keeps between rounds. `limit_s`: seconds that an answer may
         take; None for as long as nobody says `stop_work`. `checkpoint_s`: seconds between two checkpoints of a training.
-        Raises ConfigError as `Cell.check`.
+        `aside` hears what the app says for the clinic alone. Raises ConfigError as `Cell.check`.
         """
         self._cell = replace(cell, readable=(*cell.readable, ref.root))
         self._cell.check()
         self._told = json.dumps({"ref": appchild.ref_text(ref), "config": dict(config)})
-        self._name, self._tell, self._limit_s = ref.name, tell, limit_s
+        self._name, self._tell, self._aside, self._limit_s = ref.name, tell, aside, limit_s
         self._states, self._clock = States(states), SystemClock()
         self._checkpoints = Checkpoints(states, checkpoint_s, self._clock, tell)
         self._turn, self._guard = Lock(), Lock()
@@ -96,11 +99,13 @@ class AppHost:
                 return self._answered(message, context)
             except FedmedError as error:
                 reason, code = f"{type(error).__name__}: {error}", REFUSED
+                told = of_error(error, f"{self._name}: ")
             except _Ended as error:
                 reason, code = str(error), CRASHED
+                told = f"{self._name}: {reason}"
             finally:
                 self._rest()
-            self._tell(f"{self._name}: {reason}")
+            self._tell(told)
             return Message(Error(code, reason[:MAX_REASON]), reply_to=message)
 
     def _rest(self) -> None:
@@ -123,6 +128,8 @@ class AppHost:
         if said.state is not None:
             self._states.keep(run, State(held, said.state, said.state_tensors))
             self._held[run] = held
+        for aside in said.asides:
+            self._aside(aside)
         if said.content is None:
             return Message(Error(REFUSED, said.reason), reply_to=message)
         return Message(said.content, reply_to=message)

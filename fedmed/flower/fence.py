@@ -11,14 +11,16 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from fedmed.errors import ProtocolRefused, StoreError
+from fedmed import __version__
+from fedmed.errors import ProtocolRefused, StoreError, VersionRefused
 from fedmed.flower.calls import BUNDLE, FLEET, KEY_HEADER, MOST, MOST_OWN, OWN, PROTOBUF
 from fedmed.flower.hatch import Hatch
 from fedmed.flower.opening import disk_needed
-from fedmed.flower.refusals import NO_ROOM, UNAUTHORISED, CallRefused, Node
+from fedmed.flower.refusals import NO_ROOM, TOO_FAR, UNAUTHORISED, CallRefused, Node
 from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import Identity
 from fedmed.wire.asgi import App, Receive, Scope, Send, answer, body_of, certificate_in, header_in, length_in, refuse
+from fedmed.wire.skew import FIRST, HEADER, MOST_TEXT, refuse_far
 
 HOLD_S = 20.0
 """How long a node's question for messages is held while there are none; proxies close what is silent for longer than 30."""
@@ -34,12 +36,22 @@ T = TypeVar("T")
 class Fence:
     """The public ASGI application."""
 
-    def __init__(self, link: SuperLink, admit: Admit, own: Mapping[str, App] | None = None, hold_s: float = HOLD_S) -> None:
+    def __init__(
+        self,
+        link: SuperLink,
+        admit: Admit,
+        own: Mapping[str, App] | None = None,
+        hold_s: float = HOLD_S,
+        version: str = __version__,
+    ) -> None:
         """`admit` says, for each request anew, who a certificate (DER) is; it raises ProtocolRefused for one that is not
-        admitted (any more). `own` are applications of ours by exact path; they look at certificates themselves.
+        admitted (any more). `own` are applications of ours by exact path; they look at certificates themselves. `version`:
+        this side's; a node's may be a minor from it.
         """
         self._link, self._admit, self._own, self._hold_s = link, admit, dict(own or {}), hold_s
-        self._hatch = Hatch(link)
+        self._hatch, self._version = Hatch(link), version
+        self.versions: dict[int, str] = {}
+        """What each node said last that it runs, by its number."""
         self._bells: dict[int, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closing = False
@@ -69,6 +81,7 @@ class Fence:
         if length is None or length > PATHS[path]:
             raise CallRefused(413, f"{call}: a body of {length} bytes; allowed are {PATHS[path]}")
         node = await asyncio.to_thread(_on_disk, self._node, scope)
+        self._near(node, scope)
         body = await body_of(receive)
         if body is None:
             return
@@ -79,7 +92,16 @@ class Fence:
                 return
             said = await asyncio.to_thread(_on_disk, served, call, body, node)
         self._link.traffic.note(len(body), len(said))
-        await answer(send, 200, said, kind.encode())
+        await answer(send, 200, said, kind.encode(), (HEADER.encode(), self._version.encode()))
+
+    def _near(self, node: Node, scope: Scope) -> None:
+        """Raises CallRefused for a node whose fedmed is too old or too new."""
+        said = header_in(scope, HEADER.encode())
+        version = self.versions[node.number] = FIRST if said is None else said[:MOST_TEXT].decode("latin-1")
+        try:
+            refuse_far(self._version, version, "the clinic")
+        except VersionRefused as error:
+            raise CallRefused(TOO_FAR, str(error)) from error
 
     def _node(self, scope: Scope) -> Node:
         """Whom the certificate, Flower's header and the register agree on. Raises CallRefused."""

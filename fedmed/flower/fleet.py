@@ -20,10 +20,12 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.run import Run
 from google.protobuf.message import DecodeError
 
+from fedmed import __version__
 from fedmed.errors import ConfigError, FederationError, ProtocolRefused
 from fedmed.flower.bundles import bundle, unbundle
 from fedmed.flower.calls import ANSWER, BUNDLE, FLEET, HEAD, KEY_HEADER, OWN, PROTOBUF, RUN, SIZE, pem_of
 from fedmed.flower.parcels import Parcel, head_of
+from fedmed.wire.skew import FIRST, HEADER, MOST_TEXT
 
 CONNECT_S, SILENT_S = 10.0, 60.0
 """Seconds for a connection, and without a byte; the center holds a question for messages for less."""
@@ -41,7 +43,7 @@ class CallFailed(FederationError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
-        """Of HTTP: 401 not admitted, 403 the run is over."""
+        """Of HTTP: 401 not admitted, 403 the run is over, 426 the two versions lie too far apart."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,25 @@ class Fleet:
     """One node's calls. Each is tried until it is answered, or the node is to stop."""
 
     def __init__(
-        self, door: Door, transport_public: bytes, stop: Event, tell: Callable[[str], None] = lambda text: None
+        self,
+        door: Door,
+        transport_public: bytes,
+        stop: Event,
+        tell: Callable[[str], None] = lambda text: None,
+        met: Callable[[str], None] = lambda version: None,
+        version: str = __version__,
     ) -> None:
-        """`transport_public`: the node's P-384 key, DER. `tell` is given what keeps a call from its answer, once each."""
-        self._key, self._stop, self._tell = pem_of(transport_public), stop, tell
+        """`transport_public`: the node's P-384 key, DER. `tell` is given what keeps a call from its answer, once each;
+        `met` the center's version with each answer. `version`: this side's.
+        """
+        self._key, self._stop, self._tell, self._met = pem_of(transport_public), stop, tell, met
         self._address, self._node, self._told = f"https://{door.address}", Node(), ""
         self._client = httpx.Client(
             verify=door.context(),
             proxy=door.proxy,
             trust_env=False,
             timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-            headers={"content-type": PROTOBUF, KEY_HEADER: base64.b64encode(self._key).decode()},
+            headers={"content-type": PROTOBUF, KEY_HEADER: base64.b64encode(self._key).decode(), HEADER: version},
         )
 
     def activate(self) -> int:
@@ -168,6 +178,7 @@ class Fleet:
             try:
                 found = self._client.post(f"{self._address}{path}", content=body, headers={"content-type": kind})
                 if found.status_code == httpx.codes.OK:
+                    self._met(found.headers.get(HEADER, FIRST)[:MOST_TEXT])
                     said, self._told = read(found.content), ""
                     return said
                 fault = f"the center answers {found.status_code}: {_reason(found)}"

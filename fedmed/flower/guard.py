@@ -18,6 +18,7 @@ from fedmed.errors import FedmedError, NotApproved, ProtocolRefused
 from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, borrow, numbers
 from fedmed.flower.proposal import text_of
+from fedmed.wire.confided import of_error
 from fedmed.wire.tensors import Tensors
 
 REFUSED = 2  # Flower's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
@@ -95,7 +96,7 @@ def allowed(
         except (NotApproved, ProtocolRefused) as error:
             reason = f"{type(error).__name__}: {error}"
         except FedmedError as error:
-            tell(f"{type(error).__name__}: {error}")
+            tell(of_error(error))
             reason = SILENT
         finally:
             working("")

@@ -13,12 +13,14 @@ from flwr.app import RecordDict
 
 from fedmed.errors import UpdateRefused
 from fedmed.flower import packing
+from fedmed.wire import asides as asides_of
+from fedmed.wire.asides import Aside
 from fedmed.wire.checkpoints import Checkpoint
 from fedmed.wire.tensors import Tensors
 from fedmed.wire.visible import visible
 
-ANSWER, STATE, CHECKPOINT = "answer", "state", "checkpoint"
-"""The groups of records that travel, and the first part of their tensors' names."""
+ANSWER, STATE, CHECKPOINT, ASIDES = "answer", "state", "checkpoint", "asides"
+"""The groups of records that travel, and the first part of their tensors' names; and what is for the clinic alone."""
 MAX_RECORDS, MAX_REASON = 1000, 2000
 """Records of a group, and characters of a reason."""
 WHOLE = range(-(2**63), 2**63)
@@ -38,6 +40,8 @@ class Said:
     state: Description | None
     """What the app keeps; None: as it was."""
     state_tensors: Tensors
+    asides: tuple[Aside, ...] = ()
+    """For the clinic's own report, and for nobody else."""
 
 
 def grouped(group: str, content: RecordDict) -> Tensors:
@@ -56,6 +60,7 @@ def judged(head: bytes, tensors: Tensors) -> Said:
     try:
         told = json.loads(head)
         number, reason, answer, state = (told[name] for name in ("number", "reason", ANSWER, STATE))
+        asides = tuple(asides_of.read(each) for each in told[ASIDES][: asides_of.MOST])
         whole = {*_names(answer or {}, ANSWER), *_names(state or {}, STATE)}
         fine = type(number) is int and isinstance(reason, str)
         fine = (
@@ -69,7 +74,7 @@ def judged(head: bytes, tensors: Tensors) -> Said:
             packing.restore(state, of_group(STATE, tensors))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UpdateRefused(f"the app's process said what no app of ours says ({type(error).__name__})") from error
-    return Said(number, content, visible(reason[:MAX_REASON])[:MAX_REASON], state, of_group(STATE, tensors))
+    return Said(number, content, visible(reason[:MAX_REASON])[:MAX_REASON], state, of_group(STATE, tensors), asides)
 
 
 def checkpoint_in(head: bytes, tensors: Tensors, number: int) -> Checkpoint:

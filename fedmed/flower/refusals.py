@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from fedmed.flower.calls import REQUESTS
 
-UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE, NO_ROOM = 401, 403, 400, 413, 507
+UNAUTHORISED, FORBIDDEN, BAD, TOO_LARGE, TOO_FAR, NO_ROOM = 401, 403, 400, 413, 426, 507
 """Of HTTP; the last is WebDAV's (RFC 4918, 11.5)."""
 
 

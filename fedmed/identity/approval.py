@@ -92,7 +92,7 @@ class Approval(Part):
         return f"{self.run}@{self.digest}"
 
     def offered(self) -> Offered:
-        """The proposal. Raises ProtocolRefused where this version cannot read it (any more)."""
+        """The proposal. Raises ProtocolRefused, VersionRefused where this version cannot read it (any more)."""
         return read_offered(self.proposal)
 
     def covers(self, other: Offered) -> bool:
@@ -107,7 +107,11 @@ class Approval(Part):
 
     def message(self) -> bytes:
         """What is signed."""
-        return joined(b"fedmed/approval/1", canonical(self.model_dump(mode="json")))
+        return joined(b"fedmed/approval/1", canonical(self.body()))
+
+    def body(self) -> dict[str, Any]:
+        """As it was written: without keys that a later version has, which mean then what they meant without them."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def _is_within(value: Any, low: float, high: float) -> bool:
@@ -167,7 +171,7 @@ class Signed:
     def encode(self) -> bytes:
         """For a file."""
         rows = [{"approver": name, "signature": signature.hex()} for name, signature in self.signatures]
-        body = {"approval": self.approval.model_dump(mode="json"), "signatures": rows, "withdrawn": self.withdrawn}
+        body = {"approval": self.approval.body(), "signatures": rows, "withdrawn": self.withdrawn}
         return canonical({"kind": _KIND, "version": _VERSION, **body}) + b"\n"
 
 
@@ -178,7 +182,11 @@ def read_signed(content: bytes, what: str) -> Signed:
         rows = tuple((str(row["approver"]), bytes.fromhex(row["signature"])) for row in said["signatures"])
         found = Signed(Approval.model_validate_json(json.dumps(said["approval"])), rows, said["withdrawn"])
         whole = found.encode() == content and type(found.withdrawn) in (int, type(None))
-    except (ValidationError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except ValidationError as error:
+        strange = [".".join(map(str, each["loc"]))[:80] for each in error.errors() if each["type"] == "extra_forbidden"]
+        wrong = f"has {', '.join(strange[:5])}, which is of a newer fedmed" if strange else "was changed"
+        raise StoreError(f"{what} is no approval that this fedmed knows: it {wrong}; approve the run anew") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{what} is no approval ({type(error).__name__}): it was changed; approve the run anew") from error
     if not whole:
         raise StoreError(f"{what} was changed by hand, or written by another version of fedmed; approve the run anew")

@@ -1,7 +1,8 @@
 """What a center offers to run, as canonical bytes with a digest: what a clinic's staff reads, and its approval binds.
 
 The digest is over the bytes as they came, so that a field that one side's version does not know cannot hide behind it: a
-proposal with a key that this version does not know is refused, not read without it.
+proposal with a key that this version does not know is refused, not read without it. What has its default is left out, so
+that an older clinic refuses what is new only where it is used. A default never changes (tests/config/test_defaults.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from fedmed import __version__
 from fedmed.config.catalogue import shipped
 from fedmed.config.part import Part
 from fedmed.config.scenario import Name, Scenario
-from fedmed.errors import ConfigError, ProtocolRefused
+from fedmed.errors import ConfigError, ProtocolRefused, VersionRefused
 from fedmed.wire import bundle
 from fedmed.wire.canonical import canonical
 from fedmed.wire.visible import visible
@@ -77,7 +78,9 @@ class Offered:
 
 def offered(proposal: Proposal) -> Offered:
     """The proposal with its bytes. Raises ConfigError where it is too large."""
-    content = canonical({"kind": _KIND, "version": _VERSION, "proposal": proposal.model_dump(mode="json")})
+    content = canonical(
+        {"kind": _KIND, "version": _VERSION, "proposal": proposal.model_dump(mode="json", exclude_defaults=True)}
+    )
     if len(content) > MOST_BYTES:
         raise ConfigError(
             f"the proposal has {len(content)} bytes; allowed are {MOST_BYTES}: shorten the scenario's texts and options"
@@ -86,7 +89,7 @@ def offered(proposal: Proposal) -> Offered:
 
 
 def read_offered(said: Any) -> Offered:
-    """The proposal of its JSON. Raises ProtocolRefused for what is none, or of a version that is not known here."""
+    """The proposal of its JSON. Raises ProtocolRefused for what is none, VersionRefused for what is new and used."""
     try:
         content = canonical(said)
     except (ValueError, TypeError) as error:  # NaN, which Python's parser takes for JSON
@@ -102,10 +105,7 @@ def read_offered(said: Any) -> Offered:
     try:
         return Offered(Proposal.model_validate_json(json.dumps(said["proposal"])), content)
     except ValidationError as error:
-        raise ProtocolRefused(
-            f"a proposal that this fedmed ({__version__}) cannot read whole: {_first(error)}. Where the center's fedmed is "
-            "newer, update this one first"
-        ) from error
+        raise _unread(said["proposal"], error) from error
 
 
 def read_reference(text: str) -> tuple[str, str]:
@@ -133,6 +133,20 @@ def bundled(content: bytes) -> App:
         ) from error
 
 
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False)[0]
-    return visible(f"{'.'.join(map(str, found['loc']))[:100]}: {found['msg'][:200]}")
+def _unread(said: Any, error: ValidationError) -> ProtocolRefused | VersionRefused:
+    faults = error.errors(include_url=False)
+    strange = [visible(_place(each["loc"])) for each in faults if each["type"] == "extra_forbidden"]
+    theirs = said.get("fedmed") if isinstance(said, Mapping) else None
+    if strange and isinstance(theirs, str):
+        return VersionRefused(
+            f"a proposal with {', '.join(strange[:5])}, which the center's fedmed ({visible(theirs[:40])}) knows and this "
+            f"one ({__version__}) does not; update this one, or ask the center's operator to leave that out"
+        )
+    return ProtocolRefused(
+        f"a proposal that this fedmed ({__version__}) cannot read: {visible(_place(faults[0]['loc']))}: "
+        f"{visible(faults[0]['msg'][:200])}; ask the center's operator"
+    )
+
+
+def _place(path: Iterable[int | str]) -> str:
+    return ".".join(map(str, path))[:100]

@@ -26,6 +26,8 @@ from fedmed.learning.training import holding, train
 from fedmed.outbound.description import declared
 from fedmed.preprocess.moments import Moments
 from fedmed.sites.cases import SPLITS, Site, class_counts, patient_rows
+from fedmed.wire import asides
+from fedmed.wire.asides import Aside
 from fedmed.wire.tensors import Tensors
 
 Metrics = dict[str, float | int]
@@ -92,11 +94,24 @@ class Clinic:
         data = self.inputs(order.preparation).train
         if len(data[1]) == 0:
             raise DataError(f"site {self.site.name} has no training cases")
+        if order.round == 1 or order.privacy is not None:  # under it nothing is validated, and a model is first seen here
+            self._look(order, tensors, order.round - 1)
         model = weights.loaded(order.model, tensors)
         if order.privacy is not None and order.privacy.mode != "clinic":
             return self._train_privately(model, data, order), {}
         loss = train(model, data, order, self.site.name)
         return weights.read(model), {"num-examples": len(data[1]), "loss": loss}
+
+    def _look(self, order: Order, tensors: Tensors, after: int) -> None:
+        """Tell the clinic itself, where it listens, what the model after so many rounds is worth on its own test cases."""
+        if not asides.is_heard():
+            return
+        data, kind = self.inputs(order.preparation).test, KINDS[order.model.kind]
+        if len(data[1]) == 0:
+            return
+        found = kind.validate(weights.loaded(order.model, tensors), data, order, device_of(order.device))
+        known = {name: value if math.isfinite(value) else None for name, value in found.items()}
+        asides.say(Aside(after, len(data[1]), {kind.leading: known.pop(kind.leading), **known}))
 
     def _train_privately(self, model: nn.Module, data: Batch, order: Order) -> Tensors:
         """The model or, in mode record-distributed, its change; no measure, which would be told without noise."""
@@ -109,6 +124,7 @@ class Clinic:
 
     def validate(self, order: Order, tensors: Tensors) -> Metrics:
         """Loss and AUC, or Dice, of the given model on the validation cases; NaN where undefined."""
+        self._look(order, tensors, order.round)
         data, kind = self.inputs(order.preparation).validation, KINDS[order.model.kind]
         if len(data[1]) == 0:
             return {"num-examples": 0, "loss": math.nan, kind.leading: math.nan}
@@ -117,6 +133,7 @@ class Clinic:
 
     def score(self, order: Order, tensors: Tensors) -> dict[str, ArrayLike]:
         """What the site adds to a masked evaluation of the given model: the fields of `fedmed.learning.scoring`."""
+        self._look(order, tensors, order.round)
         data = self.inputs(order.preparation).validation
         model = weights.loaded(order.model, tensors) if len(data[1]) else None
         return put_score(model, data, order, device_of(order.device))

@@ -99,6 +99,11 @@ class Order(BaseModel):
     """Training under differential privacy; None where there is none."""
 
 
+def text_of(said: Order | Inquiry) -> str:
+    """What travels: without what has its default, so that an older clinic reads all but what is new and used."""
+    return said.model_dump_json(exclude_defaults=True)
+
+
 def parse(text: str) -> Order:
     """The order in a message. Raises ValueError where it is too large or not one."""
     if len(text) > MAX_ORDER_BYTES:

@@ -24,6 +24,7 @@ NEVER: Mapping[str, str] = {
     ".*": "what was being written",
     "*.sock": "sockets mean nothing elsewhere",
     "status.json": "the service writes it anew",
+    "service.log*": "what the service said, which it does not need",
 }
 _SERVICE = ".service.lock"
 

@@ -35,6 +35,7 @@ from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.departures import Departures
+from fedmed.wire.confided import SEE, Confided, of_error
 from fedmed.wire.digest import digest_of
 from fedmed.wire.tensors import Tensors
 
@@ -168,10 +169,11 @@ class Gate:
         if new := sorted(names - self._left_out):
             self._left_out.update(new)
             shown = ", ".join(repr(name[:80]) for name in new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
-            self._books.tell(
-                f"left out, for the scenario does not declare it: the app's metric {shown}. All else goes on; whoever needs "
-                "the number declares it with its bound in training.metrics"
+            left, rest = (
+                "left out, for the scenario does not declare it: the app's metric",
+                ("All else goes on; whoever needs the number declares it with its bound in training.metrics"),
             )
+            self._books.tell(Confided(f"{left} {shown}. {rest}", f"{left} ({len(new)} names; {SEE}). {rest}"))
 
     def _agreed(self, purpose: Purpose, job: Job, layout: Layout) -> Agreed | None:
         """The terms of differential privacy, where the data set is used under it. Raises UpdateRefused."""
@@ -217,9 +219,9 @@ class Gate:
         try:
             yield
         except AppFailed as failed:
-            self._books.tell(str(failed))
+            self._books.tell(Confided(str(failed), f"the app made no answer: {SEE}"))
         except FedmedError as error:
-            self._books.tell(f"{type(error).__name__}: {error}")
+            self._books.tell(of_error(error))
         else:
             return
         raise UpdateRefused(WITHHELD)

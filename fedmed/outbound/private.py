@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Training
@@ -29,6 +30,8 @@ from fedmed.store.budgets import Budget
 from fedmed.wire.tensors import Tensors
 
 COMPARED = ("mode", "clip", "rate", "noise_multiplier")
+UNSAID = {"rate": 1.0, "patients": 1.0, "most_patients": 1.0}
+"""What an order leaves out of `learning.order.PrivateWork`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Private:
         work = order.get("privacy")
         if not isinstance(work, Mapping):
             raise UpdateRefused("work without differential privacy; this site's data is used under it only")
+        work = {**UNSAID, **work}
         self._refuse_other_work(order)
         rate, patients = float(order["learning_rate"]), float(work["patients"])
         facts = Cohort.of(epoch, cohort, patients, float(work["most_patients"]))
@@ -87,12 +91,16 @@ class Private:
 
     def _refuse_other_work(self, order: Mapping[str, Any]) -> None:
         """More steps than are charged for, or a scale that one patient moves for all others, would undo every clip."""
-        if order.get("training") != self.training.model_dump(mode="json"):
+        try:
+            training = Training.model_validate_json(json.dumps(order.get("training")))
+        except ValidationError:
+            training = None
+        if training != self.training:
             raise UpdateRefused(
                 "the center asks for another training than this site's staff has allowed under differential privacy, where "
                 "every step is charged"
             )
-        if (scale := order.get("preparation", {}).get("normalise")) != "none":
+        if (scale := order.get("preparation", {}).get("normalise", "none")) != "none":
             raise UpdateRefused(
                 f"the center asks for cases on the scale {scale!r}, which one patient moves for all others; allowed under "
                 "differential privacy: none"

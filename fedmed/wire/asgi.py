@@ -50,9 +50,11 @@ async def body_of(receive: Receive) -> bytes | None:
             return bytes(body)
 
 
-async def answer(send: Send, status: int, body: bytes, kind: bytes = b"application/octet-stream") -> None:
-    """A whole answer at once."""
-    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+async def answer(
+    send: Send, status: int, body: bytes, kind: bytes = b"application/octet-stream", *more: tuple[bytes, bytes]
+) -> None:
+    """A whole answer at once, with `more` headers."""
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

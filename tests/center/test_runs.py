@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fedmed.center.runs import STATE, Runs, Stage
+from fedmed.center.runs import PROPOSAL, STATE, Runs, Stage
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.errors import ConfigError, StoreError
@@ -78,3 +79,18 @@ def test_the_stage_has_the_time_of_its_own_beginning(runs: Runs):
     later = runs.put(replace(waiting, why="south is offline"))
     assert waiting.since_unix > run.since_unix
     assert later.since_unix == waiting.since_unix
+
+
+def test_an_update_of_the_center_changes_no_proposal_and_a_newer_ones_state_is_read(runs: Runs, monkeypatch):
+    name = runs.add(DEMO).name
+    reference = runs.offer(name).offered.reference
+    monkeypatch.setattr("fedmed.center.proposals.__version__", "0.2.0")
+    assert Runs(runs.folder.parent, Steady()).offer(name).offered.reference == reference
+    assert runs.add(DEMO).name == "demo-2"
+    assert runs.offer("demo-2").offered.proposal.fedmed == "0.2.0"
+    path = runs.path(name) / STATE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "fine"}))
+    assert runs.get(name).stage is Stage.QUEUED
+    (runs.path(name) / PROPOSAL).write_text("{}")
+    with pytest.raises(StoreError, match="ask for the run anew"):
+        Runs(runs.folder.parent, Steady()).offer(name)

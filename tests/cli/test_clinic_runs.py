@@ -11,6 +11,8 @@ from fedmed.config.loading import parse
 from fedmed.errors import NotApproved
 from fedmed.flower.keys import DESCRIBE
 from fedmed.store.audit import checking
+from fedmed.store.gains import Gains
+from fedmed.wire.asides import Aside
 from tests.center.federation import Brisk
 from tests.cli.place import Place
 from tests.clinic.staff import SCENARIO, cases, text
@@ -169,3 +171,19 @@ def test_renewed_data_has_to_be_released_again(place):
     assert place.json("data", "show", "wards")["withdrawn"]["reason"] == "consent"
     code, _, err = place("data", "release", "wards", "--purpose", "research", "--until", "1990-01-01")
     assert (code, "has passed" in err) == (2, True)
+
+
+def test_what_a_run_was_worth_here_is_told_without_the_center(place):
+    code, _, err = place("runs", "wards-1")
+    assert code == 2
+    assert "nothing was noted here" in err
+    for number, auc in ((0, 0.5), (3, 0.75)):
+        Gains(place.folder).note(f"wards-1@{'ab' * 32}", Aside(number, 9, {"auc": auc, "loss": 0.5}), 1.8e9)
+    code, out, err = place("runs", "wards-1")
+    assert code == 0, err
+    assert out.startswith("AUC 0.500 as it began, 0.750 after round 3, on 9 own test cases: better by 0.250.\n")
+    assert place.json("runs", "wards-1")["gained"] == 0.25
+    page = place.place / "gain.html"
+    assert place("runs", "wards-1", "--html", page)[0] == 0
+    assert "better by 0.250" in page.read_text()
+    assert place("runs", "--html", page)[0] == 2

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.clinic import datasets as module
 from fedmed.clinic.datasets import DataSets, described, require_the_same
 from fedmed.clinic.registering import MADE, Source, lay_out, register, site_of
 from fedmed.clinic.releasing import released, withdrawn
+from fedmed.config.dataset import DataSet
 from fedmed.config.loading import parse
 from fedmed.config.scenario import Split
 from fedmed.errors import ConfigError, DataError, NotApproved, StoreError
@@ -132,3 +134,25 @@ def test_a_csv_without_a_column_of_sites_is_one_clinics(tmp_path):
         register("wards", source(tmp_path / "w"), "north", tmp_path / "s", NOW)
     with pytest.raises(ConfigError, match="leave out --folder"):
         register("p", Source(**{**PHANTOM.__dict__, "folder": "/srv"}), "north", tmp_path / "s", NOW)
+
+
+class Later(DataSet):
+    """As a later minor has it."""
+
+    wish: str = "none"
+
+
+def test_a_file_of_an_older_minor_stays_what_was_approved_and_one_of_a_newer_is_refused(tmp_path, monkeypatch):
+    sets, old = DataSets(tmp_path), dataset()
+    sets.add(old)
+    monkeypatch.setattr(module, "DataSet", Later)
+    found = sets.change("wards", lambda each: released(each, "research", None, None, "x", NOW))
+    assert isinstance(found, Later)
+    require_the_same(sets.get("wards"), described(old))
+    sets.change("wards", lambda each: each.model_copy(update={"wish": "some"}))
+    with pytest.raises(NotApproved):
+        require_the_same(sets.get("wards"), described(old))
+    monkeypatch.undo()
+    module._decoded.cache_clear()
+    with pytest.raises(StoreError, match=r"newer fedmed than this one (.|\n)*wish: unknown key"):
+        sets.get("wards")

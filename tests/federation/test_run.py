@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fedmed.flower.client import order_in
 from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.transport import Transport
 from fedmed.store.commits import TENSORS, Commits
+from fedmed.wire.canonical import digest
 from tests.federation.peers import FakeClock, FakeGrid, Peer, erring, honest, reply, silent, trained
 from tests.federation.test_journal import lines
 
@@ -192,6 +194,16 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     peers = [Peer("a", 10), Peer("b", 20), Peer("c", 30)]
     assert final(federate(tmp_path, peers=peers)) == before
     assert [peer.trainings for peer in peers] == [0, 0, 0]
+
+
+def test_a_commit_of_a_version_with_fewer_keys_is_gone_on_with(tmp_path):
+    commits = federate(tmp_path, rounds=2)
+    last = commits.read(2)
+    scenario = {key: value for key, value in last.state["scenario"].items() if key != "engine"}
+    state = {**last.state, "scenario": scenario, "scenario_sha256": digest(scenario)}
+    commits.write(replace(last, state=state))
+    (tmp_path / "undisturbed").mkdir()
+    assert final(federate(tmp_path)) == final(federate(tmp_path / "undisturbed"))
 
 
 def test_another_scenario_is_refused_and_the_difference_shown(tmp_path):

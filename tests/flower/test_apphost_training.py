@@ -22,6 +22,7 @@ from fedmed.learning import weights
 from fedmed.learning.order import ModelSpec
 from fedmed.simulate.engines import CLIENT
 from fedmed.sites import prepared
+from fedmed.wire.asides import Aside
 from tests.learning.parts import order, site
 
 SPEC = ModelSpec(name="small-cnn", inputs=(1, 16, 16), classes=2, options={"widths": [8, 16]})
@@ -48,7 +49,9 @@ def asked(kind: str, augment: str = "none", epochs: int = 3) -> Message:
 @pytest.mark.parametrize("augment", ["none", "fused-scan"])  # the second one compiles its loops in there
 def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment):
     config = {"partition-id": 0, "sites-folder": str(sites)}
-    host = AppHost(CLIENT, config, Cell((sites,), policy="as-available"), print, tmp_path / "states", limit_s=200)
+    heard: list[Aside] = []
+    cell = Cell((sites,), policy="as-available")
+    host = AppHost(CLIENT, config, cell, print, tmp_path / "states", limit_s=200, aside=heard.append)
     here = guarded(CLIENT)
     try:
         for kind in ("train", "evaluate"):
@@ -61,6 +64,10 @@ def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment)
                 name: value.tobytes() for name, value in theirs.items()
             }
             assert bool(ours) is (kind == "train")
+        assert [(each.round, each.cases, list(each.figures)) for each in heard] == [
+            (0, 20, ["auc", "loss"]),  # of the model that the first round begins with
+            (1, 20, ["auc", "loss"]),
+        ]
         given = weights.fresh(SPEC, 0)
         trained = arrays.all_views(host(asked("train", augment), Context(1, 2, {}, RecordDict(), {})).content)
         assert any(not np.array_equal(trained[name], given[name]) for name in given)

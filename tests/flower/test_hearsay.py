@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
 from fedmed.flower import arrays, packing
-from fedmed.flower.hearsay import ANSWER, MAX_REASON, MAX_RECORDS, STATE, described, grouped, judged, of_group
+from fedmed.flower.hearsay import ANSWER, ASIDES, MAX_REASON, MAX_RECORDS, STATE, described, grouped, judged, of_group
+from fedmed.wire.asides import MOST, Aside
 
 SEP = packing.SEPARATOR
 CONTENT = RecordDict(
@@ -23,7 +24,7 @@ CONTENT = RecordDict(
     }
 )
 NOTHING = packing.describe(RecordDict())
-FINE = {"number": 1, "reason": "", ANSWER: packing.describe(CONTENT), STATE: NOTHING}
+FINE = {"number": 1, "reason": "", ANSWER: packing.describe(CONTENT), STATE: NOTHING, ASIDES: []}
 TENSORS = grouped(ANSWER, CONTENT)
 
 
@@ -40,6 +41,17 @@ def test_what_our_own_child_says_is_believed():
     }
     assert dict(found.content["config"]) == dict(CONTENT["config"])
     assert (found.number, found.reason, found.state) == (1, "", NOTHING)
+
+
+def test_what_is_for_the_clinic_alone_is_beside_the_answer_and_no_more_than_figures():
+    aside = {"round": 3, "cases": 12, "figures": {"auc": 0.75, "loss": None}}
+    found = said(**{ASIDES: [aside] * 100})
+    assert found.asides == (Aside(3, 12, {"auc": 0.75, "loss": None}),) * MOST
+    assert found.content is not None
+    assert not any("auc" in record for record in found.content.values())
+    for odd in ([{**aside, "figures": {"Doe^Jane": 1.0}}], [None], None, {}, "text"):
+        with pytest.raises(UpdateRefused):
+            said(**{ASIDES: odd})
 
 
 def test_states_travel_beside_answers():

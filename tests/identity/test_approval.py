@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fedmed.errors import NotApproved, StoreError
+from fedmed.identity import approval as module
 from fedmed.identity.approval import Approval, Signed, read_signed
 from tests.clinic.staff import key, offer
 
@@ -113,3 +114,23 @@ def test_bodies_that_are_none(changed):
 def test_files_that_are_none(content):
     with pytest.raises(StoreError):
         read_signed(content, "x")
+
+
+class Later(Approval):
+    """As a later minor has it."""
+
+    wish: str = "none"
+
+
+def test_an_approval_of_an_older_minor_holds_and_one_of_a_newer_is_refused_by_name(monkeypatch):
+    mine, old = key(), approval()
+    older = Signed(old).signed("a", mine.sign(old.message())).encode()
+    body = Later.model_validate_json(json.dumps({**old.body(), "wish": "some"}))
+    newer = Signed(body).signed("a", mine.sign(body.message())).encode()
+    with pytest.raises(StoreError, match="it has wish, which is of a newer fedmed; approve the run anew"):
+        read_signed(newer, "x")
+    monkeypatch.setattr(module, "Approval", Later)
+    found = read_signed(older, "x")
+    assert (found.approval.wish, found.signers({"a": mine.public})) == ("none", ("a",))
+    assert found.encode() == older
+    assert read_signed(newer, "x").signers({"a": mine.public}) == ("a",)

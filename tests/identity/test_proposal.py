@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedmed import __version__
 from fedmed.config.catalogue import builtin_scenarios
 from fedmed.config.loading import load
-from fedmed.errors import ConfigError, ProtocolRefused
+from fedmed.errors import ConfigError, ProtocolRefused, VersionRefused
 from fedmed.identity.proposal import (
     BUILT_IN_ENTRY,
     MOST_BYTES,
@@ -50,7 +50,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def changed(said: Any, path: tuple[Any, ...], value: Any) -> Any:
     if not path:
         return value
-    return {**said, path[0]: changed(said[path[0]], path[1:], value)}
+    return {**said, path[0]: changed(said.get(path[0]), path[1:], value)}
 
 
 SAID = json.loads(offered(proposal()).content)
@@ -61,14 +61,26 @@ def test_no_field_can_change_without_the_digest(path, value):
     other = changed(SAID, path, value)
     try:
         found = read_offered(other)
-    except ProtocolRefused:
+    except (ProtocolRefused, VersionRefused):
         return
     assert (found.digest == read_offered(SAID).digest) == (canonical(other) == canonical(SAID))
 
 
+def test_what_a_newer_center_does_not_use_is_not_in_it():
+    said = SAID["proposal"]["scenario"]
+    assert "federation" not in said
+    given = json.loads(offered(proposal("federation.late=drop")).content)["proposal"]["scenario"]
+    assert given == {**said, "federation": {"late": "drop"}}
+
+
 def test_what_this_version_does_not_know_is_refused():
-    with pytest.raises(ProtocolRefused, match="update this one first"):
-        read_offered(changed(SAID, ("proposal",), {**SAID["proposal"], "gpu": True}))
+    later = changed(SAID, ("proposal", "scenario", "federation"), {"hurry": True})
+    with pytest.raises(
+        VersionRefused, match=r"scenario\.federation\.hurry, which the center's fedmed \(9\.9\) knows .* update"
+    ):
+        read_offered(changed(later, ("proposal", "fedmed"), "9.9"))
+    with pytest.raises(ProtocolRefused, match=r"scenario\.rounds: .* ask the center's operator"):
+        read_offered(changed(SAID, ("proposal", "scenario", "rounds"), "many"))
     with pytest.raises(ProtocolRefused, match="update it"):
         read_offered({**SAID, "version": 2})
     for strange in ([], {}, {"kind": "x"}, None, float("nan")):

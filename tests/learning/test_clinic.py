@@ -12,6 +12,7 @@ from fedmed.errors import ConfigError, DataError
 from fedmed.learning import weights
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.order import Preparation
+from fedmed.wire.asides import Aside, heard_by
 from tests.learning.parts import CNN, SPEC, order, site
 
 
@@ -148,3 +149,38 @@ def test_inputs_are_prepared_once_a_preparation():
     clinic = Clinic(site())
     assert clinic.inputs(Preparation()) is clinic.inputs(Preparation())
     assert clinic.inputs(Preparation(clip=1.0)) is not clinic.inputs(Preparation())
+
+
+def test_its_own_test_cases_are_looked_at_for_itself_alone_and_only_where_it_listens():
+    north, tensors = site("north", test=30), weights.fresh(SPEC, 0)
+    measured = Clinic(north).validate(order(5), tensors)
+    heard: list[Aside] = []
+    with heard_by(heard.append):
+        listening = Clinic(north)
+        assert listening.validate(order(5), tensors) == measured
+        trained, metrics = listening.train(order(1), tensors)
+        listening.train(order(2), trained)
+        put = listening.score(order(3, bins=16), trained)
+    theirs, same = Clinic(north).train(order(1), tensors)
+    assert metrics == same
+    assert {name: value.tobytes() for name, value in trained.items()} == {name: v.tobytes() for name, v in theirs.items()}
+    assert put.keys() == Clinic(north).score(order(3, bins=16), trained).keys()
+    assert [(each.round, each.cases) for each in heard] == [(5, 30), (0, 30), (3, 30)]
+    swapped = Clinic(replace(north, validation=north.test)).validate(order(5), tensors)
+    assert heard[0].figures == {"auc": swapped["auc"], "loss": swapped["loss"]} == heard[1].figures
+
+
+def test_figures_that_are_undefined_or_of_nothing():
+    heard: list[Aside] = []
+    with heard_by(heard.append):
+        Clinic(one_class("test")).validate(order(1), weights.fresh(SPEC, 0))
+        Clinic(site(test=0)).validate(order(1), weights.fresh(SPEC, 0))
+    assert [each.figures["auc"] for each in heard] == [None]
+
+
+def test_under_differential_privacy_a_model_is_seen_where_the_next_round_begins():
+    heard: list[Aside] = []
+    private = {"mode": "clinic", "clip": 1.0, "noise_multiplier": 1.0}
+    with heard_by(heard.append):
+        Clinic(site()).train(order(4, privacy=private), weights.fresh(SPEC, 0))
+    assert [each.round for each in heard] == [3]

@@ -20,6 +20,7 @@ from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.store.departures import Departures, verify
 from fedmed.store.keystore import MemoryKeystore
+from fedmed.wire.confided import for_log
 from fedmed.wire.digest import digest_of
 from tests.identity.parties import Standing
 from tests.outbound.clinics import Clinics, outboxes
@@ -151,6 +152,7 @@ def test_what_is_wrong_with_an_answer_is_told_to_the_staff_only(here, app, why):
     assert str(caught.value) == WITHHELD
     (told,) = here.told
     assert why in told
+    assert "patient 17" not in for_log(told)
     assert not here.ledger.exists() or verify(here.ledger) == []
 
 
@@ -160,6 +162,7 @@ def test_a_metric_that_nobody_declared_is_left_out_and_the_staff_told_once_by_na
     assert total.fields.keys() == {"weight", "loss.sum", "loss.weight"}
     here.gate.work(here.job(2), trained(patients=4.0))
     here.gate.work(here.job(3), trained(patients=4.0, **{f"x{number}": 0.5 for number in range(7)}))
+    assert all("declare" in for_log(line) and "metric '" not in for_log(line) for line in here.told)
     assert [line.partition(". All else")[0] for line in here.told] == [
         "left out, for the scenario does not declare it: the app's metric 'patients'",
         "left out, for the scenario does not declare it: the app's metric 'x0', 'x1', 'x2', 'x3', 'x4' and 2 more",

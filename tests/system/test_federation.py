@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmed import __version__
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
+from fedmed.operation.logs import FILE_BYTES
 from fedmed.sites.prepare import sites_of
 from fedmed.store.ledgers import read as read_ledgers
 from fedmed.wire import tensors as wire
@@ -66,6 +69,17 @@ def test_everything_that_left_is_in_the_clinics_ledgers_and_logs_verify(hospital
     assert status["up"]
 
 
+def test_a_clinic_sees_its_own_gain_and_the_center_none_of_it(hospitals: Hospitals, tmp_path: Path):
+    run = told("center", "status", "--at", hospitals.center.folder)["runs"][0]["name"]
+    for clinic in hospitals.clinics.values():
+        gain = told("clinic", "runs", run, "--html", tmp_path / "gain.html", "--at", clinic.folder)
+        assert [each["round"] for each in gain["rounds"]] == [0, 1, 2]
+        assert "<svg" in (tmp_path / "gain.html").read_text()
+        secrets = [repr(each["figures"]["loss"]).encode() for each in gain["rounds"]]
+        for path in hospitals.center.folder.rglob("*"):
+            assert not path.is_file() or not any(secret in path.read_bytes() for secret in secrets), path
+
+
 def _sites(hospitals: Hospitals) -> dict:
     return told("center", "status", "--at", hospitals.center.folder)["sites"]
 
@@ -99,6 +113,24 @@ def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospital
     assert [record["attempt"] for record in rounds] == [1, 1, 1]
 
 
+def test_a_clinic_of_the_next_minor_takes_part_and_one_further_on_is_told_why_not(hospitals: Hospitals):
+    north, (major, minor) = hospitals.clinics["north"], map(int, __version__.split(".")[:2])
+    north.end()
+    north.start(version=f"{major}.{minor + 1}.0")
+    run = hospitals.run("demo", "rounds=1", "name=skewed")
+    for name in SITES:
+        hospitals.approve(name, run)
+    assert hospitals.until_over(run)["stage"] == "done"
+    assert _sites(hospitals)["north"]["version"] == f"{major}.{minor + 1}.0"
+    assert told("clinic", "status", "--at", north.folder)["center_version"] == __version__
+    north.end()
+    north.start(version=f"{major}.{minor + 2}.0")
+    wanted = f"runs fedmed {major}.{minor + 2}.0, the other side {__version__}"
+    until(lambda: any(wanted in each["text"] for each in told("clinic", "status", "--at", north.folder)["said"]))
+    north.end()
+    north.start()
+
+
 @pytest.mark.nightly  # the center's kill takes the same way; benchmarks/namespaces.py kills clinics as well
 def test_a_clinic_that_is_killed_is_served_again_without_a_restart_of_anything_else(hospitals: Hospitals):
     run = hospitals.run("demo", "rounds=3", "name=hurt")
@@ -124,9 +156,26 @@ def test_the_staff_takes_an_approval_back_in_mid_run(hospitals: Hospitals):
     assert hospitals.until_over(run)["stage"] == "stopped"
 
 
-def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals, tmp_path: Path):
+def test_services_end_when_they_are_asked_and_say_so(hospitals: Hospitals):
     for clinic in hospitals.clinics.values():
         assert clinic.end() == 0
     assert hospitals.center.end() == 0
     for folder in (hospitals.center.folder, hospitals.clinics["east"].folder):
         assert json.loads((folder / "status.json").read_text())["state"] == "stopped"
+
+
+def test_what_a_service_said_is_in_its_folder_without_colours_or_paths_and_rotates(hospitals: Hospitals):
+    for service in (hospitals.center, hospitals.clinics["east"]):
+        service.end()
+        log = service.folder / "service.log"
+        said = log.read_text()
+        assert " is up" in said
+        assert said == service.log.read_text()  # what journald is given
+        assert "\x1b" not in said
+        assert str(service.folder) not in said
+        assert log.stat().st_mode & 0o077 == 0
+        os.truncate(log, FILE_BYTES)
+        service.start()
+        assert service.end() == 0
+        assert (service.folder / "service.log.1").stat().st_size == FILE_BYTES
+        assert " is up" in log.read_text()
