@@ -23,6 +23,8 @@ from fedmed.wire.visible import visible
 
 MOST_TEXT = 2000
 FILE_BYTES, FILES = 100 * 10**6, 3
+AGAIN_S = 60.0
+"""The same words are one line in this time: a disk that is full is found full every second."""
 FLOWER = "flwr"
 _SYSLOG = {"info": 6, "warning": 4, "error": 3}
 """As journald reads levels at a line's beginning (RFC 5424)."""
@@ -35,10 +37,22 @@ class ServiceLog(logging.Handler):
         super().__init__(logging.WARNING)
         self._clock, self._file, self._as_json, self._turn = clock, file, as_json, threading.Lock()
         self._is_for_journald = bool(environment.get("JOURNAL_STREAM"))
+        self._said: dict[str, tuple[float, int]] = {}
 
     def tell(self, text: str) -> None:
-        """Say what the service has to say."""
-        self._put("info", for_log(text))
+        """Say what the service has to say; what it says again within a minute becomes a number."""
+        for line in self._new(for_log(text), self._clock.now()):
+            self._put("info", line)
+
+    def _new(self, text: str, now: float) -> list[str]:
+        with self._turn:
+            over = {each: times for each, (since, times) in self._said.items() if now - since >= AGAIN_S}
+            for each in over:
+                del self._said[each]
+            is_new = text not in self._said
+            since, times = self._said.get(text, (now, -1))
+            self._said[text] = (since, times + 1)
+        return [f"{each} ({times} more times)" for each, times in over.items() if times] + [text] * is_new
 
     def emit(self, record: logging.LogRecord) -> None:
         """A library's record; never its traceback, whose last line is a text of data as well."""

@@ -33,6 +33,19 @@ def test_a_line_for_people_and_for_programs_in_both_places(tmp_path, capsys):
     assert capsys.readouterr().err == f"{first}\n{second}\n"
 
 
+def test_the_same_words_within_a_minute_become_a_number(capsys):
+    clock = Hand()
+    log = ServiceLog(clock, None, False, {})
+    for _ in range(5):
+        log.tell("the disk is full")
+        clock.sleep(1)
+    log.tell("another thing")
+    clock.sleep(60)
+    log.tell("the disk is full")
+    said = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["the disk is full", "another thing", "the disk is full (4 more times)", "the disk is full"]
+
+
 @given(st.text())
 def test_a_line_is_one_short_line(text):
     shown: list[str] = []
