@@ -25,7 +25,7 @@ from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
 DOWN = "the service is not up"
-LOOK_S = 0.3
+LOOK_S, OLD_S = 0.3, 15.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,11 @@ def pause(path: Path, is_paused: bool, as_json: bool) -> None:
 def _headline(facts: dict[str, Any], name: str) -> str:
     if not facts["up"]:
         return f"{name}: {DOWN}\n"
-    return f"{name}: {'paused' if facts.get('paused') else 'up'} since {day(facts['since'])}, version {facts['version']}\n"
+    said = f"{name}: {'paused' if facts.get('paused') else 'up'} since {day(facts['since'])}, version {facts['version']}\n"
+    ago = SystemClock().unix() - facts["unix"]
+    if ago > OLD_S:
+        said += f"all of this was written {ago:.0f} s ago, where a second is usual: the disk is full, or the machine hangs\n"
+    return said
 
 
 def _refused(handshakes: dict[str, Any], log: Path) -> str:

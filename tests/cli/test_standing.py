@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from fedmed.center.runs import Runs, Stage
+from fedmed.cli import standing
 from fedmed.clock import SystemClock
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.federation.pace import Past, Seen, wait_for
 from fedmed.federation.patience import Notes
+from fedmed.store.standing import write_status
 
 
 @pytest.fixture
@@ -46,3 +48,13 @@ def test_a_time_that_the_scenario_names_is_said_to_be_its(runs, said):
     under_way(runs, "federation.deadline_s=90")
     out = said("center", "status")[1]
     assert "south: the scenario gives every site the same time (federation.deadline_s); waited for until 90 s" in out
+
+
+def test_a_status_that_was_not_written_for_long_says_so(runs, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(standing, "is_serving", lambda folder: True)  # its lock is between processes
+    now = int(SystemClock().unix())
+    facts = {"since": now - 900, "version": "0.1.0", "sites": {}}
+    write_status(tmp_path / "center", {**facts, "unix": now})
+    assert "the disk is full" not in said("center", "status")[1]
+    write_status(tmp_path / "center", {**facts, "unix": now - 300})
+    assert "s ago, where a second is usual: the disk is full" in said("center", "status")[1]
