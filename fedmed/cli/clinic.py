@@ -143,6 +143,20 @@ def resume(at: At = FOLDER, as_json: Json = False) -> None:
     take_again(at, False, as_json)
 
 
+@clinic.command()
+def ledger(
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page there that can be printed and signed.")
+    ] = None,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Show what left this clinic, round by round, as it was sent; every line is verified first."""
+    from fedmed.cli.ledger import tell_own
+
+    tell_own(at, html, as_json)
+
+
 clinic.command()(approver)
 clinic.command()(runs)
 clinic.command("approve")(approve_run)

@@ -44,6 +44,18 @@ def tell(path: Path, html: Path | None, as_json: bool) -> None:
             _tell(clinic)
 
 
+def tell_own(folder: Path, html: Path | None, as_json: bool) -> None:
+    """The same for a clinic's folder. Raises ConfigError for a folder that is none, and as `tell`."""
+    from fedmed.clinic.folder import open_clinic
+    from fedmed.clock import SystemClock
+
+    own = open_clinic(folder, SystemClock()).path / ledgers.FOLDER
+    if html is None and not any(own.glob("*")):
+        sys.stdout.write('{"clinics": []}\n' if as_json else NOTHING)
+    else:
+        tell(own, html, as_json)
+
+
 def show(file: Path, as_json: bool) -> None:
     """Print every entry of one file. Raises StoreError where the ledger is not what was written."""
     clinic = _one(file)

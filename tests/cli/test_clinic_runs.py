@@ -11,12 +11,14 @@ from fedmed.config.loading import parse
 from fedmed.errors import NotApproved
 from fedmed.flower.keys import DESCRIBE
 from fedmed.store.audit import checking
+from fedmed.store.departures import Departures
 from fedmed.store.gains import Gains
 from fedmed.wire.asides import Aside
 from tests.center.federation import Brisk
 from tests.cli.place import Place
 from tests.clinic.staff import SCENARIO, cases, text
 from tests.identity.test_proposal import PROJECT
+from tests.store.test_departures import departure
 
 
 def registered(place: Place) -> None:
@@ -187,3 +189,14 @@ def test_what_a_run_was_worth_here_is_told_without_the_center(place):
     assert place("runs", "wards-1", "--html", page)[0] == 0
     assert "better by 0.250" in page.read_text()
     assert place("runs", "--html", page)[0] == 2
+
+
+def test_a_clinic_sees_its_own_ledger(place):
+    assert place("ledger")[:2] == (0, "nothing has left this site\n")
+    assert place.json("ledger") == {"clinics": []}
+    Departures(place.folder / "ledgers" / "north.departures.jsonl").record(departure(1))
+    assert "federation thorax, run run-1, masks malicious" in place("ledger")[1]
+    assert [each["clinic"] for each in place.json("ledger")["clinics"]] == ["north"]
+    page = place.place / "page.html"
+    assert place("ledger", "--html", str(page))[0] == 0
+    assert "run-1" in page.read_text()
