@@ -26,8 +26,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -48,9 +48,11 @@ BAR_FIFTY_S, TIMES_PLAIN, AGAIN_S = 6.0, 3.0, 1.0
 LARGE = 25 * MILLION
 
 
-def folder() -> Path:
-    """A new one, on the disk."""
-    return Path(tempfile.mkdtemp(prefix="fedmed-bench-"))
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A new one, on the disk, which goes at the end."""
+    with tempfile.TemporaryDirectory(prefix="fedmed-bench-") as name:
+        yield Path(name)
 
 
 def beside_stock(size: int, count: int, bar_s: float) -> list[Row]:
@@ -59,8 +61,9 @@ def beside_stock(size: int, count: int, bar_s: float) -> list[Row]:
 
 
 def _in_turn(size: int, count: int, bar_s: float, bits: int) -> list[Row]:
-    place, name, theirs = folder(), f"{CLINICS} clinics x {size // MILLION}M, lanes of {bits} bits", list[float]()
+    name, theirs = f"{CLINICS} clinics x {size // MILLION}M, lanes of {bits} bits", list[float]()
     with ExitStack() as stack:
+        place = stack.enter_context(folder())
         peer = stack.enter_context(stock(place / "stock", size, CLINICS))
         fed, _ = stack.enter_context(ours(place / "ours", CLINICS, LANES[bits]))
         arm = stack.enter_context(fed.arm(model_of(size)))
@@ -110,8 +113,8 @@ def _memory_rows(name: str, arm: Arm) -> list[Row]:
 
 def fifty(count: int) -> list[Row]:
     """Masked and plain rounds of many clinics, some of which are killed in each."""
-    place, rng = folder(), np.random.default_rng(7)
-    with ours(place, FIFTY, LANES_32, is_light=True) as (fed, forks):
+    rng = np.random.default_rng(7)
+    with folder() as place, ours(place, FIFTY, LANES_32, is_light=True) as (fed, forks):
         with fed.arm(model_of(FIFTY_SIZE)) as masked, fed.arm(model_of(FIFTY_SIZE), PLAIN) as plain:
             killed = 0
             for number in range(count):
@@ -156,7 +159,7 @@ def _kill(forks: subprocess.Popen[str], lost: list[int]) -> None:
 
 def peak(clinics: int, count: int) -> list[Row]:
     """What the center's process took at its peak."""
-    with ours(folder(), clinics, LANES_16) as (fed, _), fed.arm(model_of(LARGE)) as arm:
+    with folder() as place, ours(place, clinics, LANES_16) as (fed, _), fed.arm(model_of(LARGE)) as arm:
         for _ in range(count):
             arm.round()
     return [
