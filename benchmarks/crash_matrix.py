@@ -1,6 +1,6 @@
 """`kill -9` of a real center and a real clinic at every named moment: is the model the undisturbed run's, to the bit?
 
-    scripts/bench crash_matrix [--random 20] [--seed 1] [--quick] [--json]
+    scripts/bench crash_matrix [--random 20] [--only-random] [--seed 1] [--quick] [--json]
 
 Center (round loop and SuperLink are one process) and three clinics over mutual TLS, masked, two rounds, SQLite on disk. Each
 killed process is started again. Every clinic's ledger is verified; it has each update once where no clinic was killed.
@@ -51,6 +51,9 @@ CLINIC = (
     ),
 )
 
+Killed = Callable[[str, str], tuple[bool, float]]
+"""Takes a run's name and a moment; whether the kill came, and the seconds from then to the end of the run."""
+
 
 class Matrix:
     """Kills and counts."""
@@ -59,9 +62,9 @@ class Matrix:
         self._real, self.tried, self.equal, self.seconds = real, 0, 0, list[float]()
         self.never: list[str] = []
 
-    def kill(self, who: str, moment: str, is_exact: bool, killed: Callable[[str, str], tuple[bool, float]]) -> None:
+    def kill(self, who: str, moment: str, is_exact: bool, killed: Killed) -> None:
         """One run with one kill."""
-        run = f"{who}-{moment}-{self.tried}".replace(" ", "-").replace(":", "-")
+        run = f"{who}-{moment}-{self.tried + len(self.never)}".replace(" ", "-").replace(":", "-")
         was_killed, seconds = killed(run, moment)
         if not was_killed:
             self.never.append(moment)
@@ -84,7 +87,7 @@ class Matrix:
         ]
 
 
-def at_random(real: Real, rng: np.random.Generator, within_s: float) -> Callable[[str, str], tuple[bool, float]]:
+def center_at_random(real: Real, rng: np.random.Generator, within_s: float) -> Killed:
     """A kill of the center at a moment that is uniform in time."""
 
     def killed(run: str, _: str) -> tuple[bool, float]:
@@ -92,7 +95,22 @@ def at_random(real: Real, rng: np.random.Generator, within_s: float) -> Callable
         time.sleep(float(rng.uniform(0.1, within_s)))
         first.kill()
         was_killed, began = first.wait() == -9, time.monotonic()
-        real.finish(real.center(run), run)
+        if was_killed:
+            real.finish(real.center(run), run)
+        return was_killed, time.monotonic() - began
+
+    return killed
+
+
+def clinic_at_random(real: Real, rng: np.random.Generator, within_s: float) -> Killed:
+    """The same for a clinic, any of them."""
+
+    def killed(run: str, _: str) -> tuple[bool, float]:
+        name, process = str(rng.choice(real.names)), real.center(run)
+        time.sleep(float(rng.uniform(0.1, within_s)))
+        was_killed, began = process.poll() is None, time.monotonic()
+        real.restart(name)
+        real.finish(process, run)
         return was_killed, time.monotonic() - began
 
     return killed
@@ -103,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--random", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only-random", action="store_true", help="no named moments")
     parser.add_argument("--quick", action="store_true", help="every eighth moment")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -110,18 +129,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         real = Real(Path(name))
         with real.stack:
-            began = time.monotonic()
             real.finish(real.center("whole"), "whole")
+            began = time.monotonic()
+            real.finish(real.center("again"), "again")
             whole_s = time.monotonic() - began
-            center, clinic, random = Matrix(real), Matrix(real), Matrix(real)
-            for moment in CENTER[::every]:
+            center, clinic, random, randoms = (Matrix(real) for _ in range(4))
+            for moment in () if options.only_random else CENTER[::every]:
                 center.kill("center", moment, True, real.center_killed)
-            for _ in range(options.random):
-                random.kill("random", "uniform", True, at_random(real, rng, whole_s))
-            for moment in CLINIC[::every]:
+            for moment in () if options.only_random else CLINIC[::every]:
                 clinic.kill("clinic", moment, False, real.clinic_killed)
-    rows = [make_row("an undisturbed run, clinics starting with it", whole_s, "s")]
-    rows += center.rows("center killed at a moment") + random.rows("center killed at random") + clinic.rows("clinic killed")
+            while random.tried + randoms.tried < options.random:
+                random.kill("center", "a random time", True, center_at_random(real, rng, whole_s))
+                randoms.kill("clinic", "a random time", False, clinic_at_random(real, rng, whole_s))
+            is_same = real.model("again") == real.model("whole")
+    rows = [make_row("an undisturbed run", whole_s, "s"), make_row("two of them are identical", is_same, "", "1", is_same)]
+    if not options.only_random:
+        rows += center.rows("center killed at a moment") + clinic.rows("clinic killed at a moment")
+    rows += random.rows("center killed at random") + randoms.rows("clinic killed at random")
     show("crash_matrix", rows, options.json)
 
 

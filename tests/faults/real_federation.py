@@ -235,6 +235,11 @@ class Real:
             self.finish(self.center(run), run)
         return was_killed, time.monotonic() - began
 
+    def restart(self, name: str) -> None:
+        """Kill a clinic, and start it again."""
+        _end(self.clinics[name])
+        self.clinics[name] = self.clinic(name)
+
     def clinic_killed(self, run: str, moment: str) -> tuple[bool, float]:
         """The same for the first clinic, which is started again when it has died."""
         name = self.names[0]
