@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 ALLOWED_SKIPS = ("GPU",)
+LONG = ("tests/system/", "tests/faults/", "tests/flower/test_ray", "tests/flower/test_apphost", "tests/attacks/")
 
 
 def data_folder() -> Path | None:
@@ -25,6 +26,11 @@ def data_folder() -> Path | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Tables are as wide as they are for a pipe: pytest-xdist says how wide its own terminal is, to all that it starts."""
     os.environ.pop("COLUMNS", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that none of them is alone at the end while other cores rest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")

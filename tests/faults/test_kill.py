@@ -117,7 +117,7 @@ def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, undi
     undisturbed, whole = undisturbed
     trials = Trials(inputs, tmp_path / "run")
     reached = [trials.full_disk_at_the_center(), trials.kill_all(), trials.interrupt()]
-    reached += [trials.kill_all(), trials.kill_the_first()]
+    reached.append(trials.kill_the_first())
     assert reached[0] > 0
     assert reached[-1] < 30
     assert reached == sorted(reached)

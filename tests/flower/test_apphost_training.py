@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from fedmed.confinement.cell import Cell
@@ -26,6 +27,16 @@ from fedmed.wire.asides import Aside
 from tests.learning.parts import order, site
 
 SPEC = ModelSpec(name="small-cnn", inputs=(1, 16, 16), classes=2, options={"widths": [8, 16]})
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Here and in the cell: their number is in the last bits, and tests before may have set that of this process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

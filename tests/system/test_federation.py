@@ -70,7 +70,7 @@ def test_everything_that_left_is_in_the_clinics_ledgers_and_logs_verify(hospital
 
 
 def test_a_clinic_sees_its_own_gain_and_the_center_none_of_it(hospitals: Hospitals, tmp_path: Path):
-    run = told("center", "status", "--at", hospitals.center.folder)["runs"][0]["name"]
+    run = _first(hospitals)
     for clinic in hospitals.clinics.values():
         gain = told("clinic", "runs", run, "--html", tmp_path / "gain.html", "--at", clinic.folder)
         assert [each["round"] for each in gain["rounds"]] == [0, 1, 2]
@@ -80,21 +80,20 @@ def test_a_clinic_sees_its_own_gain_and_the_center_none_of_it(hospitals: Hospita
             assert not path.is_file() or not any(secret in path.read_bytes() for secret in secrets), path
 
 
+def _first(hospitals: Hospitals) -> str:
+    return str(told("center", "status", "--at", hospitals.center.folder)["runs"][0]["name"])
+
+
 def _sites(hospitals: Hospitals) -> dict:
     return told("center", "status", "--at", hospitals.center.folder)["sites"]
 
 
 def test_the_model_is_to_the_bit_that_of_the_engine_in_one_process(hospitals: Hospitals, tmp_path: Path):
-    settings = ("rounds=2", "name=same")  # benchmarks/real_run.py does the same without masks
-    run = hospitals.run("demo", *settings)
-    for name in SITES:
-        hospitals.approve(name, run)
-    assert hospitals.until_over(run)["stage"] == "done"
-    scenario = load(find("demo"), list(settings))
+    scenario = load(find("demo"), ["rounds=2"])  # of the first run; benchmarks/real_run.py does the same without masks
     own = {site.name: site for site in sites_of(scenario.data, tmp_path, scenario.seed, scenario.source)}
     sites = [replace(own[site], name=name) for name, site in sorted(SITES.items())]
     folders = {name: clinic.folder for name, clinic in hospitals.clinics.items()}
-    here, there = in_process(scenario, sites, folders, tmp_path / "run"), last(hospitals.folder_of(run))
+    here, there = in_process(scenario, sites, folders, tmp_path / "run"), last(hospitals.folder_of(_first(hospitals)))
     assert here.tensors.keys() == there.tensors.keys()
     assert [name for name, value in here.tensors.items() if value.tobytes() != there.tensors[name].tobytes()] == []
 
@@ -113,6 +112,7 @@ def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospital
     assert [record["attempt"] for record in rounds] == [1, 1, 1]
 
 
+@pytest.mark.nightly  # tests/flower/test_versions.py judges the same over the real port
 def test_a_clinic_of_the_next_minor_takes_part_and_one_further_on_is_told_why_not(hospitals: Hospitals):
     north, (major, minor) = hospitals.clinics["north"], map(int, __version__.split(".")[:2])
     north.end()

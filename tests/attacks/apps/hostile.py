@@ -299,9 +299,8 @@ def memory(content: bytes, seals: int, size: int | None = None) -> int:
 def says(how, number=1):
     """Answers by itself, on the socket that it found."""
     with control() as end:
-        head = json.dumps(
-            {"number": number, "reason": "" if how == "nothing" else "mine", "answer": None, "state": None}
-        ).encode()
+        said = {"number": number, "reason": "" if how == "nothing" else "mine", "answer": None, "state": None, "asides": []}
+        head = json.dumps(said).encode()
         whole = len(head).to_bytes(8, "little") + head + bytes(-(8 + len(head)) % 64) + (2).to_bytes(8, "little") + b"{}"
         every = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         deep = b"[" * 100_000
