@@ -166,7 +166,9 @@ def describe(event: dict[str, Any]) -> str:
         case "site-log":
             return f"{formats.listed(event['sites'])} to their own staff (ledgers/*.log): {visible(event['line'])}"
         case "late":
-            return f"{event['site']} answered too late; its update was not used"
+            return f"{event['site']} answered too late for its round"
+        case "folded":
+            return f"round {event['round']}: {event['site']}'s update of round {event['of']} goes into it, at less weight"
         case "short":
             return f"round {event['round']}, attempt {event['attempt']}: {'; '.join(event['lacks'])}"
         case "comparing":

@@ -179,8 +179,8 @@ class Rounds(Part):
     max_update_norm: float | None = Field(None, gt=0)
     """Refuse an update whose L2 distance to the global model is larger; off when absent."""
     late: Literal["add", "drop"] = "add"
-    """What a site does with a masked update that came too late for its sum, and that nobody opens: `add` it to its next one,
-    or `drop` it. Under differential privacy it is always dropped."""
+    """An update that came too late for its round: `add` it to a later one, or `drop` it. A masked one, which nobody opens,
+    its site adds to its next; others the center adds, the older the less. Under differential privacy all are dropped."""
     gate: Literal["refuse", "warn", "off"] = "refuse"
     """Before round one, sites with images are compared by pipeline and by statistics of their images. `refuse`: do not
     start with a site that prepares its images otherwise or whose images lie otherwise; `warn`: start, and name it; `off`:

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 from fedmed.config.own_metrics import NO_METRICS
 from fedmed.config.scenario import Rounds as Rules
-from fedmed.errors import FederationError
+from fedmed.errors import FederationError, UpdateRefused
 from fedmed.federation import updates
 from fedmed.federation.inturn import Again, InTurn
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.round import Round, Verdict
+from fedmed.federation.stale import Stale
 from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.rule import Messages, Rule, Taken
 from fedmed.flower.transport import Reply
@@ -31,6 +32,8 @@ class Made:
     """Means over the sites and, where they are told, each site's own numbers."""
     strategy: Record
     """The strategy's own summary."""
+    folded: Mapping[str, int] = field(default_factory=dict)
+    """Sites whose update came too late for an earlier round and is in this one, with that round."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,12 @@ class Collected:
         """The answers by site name."""
         return [self.taken[name] for name in sorted(self.taken)]
 
-    def new_model(self, number: int) -> Tensors:
-        """The strategy's new global model."""
+    def new_model(self, number: int, stale: Stale) -> Tensors:
+        """The strategy's new global model, `stale` folded into the mean."""
         mean = self._mean.result() if self._mean is not None else None
+        if mean is not None:
+            weight = math.fsum(float(one.metrics[WEIGHT_KEY]) for one in self.taken.values())
+            mean = stale.into(mean, weight, self.model)
         return self.rule.aggregate(number, comparable(self.in_order()), mean, self.model)
 
 
@@ -97,23 +103,37 @@ class Plain:
     def __init__(self, phase: Phase, rule: Rule, rules: Rules, own: Mapping[str, float] = NO_METRICS) -> None:
         """`own`: bounds of the numbers of the researcher's own that the scenario declares for training."""
         self._phase, self._rule, self._rules, self._own = phase, rule, rules, own
+        self._stale, self._next = Stale(rules.max_update_norm), 1
+        if rules.late == "add" and rule.streams:
+            phase.on_late = self._fold
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """Updates as they come, each checked; what is made of them never depends on who came first."""
-        transport, members = self._phase.transport, self._phase.members
+        transport, members, self._next = self._phase.transport, self._phase.members, number
         order = [members[message.metadata.dst_node_id].name for message in messages]
         collected = Collected(self._rule, model, self._rules, order, transport.again if transport.lasts else None)
         state = self._phase.run("train", number, messages, collected.take)
         if state.verdict() is Verdict.SHORT:
             return Attempt(state, None, state.shortfalls())
-        return Attempt(state, lambda: self._made(number, collected))
+        return Attempt(state, lambda: self._made(state, collected))
 
-    def _made(self, number: int, collected: Collected) -> Made:
-        taken = collected.in_order()
-        model = finite(self._rule, number, collected.new_model(number))
+    def _fold(self, member: Member, kind: str, number: int, reply: Reply) -> None:
+        """Keep a late update for the mean of the round that is under way, or else the next."""
+        journal = self._phase.journal
+        try:
+            if kind == "train" and self._stale.take(member, number, reply, self._next):
+                journal.say("folded", site=member.name, round=self._next, of=number)
+        except UpdateRefused as error:
+            journal.say("refused", round=self._next, kind=kind, site=member.name, reason=str(error))
+
+    def _made(self, state: Round, collected: Collected) -> Made:
+        number, taken, folded = state.number, collected.in_order(), dict(self._stale.folded)
+        model = finite(self._rule, number, collected.new_model(number, self._stale))
+        self._stale.ended(number, collected.model, set(state.cohort) - set(state.joined))
+        self._next = number + 1
         numbers = {name: collected.taken[name].metrics for name in sorted(collected.taken)}
         strategy = plain(self._rule.metrics("train", number, comparable(taken)))
-        return Made(model, {**summary(numbers, self._own), "sites": _clean(numbers)}, strategy)
+        return Made(model, {**summary(numbers, self._own), "sites": _clean(numbers)}, strategy, folded)
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """Loss and leading measure, each site's own and their mean by cases."""

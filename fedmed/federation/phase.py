@@ -34,6 +34,8 @@ class _Overdue:
     node: int
     waiting: Waiting
     began: float
+    number: int
+    kind: str
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Phase:
     journal: Voice
     late: list[str] = field(default_factory=list)
     """Sites whose answer to an earlier phase came since the last look."""
+    on_late: Callable[[Member, str, int, Reply], None] = lambda member, kind, number, reply: None
+    """Told of each that is no error, with kind and number of the phase that it is late for; its arrays are only lent."""
     _overdue: dict[str, _Overdue] = field(default_factory=dict)
 
     def run(
@@ -88,7 +92,7 @@ class Phase:
         waiting.over(self._nodes(state))
         state = replace(state, had={self.members[node].name: waiting.had(node) for node in self._nodes(state)})
         self.transport.close(pending)
-        self._overdue |= {message_id: _Overdue(node, waiting, began) for message_id, node in pending.items()}
+        self._overdue |= {each: _Overdue(node, waiting, began, number, kind) for each, node in pending.items()}
         return state
 
     def _nodes(self, state: Round) -> list[int]:
@@ -110,7 +114,7 @@ class Phase:
             return state
         hanging = {message_id: node for message_id, node in pending.items() if message_id not in queued}
         for message_id, node in hanging.items():
-            self._overdue[message_id] = _Overdue(pending.pop(message_id), waiting, -math.inf)
+            self._overdue[message_id] = _Overdue(pending.pop(message_id), waiting, -math.inf, state.number, kind)
             state = self._advance(kind, state, Failed(self.members[node].name, f"no answer {waiting.had(node)}"))
         self.transport.cancel(hanging)
         waiting.again(now)
@@ -140,11 +144,12 @@ class Phase:
 
     def _note_late(self, reply: Reply) -> None:
         if (overdue := self._overdue.pop(reply.message_id, None)) is not None:
-            name = self.members[overdue.node].name
+            member = self.members[overdue.node]
+            self.late.append(member.name)
+            self.journal.say("late", site=member.name)
             if reply.error is None:
                 overdue.waiting.heard(overdue.node, self.clock.now() - overdue.began, reply.line_s, is_late=True)
-            self.late.append(name)
-            self.journal.say("late", site=name)
+                self.on_late(member, overdue.kind, overdue.number, reply)
 
 
 def _readable(reason: str) -> str:

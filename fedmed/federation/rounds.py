@@ -63,6 +63,7 @@ class RoundLoop:
             "missing": state.missing(),
             "refused": dict(state.refused),
             "late": sorted(late),
+            "folded": dict(sorted(made.folded.items())),
             "train": made.train,
             "strategy": made.strategy,
         }

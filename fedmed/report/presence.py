@@ -85,6 +85,10 @@ def _remarks(report: Report) -> list[Markup]:
         rounds = f"Round{'s' if len(again) > 1 else ''} {formats.ranges(again)}"
         found.append(f"{rounds} needed more than one attempt to reach the quorum.")
     for each in report.rounds:
+        for site, number in each.folded.items():
+            found.append(
+                f"{site}'s update of round {number} came too late for it and is in round {each.round}, at less weight."
+            )
         if lacks := each.validation.lacks if each.validation else []:
             found.append(f"No validation in round {each.round}: {'; '.join(lacks)}.")
     found += protection.remarks(report)

@@ -103,6 +103,8 @@ class Round(Record):
     missing: dict[str, str] = {}
     refused: dict[str, str] = {}
     late: list[str] = []
+    folded: dict[str, int] = {}
+    """Sites whose update came too late for an earlier round and is in this one, with that round."""
     attempt: int = 1
     bytes: Bytes = Bytes()
     train: Score | None = None

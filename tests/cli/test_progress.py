@@ -31,6 +31,7 @@ EVENTS = [
     ({"event": "failed", "round": 2, "kind": "train", "site": STRANGE, "reason": "broken"}, f"{STRANGE} failed: broken"),
     ({"event": "refused", "round": 2, "kind": "train", "site": "north", "reason": "NaN"}, "round 2: north refused: NaN"),
     ({"event": "late", "site": STRANGE}, f"{STRANGE} answered too late"),
+    ({"event": "folded", "site": STRANGE, "round": 3, "of": 2}, f"round 3: {STRANGE}'s update of round 2 goes into it"),
     (
         {"event": "site-log", "sites": [STRANGE, "north"], "line": "left out: [/x]\x1b"},
         f"{STRANGE} and north to their own staff (ledgers/*.log): left out: [/x]\\x1b",
