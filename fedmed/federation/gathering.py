@@ -129,7 +129,7 @@ class Plain:
     def _made(self, state: Round, collected: Collected) -> Made:
         number, taken, folded = state.number, collected.in_order(), dict(self._stale.folded)
         model = finite(self._rule, number, collected.new_model(number, self._stale))
-        self._stale.ended(number, collected.model, set(state.cohort) - set(state.joined))
+        self._stale.ended(number, collected.model, state.waiting())
         self._next = number + 1
         numbers = {name: collected.taken[name].metrics for name in sorted(collected.taken)}
         strategy = plain(self._rule.metrics("train", number, comparable(taken)))

@@ -14,6 +14,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXTENSION, CERTIFICATE = "fedmed", "certificate"
 CLOSE = (b"connection", b"close")
+PIECE = 256 * 2**10
 
 
 def certificate_in(scope: Scope) -> bytes | None:
@@ -53,10 +54,12 @@ async def body_of(receive: Receive) -> bytes | None:
 async def answer(
     send: Send, status: int, body: bytes, kind: bytes = b"application/octet-stream", *more: tuple[bytes, bytes]
 ) -> None:
-    """A whole answer at once, with `more` headers."""
+    """A whole answer, with `more` headers; in pieces, so that TLS and socket of a slow peer hold no copies of all of it."""
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    for start in range(0, max(1, len(body)), PIECE):
+        end = start + PIECE
+        await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
 
 
 async def refuse(send: Send, status: int, reason: str) -> None:
