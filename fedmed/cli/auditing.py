@@ -78,7 +78,7 @@ def export(path: Path, to: Path, since: str | None, until: str | None, archive: 
     facts = {"file": str(done.path), "events": done.events, "first": done.first, "last": done.last}
     facts |= {"proofs": files, "unproved": done.unproved}
     text = f"{done.path}: {done.events} entries, {done.first} to {done.last}; proofs: {', '.join(files) or 'none'}"
-    newer = f"\n{done.unproved} of them are newer than the newest signed head, and not proved" if done.unproved else ""
+    newer = f"\nnewer than the newest signed head, and not proved: {done.unproved}" if done.unproved else ""
     _say(facts, as_json, text + newer)
 
 

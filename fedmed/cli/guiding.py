@@ -30,6 +30,7 @@ from fedmed.identity.approval import Signed
 from fedmed.identity.approver import FILE, ApproverKey, Approvers
 from fedmed.identity.authority import day
 from fedmed.identity.member import Identity
+from fedmed.identity.pins import words
 from fedmed.wire.visible import visible
 
 
@@ -178,6 +179,7 @@ class Guide:
         strangers, skipped = lacking.strangers(scenario, self._here.others), []
         if strangers and self._asks:
             asking.say(f"\nmembers that are not approved here yet: {', '.join(each.identity.name for each in strangers)}")
+            asking.say(f"for those who telephone you, this clinic's own six words: {words(self._folder.keys().fingerprint)}")
         for each in strangers:
             name = each.identity.name
             if name in said or not self._asks:

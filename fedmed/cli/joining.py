@@ -12,6 +12,7 @@ from fedmed.clock import SystemClock
 from fedmed.errors import ConfigError
 from fedmed.identity.authority import day
 from fedmed.identity.joinfile import MAX_BYTES
+from fedmed.identity.pins import words
 
 
 def run(file: Path, at: Path, proxy: str | None, wait: bool, as_json: bool) -> None:
@@ -70,13 +71,15 @@ def _say_waiting(waiting: Waiting | None, as_json: bool) -> None:
 
 
 def _say_joined(found: Joined, at: Path, as_json: bool) -> None:
-    config, member = found.folder.config, found.member
+    config, member, own = found.folder.config, found.member, words(found.folder.keys().fingerprint)
     if as_json:
         facts = {"state": "joined", "already": found.already, "name": config.name, "federation": config.federation}
-        sys.stdout.write(json.dumps(facts | {"folder": str(at.resolve()), "until": int(member.not_after)}) + "\n")
+        facts |= {"folder": str(at.resolve()), "until": int(member.not_after), "own_words": own}
+        sys.stdout.write(json.dumps(facts) + "\n")
         return
     begins = f"{at} had joined already: " if found.already else f"{at}: joined; "
     sys.stdout.write(
         f"{begins}{config.name} in {config.federation}, certificate valid until {day(member.not_after)}\n"
+        f"other clinics will telephone; its own six words, for them: {own}\n"
         f"next, once the center has asked for a run: fedmed clinic approve RUN --at {at}\n"
     )

@@ -17,6 +17,7 @@ from fedmed.clock import SystemClock
 from fedmed.identity.authority import day
 from fedmed.identity.roles import Action
 from fedmed.operation.backup import CENTER
+from fedmed.report.formats import data_size
 from fedmed.store.audit.event import event
 from fedmed.store.models.copying import Backlog, state_of
 from fedmed.store.models.index import MODEL, SIGNATURE, Entry
@@ -124,7 +125,7 @@ def _row(entry: Entry, held: set[str]) -> dict[str, str]:
         "name": str(entry),
         "when": day(entry.unix),
         "score": "" if entry.score is None else f"{entry.metric} {entry.score:.4f}",
-        "MB": f"{entry.files[MODEL].bytes / 1e6:.1f}",
+        "size": data_size(entry.files[MODEL].bytes),
         "sha256": entry.sha256[:16],
         "held": "a run goes on from it" if entry.sha256 in held else "",
     }
@@ -132,7 +133,7 @@ def _row(entry: Entry, held: set[str]) -> dict[str, str]:
 
 def _copied(backlog: Backlog) -> str:
     when = "never yet" if backlog.copied_unix is None else day(backlog.copied_unix)
-    left = f"{backlog.blobs} files ({backlog.bytes / 1e6:.1f} MB) wait; " if backlog.blobs else ""
+    left = f"{backlog.blobs} files ({data_size(backlog.bytes)}) wait; " if backlog.blobs else ""
     return f"copied: {when}; {left}{backlog.error or 'all is well'}\n"
 
 

@@ -67,7 +67,7 @@ CENTER = Kind(
         "the audit log is shorter than clinics know it, and each accuses it of being rewritten: telephone their staff, "
         "all of them, then at each: fedmed clinic forgive --who NAME",
         "runs go on from the last commit in the backup, in a new epoch of secure aggregation",
-        "the copy of the models is newer than the registry: nothing is copied before models.copy_to names a new place",
+        "a copy of the models elsewhere is newer than the registry: models.copy_to needs a new place before any is copied",
     ),
 )
 CLINIC = Kind(

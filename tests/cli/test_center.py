@@ -63,7 +63,10 @@ def test_from_nothing_to_a_member_by_the_commands_of_the_guide(center, place, sa
     assert (code, out.startswith("fedmed-clinic: joined; north in study")) == (0, True)
     code, out, _ = said("clinic", "join", "north.join")
     assert (code, "had joined already" in out) == (0, True)
-    assert json.loads(said("clinic", "join", "north.join", "--json")[1])["already"]
+    joined = json.loads(said("clinic", "join", "north.join", "--json")[1])
+    [member] = json.loads(said("clinic", "members", "list", "--json")[1])
+    assert (joined["already"], joined["own_words"]) == (True, member["words"])  # what other clinics ask for
+    assert member["words"] in out
     assert said("center", "revoke", "north")[0] == 0
     code, _, err = said("clinic", "members", "list")
     assert (code, "were revoked" in err) == (0, True)
