@@ -1,0 +1,1 @@
+"""How a machine's processor, memory and GPU are: read, never guessed; and what policy says of it."""

@@ -1,0 +1,1 @@
+"""Signed releases of models: proposed, countersigned, tried, active, rolled back (TUF)."""
