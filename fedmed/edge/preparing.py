@@ -1,0 +1,106 @@
+"""An instance as the input of a released model: the very steps that training took, or a refusal.
+
+A package names its pipeline (`fedmed.preprocess.pipeline`) and its preparation. A device takes the steps that it knows and
+checks that a pipeline of them has the package's own fingerprint: what it would do otherwise is never done in silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.dicom.single_frame import image_of
+from fedmed.dicom.sources import of_bytes
+from fedmed.errors import ConfigError, DataError
+from fedmed.learning.features import TABLE
+from fedmed.learning.order import Preparation
+from fedmed.preprocess.image import resample, standardise
+from fedmed.preprocess.pipeline import Pipeline, Step, differences
+
+STANDARDISED = "each image: mean 0, deviation 1"
+TINY = 1e-9
+"""Added to a standard deviation, as in training."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a device prepares one grey single-frame image."""
+
+    size: int
+    """Pixels on a side."""
+    field_of_view_mm: float | None
+    standardised: bool
+    preparation: Preparation
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The same steps in training's words (`fedmed.sites.readers.folder`)."""
+        grid = {"size": self.size, "field_of_view_mm": self.field_of_view_mm, "shrink": "area", "grow": "linear"}
+        return Pipeline(
+            (
+                Step("read", {"values": "modality units", "channels": 1}),
+                Step("resample", grid),
+                Step("normalise", {"how": STANDARDISED if self.standardised else "none"}),
+                Step("cast", {"type": "float32"}),
+            )
+        )
+
+    def inputs(self, content: bytes, name: str) -> NDArray[np.float32]:
+        """A DICOM object as the model sees it: `(1, 1, size, size)` float32, or `(1, features)`.
+
+        Raises DataError, which calls the object `name`, for one that training would have refused as well.
+        """
+        image = image_of(of_bytes(name, content), name)
+        if image.spacing_mm is None and self.field_of_view_mm is not None:
+            raise DataError(f"{name}: states no pixel spacing, and the model was trained on a field in mm")
+        pixels = resample(image.pixels, image.spacing_mm or (1.0, 1.0), self.size, self.field_of_view_mm)
+        values = TABLE[self.preparation.features]((standardise(pixels) if self.standardised else pixels)[None])
+        scaled = self._scaled(values)
+        if not np.isfinite(scaled).all():
+            raise DataError(f"{name}: holds values that are not finite after preparation")
+        return np.ascontiguousarray(scaled, np.float32)
+
+    def _scaled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `fedmed.learning.inputs.Scale` does it."""
+        wanted = self.preparation
+        if wanted.mean is None or wanted.std is None:
+            return values
+        case = values.shape[1:]
+        mean, std = (np.asarray(each, np.float32).reshape(case) for each in (wanted.mean, wanted.std))
+        scaled = (values - mean) / std
+        return scaled if wanted.clip is None else np.clip(scaled, -wanted.clip, wanted.clip)
+
+
+def recipe_of(pipeline: Pipeline, preparation: Preparation) -> Recipe:
+    """How to prepare for a package. Raises ConfigError for steps that this device does not take as training did."""
+    steps = {step.name: step.parameters for step in pipeline.steps}
+    if preparation.normalise == "site":
+        raise ConfigError("the model was trained on inputs scaled by each site's own moments, which no device has")
+    if preparation.features not in TABLE:
+        raise ConfigError(f"the model needs the features {preparation.features!r}; known here: {', '.join(TABLE)}")
+    wanted = steps.get("resample", {})
+    found = Recipe(
+        size=_whole(wanted.get("size")),
+        field_of_view_mm=_length(wanted.get("field_of_view_mm")),
+        standardised=steps.get("normalise", {}).get("how") == STANDARDISED,
+        preparation=preparation,
+    )
+    if found.pipeline.fingerprint() != pipeline.fingerprint():
+        told = "; ".join(differences(found.pipeline, pipeline))
+        raise ConfigError(f"this device cannot prepare images as the model's training did: {told}")
+    return found
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 4096:
+        raise ConfigError(f"the model's images have a side of {value!r}; a device prepares sides of 1 to 4096 pixels")
+    return value
+
+
+def _length(value: Any) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and 0 < value <= 5000):
+        return value
+    raise ConfigError(f"the model's field of view is {value!r}; allowed: up to 5000 mm, or none")

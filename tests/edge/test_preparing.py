@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.dicom.synthetic.phantom import write_hospitals
+from fedmed.edge.preparing import recipe_of
+from fedmed.errors import ConfigError, DataError
+from fedmed.learning.inputs import Scale
+from fedmed.learning.order import Preparation
+from fedmed.preprocess.pipeline import AS_STORED, Pipeline, Step
+from fedmed.sites.readers.folder import FolderOptions, prepared_by
+from fedmed.sites.readers.pixels import Grid, read_pixels
+
+IMAGE = Preparation(features="image")
+
+
+@pytest.fixture(scope="module")
+def radiograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    write_hospitals(folder, 3, share=0.02)
+    return next(path for path in sorted(folder.rglob("*.dcm")))
+
+
+@settings(max_examples=12, deadline=None)
+@given(size=st.integers(8, 96), field=st.sampled_from([None, 120.0, 280.0, 400.0]), standard=st.booleans())
+def test_a_device_prepares_to_the_bit_as_training_does(radiograph: Path, size: int, field: float | None, standard: bool):
+    options = FolderOptions(size=size, field_of_view_mm=field, standardise=standard)
+    recipe = recipe_of(prepared_by(options), IMAGE)
+    made = recipe.inputs(radiograph.read_bytes(), "it")
+    there = read_pixels(radiograph, Grid(size, field, False, standard))
+    assert made.shape == (1, 1, size, size)
+    assert made[0, 0].tobytes() == there.tobytes()
+    assert recipe.pipeline == prepared_by(options)
+
+
+def test_the_federations_scale_is_applied_as_in_training(radiograph: Path):
+    options, count = FolderOptions(size=8), 64
+    rng = np.random.default_rng(1)
+    mean, std = rng.normal(size=count).astype(np.float32), rng.uniform(0.5, 2, count).astype(np.float32)
+    scaled = Preparation(
+        features="image", normalise="federated", mean=tuple(map(float, mean)), std=tuple(map(float, std)), clip=1.5
+    )
+    plain = recipe_of(prepared_by(options), IMAGE).inputs(radiograph.read_bytes(), "it")
+    made = recipe_of(prepared_by(options), scaled).inputs(radiograph.read_bytes(), "it")
+    assert made.tobytes() == Scale(mean, std).apply(plain, 1.5).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "preparation", "said"),
+    [
+        (AS_STORED, IMAGE, "a side of None"),
+        (Pipeline((Step("resample", {"size": 5000}),)), IMAGE, "a side of 5000"),
+        (Pipeline((Step("resample", {"size": 64, "field_of_view_mm": -1.0}),)), IMAGE, "field of view is -1.0"),
+        (Pipeline((Step("resample", {"size": 64}),)), IMAGE, "cannot prepare images as the model's training did"),
+        (prepared_by(FolderOptions(colour=True)), IMAGE, "read.channels 1 instead of 3"),
+        (prepared_by(FolderOptions()), Preparation(features="spectra"), "'spectra'; known here: plain"),
+        (prepared_by(FolderOptions()), Preparation(normalise="site"), "each site's own moments"),
+    ],
+)
+def test_what_training_did_otherwise_is_refused(pipeline: Pipeline, preparation: Preparation, said: str):
+    with pytest.raises(ConfigError, match=said):
+        recipe_of(pipeline, preparation)
+
+
+def test_objects_that_are_no_image_are_refused_by_name(radiograph: Path):
+    import pydicom
+
+    recipe = recipe_of(prepared_by(FolderOptions(field_of_view_mm=200.0)), IMAGE)
+    with pytest.raises(DataError, match=r"us-1: is not a DICOM file"):
+        recipe.inputs(b"no image", "us-1")
+    with pytest.raises(DataError, match=r"us-1: its pixels cannot be decoded|us-1: it cannot be read"):
+        recipe.inputs(radiograph.read_bytes()[:-1000], "us-1")
+    dataset = pydicom.dcmread(radiograph)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    with pytest.raises(DataError, match="states no pixel spacing"):
+        recipe.inputs(buffer.getvalue(), "us-1")
