@@ -121,6 +121,9 @@ class Edge(Part):
     """Which DICOM objects are made of a result; JSON always is."""
     deidentify: str | None = "site.key"
     """Key file (`fedmed data key`) of the pseudonyms that copies for training have; null to send the clinic no studies."""
+    key: str = "file:spool.key"
+    """Where the key that seals what waits here comes from: credential:NAME of systemd, tpm:HANDLE, or file:PATH; in this
+    folder it protects against nobody who has the whole disk."""
     keep: Keeping = Keeping()
     """Of what waits to be sent."""
     line: Sending = Sending()
