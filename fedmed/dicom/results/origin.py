@@ -41,7 +41,16 @@ VISIT = (
 """PS3.3 table C.7-4a."""
 CARRIED = (*f"{PATIENT} {TRIAL} {STUDY} {VISIT}".split(), "TimezoneOffsetFromUTC")
 IDENTITY = ("PatientName", "PatientID", "StudyInstanceUID")
-NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "InstanceNumber", "Rows", "Columns")
+NEEDED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+)
 MAX_CARRIED_CHARACTERS = 64 * 1024
 """Of all that is taken over: a comment of a gigabyte would go into every result."""
 REPLACEMENT = "\ufffd"
@@ -59,8 +68,9 @@ class Origin:
     sop_instance: str
     modality: str
     instance_number: int
-    rows: int | None
-    columns: int | None
+    rows: int
+    columns: int
+    frames: int
     character_set: tuple[str, ...]
     """Specific Character Set; empty where the source declares none, whatever bytes its texts hold."""
     carried: Any
@@ -101,6 +111,9 @@ def origin_of(dataset: Any) -> Origin:
         carried = _carried(dataset)
         if not (str(carried.get("PatientID", "")).strip() or str(carried.get("PatientName", "")).strip("^= ")):
             raise Untrusted(Reason.NO_PATIENT, "(0010,0010) and (0010,0020) are absent or empty.")
+        rows, columns = _positive(dataset, "Rows"), _positive(dataset, "Columns")
+        if rows is None or columns is None:
+            raise Untrusted(Reason.BAD_ATTRIBUTE, "It has no Rows or no Columns: results are told of images.")
         return Origin(
             study=_uid(dataset, "StudyInstanceUID"),
             series=_uid(dataset, "SeriesInstanceUID"),
@@ -108,8 +121,9 @@ def origin_of(dataset: Any) -> Origin:
             sop_instance=_uid(dataset, "SOPInstanceUID"),
             modality=str(dataset.get("Modality", "") or ""),
             instance_number=_positive(dataset, "InstanceNumber") or 1,
-            rows=_positive(dataset, "Rows"),
-            columns=_positive(dataset, "Columns"),
+            rows=rows,
+            columns=columns,
+            frames=_positive(dataset, "NumberOfFrames") or 1,
             character_set=character_set,
             carried=carried,
         )

@@ -130,12 +130,14 @@ def _library(origins: Sequence[Origin]) -> Any:
         image.ContentSequence = sr.ContentSequence()
         if (modality := vocabulary.acquisition_concept(origin.modality)) is not None:
             image.ContentSequence.append(sr.CodeContentItem(code("121139", "DCM", "Modality"), modality, context))
-        for concept, size in (("Rows", origin.rows), ("Columns", origin.columns)):
-            if size is not None:
-                named = code("110910" if concept == "Rows" else "110911", "DCM", f"Pixel Data {concept}")
-                image.ContentSequence.append(
-                    sr.NumContentItem(named, size, code("{pixels}", "UCUM", "pixels"), relationship_type=context)
-                )
+        for value, name, size in (
+            ("110910", "Pixel Data Rows", origin.rows),
+            ("110911", "Pixel Data Columns", origin.columns),
+        ):
+            pixels = code("{pixels}", "UCUM", "pixels")
+            image.ContentSequence.append(
+                sr.NumContentItem(code(value, "DCM", name), size, pixels, relationship_type=context)
+            )
         group.ContentSequence.append(image)
     library = sr.ContainerContentItem(code("111028", "DCM", "Image Library"), relationship_type=contains)
     library.ContentSequence = sr.ContentSequence([group])

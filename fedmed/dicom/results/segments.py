@@ -44,25 +44,19 @@ def segmentation(sources: Sequence[bytes], finding: Finding, limits: Limits = LI
     except UNREADABLE as error:
         raise Untrusted(Reason.UNREADABLE, f"{type(error).__name__} while its header was read.") from error
     _check_one_series(origins)
-    mask = _on(finding.mask, origins, datasets)
+    mask = _on(finding.mask, origins)
     if not mask.any():
         return report_on(origins, finding)
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # highdicom remarks on planes that are no regular volume, and writes them
-        try:
-            orientation = datasets[0].get("PatientOrientation")
-            made = _made(datasets, origins, mask, finding)
-            if "PlaneOrientationSequence" not in made.SharedFunctionalGroupsSequence[0]:
-                made.PatientOrientation = orientation  # type 2C (PS3.3 C.7.6.1): all that a flat image tells of directions
-        except UNREADABLE as error:
-            raise Untrusted(Reason.NO_GEOMETRY, f"No SEG can lie on it: {first_line(error)}") from error
+    orientation = datasets[0].get("PatientOrientation")
+    made = _made(datasets, origins, mask, finding)
+    [shared] = made.SharedFunctionalGroupsSequence
+    if "PlaneOrientationSequence" not in shared:
+        made.PatientOrientation = orientation  # type 2C (PS3.3 C.7.6.1): all that a flat image tells of directions
+        shared.pop("PixelMeasuresSequence", None)  # highdicom writes one without thickness, which it then cannot read
     return writing.finished(made, origins[0], finding)
 
 
 def _check_one_series(origins: Sequence[Origin]) -> None:
-    first = origins[0]
     for reason, what, values in (
         (Reason.MIXED_PATIENTS, "patient identifiers", {str(each.carried.get("PatientID", "")) for each in origins}),
         (Reason.MIXED_PATIENTS, "studies", {each.study for each in origins}),
@@ -73,15 +67,11 @@ def _check_one_series(origins: Sequence[Origin]) -> None:
             raise Untrusted(reason, f"{len(values)} {what} in {len(origins)} images; a SEG lies on one.")
     if len({each.sop_instance for each in origins}) < len(origins):
         raise Untrusted(Reason.DUPLICATE_INSTANCE, f"{len(origins)} images were given; each may stand once.")
-    if first.rows is None or first.columns is None:
-        raise Untrusted(Reason.BAD_ATTRIBUTE, "It has no Rows or no Columns, so that no mask lies on it.")
 
 
-def _on(mask: NDArray[np.integer], origins: Sequence[Origin], datasets: Sequence[Any]) -> NDArray[np.uint8]:
+def _on(mask: NDArray[np.integer], origins: Sequence[Origin]) -> NDArray[np.uint8]:
     """The mask `(D, H, W)` uint8, once its shape is that of the sources."""
-    frames = len(datasets)
-    if frames == 1 and datasets[0].get("NumberOfFrames"):
-        frames = int(datasets[0].NumberOfFrames)
+    frames = origins[0].frames if len(origins) == 1 else len(origins)
     found = mask[np.newaxis] if mask.ndim == 2 else mask
     expected = (frames, origins[0].rows, origins[0].columns)
     if found.shape != expected:
@@ -92,18 +82,33 @@ def _on(mask: NDArray[np.integer], origins: Sequence[Origin], datasets: Sequence
 def _made(datasets: Sequence[Any], origins: Sequence[Origin], mask: NDArray[np.uint8], finding: Finding) -> Any:
     hd = writing.highdicom()
     uids = [origin.sop_instance for origin in origins]
-    return hd.seg.Segmentation(
-        [_without_patient(dataset) for dataset in datasets],
-        mask,
-        "BINARY",
-        [_segment(name, number, uids, finding) for number, name in enumerate(finding.classes, 1)],
-        series_number=SERIES_NUMBER,
-        series_description=vocabulary.description(finding),
-        content_label="AI",
-        content_description=vocabulary.NOT_FOR_DIAGNOSIS if finding.is_research else None,
-        coding_schemes=vocabulary.scheme_items(),
-        **writing.named("SEG", uids, origins[0], finding),
-    )
+    segments = [_segment(name, number, uids, finding) for number, name in enumerate(finding.classes, 1)]
+    arguments = writing.named("SEG", uids, origins[0], finding)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of planes that are no regular volume; they are written as they are
+            return hd.seg.Segmentation(
+                [_without_patient(dataset) for dataset in datasets],
+                mask,
+                "BINARY",
+                segments,
+                series_number=SERIES_NUMBER,
+                series_description=vocabulary.description(finding),
+                content_label="AI",
+                content_description=vocabulary.NOT_FOR_DIAGNOSIS if finding.is_research else None,
+                coding_schemes=vocabulary.scheme_items(),
+                **arguments,
+            )
+    except UNREADABLE as error:
+        raise Untrusted(Reason.NO_GEOMETRY, f"No SEG can be laid on it: {_why(error, origins[0])}.") from error
+
+
+def _why(error: BaseException, origin: Origin) -> str:
+    if isinstance(error, KeyError) and origin.sop_class in str(error):
+        return f"its SOP class {origin.sop_class} is private or retired, and its modules are not known"
+    return first_line(error).rstrip(".")
 
 
 def _without_patient(dataset: Any) -> Any:
@@ -115,6 +120,9 @@ def _without_patient(dataset: Any) -> Any:
     for keyword in writing.EMPTY:
         setattr(dataset, keyword, None)
     dataset.StudyInstanceUID = study
+    for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if keyword in dataset and not dataset[keyword].value:
+            del dataset[keyword]  # of type 1C: none is better than an empty one
     return dataset
 
 
