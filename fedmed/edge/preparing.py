@@ -26,6 +26,18 @@ TINY = 1e-9
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """One image as a model sees it, and where its own pixels lie."""
+
+    values: NDArray[np.float32]
+    """`(1, 1, size, size)`, or `(1, features)`."""
+    shape: tuple[int, int]
+    """Rows and columns of the image itself."""
+    spacing_mm: tuple[float, float]
+    """Between its rows, between its columns; 1 where it does not say."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a device prepares one grey single-frame image."""
 
@@ -48,20 +60,30 @@ class Recipe:
             )
         )
 
-    def inputs(self, content: bytes, name: str) -> NDArray[np.float32]:
-        """A DICOM object as the model sees it: `(1, 1, size, size)` float32, or `(1, features)`.
+    def prepared(self, content: bytes, name: str) -> Prepared:
+        """A DICOM object as the model sees it.
 
         Raises DataError, which calls the object `name`, for one that training would have refused as well.
         """
         image = image_of(of_bytes(name, content), name)
         if image.spacing_mm is None and self.field_of_view_mm is not None:
             raise DataError(f"{name}: states no pixel spacing, and the model was trained on a field in mm")
-        pixels = resample(image.pixels, image.spacing_mm or (1.0, 1.0), self.size, self.field_of_view_mm)
+        spacing = image.spacing_mm or (1.0, 1.0)
+        pixels = resample(image.pixels, spacing, self.size, self.field_of_view_mm)
         values = TABLE[self.preparation.features]((standardise(pixels) if self.standardised else pixels)[None])
         scaled = self._scaled(values)
         if not np.isfinite(scaled).all():
             raise DataError(f"{name}: holds values that are not finite after preparation")
-        return np.ascontiguousarray(scaled, np.float32)
+        rows, columns = image.pixels.shape
+        return Prepared(np.ascontiguousarray(scaled, np.float32), (rows, columns), spacing)
+
+    def back(self, mask: NDArray[np.uint8], of: Prepared) -> NDArray[np.uint8]:
+        """A mask `(size, size)` on the image's own pixels `(H, W)`: the nearest of the grid; 0 beyond it."""
+        lengths = [count * mm for count, mm in zip(of.shape, of.spacing_mm, strict=True)]
+        step = (self.field_of_view_mm or max(lengths)) / self.size
+        rows, columns = (_nearest(count, mm / step, self.size) for count, mm in zip(of.shape, of.spacing_mm, strict=True))
+        found = mask[np.clip(rows, 0, self.size - 1)[:, None], np.clip(columns, 0, self.size - 1)[None]]
+        return np.where(_inside(rows, self.size)[:, None] & _inside(columns, self.size)[None], found, 0).astype(np.uint8)
 
     def _scaled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `fedmed.learning.inputs.Scale` does it."""
@@ -72,6 +94,15 @@ class Recipe:
         mean, std = (np.asarray(each, np.float32).reshape(case) for each in (wanted.mean, wanted.std))
         scaled = (values - mean) / std
         return scaled if wanted.clip is None else np.clip(scaled, -wanted.clip, wanted.clip)
+
+
+def _nearest(count: int, step: float, size: int) -> NDArray[np.int64]:
+    """For each of `count` pixels, `step` grid pixels apart, the grid pixel that it lies in; both have one centre."""
+    return np.floor((np.arange(count) - (count - 1) / 2) * step + size / 2).astype(np.int64)
+
+
+def _inside(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    return np.asarray((places >= 0) & (places < size))
 
 
 def recipe_of(pipeline: Pipeline, preparation: Preparation) -> Recipe:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.dicom.synthetic.phantom import write_hospitals
-from fedmed.edge.preparing import recipe_of
+from fedmed.edge.preparing import Prepared, recipe_of
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning.inputs import Scale
 from fedmed.learning.order import Preparation
@@ -32,7 +32,7 @@ def radiograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_device_prepares_to_the_bit_as_training_does(radiograph: Path, size: int, field: float | None, standard: bool):
     options = FolderOptions(size=size, field_of_view_mm=field, standardise=standard)
     recipe = recipe_of(prepared_by(options), IMAGE)
-    made = recipe.inputs(radiograph.read_bytes(), "it")
+    made = recipe.prepared(radiograph.read_bytes(), "it").values
     there = read_pixels(radiograph, Grid(size, field, False, standard))
     assert made.shape == (1, 1, size, size)
     assert made[0, 0].tobytes() == there.tobytes()
@@ -46,8 +46,8 @@ def test_the_federations_scale_is_applied_as_in_training(radiograph: Path):
     scaled = Preparation(
         features="image", normalise="federated", mean=tuple(map(float, mean)), std=tuple(map(float, std)), clip=1.5
     )
-    plain = recipe_of(prepared_by(options), IMAGE).inputs(radiograph.read_bytes(), "it")
-    made = recipe_of(prepared_by(options), scaled).inputs(radiograph.read_bytes(), "it")
+    plain = recipe_of(prepared_by(options), IMAGE).prepared(radiograph.read_bytes(), "it").values
+    made = recipe_of(prepared_by(options), scaled).prepared(radiograph.read_bytes(), "it").values
     assert made.tobytes() == Scale(mean, std).apply(plain, 1.5).tobytes()
 
 
@@ -73,9 +73,9 @@ def test_objects_that_are_no_image_are_refused_by_name(radiograph: Path):
 
     recipe = recipe_of(prepared_by(FolderOptions(field_of_view_mm=200.0)), IMAGE)
     with pytest.raises(DataError, match=r"us-1: is not a DICOM file"):
-        recipe.inputs(b"no image", "us-1")
+        recipe.prepared(b"no image", "us-1")
     with pytest.raises(DataError, match=r"us-1: its pixels cannot be decoded|us-1: it cannot be read"):
-        recipe.inputs(radiograph.read_bytes()[:-1000], "us-1")
+        recipe.prepared(radiograph.read_bytes()[:-1000], "us-1")
     dataset = pydicom.dcmread(radiograph)
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         if keyword in dataset:
@@ -83,4 +83,23 @@ def test_objects_that_are_no_image_are_refused_by_name(radiograph: Path):
     buffer = BytesIO()
     dataset.save_as(buffer)
     with pytest.raises(DataError, match="states no pixel spacing"):
-        recipe.inputs(buffer.getvalue(), "us-1")
+        recipe.prepared(buffer.getvalue(), "us-1")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.integers(8, 40),
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    spacing=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)),
+    field=st.sampled_from([None, 10.0, 100.0]),
+)
+def test_a_mask_comes_back_where_its_pixels_were(size: int, shape: tuple, spacing: tuple, field: float | None):
+    recipe = recipe_of(prepared_by(FolderOptions(size=size, field_of_view_mm=field)), IMAGE)
+    mask = np.arange(size * size, dtype=np.uint8).reshape(size, size) | 1  # nowhere 0
+    found = recipe.back(mask, Prepared(np.zeros((1, 1, size, size), np.float32), shape, spacing))
+    side = field or max(shape[0] * spacing[0], shape[1] * spacing[1])
+    for at in ((0, 0), (shape[0] - 1, shape[1] - 1), (shape[0] // 2, shape[1] // 3)):
+        place = [((i - (n - 1) / 2) * mm / side + 0.5) * size for i, n, mm in zip(at, shape, spacing, strict=True)]
+        if all(1e-6 < each % 1 < 1 - 1e-6 for each in place):  # on an edge either neighbour is right
+            inside = all(0 <= each < size for each in place)
+            assert found[at] == (mask[int(place[0]), int(place[1])] if inside else 0)
