@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -115,8 +115,7 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
 
 def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:
     for key in place[:-1]:  # into a section
-        inner = kind.model_fields[str(key)].annotation if str(key) in kind.model_fields else None
-        kind = inner if isinstance(inner, type) and issubclass(inner, Part) else kind
+        kind = _section(kind.model_fields[str(key)].annotation) or kind if str(key) in kind.model_fields else kind
     known = list(kind.model_fields)
     details = dict(found) if isinstance(found, dict) else {}
     if what == "extra_forbidden":
@@ -126,6 +125,12 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
     if what == "value_error":
         return str(details["ctx"]["error"])
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
+
+
+def _section(annotation: Any) -> type[Part] | None:
+    """The section that a key holds, or may hold where it can be null."""
+    kinds = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, Part)]
+    return kinds[0] if kinds else None
 
 
 def written(role: Part, values: Mapping[str, Any] | None = None) -> bytes:
