@@ -6,7 +6,7 @@
     damaged-UNIX/       what was set aside
 
 SQLite trusts its log as far as the chain of checksums in it reaches, and passes over what follows, as after a crash it must.
-A flipped bit would so take acknowledged commits with it, unseen. Each commit is synced before the next begins, so one at most
+A flipped bit would so take acknowledged commits with it, unseen. Each commit is synced before the next begins, so only one
 can be torn; a second one behind the break was acknowledged, and the spool is treated as damaged.
 """
 

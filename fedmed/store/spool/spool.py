@@ -21,7 +21,7 @@ from fedmed.errors import FedmedError, StoreError
 from fedmed.store.disk import Disk
 from fedmed.store.spool import opening, rescue
 from fedmed.store.spool.ballast import Ballast
-from fedmed.store.spool.entry import KINDS, Counts, Entry, New, Put, Rescue, SpoolFull
+from fedmed.store.spool.entry import KINDS, MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
 from fedmed.store.spool.envelope import Closed, Envelope
 from fedmed.store.spool.quota import DAMAGED, DAY_S, Quota, make_room, weight
 from fedmed.store.spool.tables import Row, Tables
@@ -101,14 +101,16 @@ class Spool:
         self._free(number)
         return made
 
-    def next(self, kinds: Iterable[str], now: float) -> Entry | None:
+    def next(self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY) -> Entry | None:
         """The most urgent entry of these kinds that may go at `now` (seconds since 1970), and nobody works on; None: none.
+
+        It has the priority `least` or a higher one.
 
         Among those of one priority the oldest; within a kind, never before another of its group that was put earlier.
         """
         while True:
             with self._lock:
-                row = self._reading(lambda: self._first(kinds, now))
+                row = self._reading(lambda: self._first(kinds, now, least))
                 if row is None:
                     return None
                 self._taken.add(row.number)
@@ -263,10 +265,10 @@ class Spool:
         self._tables.drop(number, reason)
         self._untold = True
 
-    def _first(self, kinds: Iterable[str], now: float) -> Row | None:
+    def _first(self, kinds: Iterable[str], now: float, least: int) -> Row | None:
         found = list[tuple[int, int]]()
         for kind in kinds:
-            ready = self._tables.ready(kind, now, now + MOST_WAIT_S)
+            ready = self._tables.ready(kind, least, now, now + MOST_WAIT_S)
             found += [next(((-priority, number) for priority, number in ready if number not in self._taken), (0, 0))]
         best = min((each for each in found if each[1]), default=None)
         return None if best is None else self._tables.of_number(best[1])

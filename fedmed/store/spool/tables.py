@@ -126,12 +126,12 @@ class Tables:
         found = self._db.execute("SELECT content FROM bodies WHERE number = ?", (number,)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def ready(self, kind: str, now: float, latest: float) -> Iterator[tuple[int, int]]:
+    def ready(self, kind: str, least: int, now: float, latest: float) -> Iterator[tuple[int, int]]:
         """Priority and number of the first of each line, the most urgent first; `until` beyond `latest` counts as passed."""
         rows = self._db.execute(
-            "SELECT priority, number FROM entries WHERE ahead AND kind = ? AND (until <= ? OR until > ?) "
+            "SELECT priority, number FROM entries WHERE ahead AND kind = ? AND priority >= ? AND (until <= ? OR until > ?) "
             "ORDER BY priority DESC, number",
-            (kind, now, latest),
+            (kind, least, now, latest),
         )
         yield from rows
 
