@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from fedmed.dicom.results.vocabulary import class_concept, code
 from fedmed.errors import first_line
 
 SERIES_NUMBER = 9002
+MOST_MM = 1000.0
+"""Of a slice's thickness."""
 COLOURS = ((54, 70, 58), (63, 8, -55), (87, -58, 60), (60, 75, -50), (73, 25, 74), (82, -35, -22))
 """CIELab, of segments in turn, for viewers that would else choose: red, blue, green, magenta, orange, cyan."""
 
@@ -48,6 +51,7 @@ def segmentation(sources: Sequence[bytes], finding: Finding, limits: Limits = LI
     if not mask.any():
         return report_on(origins, finding)
     orientation = datasets[0].get("PatientOrientation")
+    _give_thickness(datasets)
     made = _made(datasets, origins, mask, finding)
     [shared] = made.SharedFunctionalGroupsSequence
     if "PlaneOrientationSequence" not in shared:
@@ -77,6 +81,25 @@ def _on(mask: NDArray[np.integer], origins: Sequence[Origin]) -> NDArray[np.uint
     if found.shape != expected:
         raise Untrusted(Reason.MASK_MISMATCH, f"The mask has shape {found.shape}; the images have {expected}.")
     return found.astype(np.uint8)
+
+
+def _give_thickness(datasets: Sequence[Any]) -> None:
+    """Slice Thickness, which a SEG in space needs (PS3.3 C.7.6.16.2.1), from the slices' distance where it is empty."""
+    lacking = [each for each in datasets if "ImagePositionPatient" in each and not each.get("SliceThickness")]
+    if not lacking:
+        return
+    try:
+        places = [np.array(each.ImagePositionPatient, dtype=np.float64) for each in datasets]
+        apart = [float(np.linalg.norm(one - other)) for one, other in itertools.pairwise(places)]
+        thickness = abs(float(datasets[0].get("SpacingBetweenSlices") or 0)) or (min(apart) if apart else 0.0)
+    except UNREADABLE as error:
+        raise Untrusted(Reason.NO_GEOMETRY, "Its Image Position (Patient) is no place.") from error
+    if not 0 < thickness < MOST_MM:
+        raise Untrusted(
+            Reason.NO_GEOMETRY, "It states neither Slice Thickness nor Spacing Between Slices, and is one slice."
+        )
+    for each in lacking:
+        each.SliceThickness = round(thickness, 6)
 
 
 def _made(datasets: Sequence[Any], origins: Sequence[Origin], mask: NDArray[np.uint8], finding: Finding) -> Any:
