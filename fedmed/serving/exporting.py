@@ -6,11 +6,7 @@ what the exporter notes of the source code's places is taken out.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +26,7 @@ from fedmed.serving.card import Card, Preparation
 from fedmed.serving.engines.ort_cpu import open_model
 from fedmed.serving.graph import read_graph
 from fedmed.serving.packages import FP32, GOLDEN, INPUTS, LOGITS, Floats, Package, write_package
+from fedmed.serving.quiet import quiet
 from fedmed.serving.verdict import deviation
 from fedmed.wire.tensors import Tensors, put, sha256, size_of
 
@@ -73,8 +70,8 @@ def card_preparation(told: orders.Preparation) -> Preparation:
     """The preparation that a device can do by itself. Raises ConfigError where a site's own scale is not in it."""
     if told.normalise != "none" and (told.mean is None or told.std is None):
         raise ConfigError(
-            f"data.normalise: {told.normalise}, and the scale is not with the model; a device needs the one that was trained "
-            "with: give a model file that has preparation.mean and preparation.std beside its weights"
+            f"data.normalise: {told.normalise}, and the scale is not with the model; a device needs the one of the "
+            "training: give a model file that has preparation.mean and preparation.std beside its weights"
         )
     return Preparation(told.features, told.mean or (), told.std or (), told.clip)
 
@@ -107,12 +104,12 @@ def _soft(space: Sequence[int], random: np.random.Generator) -> Floats:
     axes = np.meshgrid(*(np.linspace(0, math.pi, length) for length in space), indexing="ij")
     waves = np.zeros(tuple(space))
     for _ in range(6):
-        wave = random.uniform(0.2, 1)
+        wave = np.full(tuple(space), random.uniform(0.2, 1))
         for axis in axes:
             wave = wave * np.cos(random.integers(0, 5) * axis + random.uniform(0, 2 * math.pi))
         waves += wave
     waves += random.normal(0, 0.05, tuple(space))
-    return ((waves - waves.min()) / max(float(np.ptp(waves)), 1e-6)).astype(np.float32)
+    return np.asarray((waves - waves.min()) / max(float(np.ptp(waves)), 1e-6), np.float32)
 
 
 def outputs_of(network: nn.Module, inputs: Floats) -> Floats:
@@ -129,7 +126,7 @@ def to_onnx(network: nn.Module, inputs: Sequence[int]) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingPart(f"exporting needs {error.name}: pip install 'fedmed[export]'") from error
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             network,
             (torch.zeros(TRACED, *inputs),),
@@ -168,7 +165,7 @@ def refuse_unlike(model: bytes, inputs: Floats, logits: Floats) -> None:
         apart = deviation(engine.run(inputs[:count]), logits[:count])
         if not apart <= CLOSE:
             raise EngineFailed(
-                f"ONNX Runtime's logits are {apart:.2g} away from PyTorch's; allowed is {CLOSE:g}: do not release it"
+                f"ONNX Runtime's logits are {apart:.2g} away from PyTorch's; allowed is {CLOSE:g}; do not release it"
             )
 
 
@@ -193,16 +190,3 @@ def packed(tensors: Tensors) -> bytes:
     buffer = bytearray(size_of(tensors))
     put(tensors, memoryview(buffer))
     return bytes(buffer)
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Without the exporter's progress on standard output, its warnings and its log: what is wrong, it raises."""
-    before = logging.root.manager.disable
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)

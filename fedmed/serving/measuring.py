@@ -55,7 +55,7 @@ def probabilities_of(logits: Floats) -> Floats:
 
 
 def auc(logits: Floats, y: Labels) -> float:
-    """Area under the ROC curve; of more than two classes the mean of one against the rest; NaN where one class is present."""
+    """Area under the ROC curve; of more than two classes the mean of each against the rest; NaN for one class alone."""
     scores = probabilities_of(logits)
     present = [k for k in range(scores.shape[1]) if 0 < int((y == k).sum()) < len(y)]
     chosen = present if scores.shape[1] > 2 else [k for k in present if k == 1]
