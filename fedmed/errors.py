@@ -15,6 +15,8 @@
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   ├── ResumeRefused           5     what is resumed is not what was started
+    │   ├── PackageRefused          5     a model package whose files are not those its card tells, or must not be run
+    │   ├── EngineFailed            5     a model cannot be opened or run by an engine here
     │   └── CourseLost              5     what was under way cannot be gone on with; the last commit can
     └── MissingPart                 6     a program or package that this command needs is not installed
 
@@ -103,6 +105,14 @@ class StoreError(FedmedError):
 
 class ResumeRefused(StoreError):
     """What is resumed is not what was started."""
+
+
+class PackageRefused(StoreError):
+    """A model package that is altered, incomplete, too large, or holds what a device must not run."""
+
+
+class EngineFailed(StoreError):
+    """An engine cannot open a model, or ended without an answer."""
 
 
 class CourseLost(StoreError):
