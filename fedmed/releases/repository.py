@@ -23,9 +23,9 @@ from fedmed.clock import Clock
 from fedmed.errors import ConfigError, StoreError
 from fedmed.identity.releases import ReleaseKey
 from fedmed.releases import edition as editions
-from fedmed.releases.channel import Channel, Release, State, allowed, promoted, proposed, rolled_back
+from fedmed.releases.channel import Channel, Release, State, allowed, candidate, promoted, proposed, rolled_back
 from fedmed.releases.edition import COUNTERSIGNED, TIMESTAMP_FILE, Edition, Terms
-from fedmed.releases.fetching import BLOBS, METADATA
+from fedmed.releases.fetching import BLOBS, METADATA, manifest_name
 from fedmed.releases.manifest import Manifest, of_folder, sha256_of
 from fedmed.releases.signing import Keys, SigningKey
 from fedmed.store.disk import Disk, Sink, replace_file, write_file
@@ -98,18 +98,8 @@ class Repository:
         def step(channel: Channel) -> Channel:
             manifest = of_folder(package, channel.next_counter, name, version)
             self._copy(package, manifest)
-            encoded = manifest.encoded()
-            self._put(self.folder / MANIFESTS / f"{sha256(encoded)}.{manifest.counter:08d}.json", encoded)
-            new = Release(
-                manifest.counter,
-                name,
-                version,
-                manifest.package,
-                sha256(encoded),
-                len(encoded),
-                State.CANDIDATE,
-                self._now(),
-            )
+            new = candidate(manifest, self._now())
+            self._put(self.folder / manifest_name(new), manifest.encoded())
             return proposed(channel, new)
 
         return self._step(step).releases[-1]
