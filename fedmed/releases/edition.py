@@ -27,11 +27,10 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # its own names ar
 
 from fedmed.errors import ConfigError, ReleaseRefused
 from fedmed.releases.channel import Channel, Release, custom, read_release
+from fedmed.releases.fetching import COUNTERSIGNED, TARGETS
 from fedmed.releases.signing import HouseSigner, Keys, SigningKey, public_key
 from fedmed.wire.tensors import sha256
 
-TARGETS, COUNTERSIGNED = Targets.type, "countersigned"
-"""The role that states a channel: of the federation, of a clinic."""
 TIMESTAMP_FILE = "timestamp.json"
 PATTERN = "[0-9]*.json"
 MOST_THRESHOLD = 16

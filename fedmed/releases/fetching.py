@@ -16,6 +16,8 @@ from fedmed.errors import ReleaseRefused, Unreachable
 from fedmed.releases.channel import Release
 
 METADATA, MANIFESTS, BLOBS = "metadata", "targets", "blobs"
+TARGETS, COUNTERSIGNED = "targets", "countersigned"
+"""The role that states a channel: of the federation, of a clinic."""
 NAMES = re.compile(
     r"metadata/([1-9][0-9]{0,8}\.(root|targets|snapshot|countersigned)|timestamp)\.json"
     r"|targets/[0-9a-f]{64}\.[0-9]{8}\.json|blobs/[0-9a-f]{64}"

@@ -24,8 +24,8 @@ from fedmed.errors import ConfigError, StoreError
 from fedmed.identity.releases import ReleaseKey
 from fedmed.releases import edition as editions
 from fedmed.releases.channel import Channel, Release, State, allowed, candidate, promoted, proposed, rolled_back
-from fedmed.releases.edition import COUNTERSIGNED, TIMESTAMP_FILE, Edition, Terms
-from fedmed.releases.fetching import BLOBS, METADATA, manifest_name
+from fedmed.releases.edition import TIMESTAMP_FILE, Edition, Terms
+from fedmed.releases.fetching import BLOBS, COUNTERSIGNED, METADATA, TARGETS, manifest_name
 from fedmed.releases.manifest import Manifest, of_folder, sha256_of
 from fedmed.releases.signing import Keys, SigningKey
 from fedmed.store.disk import Disk, Sink, replace_file, write_file
@@ -84,7 +84,7 @@ class Repository:
             version = timestamp.signed.snapshot_meta.version
             snapshot = Metadata[Snapshot].from_bytes(self._metadata(f"{version}.snapshot.json"))
             root = Metadata[Root].from_bytes(self._metadata(f"{self._newest_root()}.root.json"))
-            targets = self._role(snapshot, editions.TARGETS)
+            targets = self._role(snapshot, TARGETS)
             assert targets is not None
             return Edition(root, targets, self._countersigned(snapshot, targets), snapshot, timestamp)
         except (RepositoryError, ValueError) as error:

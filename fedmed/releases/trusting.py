@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fedmed.clock import Clock
 from fedmed.errors import ReleaseRefused, StoreError
 from fedmed.releases.channel import Channel
-from fedmed.releases.fetching import METADATA, Fetcher, whole
+from fedmed.releases.fetching import METADATA, TARGETS, Fetcher, whole
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import sha256
 
@@ -32,6 +32,8 @@ MOST = {"root": 1 << 18, "timestamp": 1 << 14, "snapshot": 1 << 16, "targets": 1
 """Bytes of each."""
 MOST_ROOTS = 64
 """New roots that are followed at once."""
+NOTED_S = 3600.0
+"""The time of an update is kept where it is so much later than the one kept: no write with every heartbeat."""
 _KIND = "fedmed-trusted-1"
 Keep = Callable[["Trusted"], None]
 
@@ -47,7 +49,7 @@ class Trusted:
     roles: tuple[tuple[str, str], ...] = ()
     """The newest metadata of the other roles."""
     unix: float = 0.0
-    """The latest time at which an update was verified whole."""
+    """About the latest time at which an update was verified whole (`NOTED_S`)."""
 
     def get(self, role: str) -> bytes:
         """Empty where there is none yet."""
@@ -127,15 +129,14 @@ class _Update:
         self._set.reference_time = datetime.fromtimestamp(unix, timezone.utc)
 
     def run(self) -> View:
-        from fedmed.releases.edition import TARGETS
-
         self._roots()
         self._timestamp()
         self._snapshot()
         self._role(TARGETS, "root")
         if (holder := self._kept.holder) != TARGETS and f"{holder}.json" in self._set.snapshot.meta:
             self._role(holder, TARGETS)
-        self._put(replace(self._kept, unix=self._unix))
+        if self._unix - self._kept.unix >= NOTED_S:
+            self._put(replace(self._kept, unix=self._unix))
         return self._view()
 
     def _view(self) -> View:
