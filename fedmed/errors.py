@@ -11,6 +11,7 @@
     │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
     │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
     │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
+    │   ├── ReleaseRefused          4     a release, or what is signed of one, that nothing may be changed by
     │   ├── VersionRefused          4     the other side's fedmed is too old or too new for this one
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
@@ -87,6 +88,10 @@ class NotApproved(FederationError):
     def __init__(self, told: str, kept: str = "") -> None:
         super().__init__(told)
         self.kept = kept or told
+
+
+class ReleaseRefused(FederationError):
+    """A release, or what is signed of one, that nothing may be changed by: altered, older, expired, of another key."""
 
 
 class VersionRefused(FederationError):
