@@ -13,6 +13,8 @@
     │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
     │   ├── ReleaseRefused          4     a release, or what is signed of one, that nothing may be changed by
     │   ├── VersionRefused          4     the other side's fedmed is too old or too new for this one
+    │   ├── DeviceRefused           4     a device that its clinic's hub does not let in, or not any more
+    │   ├── QuotaRefused            4     more than a device's share; later, or less of it, goes through
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   ├── ResumeRefused           5     what is resumed is not what was started
@@ -96,6 +98,14 @@ class ReleaseRefused(FederationError):
 
 class VersionRefused(FederationError):
     """The other side's fedmed is too old or too new for this one, or uses what this one does not know."""
+
+
+class DeviceRefused(FederationError):
+    """A device that its clinic's hub does not let in: unknown, revoked, or with another's certificate."""
+
+
+class QuotaRefused(FederationError):
+    """More than a device's share; later, or less of it, goes through."""
 
 
 class Unreachable(FederationError):

@@ -1,4 +1,4 @@
-"""The one file of a role, `center.yaml` or `clinic.yaml`: read with every fault listed, written with what each key means."""
+"""The one file of a role, `center.yaml`, `clinic.yaml` or `hub.yaml`: read with every fault listed, written with what each key means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedmed.config.privacy import Mode
 from fedmed.config.scenario import Name
 from fedmed.errors import ConfigError
 
-CENTER_FILE, CLINIC_FILE = "center.yaml", "clinic.yaml"
+CENTER_FILE, CLINIC_FILE, HUB_FILE = "center.yaml", "clinic.yaml", "hub.yaml"
 
 
 class Center(Part):
@@ -77,6 +77,32 @@ class Clinic(Part):
     """The user (uid) that apps run as where the daemon is root; one that nobody else has where null."""
     approvals_needed: int = Field(1, ge=1, le=8)
     """How many approvers must sign before a run may use this clinic's data."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
+
+
+class Hub(Part):
+    """`hub.yaml`: the hub of one clinic's devices."""
+
+    clinic: Name
+    """The clinic that these devices belong to."""
+    listen: Host = "0.0.0.0"
+    """Address of this machine to listen on; 0.0.0.0 for all of IPv4, "::" for all. Devices alone need to reach it."""
+    port: Port = 8443
+    """Where enrolled devices talk to the hub."""
+    enrolment_port: Port = 8444
+    """Where a device enrols with its code, and does nothing else."""
+    certificate_days: int = Field(365, ge=2, le=825)
+    """For how many days a device's certificate is valid; it renews itself when a third is left. A device that is off for
+    longer enrols again."""
+    beat_s: float = Field(20.0, ge=1, le=60)
+    """Seconds between two heartbeats of a device; one that missed three is taken for lost."""
+    most_gigabytes_a_day: int = Field(256, ge=1, le=65536)
+    """What one device may send in a day (UTC), in units of 10**9 bytes."""
+    most_gigabytes_open: int = Field(16, ge=1, le=65536)
+    """What one device may have begun to send and not ended, in units of 10**9 bytes."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
     log: str | None = "service.log"
