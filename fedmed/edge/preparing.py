@@ -1,7 +1,7 @@
 """An instance as the input of a released model: the very steps that training took, or a refusal.
 
-A package names its pipeline (`fedmed.preprocess.pipeline`) and its preparation. A device takes the steps that it knows and
-checks that a pipeline of them has the package's own fingerprint: what it would do otherwise is never done in silence.
+A package's card names its pipeline (`fedmed.preprocess.pipeline`). A device takes the steps that it knows and checks that a
+pipeline of them has the card's own fingerprint: what it would do otherwise is never done in silence.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from fedmed.dicom.single_frame import image_of
 from fedmed.dicom.sources import of_bytes
 from fedmed.errors import ConfigError, DataError
-from fedmed.learning.features import TABLE
-from fedmed.learning.order import Preparation
 from fedmed.preprocess.image import resample, standardise
 from fedmed.preprocess.pipeline import Pipeline, Step, differences
+from fedmed.serving.card import Card
+from fedmed.serving.inputs import prepare
 
 STANDARDISED = "each image: mean 0, deviation 1"
-TINY = 1e-9
-"""Added to a standard deviation, as in training."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Prepared:
     """One image as a model sees it, and where its own pixels lie."""
 
     values: NDArray[np.float32]
-    """`(1, 1, size, size)`, or `(1, features)`."""
+    """`(1, *inputs)`."""
     shape: tuple[int, int]
     """Rows and columns of the image itself."""
     spacing_mm: tuple[float, float]
@@ -39,13 +37,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a device prepares one grey single-frame image."""
+    """How a device prepares one grey single-frame image for the model of a card."""
 
+    card: Card
     size: int
     """Pixels on a side."""
     field_of_view_mm: float | None
     standardised: bool
-    preparation: Preparation
 
     @property
     def pipeline(self) -> Pipeline:
@@ -70,12 +68,9 @@ class Recipe:
             raise DataError(f"{name}: states no pixel spacing, and the model was trained on a field in mm")
         spacing = image.spacing_mm or (1.0, 1.0)
         pixels = resample(image.pixels, spacing, self.size, self.field_of_view_mm)
-        values = TABLE[self.preparation.features]((standardise(pixels) if self.standardised else pixels)[None])
-        scaled = self._scaled(values)
-        if not np.isfinite(scaled).all():
-            raise DataError(f"{name}: holds values that are not finite after preparation")
+        values = prepare(self.card, (standardise(pixels) if self.standardised else pixels)[None])
         rows, columns = image.pixels.shape
-        return Prepared(np.ascontiguousarray(scaled, np.float32), (rows, columns), spacing)
+        return Prepared(values, (rows, columns), spacing)
 
     def back(self, mask: NDArray[np.uint8], of: Prepared) -> NDArray[np.uint8]:
         """A mask `(size, size)` on the image's own pixels `(H, W)`: the nearest of the grid; 0 beyond it."""
@@ -84,16 +79,6 @@ class Recipe:
         rows, columns = (_nearest(count, mm / step, self.size) for count, mm in zip(of.shape, of.spacing_mm, strict=True))
         found = mask[np.clip(rows, 0, self.size - 1)[:, None], np.clip(columns, 0, self.size - 1)[None]]
         return np.where(_inside(rows, self.size)[:, None] & _inside(columns, self.size)[None], found, 0).astype(np.uint8)
-
-    def _scaled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `fedmed.learning.inputs.Scale` does it."""
-        wanted = self.preparation
-        if wanted.mean is None or wanted.std is None:
-            return values
-        case = values.shape[1:]
-        mean, std = (np.asarray(each, np.float32).reshape(case) for each in (wanted.mean, wanted.std))
-        scaled = (values - mean) / std
-        return scaled if wanted.clip is None else np.clip(scaled, -wanted.clip, wanted.clip)
 
 
 def _nearest(count: int, step: float, size: int) -> NDArray[np.int64]:
@@ -105,22 +90,18 @@ def _inside(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
     return np.asarray((places >= 0) & (places < size))
 
 
-def recipe_of(pipeline: Pipeline, preparation: Preparation) -> Recipe:
+def recipe_of(card: Card) -> Recipe:
     """How to prepare for a package. Raises ConfigError for steps that this device does not take as training did."""
-    steps = {step.name: step.parameters for step in pipeline.steps}
-    if preparation.normalise == "site":
-        raise ConfigError("the model was trained on inputs scaled by each site's own moments, which no device has")
-    if preparation.features not in TABLE:
-        raise ConfigError(f"the model needs the features {preparation.features!r}; known here: {', '.join(TABLE)}")
+    steps = {step.name: step.parameters for step in card.pipeline.steps}
     wanted = steps.get("resample", {})
     found = Recipe(
+        card=card,
         size=_whole(wanted.get("size")),
         field_of_view_mm=_length(wanted.get("field_of_view_mm")),
         standardised=steps.get("normalise", {}).get("how") == STANDARDISED,
-        preparation=preparation,
     )
-    if found.pipeline.fingerprint() != pipeline.fingerprint():
-        told = "; ".join(differences(found.pipeline, pipeline))
+    if found.pipeline.fingerprint() != card.pipeline.fingerprint():
+        told = "; ".join(differences(found.pipeline, card.pipeline))
         raise ConfigError(f"this device cannot prepare images as the model's training did: {told}")
     return found
 
