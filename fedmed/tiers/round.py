@@ -270,14 +270,16 @@ def _heard(state: DeviceRound, device: str, message: bytes, now: float) -> Outco
 def _looked(state: DeviceRound, now: float) -> Outcome:
     """Whether what this phase asked for is there, still may come, or will not."""
     assert state.opening is not None
-    if state.phase is Phase.CONFIRMATIONS and state.opening.is_confirmed:
+    confirming = state.phase is Phase.CONFIRMATIONS
+    if confirming and state.opening.is_confirmed and not state.waiting & set(state.joined):
+        # only who confirmed shows shares: a quorum alone, with one of it lost then, could leave the sum shut
         request = opening.reveal_request(state.opening)
         return _asked(state, Phase.SHARES, _roster(state), request, now + state.rules.opening_s)
     if state.phase is Phase.SHARES and opening.can_open(state.opening):
         return _opened(state)
     if state.waiting:
         return state, ()
-    heard = len(state.opening.confirmed if state.phase is Phase.CONFIRMATIONS else state.opening.revealed)
+    heard = len(state.opening.confirmed if confirming else state.opening.revealed)
     return _given_up(state, f"the sum stays shut: {state.phase.value} of {heard} of {len(state.index)} devices came")
 
 
