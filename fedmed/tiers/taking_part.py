@@ -32,7 +32,9 @@ from fedmed.wire.digest import digest_of
 from fedmed.wire.tensors import Tensors
 
 Train = Callable[[str, Tensors], tuple[Tensors, Mapping[str, Any]]]
-"""The order's text and the model -> the trained model and its numbers, `num-examples` and the loss among them."""
+"""The order's text and the model -> the trained model and its numbers, `num-examples` and the loss among them.
+
+Raises DataError, UpdateRefused where it cannot; what else it raises is the agent's to catch, at its process's boundary."""
 WITHHELD = "the device sends nothing in this round; its own log says why"
 
 
