@@ -58,6 +58,10 @@ class Devices:
         self._rules, self._clock, self._tell = rules, clock, tell
         self._epochs = Epochs(transport, clock, rules.opening_s, tell)
 
+    def cases(self) -> int:
+        """Training cases that all of them declared."""
+        return sum(each.cases for each in self._known())
+
     def ask(self, work: Work) -> Gathered:
         """One round; it never raises for what devices do, and never takes longer than its rules say."""
         known = sorted(self._known(), key=lambda each: each.name)

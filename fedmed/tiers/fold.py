@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fedmed.errors import UpdateRefused
 from fedmed.outbound.update import CASES, Change
-from fedmed.privacy.secagg.layout import Layout, Sum
+from fedmed.privacy.secagg.layout import Sum
 from fedmed.privacy.secagg.metrics import read_metric
 from fedmed.privacy.secagg.quantise import centred
 from fedmed.privacy.secagg.questions import WEIGHT
@@ -122,8 +122,11 @@ def trained(model: Tensors, folded: Folded) -> Tensors:
     return {name: np.add(value, changes[name]) if name in changes else value for name, value in model.items()}
 
 
-def as_part(layout: Layout, model: Tensors, made: Change, weight: int, values: Mapping[str, Any]) -> Part:
-    """The clinic's own part, of the layout's tensors."""
-    own = {tensor.name: made.tensors[tensor.name] for tensor in layout.tensors if tensor.name in model}
-    told = {name: float(value) for name, value in values.items() if name != CASES and isinstance(value, int | float)}
-    return of_one(own, weight, told)
+def as_part(made: Change, weight: int, values: Mapping[str, Any]) -> Part:
+    """What the clinic's own app made; of its values, those that are numbers."""
+    told = {name: float(value) for name, value in values.items() if name != CASES and _is_number(value)}
+    return of_one(made.tensors, weight, told)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -28,7 +28,7 @@ class Rules:
 
     wait_s: float = 600.0
     """Time that devices have to train."""
-    opening_s: float = 60.0
+    opening_s: float = 20.0
     """Time that each of the small messages has that set an epoch up or open a sum."""
     least: int = 1
     """Devices whose updates are folded in, at least; masked, never fewer than secure aggregation asks for."""
