@@ -1,8 +1,8 @@
 """Takes images that scanners and archives send: C-STORE and C-ECHO, as an SCP of our own over plain sockets.
 
 pynetdicom, which sends for us, was measured as the receiver too (benchmarks/edge_receive.py). It gives each connection two
-threads that wake every millisecond, reads in pieces of 4 KiB, believes a length of four gigabytes and never gives up on a
-peer that has gone silent within a PDU. Here one thread a connection waits in the kernel, and everything has a cap and an end.
+threads that wake every millisecond, reads in pieces of 4 KiB, believes a length of four gigabytes and never gives up on
+a peer that has gone silent within a PDU. Here one thread a connection waits in the kernel, and all has a cap and an end.
 
 Senders that have not turned Nagle's algorithm off (DCMTK's are so by default) wait for our TCP to acknowledge the short end
 of each object, and TCP delays that by 40 ms: 675 objects take half a minute for nothing. We acknowledge at once.
@@ -14,13 +14,13 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fedmed.clock import Clock
-from fedmed.dicom.arrivals import MOST_BYTES, KeepInstance, as_file, facts_of
+from fedmed.dicom.arrivals import KeepInstance, as_file, facts_of
 from fedmed.dicom.network import pdus
 from fedmed.dicom.network.acceptor import Acceptor, End, Keep, Policy, Step
 from fedmed.dicom.network.commands import Outcome
+from fedmed.dicom.network.config import ReceiverConfig as ReceiverConfig
 from fedmed.dicom.network.pdus import Broken, Inbox
 from fedmed.dicom.reasons import NoImage, Untrusted
 from fedmed.errors import ConfigError, DataError, StoreError
@@ -34,72 +34,6 @@ LINGER_S = 2.0
 """For the other side to read our last word before the connection is cut."""
 SLOWEST = 16 * 2**10
 """Bytes a second that a message must come with, once it is `stall_s` old: what trickles holds a place from others."""
-
-
-@dataclass(frozen=True)
-class ReceiverConfig:
-    """Where we listen, who may send, and how much."""
-
-    host: str = "127.0.0.1"
-    port: int = 11112
-    """0 takes a free one."""
-    ae_title: str = "FEDMED"
-    callers: tuple[str, ...] = ()
-    """AE titles that may call; none named: all. A title is no proof, anybody can write it."""
-    addresses: tuple[str, ...] = ()
-    """Addresses or networks ("10.1.2.0/24") that may connect; none named: all."""
-    sop_classes: tuple[str, ...] = ()
-    """What is taken; none named: every storage class of the standard."""
-    associations: int = 16
-    per_address: int = 8
-    waiting: int = 32
-    """Connections without an association; with one more, the oldest of them is cut."""
-    most_bytes: int = MOST_BYTES
-    """Of one instance."""
-    memory_bytes: int = 2 * MOST_BYTES
-    """Of all that is half received."""
-    pdu_bytes: int = 128 * 2**10
-    """What DCMTK sends at most."""
-    request_s: float = 15.0
-    """For a new connection to ask for an association (the ARTIM timer)."""
-    idle_s: float = 120.0
-    """Between messages."""
-    stall_s: float = 30.0
-    """Without a byte, within a message."""
-
-    def faults(self) -> list[str]:
-        """What is wrong with it, all at once."""
-        titles = [title for title in (self.ae_title, *self.callers) if not _is_title(title)]
-        found = [f"AE title {title!r}: 1 to 16 printable ASCII characters without backslash" for title in titles]
-        if not 0 <= self.port < 2**16:
-            found.append(f"port {self.port}: 0 to 65535")
-        for name in self.addresses:
-            try:
-                ipaddress.ip_network(name)
-            except ValueError as error:
-                found.append(f"address {name!r}: {error}")
-        found += [f"SOP class {uid!r}: it is no UID" for uid in self.sop_classes if not pdus.UID.fullmatch(uid)]
-        if not 4096 <= self.pdu_bytes <= 2**20:
-            found.append(f"pdu_bytes {self.pdu_bytes}: 4096 to {2**20}")
-        counts = ("associations", "per_address", "waiting", "most_bytes", "request_s", "idle_s", "stall_s")
-        found += [f"{name} {getattr(self, name)}: more than 0" for name in counts if getattr(self, name) <= 0]
-        if self.memory_bytes < self.most_bytes:
-            found.append(f"memory_bytes {self.memory_bytes}: no less than most_bytes {self.most_bytes}")
-        if not (self.callers or self.addresses or _is_loopback(self.host)):
-            found.append(f"host {self.host} is open to the network; name in callers or addresses who may send")
-        return found
-
-
-def _is_title(title: str) -> bool:
-    """PS3.5 table 6.2-1, AE."""
-    return 0 < len(title) <= 16 and title.strip() == title and title.isascii() and title.isprintable() and "\\" not in title
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def readable_syntaxes() -> frozenset[str]:
@@ -257,46 +191,46 @@ class _Line:
             _cut(self.connection)
 
     def _serve(self) -> None:
-        why = "the connection was lost"
         try:
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            why = self._talk()
+            self._talk()
         except Broken as broken:
-            why = str(broken)
-            self._last_word(pdus.abort(broken.reason))
+            self._end(pdus.abort(broken.reason), str(broken))
         except TimeoutError:
-            why = "nothing came for too long, or too slowly"
-            self._last_word(pdus.abort(pdus.UNSPECIFIED))
-        except OSError:
-            pass
+            self._end(pdus.abort(pdus.UNSPECIFIED), "nothing came for too long, or too slowly")
+        except OSError as error:
+            self._tell(f"the connection was lost ({error.strerror})")
         finally:
             self.acceptor.close()
             self.connection.close()
             self.receiver.ended(self)
-        if why and not self.receiver.is_stopping:
+
+    def _tell(self, why: str) -> None:
+        if why:
             self.receiver.told(self.address, self.acceptor.calling, why)
 
-    def _talk(self) -> str:
-        """Until the association is over; what was wrong with it, empty where nothing was."""
+    def _talk(self) -> None:
+        """Until the association is over."""
         inbox = Inbox(self.receiver.config.pdu_bytes)
         while True:
             count = self._more(inbox)
             if count == 0:
-                return "the other side left in the midst of an association" if self.acceptor.is_open else ""
+                if self.acceptor.is_open and not self.receiver.is_stopping:
+                    self._tell("the other side left in the midst of an association")
+                return
             for kind, body in inbox.took(count):
                 full = kind == pdus.REQUEST and self.receiver.is_full_for(self)
                 for step in self.acceptor.take(kind, body, full):
                     if isinstance(step, End):
-                        self.holds_place = False
-                        self._last_word(step.data)
-                        return step.why
+                        self._end(step.data, step.why)
+                        return
                     words = self._words(step)
                     self.connection.settimeout(self.receiver.config.stall_s)
                     self.connection.sendall(words)
             if not (self.acceptor.is_receiving or inbox.holds):
                 self._since, self._is_busy = self.receiver.clock.now(), False
                 if self.receiver.is_stopping:
-                    return ""
+                    return
 
     def _more(self, inbox: Inbox) -> int:
         """Bytes that have come, 0 where the other side has closed. Raises TimeoutError."""
@@ -320,13 +254,14 @@ class _Line:
 
     def _words(self, step: Step) -> bytes:
         if not isinstance(step, Keep):
+            self._tell(step.why)
             return step.data
         try:
             outcome, why = self._outcome(step)
         finally:
             self.receiver.room(-len(step.data))
         if outcome != Outcome.SUCCESS:
-            self.receiver.told(self.address, self.acceptor.calling, f"an instance was refused with {outcome:04X}: {why}")
+            self._tell(f"an instance was refused with {outcome:04X}: {why}")
         return self.acceptor.answer(step, outcome, why)
 
     def _outcome(self, step: Keep) -> tuple[Outcome, str]:
@@ -347,8 +282,11 @@ class _Line:
             return Outcome.NOT_UNDERSTOOD, "it is not wanted here"
         return Outcome.SUCCESS, ""
 
-    def _last_word(self, data: bytes) -> None:
-        """Send it, and give the other side a moment to read it: closing with unread bytes would take it back (RST)."""
+    def _end(self, data: bytes, why: str) -> None:
+        """Send the last word, with a moment to read it: to close while bytes are unread would take it back (RST)."""
+        self.acceptor.close()
+        self.holds_place = False
+        self._tell(why)
         clock = self.receiver.clock
         end = clock.now() + LINGER_S
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Union
 
 from fedmed.dicom.network import pdus
 from fedmed.dicom.network.commands import CANCEL, ECHO, MOST_COMMAND, STORE, Command, Outcome, read_command, write_answer
@@ -46,9 +45,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Say:
-    """Send these bytes."""
+    """Send these bytes; `why` is not empty where they refuse something."""
 
     data: bytes
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class End:
     why: str = ""
 
 
-Step = Union[Say, Keep, End]
+Step = Say | Keep | End
 Room = Callable[[int], bool]
-"""Asks for so many bytes of memory, or gives them back where they are fewer than none; False where they are not to be had."""
+"""Asks for so many bytes of memory, False where they are not to be had; gives back what is negative."""
 
 
 @dataclass
@@ -224,4 +224,5 @@ class Acceptor:
             yield keep
             return
         self._room(-len(message.data))
-        yield Say(self.answer(keep, status, why))
+        told = f"a message was refused with {status:04X}: {why}" if why else ""
+        yield Say(self.answer(keep, status, why), told)

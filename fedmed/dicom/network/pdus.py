@@ -52,7 +52,7 @@ class Inbox:
         return memoryview(self._buffer)[self._end :]
 
     def took(self, count: int) -> Iterator[tuple[int, memoryview]]:
-        """After `count` more bytes: type and body of each PDU that is whole now; a body is valid until the next is asked for.
+        """After `count` more bytes: type and body of each PDU that is whole now; a body is good until the next.
 
         Raises Broken for a type that is none and for a length that is not allowed, before the body has come.
         """
