@@ -27,7 +27,7 @@ from fedmed.errors import ConfigError, DataError, StoreError
 
 Told = Callable[[str, str, str], None]
 """Told of what was refused: the peer's address, its AE title where it is known, and why. Called from many threads."""
-BACKLOG = 128
+BACKLOG = 1024
 AGAIN_S = 0.5
 """Until the next connection is taken, where this machine had no room for one."""
 LINGER_S = 2.0
