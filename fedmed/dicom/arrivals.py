@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedmed.dicom import tags
@@ -12,13 +12,17 @@ from fedmed.dicom.attributes import Attributes
 from fedmed.dicom.elements import BIG_ENDIAN, PREAMBLE, Span, skim
 from fedmed.dicom.implementation import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from fedmed.dicom.limits import LIMITS
+from fedmed.dicom.network.commands import Outcome
 from fedmed.dicom.network.pdus import UID
-from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.dicom.reasons import NoImage, Reason, Untrusted
 from fedmed.dicom.sources import of_bytes
 from fedmed.dicom.walking import Wanted
+from fedmed.errors import DataError, StoreError
 
 MOST_BYTES = 512 * 2**20
 """Of one instance; it is held in memory, and the boxes that hold it have four gigabytes."""
+MOST_META = 2**10
+"""Bytes that `as_file` puts before a data set, at most."""
 NAMES = {
     "sop_class": tags.SOP_CLASS,
     "sop_instance": tags.SOP_INSTANCE,
@@ -26,6 +30,7 @@ NAMES = {
     "series": tags.SERIES,
 }
 WANTED: Wanted = {**dict.fromkeys(NAMES.values(), "UI"), tags.MODALITY: "CS"}
+HALF = (Reason.TRUNCATED, Reason.UNREADABLE)
 SEQUENCE_END = {False: b"\xfe\xff\xdd\xe0", True: b"\xff\xfe\xe0\xdd"}
 
 
@@ -42,6 +47,61 @@ KeepInstance = Callable[[bytes, Mapping[str, Any]], Kept]
 
 Raises StoreError or OSError where they cannot be written now, and DataError where the instance is not wanted.
 """
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of one instance."""
+
+    outcome: Outcome
+    why: str = ""
+    """In words, where it was not kept; names no patient."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Of `facts_of`; none where it could not be read."""
+    is_half: bool = False
+    """Its end is missing: where it lies as a file, the rest may still come."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """What all doors of a device share: an instance is looked at, then kept, and every end has its status."""
+
+    keep: KeepInstance
+    stores: Callable[[str], bool]
+    """Whether a SOP class is taken."""
+    transfers: frozenset[str]
+    """Transfer syntaxes that are taken."""
+    most_bytes: int = MOST_BYTES
+
+    def take(self, content: bytes, origin: Mapping[str, str], named: tuple[str, str] | None = None) -> Arrival:
+        """Keep a file; `origin` joins its facts, `named` is the SOP class and instance that its sender told.
+
+        The statuses are those of PS3.4 annex B.2.3 and PS3.18 table I.2-2.
+        """
+        if len(content) > self.most_bytes:
+            return Arrival(Outcome.OUT_OF_RESOURCES, f"it has {len(content)} bytes; at most {self.most_bytes} are taken")
+        try:
+            facts = facts_of(content, self.most_bytes)
+        except NoImage as error:
+            return Arrival(Outcome.NOT_UNDERSTOOD, error.detail)
+        except Untrusted as error:
+            return Arrival(Outcome.NOT_UNDERSTOOD, error.detail, is_half=error.reason in HALF)
+        if named and named != (facts["sop_class"], facts["sop_instance"]):
+            return Arrival(Outcome.NOT_AS_ANNOUNCED, "SOP class or instance are not those that were told", facts)
+        if not self.stores(facts["sop_class"]):
+            return Arrival(Outcome.SOP_CLASS_NOT_SUPPORTED, f"SOP class {facts['sop_class']} is not taken here", facts)
+        if facts["transfer_syntax"] not in self.transfers:
+            return Arrival(Outcome.NO_SUCH_SYNTAX, f"transfer syntax {facts['transfer_syntax']} is not read here", facts)
+        return self._kept(content, facts, origin)
+
+    def _kept(self, content: bytes, facts: dict[str, str], origin: Mapping[str, str]) -> Arrival:
+        try:
+            self.keep(content, {**facts, **origin})
+        except (StoreError, OSError):
+            return Arrival(Outcome.OUT_OF_RESOURCES, "it cannot be kept now; send it again later", facts)
+        except DataError:
+            return Arrival(Outcome.NOT_UNDERSTOOD, "it is not wanted here", facts)
+        return Arrival(Outcome.SUCCESS, "", facts)
 
 
 def facts_of(content: bytes, most_bytes: int = MOST_BYTES) -> dict[str, str]:

@@ -16,14 +16,12 @@ import threading
 from collections.abc import Callable
 
 from fedmed.clock import Clock
-from fedmed.dicom.arrivals import KeepInstance, as_file, facts_of
+from fedmed.dicom.arrivals import MOST_META, Door, KeepInstance, as_file
 from fedmed.dicom.network import pdus
-from fedmed.dicom.network.acceptor import Acceptor, End, Keep, Policy, Step
-from fedmed.dicom.network.commands import Outcome
+from fedmed.dicom.network.acceptor import Acceptor, End, Keep, Policy, Step, stores
 from fedmed.dicom.network.config import ReceiverConfig as ReceiverConfig
 from fedmed.dicom.network.pdus import Broken, Inbox
-from fedmed.dicom.reasons import NoImage, Untrusted
-from fedmed.errors import ConfigError, DataError, StoreError
+from fedmed.errors import ConfigError
 
 Told = Callable[[str, str, str], None]
 """Told of what was refused: the peer's address, its AE title where it is known, and why. Called from many threads."""
@@ -54,12 +52,14 @@ class Receiver:
         """Raises ConfigError, naming all that is wrong with `config`."""
         if faults := config.faults():
             raise ConfigError("the DICOM receiver: " + "; ".join(faults))
-        self.config, self.keep, self.clock, self.told = config, keep, clock, told
+        self.config, self.clock, self.told = config, clock, told
+        allowed, transfers = stores(frozenset(config.sop_classes)), readable_syntaxes()
+        self.door = Door(keep, allowed, transfers, config.most_bytes + MOST_META)
         self.policy = Policy(
             ae_title=config.ae_title,
             callers=frozenset(config.callers),
-            sop_classes=frozenset(config.sop_classes),
-            transfers=readable_syntaxes(),
+            stores=allowed,
+            transfers=transfers,
             pdu_bytes=config.pdu_bytes,
             most_bytes=config.most_bytes,
         )
@@ -256,31 +256,15 @@ class _Line:
         if not isinstance(step, Keep):
             self._tell(step.why)
             return step.data
+        named = step.command.sop_class, step.command.instance
+        origin = {"by": "c-store", "from": self.acceptor.calling, "address": self.address}
         try:
-            outcome, why = self._outcome(step)
+            arrival = self.receiver.door.take(as_file(*named, step.transfer_syntax, step.data), origin, named)
         finally:
             self.receiver.room(-len(step.data))
-        if outcome != Outcome.SUCCESS:
-            self._tell(f"an instance was refused with {outcome:04X}: {why}")
-        return self.acceptor.answer(step, outcome, why)
-
-    def _outcome(self, step: Keep) -> tuple[Outcome, str]:
-        """Keeps the instance, or says why not (PS3.4 annex B.2.3)."""
-        named = step.command.sop_class, step.command.instance
-        content = as_file(*named, step.transfer_syntax, step.data)
-        try:
-            facts = facts_of(content, self.receiver.config.most_bytes)
-        except (NoImage, Untrusted) as error:
-            return Outcome.NOT_UNDERSTOOD, error.detail
-        if (facts["sop_class"], facts["sop_instance"]) != named:
-            return Outcome.NOT_AS_ANNOUNCED, "SOP class or instance differ from those of the command"
-        try:
-            self.receiver.keep(content, {**facts, "by": "c-store", "from": self.acceptor.calling, "address": self.address})
-        except (StoreError, OSError):
-            return Outcome.OUT_OF_RESOURCES, "it cannot be kept now; send it again later"
-        except DataError:
-            return Outcome.NOT_UNDERSTOOD, "it is not wanted here"
-        return Outcome.SUCCESS, ""
+        if arrival.why:
+            self._tell(f"an instance was refused with {arrival.outcome:04X}: {arrival.why}")
+        return self.acceptor.answer(step, arrival.outcome, arrival.why)
 
     def _end(self, data: bytes, why: str) -> None:
         """Send the last word, with a moment to read it: to close while bytes are unread would take it back (RST)."""

@@ -22,6 +22,13 @@ PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 NO_ABSTRACT, NO_TRANSFER = 3, 4
 
 
+def stores(named: frozenset[str]) -> Callable[[str], bool]:
+    """Tells of a SOP class whether it is among those `named`; where none is, whether the standard calls it storage."""
+    if named:
+        return named.__contains__
+    return lambda sop_class: sop_class.startswith(STORAGE) and not sop_class.startswith(NO_STORAGE)
+
+
 @dataclass(frozen=True)
 class Policy:
     """Who may send what."""
@@ -29,18 +36,12 @@ class Policy:
     ae_title: str
     callers: frozenset[str]
     """AE titles; none named: all."""
-    sop_classes: frozenset[str]
-    """None named: all storage classes of the standard."""
+    stores: Callable[[str], bool]
+    """Whether instances of a SOP class are taken."""
     transfers: frozenset[str]
     pdu_bytes: int
     most_bytes: int
     """Of one data set."""
-
-    def stores(self, sop_class: str) -> bool:
-        """Whether instances of it are taken."""
-        if self.sop_classes:
-            return sop_class in self.sop_classes
-        return sop_class.startswith(STORAGE) and not sop_class.startswith(NO_STORAGE)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Outcome(IntEnum):
     NOT_AS_ANNOUNCED = 0xA900
     """The data set is not of the SOP class or instance that the command names."""
     NOT_UNDERSTOOD = 0xC000
+    NO_SUCH_SYNTAX = 0xC122
+    """The transfer syntax is not supported (PS3.18 table I.2-2); an association never gets so far."""
 
 
 @dataclass(frozen=True)
