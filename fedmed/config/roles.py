@@ -1,4 +1,4 @@
-"""The one file of a role, `center.yaml`, `clinic.yaml` or `hub.yaml`: read with every fault listed, written with what each key means."""
+"""The one file of a role, such as `center.yaml`: read with every fault listed, written with what each key means."""
 
 from __future__ import annotations
 

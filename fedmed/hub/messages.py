@@ -24,7 +24,7 @@ MOST_HEAD, MOST_BODY = 256 << 10, 1 << 20
 MOST_MESSAGE = PREFIX + MOST_HEAD + MOST_BODY
 MOST_PARTS = 512
 """Objects that one message speaks of."""
-MOST_OBJECT = 1 << 34
+MOST_OBJECT = 1 << 31
 """Bytes of one object."""
 MOST_FACTS = 16 << 10
 """Bytes of the facts of one object, or of a heartbeat, as canonical JSON."""

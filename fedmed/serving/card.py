@@ -150,9 +150,9 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _preparation(told: Mapping[str, Any]) -> Preparation:
-    mean, std = (tuple(map(float, told[key])) for key in ("mean", "std"))
     if told.keys() != {"features", "mean", "std", "clip"}:
         raise ValueError("a preparation has features, mean, std and clip")
+    mean, std = (tuple(map(float, told[key])) for key in ("mean", "std"))
     return Preparation(told["features"], mean, std, told["clip"])
 
 

@@ -63,8 +63,8 @@ def quantise(package: Package, cases: Iterable[Floats], ranges: str = "minmax") 
         told = ", ".join(f"{name} by {value:.3f}" for name, value in apart.items())
         most = MOST_TOLERANCES["int8"] / MARGIN
         raise EngineFailed(
-            f"int8 logits differ from the fp32 ones ({told} of their size; allowed is {most:.3f}): give more cases, or other "
-            f"ranges ({', '.join(RANGES)}), or release the model without int8"
+            f"int8 logits differ from the fp32 ones ({told} of their size; allowed is {most:.3f}): give more cases, "
+            f"or other ranges ({', '.join(RANGES)}), or release the model without int8"
         )
     tolerances = {**package.card.tolerances, "int8": max(allowed, TOLERANCES["int8"])}
     return write_package(package.folder, replace(package.card, tolerances=tolerances), made)

@@ -6,13 +6,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
+from fedmed.dicom import implementation
 from fedmed.dicom.deid.actions import Policy
 from fedmed.dicom.deid.table import EDITION
 
 METHOD = f"fedmed, DICOM PS3.15 {EDITION} Annex E"
-IMPLEMENTATION_UID = UID("2.25.302710849921473015226134520497083115477")
-"""Of fedmed's writer of DICOM files; drawn once at random (PS3.5 B.2)."""
-IMPLEMENTATION_NAME = "FEDMED"
 
 BASIC, PIXELS, STRUCTURED, DESCRIPTORS, DATES, DEVICE = "113100", "113101", "113104", "113105", "113107", "113109"
 MEANINGS = {
@@ -59,6 +57,6 @@ def file_meta(dataset: Dataset, transfer_syntax: str) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_NAME
+    meta.ImplementationClassUID = UID(implementation.IMPLEMENTATION_UID)
+    meta.ImplementationVersionName = implementation.IMPLEMENTATION_NAME
     return meta
