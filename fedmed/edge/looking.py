@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fedmed.dicom.results.finding import Finding
 from fedmed.edge.preparing import Prepared, Recipe
-from fedmed.errors import DataError
+from fedmed.errors import DataError, EngineFailed
+from fedmed.serving.card import Card
 from fedmed.store.spool.entry import RESULT, SOON, STUDY, USUAL, New
 
 Floats = NDArray[np.float32]
@@ -25,42 +26,40 @@ SR, SEG, RECORD = "sr", "seg", "json"
 
 @dataclass(frozen=True)
 class Model:
-    """The released model as this device runs it."""
+    """A released model as this device runs it."""
 
-    name: str
-    version: str
-    digest: str
-    """Of its package, as hex."""
-    classes: tuple[str, ...]
-    kind: str
-    """classification or segmentation."""
-    precision: str
     recipe: Recipe
+    precision: str
     run: Callable[[Floats], Floats]
-    """Inputs `(1, *inputs)` to logits `(1, outputs, ...)`."""
+    """Inputs `(1, *inputs)` to logits `(1, *outputs)`; raises EngineFailed where there is no answer."""
     is_research: bool = True
 
-    def finding(self, content: bytes, name: str, device: str, unix: float) -> Finding:
-        """What it says of an image. Raises DataError for one that training would have refused as well."""
-        prepared = self.recipe.prepared(content, name)
-        return self.told(self.run(prepared.values), prepared, name, device, unix)
+    @property
+    def card(self) -> Card:
+        """Of its package."""
+        return self.recipe.card
 
-    def told(self, logits: Floats, prepared: Prepared, name: str, device: str, unix: float) -> Finding:
-        """Logits as a finding. Raises DataError where they are not finite."""
+    def finding(self, content: bytes, name: str, device: str, unix: float) -> Finding:
+        """What it says of an image. Raises DataError for one that training would have refused as well, EngineFailed."""
+        prepared = self.recipe.prepared(content, name)
+        return self.told(self.run(prepared.values), prepared, device, unix)
+
+    def told(self, logits: Floats, prepared: Prepared, device: str, unix: float) -> Finding:
+        """Logits as a finding. Raises EngineFailed where they are not finite."""
+        card = self.card
         if not np.isfinite(logits).all():
-            raise DataError(f"{name}: {self.name} {self.version} answers with values that are not finite")
+            raise EngineFailed(f"{card.name} {card.version} answers with values that are not finite")
         chances = probabilities(logits)[0]
         answer: dict[str, Any] = {}
-        if self.kind == "segmentation":
-            answer["mask"] = self.recipe.back(chances.argmax(0).astype(np.uint8), prepared)
-            classes = self.classes[1:]
+        if card.kind == "segmentation":
+            answer["mask"], classes = self.recipe.back(chances.argmax(0).astype(np.uint8), prepared), card.classes[1:]
         else:
-            answer["probabilities"], classes = tuple(float(each) for each in chances), self.classes
+            answer["probabilities"], classes = tuple(float(each) for each in chances), card.classes
         return Finding(
-            model=self.name,
-            version=self.version,
-            digest=self.digest,
-            pipeline=self.recipe.pipeline.fingerprint(),
+            model=card.name,
+            version=card.version,
+            digest=card.digest,
+            pipeline=card.pipeline.fingerprint(),
             device=device,
             precision=self.precision,
             unix=unix,
@@ -126,7 +125,7 @@ class Desk:
         if SEG in self.results and finding.mask is not None and finding.mask.any():
             made[SEG] = segmentation([content], finding)
         told = record([content], finding, list(made.values()))
-        facts = {"of": name, "model": self.model.digest}
+        facts = {"of": name, "model": self.model.card.digest}
         return [New(RESULT, group, SOON, {**facts, "form": form}, data) for form, data in {**made, RECORD: told}.items()]
 
     def _copy(self, content: bytes, group: str, name: str, unix: float) -> list[New]:

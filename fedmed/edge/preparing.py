@@ -83,7 +83,8 @@ class Recipe:
 
 def _nearest(count: int, step: float, size: int) -> NDArray[np.int64]:
     """For each of `count` pixels, `step` grid pixels apart, the grid pixel that it lies in; both have one centre."""
-    return np.floor((np.arange(count) - (count - 1) / 2) * step + size / 2).astype(np.int64)
+    places = (np.arange(count) - (count - 1) / 2) * step + size / 2
+    return np.asarray(np.floor(places), np.int64)
 
 
 def _inside(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:

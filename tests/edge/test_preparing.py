@@ -17,15 +17,17 @@ from fedmed.serving.card import Card, Preparation
 from fedmed.sites.readers.folder import FolderOptions, prepared_by
 from fedmed.sites.readers.pixels import Grid, read_pixels
 
+PLAIN = Preparation("image")
 
-def card(pipeline: Pipeline, size: int = 64, preparation: Preparation = Preparation("image")) -> Card:
+
+def card(pipeline: Pipeline, size: int = 64, preparation: Preparation = PLAIN) -> Card:
     inputs = (1, size, size)
     return Card(
         "chest", "1", "classification", inputs, (1,), ("well", "ill"), pipeline, preparation, 18, weights_sha256="0" * 64
     )
 
 
-def of_options(options: FolderOptions, preparation: Preparation = Preparation("image")) -> Card:
+def of_options(options: FolderOptions, preparation: Preparation = PLAIN) -> Card:
     return card(prepared_by(options), options.size, preparation)
 
 
