@@ -37,14 +37,14 @@ class Dicom(Part):
 
     ae_title: Title = "FEDMED"
     """What scanners call this device."""
-    listen: Host = "0.0.0.0"
-    """Address to listen on."""
+    listen: Host = "127.0.0.1"
+    """Address to listen on; beyond this machine only with callers or addresses named."""
     port: Port = 11112
     """Port to listen on."""
     callers: tuple[Title, ...] = ()
-    """AE titles that may call; none for any."""
-    addresses: tuple[Host, ...] = ()
-    """Addresses that may call; none for any."""
+    """AE titles that may call; none for any. A title is no proof: anybody can write it."""
+    addresses: tuple[str, ...] = ()
+    """Addresses or networks, as 10.1.2.0/24, that may call; none for any."""
 
 
 class Stow(Part):
