@@ -25,7 +25,7 @@ from fedmed.store.disk import Disk, replace_file
 from fedmed.wire.canonical import canonical, digest
 from fedmed.wire.tensors import sha256
 
-STATE, ANCHOR = "slots.json", "anchor.json"
+STATE = "slots.json"
 MOST_STATE = 1 << 20
 AUTHORITIES = ("federation", "clinic")
 
@@ -36,8 +36,9 @@ class SlotStore:
     def __init__(self, folder: Path, anchor: Path, disk: Disk | None = None) -> None:
         """`anchor` is a file outside of the folder. Raises StoreError where the folders cannot be made."""
         self.folder, self.anchor_file, self.disk = folder, anchor, disk or Disk()
+        self.state = folder / "state"
         with self.writing("its folders"):
-            for place in (folder, anchor.parent, *(self.package(slot) for slot in SLOTS)):
+            for place in (self.state, anchor.parent, *(self.package(slot) for slot in SLOTS)):
                 self.disk.make_folder(place)
 
     def package(self, slot: int) -> Path:
@@ -46,7 +47,7 @@ class SlotStore:
 
     def manifest_file(self, slot: int) -> Path:
         """Where a slot's manifest is."""
-        return self.folder / f"manifest-{slot}.json"
+        return self.state / f"manifest-{slot}.json"
 
     def manifest(self, slot: int, content: Content) -> Manifest | None:
         """The manifest of this content; None where it is another's, or none."""
@@ -74,12 +75,12 @@ class SlotStore:
 
     def load(self) -> Slots:
         """The state; two empty slots where there is none yet. Raises StoreError where it is damaged."""
-        data = self._read(self.folder / STATE, MOST_STATE)
+        data = self._read(self.state / STATE, MOST_STATE)
         return Slots() if data is None else _slots_of(self._body(data, STATE))
 
     def save(self, slots: Slots) -> None:
         """On the disk before this returns. Raises StoreError."""
-        self._put(self.folder / STATE, _sealed(_facts(slots)))
+        self._put(self.state / STATE, _sealed(_facts(slots)))
 
     def anchor(self) -> Anchor:
         """How far this device has come. Raises StoreError where it is damaged: it is never begun anew silently."""
@@ -102,12 +103,12 @@ class SlotStore:
 
     def trusted(self, authority: str) -> Trusted | None:
         """What is trusted of an authority; None where its root was not pinned yet. Raises StoreError."""
-        data = self._read(self.folder / f"{authority}.json", 4 * MOST_STATE)
+        data = self._read(self.state / f"{authority}.json", 4 * MOST_STATE)
         return None if data is None else read_trusted(data)
 
     def keep(self, authority: str, trusted: Trusted) -> None:
         """On the disk before this returns. Raises StoreError."""
-        self._put(self.folder / f"{authority}.json", trusted.encoded())
+        self._put(self.state / f"{authority}.json", trusted.encoded())
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:

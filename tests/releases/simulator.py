@@ -1,4 +1,4 @@
-"""A federation, a clinic and its devices in memory, so that an attack is a few lines (python-tuf, repository_simulator.py)."""
+"""A federation, a clinic and its devices in memory, so that an attack is a few lines (as python-tuf's simulator)."""
 
 from __future__ import annotations
 

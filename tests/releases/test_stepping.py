@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
             assert self.slots.slot_of(counter) is None
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSlots = Machine.TestCase
 
 

@@ -50,6 +50,8 @@ def segmentation(sources: Sequence[bytes], finding: Finding, limits: Limits = LI
     mask = _on(finding.mask, origins)
     if not mask.any():
         return report_on(origins, finding)
+    if origins[0].frames > 1 and "PerFrameFunctionalGroupsSequence" not in datasets[0]:
+        raise Untrusted(Reason.NO_GEOMETRY, f"It has {origins[0].frames} frames and no functional groups that place them.")
     orientation = datasets[0].get("PatientOrientation")
     _give_thickness(datasets)
     made = _made(datasets, origins, mask, finding)

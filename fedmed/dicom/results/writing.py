@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -29,6 +31,10 @@ EMPTY = (
 )
 """Of type 2: present in every object, empty where the source has nothing (PS3.5 section 7.4.3)."""
 UTF_8 = "ISO_IR 192"
+DEFAULT_REPERTOIRE = ("", "ISO_IR 6", "ISO 2022 IR 6")
+"""ASCII (PS3.3 table C.12-2)."""
+ESCAPE_OF_CHINESE = "\x1b$)A"
+"""PS3.3 table C.12-4, ISO 2022 IR 58."""
 
 
 def highdicom() -> Any:
@@ -81,10 +87,12 @@ def finished(made: Any, origin: Origin, finding: Finding) -> bytes:
             del made[keyword]
     for keyword in EMPTY:
         setattr(made, keyword, None)
-    for element in origin.carried:
+    character_set = _character_set(origin, finding)
+    carried = origin.carried if character_set == origin.character_set else _without_escapes(origin.carried)
+    for element in carried:
         if element.keyword != "SpecificCharacterSet":
             made[element.tag] = element
-    if character_set := _character_set(origin, finding):
+    if character_set:
         made.SpecificCharacterSet = list(character_set)
     made.InstanceCreationDate, made.InstanceCreationTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
     for item in made.get("ContributingEquipmentSequence", ()):
@@ -103,30 +111,50 @@ def _steady_dimensions(made: Any) -> None:
 
 
 def _character_set(origin: Origin, finding: Finding) -> tuple[str, ...]:
-    """The source's own where it holds our texts too; else UTF-8, into which its texts are rewritten."""
-    from pydicom.charset import python_encoding
-
-    ours = "".join((finding.model, finding.version, finding.device, *finding.classes))
-    ours += "".join(concept.meaning for concept in finding.concepts.values())
-    if ours.isascii():
-        return origin.character_set
-    if len(origin.character_set) == 1:
-        try:
-            ours.encode(python_encoding[origin.character_set[0]])
-        except UnicodeEncodeError:
+    """The source's own where it can be written and holds our texts too; else UTF-8, into which its texts are rewritten."""
+    ours = (finding.model, finding.version, finding.device, *finding.classes)
+    ours += tuple(concept.meaning for concept in finding.concepts.values())
+    theirs = [str(each.value) for each in origin.carried.iterall() if each.VR != "SQ"]
+    if not origin.character_set:
+        if all(text.isascii() for text in ours):
+            return ()
+        if all(text.isascii() for text in theirs):
             return (UTF_8,)
-        return origin.character_set
-    if not origin.character_set and not _is_ascii(origin.carried):
         raise Untrusted(
             Reason.BAD_TEXT,
             "It declares no Specific Character Set and has texts beyond ASCII, so that they and the names of the model's"
             " classes cannot stand in one object; give the classes ASCII names.",
         )
-    return (UTF_8,)
+    if origin.character_set[0] in DEFAULT_REPERTOIRE and any(_is_latin(text) for text in ours):
+        return (UTF_8,)
+    return origin.character_set if _holds(origin.character_set, [*ours, *theirs]) else (UTF_8,)
 
 
-def _is_ascii(carried: Any) -> bool:
-    return all(str(each.value).isascii() for each in carried.iterall() if each.VR != "SQ")
+def _is_latin(text: str) -> bool:
+    """What pydicom would write as ISO 8859-1 where only ASCII was declared."""
+    return any("\x7f" < letter <= "\xff" for letter in text)
+
+
+def _holds(character_set: tuple[str, ...], texts: list[str]) -> bool:
+    """Whether pydicom writes every one of `texts` so that it is read again."""
+    from pydicom.charset import convert_encodings, decode_bytes, encode_string
+
+    encodings = convert_encodings(list(character_set))
+    parts = {part for text in texts if not text.isascii() for part in re.split(r"[\\^=]", text)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of characters that the set lacks, which is what is asked here
+        return all(decode_bytes(encode_string(part, encodings), encodings, set()) == part for part in parts)
+
+
+def _without_escapes(carried: Any) -> Any:
+    """Texts for another character set: pydicom leaves the escape sequences of ISO 2022 IR 58 in what it decodes."""
+    found = copy.deepcopy(carried)
+    for element in found.iterall():
+        if element.VR != "SQ" and ESCAPE_OF_CHINESE in str(element.value):
+            values = [element.value] if element.VM == 1 else list(element.value)
+            cleaned = [str(value).replace(ESCAPE_OF_CHINESE, "") for value in values]
+            element.value = cleaned[0] if element.VM == 1 else cleaned
+    return found
 
 
 def _encoded(made: Any) -> bytes:
