@@ -5,9 +5,9 @@
     studies           while the cap allows, outside of quiet hours
     updates           as studies, after them
 
-The cap is a token bucket that may be overdrawn (Turner, New Directions in Communications, IEEE Communications Magazine 24(10),
-1986, with debt): a piece goes while there is anything in it, and the next waits until what it took is back. In any span of t
-seconds no more than `burst + rate * t` bytes and one piece leave, real-time work aside.
+The cap is a token bucket (RFC 2697, section 3) that may be overdrawn: a piece goes while there is anything in it, and the
+next waits until what it took is back. In any span of t seconds no more than `burst + rate * t` bytes and one piece leave,
+real-time work aside.
 
 Nothing here knows a clock: times come in as numbers.
 """
