@@ -73,8 +73,10 @@ class Door:
     """Transfer syntaxes that are taken."""
     most_bytes: int = MOST_BYTES
 
-    def take(self, content: bytes, origin: Mapping[str, str], named: tuple[str, str] | None = None) -> Arrival:
-        """Keep a file; `origin` joins its facts, `named` is the SOP class and instance that its sender told.
+    def take(
+        self, content: bytes, origin: Mapping[str, str], named: tuple[str, str] | None = None, study: str = ""
+    ) -> Arrival:
+        """Keep a file; `origin` joins its facts; `named`, SOP class and instance, and `study` are what its sender told.
 
         The statuses are those of PS3.4 annex B.2.3 and PS3.18 table I.2-2.
         """
@@ -88,6 +90,8 @@ class Door:
             return Arrival(Outcome.NOT_UNDERSTOOD, error.detail, is_half=error.reason in HALF)
         if named and named != (facts["sop_class"], facts["sop_instance"]):
             return Arrival(Outcome.NOT_AS_ANNOUNCED, "SOP class or instance are not those that were told", facts)
+        if study and study != facts["study"]:
+            return Arrival(Outcome.NOT_AS_ANNOUNCED, "it is of another study than was told", facts)
         if not self.stores(facts["sop_class"]):
             return Arrival(Outcome.SOP_CLASS_NOT_SUPPORTED, f"SOP class {facts['sop_class']} is not taken here", facts)
         if facts["transfer_syntax"] not in self.transfers:
