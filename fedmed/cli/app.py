@@ -15,6 +15,7 @@ from fedmed.cli.audit import audit
 from fedmed.cli.center import center
 from fedmed.cli.clinic import clinic
 from fedmed.cli.data import data
+from fedmed.cli.model import model
 from fedmed.cli.privacy import privacy
 from fedmed.cli.wheelhouse import wheelhouse
 
@@ -111,6 +112,7 @@ app.add_typer(center, name="center")
 app.add_typer(clinic, name="clinic")
 app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
+app.add_typer(model, name="model")
 app.add_typer(privacy, name="privacy")
 app.add_typer(wheelhouse, name="wheelhouse")
 
