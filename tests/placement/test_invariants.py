@@ -75,7 +75,8 @@ class Hospitals(RuleBasedStateMachine):
                 case Yield(name, one, attempt) | Stop(name, one, attempt):
                     if name in self.alive and self.boxes[name].get(one) == attempt:
                         del self.boxes[name][one]
-                case Take(name, one, _):
+                case Take(name, one, attempt):
+                    assert attempt == self.attempts[one]
                     self.taken.append((one, name))
         for tier, kind in quota_of:
             limit = self.state.quota(tier, kind)
@@ -289,6 +290,6 @@ class Hospitals(RuleBasedStateMachine):
 
 
 Hospitals.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestHospitals = Hospitals.TestCase
