@@ -5,6 +5,7 @@
     send     parts of objects, and their bytes         from where to go on with each, or why not
     fetch    a digest and an offset                    up to 1 MiB of it
     renew    a certificate request                     a newer certificate
+    release  an authority, a file's name, an offset    up to 256 KiB of it, of what `fedmed.releases` asks for
 
 The device is whoever its certificate names, looked up in the roll on every call; a head that names another is refused.
 """
@@ -28,10 +29,14 @@ from fedmed.hub.refusals import MOST_TEXT, word_of
 from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.devices import Renew, admitted
 from fedmed.identity.requests import read_request
+from fedmed.releases.fetching import NAMES, FolderFetcher
 from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
-METHODS = ("beat", "offer", "send", "fetch", "renew")
+METHODS = ("beat", "offer", "send", "fetch", "renew", "release")
+RELEASES = "releases"
+"""Below the hub's folder: `federation` and `clinic`, each as its authority keeps it."""
+_AUTHORITY = re.compile(r"federation|clinic")
 _STATE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _MOST_UNIX = float(1 << 40)
 NOTED_S, MOST_NOTED = 60.0, 256
@@ -87,6 +92,8 @@ class Calls:
             return self._fetched(member.name, request.head)
         if method == "renew":
             return self._renewed(member, request.body)
+        if method == "release":
+            return self._released(request.head)
         raise ProtocolRefused(f"a call {method[:40]!r}; allowed are {', '.join(METHODS)}")
 
     def _beat(self, name: str, head: Mapping[str, Any]) -> Message:
@@ -125,6 +132,12 @@ class Calls:
         offset = whole(head, "offset", MOST_OBJECT)
         owed, data = self._desk.read(name, text(head, "digest", DIGEST), offset)
         return Message({**owed.record(), "offset": offset}, data)
+
+    def _released(self, head: Mapping[str, Any]) -> Message:
+        """Nothing of it is secret, and a device verifies all of it by itself."""
+        authority, name = text(head, "authority", _AUTHORITY), text(head, "name", NAMES)
+        pieces = FolderFetcher(self.folder.path / RELEASES / authority).pieces(name, whole(head, "offset", MOST_OBJECT))
+        return Message({"is_there": pieces is not None}, b"" if pieces is None else next(pieces, b""))
 
     def _renewed(self, member: PublicMember, body: bytes) -> Message:
         event = Renew(member.name, member.fingerprint.hex(), read_request(body), body)
