@@ -188,7 +188,7 @@ class Spool:
         """One transaction, on the disk when this returns; `drains` says that it makes room."""
         with self._lock:
             try:
-                if self._logged >= opening.LOG_BYTES:
+                if self._logged >= opening.LOG_BYTES and not drains:
                     self._carry_over()
                 made = self._commit(work)
             except sqlite3.Error as error:
@@ -210,10 +210,18 @@ class Spool:
                 self._db.execute("ROLLBACK")
             raise
         self._logged += COMMIT_BYTES
+        if self._logged >= opening.LOG_BYTES:
+            with suppress(
+                sqlite3.Error
+            ):  # the commit is on the disk; the next one that takes something in says what is wrong
+                self._carry_over()
         return made
 
     def _carry_over(self) -> None:
-        """The log into the database: where the disk has no room for that, nothing more is taken in until it has."""
+        """The log into the database: where the disk has no room for that, nothing more is taken in until it has.
+
+        So the log holds little that the database has no room for, and the ballast lasts for what makes room.
+        """
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self._logged = 0
         if self.quota.ballast:
