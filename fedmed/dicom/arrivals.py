@@ -132,7 +132,7 @@ def _refuse_half(pixels: Span, content: bytes, is_big: bool) -> None:
     """Pixels that end before they should: a copy that was broken off."""
     if pixels.length is None:
         # Only what is encapsulated has no length, and it ends with a delimiter (PS3.5 annex A.4).
-        whole = pixels.source.size != len(content) or content.rfind(SEQUENCE_END[is_big]) >= pixels.offset
+        whole = pixels.source.size != len(content) or content.rfind(SEQUENCE_END[is_big], 0, -4) >= pixels.offset
     else:
         whole = pixels.offset + pixels.length <= pixels.source.size
     if not whole:
