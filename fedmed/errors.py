@@ -11,10 +11,15 @@
     │   ├── BudgetRefused           4     a round would cost a site more privacy than its own limit
     │   ├── JoinRefused             4     a join file, an enrolment or a renewal that cannot be used
     │   ├── NotApproved             4     work that the clinic's staff has not approved, or has taken back
+    │   ├── ReleaseRefused          4     a release, or what is signed of one, that nothing may be changed by
     │   ├── VersionRefused          4     the other side's fedmed is too old or too new for this one
+    │   ├── DeviceRefused           4     a device that its clinic's hub does not let in, or not any more
+    │   ├── QuotaRefused            4     more than a device's share; later, or less of it, goes through
     │   └── Unreachable             4     the other side does not answer
     ├── StoreError                  5     a commit could not be written or none could be read
     │   ├── ResumeRefused           5     what is resumed is not what was started
+    │   ├── PackageRefused          5     a model package whose files are not those its card tells, or must not be run
+    │   ├── EngineFailed            5     a model cannot be opened or run by an engine here
     │   └── CourseLost              5     what was under way cannot be gone on with; the last commit can
     └── MissingPart                 6     a program or package that this command needs is not installed
 
@@ -87,8 +92,20 @@ class NotApproved(FederationError):
         self.kept = kept or told
 
 
+class ReleaseRefused(FederationError):
+    """A release, or what is signed of one, that nothing may be changed by: altered, older, expired, of another key."""
+
+
 class VersionRefused(FederationError):
     """The other side's fedmed is too old or too new for this one, or uses what this one does not know."""
+
+
+class DeviceRefused(FederationError):
+    """A device that its clinic's hub does not let in: unknown, revoked, or with another's certificate."""
+
+
+class QuotaRefused(FederationError):
+    """More than a device's share; later, or less of it, goes through."""
 
 
 class Unreachable(FederationError):
@@ -103,6 +120,14 @@ class StoreError(FedmedError):
 
 class ResumeRefused(StoreError):
     """What is resumed is not what was started."""
+
+
+class PackageRefused(StoreError):
+    """A model package that is altered, incomplete, too large, or holds what a device must not run."""
+
+
+class EngineFailed(StoreError):
+    """An engine cannot open a model, or ended without an answer."""
 
 
 class CourseLost(StoreError):

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import fedmed.hub.tls  # noqa: F401, before anything imports gRPC, which is told once what it may shake hands with
+
 ALLOWED_SKIPS = ("GPU",)
 LONG = ("tests/system/", "tests/faults/", "tests/flower/test_ray", "tests/flower/test_apphost", "tests/attacks/")
 

@@ -15,6 +15,8 @@ from fedmed.cli.audit import audit
 from fedmed.cli.center import center
 from fedmed.cli.clinic import clinic
 from fedmed.cli.data import data
+from fedmed.cli.edge import edge
+from fedmed.cli.model import model
 from fedmed.cli.privacy import privacy
 from fedmed.cli.wheelhouse import wheelhouse
 
@@ -109,8 +111,10 @@ def schema(as_json: Json = False) -> None:
 
 app.add_typer(center, name="center")
 app.add_typer(clinic, name="clinic")
+app.add_typer(edge, name="edge")
 app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
+app.add_typer(model, name="model")
 app.add_typer(privacy, name="privacy")
 app.add_typer(wheelhouse, name="wheelhouse")
 

@@ -41,6 +41,17 @@ def clinic_up(path: Path, as_json: bool) -> None:
         _ended(Daemon(folder, log.tell).serve())
 
 
+def edge_up(path: Path, as_json: bool) -> None:
+    """Serve a device's folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
+    from fedmed.edge.agent import Agent
+    from fedmed.edge.folder import open_edge
+
+    folder = open_edge(path, SystemClock())
+    log = _log(path, folder.config.log, as_json)
+    with hearing(log):
+        _ended(Agent(folder, log.tell).serve())
+
+
 def _ended(forced: bool) -> None:
     if forced:
         raise typer.Exit(GIVEN_UP)

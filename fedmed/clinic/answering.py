@@ -12,8 +12,10 @@ from pathlib import Path
 from fedmed.clinic.folder import KEYS_FILE, PINS_FILE, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse, Subject
 from fedmed.clinic.warrants import Warrant, Warrants
+from fedmed.clinic.withdevices import Devices, Own, WithDevices
 from fedmed.config.catalogue import shipped
 from fedmed.config.roles import CLINIC_FILE
+from fedmed.config.scenario import Scenario
 from fedmed.confinement.cell import Cell, user_for
 from fedmed.confinement.entering import group_of
 from fedmed.errors import NotApproved, StoreError
@@ -47,11 +49,20 @@ class Answering(Mapping[str, Call]):
     """By the name that a center's run goes by; every name has an answer, if only that it is not approved."""
 
     def __init__(
-        self, folder: ClinicFolder, gatehouse: Gatehouse, warrants: Warrants, tell: Tell, working: Callable[[str, str], None]
+        self,
+        folder: ClinicFolder,
+        gatehouse: Gatehouse,
+        warrants: Warrants,
+        tell: Tell,
+        working: Callable[[str, str], None],
+        devices: Callable[[Scenario], Devices] | None = None,
     ) -> None:
-        """`working` hears of the kind of each message and its run, and of no kind (an empty text) once it is answered."""
+        """`working` hears of the kind of each message and its run, and of no kind (an empty text) once it is answered.
+
+        `devices`, where the clinic has a hub, gives those that train along in a run of this scenario.
+        """
         self._folder, self._gatehouse, self._warrants, self._tell = folder, gatehouse, warrants, tell
-        self._working, self._gains = working, Gains(folder.path)
+        self._working, self._gains, self._devices = working, Gains(folder.path), devices
         self._prepared: dict[str, _Prepared] = {}
 
     def __getitem__(self, run: str) -> Call:
@@ -124,7 +135,10 @@ class Answering(Mapping[str, Call]):
             return _Prepared(warrant, host, host)
         dataset = warrant.dataset
         subject = Subject(dataset.name, dataset.digest, warrant.sizes, dataset.unit)
-        gate = self._gatehouse.gate(subject, run, warrant.scenario)
+        gate: guard.Gate = self._gatehouse.gate(subject, run, warrant.scenario)
+        if self._devices is not None:
+            own = Own(run, warrant.sizes, warrant.scenario.federation.max_update_norm)
+            gate = WithDevices(gate, self._devices(warrant.scenario), own, self._tell)
         return _Prepared(warrant, host, Guarded(host, gate))
 
     def _note(self, reference: str, aside: Aside) -> None:

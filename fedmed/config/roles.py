@@ -1,11 +1,11 @@
-"""The one file of a role, `center.yaml` or `clinic.yaml`: read with every fault listed, written with what each key means."""
+"""The one file of a role, such as `center.yaml`: read with every fault listed, written with what each key means."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +19,7 @@ from fedmed.config.privacy import Mode
 from fedmed.config.scenario import Name
 from fedmed.errors import ConfigError
 
-CENTER_FILE, CLINIC_FILE = "center.yaml", "clinic.yaml"
+CENTER_FILE, CLINIC_FILE, HUB_FILE = "center.yaml", "clinic.yaml", "hub.yaml"
 
 
 class Center(Part):
@@ -83,6 +83,32 @@ class Clinic(Part):
     """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
+class Hub(Part):
+    """`hub.yaml`: the hub of one clinic's devices."""
+
+    clinic: Name
+    """The clinic that these devices belong to."""
+    listen: Host = "0.0.0.0"
+    """Address of this machine to listen on; 0.0.0.0 for all of IPv4, "::" for all. Devices alone need to reach it."""
+    port: Port = 8443
+    """Where enrolled devices talk to the hub."""
+    enrolment_port: Port = 8444
+    """Where a device enrols with its code, and does nothing else."""
+    certificate_days: int = Field(365, ge=2, le=825)
+    """For how many days a device's certificate is valid; it renews itself when a third is left. A device that is off for
+    longer enrols again."""
+    beat_s: float = Field(20.0, ge=1, le=60)
+    """Seconds between two heartbeats of a device; one that missed three is taken for lost."""
+    most_gigabytes_a_day: int = Field(256, ge=1, le=65536)
+    """What one device may send in a day (UTC), in units of 10**9 bytes."""
+    most_gigabytes_open: int = Field(16, ge=1, le=65536)
+    """What one device may have begun to send and not ended, in units of 10**9 bytes."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
+
+
 Role = TypeVar("Role", bound=Part)
 
 
@@ -115,8 +141,7 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
 
 def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:
     for key in place[:-1]:  # into a section
-        inner = kind.model_fields[str(key)].annotation if str(key) in kind.model_fields else None
-        kind = inner if isinstance(inner, type) and issubclass(inner, Part) else kind
+        kind = _section(kind.model_fields[str(key)].annotation) or kind if str(key) in kind.model_fields else kind
     known = list(kind.model_fields)
     details = dict(found) if isinstance(found, dict) else {}
     if what == "extra_forbidden":
@@ -126,6 +151,12 @@ def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found:
     if what == "value_error":
         return str(details["ctx"]["error"])
     return f"got {shown(details.get('input'))}: {details.get('msg')}"
+
+
+def _section(annotation: Any) -> type[Part] | None:
+    """The section that a key holds, or may hold where it can be null."""
+    kinds = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, Part)]
+    return kinds[0] if kinds else None
 
 
 def written(role: Part, values: Mapping[str, Any] | None = None) -> bytes:

@@ -35,6 +35,9 @@ class Reason(str, Enum):
     DOCUMENT = "document"
     MEDIA_DIRECTORY = "media-directory"
     MASK_MISMATCH = "mask-mismatch"
+    NO_PATIENT = "no-patient"
+    NO_IDENTITY = "no-identity"
+    BAD_TEXT = "bad-text"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -62,6 +65,9 @@ SENTENCES: dict[Reason, str] = {
     Reason.BURNED_IN_TEXT: "It may show a person's name in its pixels, and says nothing of where.",
     Reason.DUPLICATE_INSTANCE: "Another file has the same SOP Instance UID.",
     Reason.DOCUMENT: "It holds a document whose text nobody has looked through.",
+    Reason.NO_PATIENT: "It names no patient, so that a result about it would be nobody's.",
+    Reason.NO_IDENTITY: "It lacks a UID, so that nothing can refer to it.",
+    Reason.BAD_TEXT: "Its texts cannot be read as it says that they are written.",
     Reason.MEDIA_DIRECTORY: "It is the directory of a disc, no study.",
 }
 

@@ -13,7 +13,7 @@ from fedmed.dicom.limits import Limits
 from fedmed.dicom.luts import bright_values
 from fedmed.dicom.pixels import decode
 from fedmed.dicom.reasons import NoImage, Reason, Status, Untrusted
-from fedmed.dicom.sources import of_file
+from fedmed.dicom.sources import Source, of_file
 from fedmed.dicom.walking import PIXELS
 from fedmed.errors import DataError
 
@@ -37,36 +37,44 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """The image of the DICOM file at `path`.
+    """The image of the DICOM file at `path`; raises DataError as `image_of`."""
+    return image_of(of_file(path, path.name, _limits()), str(path))
 
-    Raises DataError, naming the file, for what is no DICOM file, has no integer pixels, several frames or colour, more
-    than `MAX_PIXELS` pixels, a compression that no installed codec reads, or anything that is not as the standard says.
+
+def image_of(source: Source, name: str) -> Image:
+    """The image of a DICOM object, which errors call `name`.
+
+    Raises DataError for what is no DICOM file, has no integer pixels, several frames or colour, more than `MAX_PIXELS`
+    pixels, a compression that no installed codec reads, or anything that is not as the standard says.
     """
-    limits = Limits(file_bytes=MAX_BYTES, pixels_per_frame=MAX_PIXELS)
     try:
-        instance = read_instance(of_file(path, path.name, limits), limits)
-        _refuse_unusable(path, instance)
+        instance = read_instance(source, _limits())
+        _refuse_unusable(name, instance)
         values = bright_values(instance, decode(instance))
     except NoImage as error:
         if error.status is Status.NOT_DICOM:
-            raise DataError(f"{path}: is not a DICOM file. {error.detail}") from error
-        raise DataError(f"{path}: has no integer pixels (no Pixel Data attribute); only images can be read") from error
+            raise DataError(f"{name}: is not a DICOM file. {error.detail}") from error
+        raise DataError(f"{name}: has no integer pixels (no Pixel Data attribute); only images can be read") from error
     except Untrusted as error:
         unread = error.reason in (Reason.UNREADABLE, Reason.TOO_LARGE)
         what = "it cannot be read" if unread else "its pixels cannot be decoded"
-        raise DataError(f"{path}: {what}. {error}") from error
+        raise DataError(f"{name}: {what}. {error}") from error
     if not np.isfinite(values).all():
-        raise DataError(f"{path}: does not decode to finite numbers")
+        raise DataError(f"{name}: does not decode to finite numbers")
     header = instance.header
     return Image(values, header.planes[0].spacing_mm, header.modality, header.photometric)
 
 
-def _refuse_unusable(path: Path, instance: Instance) -> None:
+def _limits() -> Limits:
+    return Limits(file_bytes=MAX_BYTES, pixels_per_frame=MAX_PIXELS)
+
+
+def _refuse_unusable(name: str, instance: Instance) -> None:
     """What a header may say and this reader does not take."""
     header = instance.header
     if instance.pixels.tag != PIXELS:
-        raise DataError(f"{path}: has no integer pixels (no Pixel Data attribute); only those are read")
+        raise DataError(f"{name}: has no integer pixels (no Pixel Data attribute); only those are read")
     if header.frames != 1:
-        raise DataError(f"{path}: has {header.frames} frames; only single-frame images are read here")
+        raise DataError(f"{name}: has {header.frames} frames; only single-frame images are read here")
     if header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise DataError(f"{path}: is {header.photometric}; only grey images (MONOCHROME1, MONOCHROME2) are read")
+        raise DataError(f"{name}: is {header.photometric}; only grey images (MONOCHROME1, MONOCHROME2) are read")

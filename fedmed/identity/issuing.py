@@ -1,12 +1,14 @@
 """What every certificate authority of ours does: a key, a certificate of its own, members' certificates, a folder.
 
-`fedmed.identity.authority` has the one for simulations, `fedmed.identity.transport` the one of a federation.
+`fedmed.identity.authority` has the one for simulations, `fedmed.identity.transport` the one of a federation,
+`fedmed.identity.deviceca` the one of a clinic's devices.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -16,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError, ProtocolRefused
@@ -69,6 +72,13 @@ class Authority:
         proof = x509.UnrecognizedExtension(binding.OID, request.binding)
         builder = self._leaf(request.name, p384_public(request.transport_public), days, random_bytes)
         return self._signed(builder.add_extension(proof, critical=False))
+
+    def server(self, hosts: Sequence[str], public: bytes, days: int) -> bytes:
+        """A certificate in DER for the port at `hosts` (names and addresses) with the P-384 key `public` (DER)."""
+        builder = self._leaf(hosts[0][:64], p384_public(public), days, secrets.token_bytes)
+        names = x509.SubjectAlternativeName([_general(host) for host in hosts])
+        use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        return self._signed(builder.add_extension(names, critical=False).add_extension(use, critical=False))
 
     def _leaf(
         self, name: str, public: ec.EllipticCurvePublicKey, days: int, random_bytes: Callable[[int], bytes]
@@ -168,3 +178,10 @@ def usage(digital_signature: bool, key_cert_sign: bool = False, crl_sign: bool =
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

@@ -8,9 +8,8 @@ holds a DER OCTET STRING of 17 bytes: version 1 | serial of the invitation 16. I
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,13 +44,6 @@ class TransportAuthority(Authority):
     kind: ClassVar[str] = "fedmed transport"
     key_file: ClassVar[str] = "transport-ca.key"
     certificate_file: ClassVar[str] = "transport-ca.crt"
-
-    def server(self, hosts: Sequence[str], public: bytes, days: int) -> bytes:
-        """A certificate in DER for the port at `hosts` (names and addresses) with the P-384 key `public` (DER)."""
-        builder = self._leaf(hosts[0][:64], p384_public(public), days, secrets.token_bytes)
-        names = x509.SubjectAlternativeName([_general(host) for host in hosts])
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        return self._signed(builder.add_extension(names, critical=False).add_extension(usage, critical=False))
 
     def ticket(
         self,
@@ -104,10 +96,3 @@ def read_ticket(der: bytes, ca_public: bytes, now_unix: float) -> Ticket:
         raise ProtocolRefused(f"{_WHAT} of {name!r} that is not valid now ({span}): {todo}")
     public = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Ticket(name, value[len(_HEADER) :], public, found.ends)
-
-
-def _general(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-CENTER, CLINIC = "center", "clinic"
+CENTER, CLINIC, HUB, EDGE = "center", "clinic", "hub", "edge"
 VERDICTS = ("committed", "incomplete", "failed")
 """Every site in it; committed without some; tried and given up."""
 KINDS: tuple[tuple[str, type[FedmedError]], ...] = (

@@ -1,1 +1,1 @@
-"""Signed releases of models: proposed, countersigned, tried, active, rolled back (TUF)."""
+"""Releases of models: signed by the federation, countersigned by the clinic, taken by devices into two slots."""

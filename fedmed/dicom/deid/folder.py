@@ -106,13 +106,21 @@ def _one(path: Path, job: Job) -> Outcome:
 
 def read(path: Path, limits: Limits = LIMITS) -> Dataset | None:
     """The object in a file, None for what is no DICOM Part 10 file. Raises Untrusted for what only begins like one."""
-    size = path.stat().st_size
+    return _opened(path, path.stat().st_size, limits)
+
+
+def read_content(content: bytes, limits: Limits = LIMITS) -> Dataset | None:
+    """As `read`, of a file's bytes."""
+    return _opened(BytesIO(content), len(content), limits)
+
+
+def _opened(file: Path | BytesIO, size: int, limits: Limits) -> Dataset | None:
     if size > limits.file_bytes:
         raise Untrusted(Reason.TOO_LARGE, f"{size} bytes; at most {limits.file_bytes} are opened")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return pydicom.dcmread(path)
+            return pydicom.dcmread(file)
     except InvalidDicomError:
         return None
     except UNREADABLE as error:

@@ -1,0 +1,160 @@
+"""The work of `fedmed edge`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedmed.cli import listing
+from fedmed.clock import SystemClock
+from fedmed.config.edge import EDGE_FILE
+from fedmed.config.roles import CLINIC_FILE
+from fedmed.edge.aside import Aside
+from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
+from fedmed.edge.standing import PAUSED, results_of
+from fedmed.errors import ConfigError, DataError, StoreError
+from fedmed.hub.joining import ENROLMENT_PORT
+from fedmed.hub.joining import join as enrol
+from fedmed.identity.authority import day
+from fedmed.report.formats import data_size
+from fedmed.store.standing import is_serving, read_status
+from fedmed.wire.visible import visible
+
+
+def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
+    """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
+    host, port = _address(hub)
+    folder = make_edge(enrol(code, host, port, at, SystemClock()))
+    config = folder.config
+    facts = {"name": config.name, "clinic": folder.device.hub.clinic, "hub": config.hub, "port": config.port}
+    _say(
+        {**facts, "folder": str(at.resolve()), "until": int(folder.device.member().not_after)},
+        f"{at}: {config.name} is a device of {folder.device.hub.clinic}, at its hub {config.hub}:{config.port}\n"
+        f"say in {at / EDGE_FILE} who may send and where results go; then: fedmed edge up --at {at}",
+        as_json,
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
+    if colon and not (port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise ConfigError(f"--hub {text[:80]!r}; it is a host, or HOST:PORT with a port of 1 to 65535")
+    return (host, int(port)) if colon else (text, ENROLMENT_PORT)
+
+
+def show_status(at: Path, as_json: bool) -> None:
+    """Of a device, or of all devices of a clinic."""
+    if (at / CLINIC_FILE).is_file() and not (at / EDGE_FILE).is_file():
+        from fedmed.cli.hubs import show_devices
+
+        show_devices(at, as_json)
+        return
+    folder = open_edge(at, SystemClock())
+    facts = {**read_status(at), "up": is_serving(at), "paused": (at / PAUSED).exists()}
+    facts["certificate_until"] = int(folder.device.member().not_after)
+    if as_json:
+        sys.stdout.write(json.dumps(facts) + "\n")
+        return
+    sys.stdout.write("\n  ".join(_lines(folder, facts)) + "\n")
+
+
+def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
+    name = f"{folder.config.name} of {folder.device.hub.clinic}"
+    if not facts["up"]:
+        return [f"{name}: the agent is not up; fedmed edge up --at {folder.path}"]
+    spool, models = facts["spool"], facts["models"]
+    waits = ", ".join(f"{count} {kind}" for kind, count in spool["entries"].items() if count) or "nothing"
+    dropped = ", ".join(f"{count} {reason}" for reason, count in spool["dropped"].items())
+    lines = [
+        f"{name}: {'paused' if facts['paused'] else 'up'} since {day(facts['since'])}, version {facts['version']}",
+        f"waits: {waits} ({data_size(spool['bytes'])}){f'; dropped so far: {dropped}' if dropped else ''}",
+        _looks(models),
+        "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
+        f"certificate until {day(facts['certificate_until'])}",
+    ]
+    return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _looks(models: Mapping[str, Any]) -> str:
+    active, beside = models.get("active"), models.get("beside")
+    said = f"looks with {active['name']} {active['version']}, {active['precision']}" if active else "no model is released yet"
+    return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
+
+
+def pause(at: Path, is_paused: bool, as_json: bool) -> None:
+    """Look at no more images, or again."""
+    folder = open_edge(at, SystemClock())
+    if is_paused:
+        (at / PAUSED).touch(mode=0o600)
+    else:
+        (at / PAUSED).unlink(missing_ok=True)
+    said = "looks at no more images; what comes in is kept" if is_paused else "looks at images again"
+    _say({"paused": is_paused}, f"{folder.config.name} {said}", as_json)
+
+
+def show_results(at: Path, last: int, as_json: bool) -> None:
+    """The newest results. Raises StoreError for a file that was changed."""
+    open_edge(at, SystemClock())
+    found = [_read(path) for path in results_of(at)[-last:]]
+    if as_json:
+        sys.stdout.write(json.dumps(found) + "\n")
+    elif not found:
+        sys.stdout.write("no image was looked at yet\n")
+    else:
+        listing.show([_row(each) for each in found], False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is no result ({type(error).__name__}); it was changed, or the disk damaged it") from error
+    return found
+
+
+def _row(result: Mapping[str, Any]) -> dict[str, str]:
+    model = result["model"]
+    if "mask" in result:
+        said = ", ".join(f"{name} {pixels} pixels" for name, pixels in result["mask"]["pixels"].items())
+    else:
+        best = sorted(zip(result["probabilities"], result["classes"], strict=True), reverse=True)[:3]
+        said = ", ".join(f"{name} {chance:.0%}" for chance, name in best)
+    images = ", ".join(each["sop_instance"] for each in result["sources"])
+    return {"when": day(result["unix"]), "image": images, "model": f"{model['name']} {model['version']}", "said": said}
+
+
+def list_aside(at: Path, as_json: bool) -> None:
+    """What the agent took out of the way."""
+    found = _aside(at).listed()
+    if as_json:
+        sys.stdout.write(json.dumps([{"address": address, **facts} for address, facts in found.items()]) + "\n")
+    elif not found:
+        sys.stdout.write("nothing was set aside\n")
+    else:
+        listing.show([{"address": key[:16], "kind": each["kind"], "why": each["why"]} for key, each in found.items()], False)
+
+
+def export_aside(at: Path, address: str, out: Path, as_json: bool) -> None:
+    """Write an object that was set aside. Raises ConfigError where none or several are called so, DataError, StoreError."""
+    store = _aside(at)
+    found = [each for each in store.listed() if each.startswith(address)]
+    if len(found) != 1:
+        raise ConfigError(f"{len(found)} objects begin with {address[:64]!r}; fedmed edge aside list shows them")
+    try:
+        with out.open("xb") as file:
+            file.write(store.content(found[0]))
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}); name a new file") from error
+    _say({"address": found[0], "file": str(out.resolve())}, f"{out}: as it came, with all that names the patient", as_json)
+
+
+def _aside(at: Path) -> Aside:
+    folder = open_edge(at, SystemClock())
+    return Aside(at / "aside", folder.key(), folder.clock)
+
+
+def _say(facts: dict[str, Any], text: str, as_json: bool) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n" if as_json else f"{text}\n")

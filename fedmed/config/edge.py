@@ -1,0 +1,140 @@
+"""`edge.yaml`: one device beside a scanner, what it receives, where results go, how much it may keep and send."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from fedmed.config.health import HealthAddress
+from fedmed.config.hosts import Host, Port
+from fedmed.config.part import Part
+from fedmed.config.scenario import Name
+
+EDGE_FILE = "edge.yaml"
+_QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
+
+def _title(text: str) -> str:
+    """An AE title: 1 to 16 characters of the default repertoire without backslash or control codes (PS3.5 6.2)."""
+    if not 0 < len(text) <= 16 or text != text.strip() or not text.isascii() or not text.isprintable() or "\\" in text:
+        raise ValueError(f"{text!r} is no AE title; one has 1 to 16 printable ASCII characters, no backslash")
+    return text
+
+
+def _quiet(text: str) -> str:
+    if not _QUIET.fullmatch(text):
+        raise ValueError(f"{text!r} are no hours; they are written as 07:00-19:00, over midnight as 22:00-06:00")
+    return text
+
+
+Title = Annotated[str, AfterValidator(_title)]
+
+
+class Dicom(Part):
+    """The device as a storage SCP."""
+
+    ae_title: Title = "FEDMED"
+    """What scanners call this device."""
+    listen: Host = "127.0.0.1"
+    """Address to listen on; beyond this machine only with callers or addresses named."""
+    port: Port = 11112
+    """Port to listen on."""
+    callers: tuple[Title, ...] = ()
+    """AE titles that may call; none for any. A title is no proof: anybody can write it."""
+    addresses: tuple[str, ...] = ()
+    """Addresses or networks, as 10.1.2.0/24, that may call; none for any."""
+
+
+class Stow(Part):
+    """The device as a DICOMweb store (STOW-RS)."""
+
+    listen: Host = "127.0.0.1"
+    """Address to listen on; beyond this machine a token is needed."""
+    port: Port = 8042
+    """Port to listen on."""
+    token: str | None = None
+    """File with the bearer token that callers show; null for none, on this machine alone."""
+
+
+class Pacs(Part):
+    """Where results go, and nowhere else."""
+
+    host: Host
+    """Name or address of the PACS."""
+    port: Port = 104
+    """Its port."""
+    ae_title: Title
+    """What it is called."""
+    calling: Title = "FEDMED"
+    """What this device calls itself there."""
+
+
+class Keeping(Part):
+    """How much is kept until it is sent."""
+
+    gigabytes: float = Field(20.0, gt=0, le=100_000)
+    """Room for what waits; real-time work has a tenth of it for itself."""
+    days: float = Field(7.0, gt=0, le=366)
+    """How long anything waits; what is older is dropped, counted and written down."""
+
+
+class Sending(Part):
+    """What the line to the clinic bears."""
+
+    megabits: float | None = Field(None, gt=0, le=100_000)
+    """At most so many a second for studies and updates; null for no limit."""
+    quiet: Annotated[str, AfterValidator(_quiet)] | None = None
+    """Hours in which studies and updates are not sent, 07:00-19:00; results always are."""
+
+
+class Inference(Part):
+    """How the released model runs here."""
+
+    backend: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """What computes; auto takes the fastest that runs and is accurate."""
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    """auto measures each and takes the fastest that loses at most a point."""
+    threads: int = Field(2, ge=1, le=256)
+    """Of the processor, for one image."""
+
+
+class Edge(Part):
+    """`edge.yaml`."""
+
+    name: Name
+    """What this device is called at its clinic."""
+    hub: Host
+    """Name or address of the clinic's hub, the only host beside the PACS that is dialled."""
+    port: Port = 8443
+    """The hub's port for devices."""
+    dicom: Dicom | None = Dicom()
+    """C-STORE and C-ECHO; null to receive nothing that way."""
+    folder: str | None = None
+    """A folder that is watched for DICOM files; null for none."""
+    stow: Stow | None = None
+    """DICOMweb STOW-RS; null for none."""
+    pacs: Pacs | None = None
+    """Where results go; null to keep them here, as JSON."""
+    results: tuple[Literal["sr", "seg"], ...] = ("sr", "seg")
+    """Which DICOM objects are made of a result; JSON always is."""
+    deidentify: str | None = "site.key"
+    """Key file (`fedmed data key`) of the pseudonyms that copies for training have; null to send the clinic no studies."""
+    key: str = "file:spool.key"
+    """Where the key that seals what waits here comes from: credential:NAME of systemd, tpm:HANDLE, or file:PATH; in this
+    folder it protects against nobody who has the whole disk."""
+    keep: Keeping = Keeping()
+    """Of what waits to be sent."""
+    line: Sending = Sending()
+    """To the hub."""
+    inference: Inference = Inference()
+    """Of the released model."""
+    training: bool = False
+    """Whether this device trains when its clinic asks."""
+    power_actions: bool = False
+    """Whether the agent may lower a card's power limit when it is too hot; without it people are told, no more."""
+    health: HealthAddress | None = None
+    """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
+    log: str | None = "service.log"
+    """The agent's own log: a path, below this folder where it is not absolute; null for none beside standard error."""

@@ -1,0 +1,1 @@
+"""What a model found, as hospitals read it: DICOM SR and SEG for the PACS, JSON beside them."""

@@ -1,0 +1,239 @@
+"""The agent of one device: what comes in by its doors, what its machine says, and a file that tells how all of it stands.
+
+doors     C-STORE, a watched folder, STOW: each instance is in the spool, on the disk, before it is acknowledged
+running   the machine and its lanes (`fedmed.edge.running`)
+releases  a thread that asks what is agreed, so that a slow download holds up no heartbeat
+serve     pauses, resumes and stops all of it, and writes how it stands
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedmed import __version__
+from fedmed.dicom.arrivals import Kept as KeptInstance
+from fedmed.dicom.destination import Destination
+from fedmed.dicom.sending import Sender
+from fedmed.edge.aside import Aside
+from fedmed.edge.copying import copier
+from fedmed.edge.doors import Doors
+from fedmed.edge.folder import EdgeFolder
+from fedmed.edge.hands import EdgeHands
+from fedmed.edge.looking import Desk
+from fedmed.edge.machine import Kept, Told
+from fedmed.edge.outgoing import Line
+from fedmed.edge.pacing import Pace, QuietHours
+from fedmed.edge.records import Records
+from fedmed.edge.released import Released
+from fedmed.edge.running import Running
+from fedmed.edge.standing import PAUSED
+from fedmed.edge.wanted import HubLine, fetchers
+from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
+from fedmed.hub.client import HubClient
+from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.metrics import EDGE, Metrics, Reading
+from fedmed.releases.slots import Tell as Released_
+from fedmed.store.audit.event import event
+from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
+from fedmed.store.spool.quota import Quota
+from fedmed.store.spool.spool import Spool
+from fedmed.store.standing import serving, write_status
+
+RELEASES_S = 10.0
+DRAIN_S = 60.0
+TOLD = 20
+"""Lines of what the staff was told that the status keeps."""
+Say = Callable[[str], None]
+
+
+class Agent:
+    """Made once a process; `serve` blocks until it is to stop."""
+
+    def __init__(self, folder: EdgeFolder, say: Say) -> None:
+        """Raises ConfigError, KeyRefused, StoreError for what is not in order in the folder."""
+        config, clock, path = folder.config, folder.clock, folder.path
+        self.folder, self._say, self.said = folder, say, deque[dict[str, Any]](maxlen=TOLD)
+        self.log, key = folder.log(), folder.key()
+        quota = Quota(bytes=int(config.keep.gigabytes * 10**9), days=config.keep.days)
+        self.spool = Spool(path / "spool", clock, quota, self._dropped, key)
+        if self.spool.rescued is not None:
+            self.say(str(self.spool.rescued))
+        self._lines = [HubClient(folder.device) for _ in range(3)]
+        sending, beating, releasing = self._lines
+        self.released = Released(path, fetchers(releasing), config.inference, clock, self._release_told)
+        self._copied = None if config.deidentify is None else copier(path / config.deidentify)
+        pacs = config.pacs
+        self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
+        self.hub = HubLine(beating)
+        hands = EdgeHands(
+            self.spool,
+            clock,
+            self._desk,
+            self._sender,
+            self.hub,
+            Line(sending, _pace(folder), clock),
+            Aside(path / "aside", key, clock),
+            Records(path / "results"),
+            lambda happened: self.running.tell(happened),
+            self.say,
+            self._facts,
+        )
+        self.running = Running(hands, clock, self._died)
+        self.doors = Doors(folder, self._keep, self.say)
+        self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
+        self._metrics, self._was_paused = Metrics(EDGE, self._reading), False
+
+    def say(self, text: str) -> None:
+        """Tell staff: in the status, and in the log of the service."""
+        self.said.append({"unix": self.folder.clock.unix(), "text": text})
+        self._say(text)
+
+    def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
+        """Write the device's audit log. Raises StoreError: what was to be recorded must not be done then."""
+        folder = self.folder
+        self.log.append(
+            event(folder.clock.unix(), folder.config.name, "site", action, resource, outcome, reason=reason, **details)
+        )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether staff wants no image to be looked at; what comes in is kept all the same."""
+        return (self.folder.path / PAUSED).exists()
+
+    def serve(self) -> bool:
+        """Until a signal; whether what was under way was given up. Raises ConfigError where the folder is served already."""
+        config, duty = self.folder.config, Duty(self._turn, self._drain, self._is_idle, self._unready, self._metrics)
+        with serving(self.folder.path, "the agent"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
+            self.record("start", "the device's agent", version=__version__)
+            self.released.begin()
+            self.running.start()
+            threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
+            self.doors.open()
+            forced = keeper.keep(f"{config.name} is up, at {self.doors.told()}; its hub is {config.hub}:{config.port}")
+            self._closed()
+        return forced or self.dead.is_set()
+
+    def _closed(self) -> None:
+        self.released.end()
+        self.record("stop", "the device's agent")
+        write_status(self.folder.path, {**self.standing(), "state": "stopped"})
+        if self._sender is not None:
+            self._sender.close()
+        for line in self._lines:
+            line.close()
+        self.spool.close()
+
+    def _turn(self) -> None:
+        if self.is_paused != self._was_paused:
+            self._was_paused = self.is_paused
+            self.running.tell(Told(self._was_paused))
+        try:
+            write_status(self.folder.path, self.standing())
+        except FedmedError as error:
+            self._metrics.failed(error, self.folder.clock.unix())
+            self._say(str(error))
+
+    def _drain(self) -> None:
+        self.doors.close()
+        self._stop.set()
+        self._drained = threading.Thread(target=self.running.stop, args=(DRAIN_S,), daemon=True)
+        self._drained.start()
+
+    def _is_idle(self) -> bool:
+        return self._stop.is_set() and not self._drained.is_alive()
+
+    def _died(self, thread: str) -> None:
+        """What no hand should raise ended a thread: the process goes, and the next one goes on."""
+        self._say(f"the thread {thread!r} ended by a fault; the agent ends, and is to be started again")
+        self.dead.set()
+        os._exit(1)
+
+    def _keep(self, instances: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[KeptInstance]:
+        """What came by any door, on the disk when this returns. Raises SpoolFull, StoreError: nothing of it is kept."""
+        new = [New(INSTANCE, _group(facts), REAL_TIME, facts, content) for content, facts in instances]
+        kept = [KeptInstance(put.is_new) for put in self.spool.put(*new)]
+        self.running.tell(Kept(INSTANCE))
+        return kept
+
+    def _desk(self) -> Desk:
+        config = self.folder.config
+        return Desk(config.name, self.released.model, () if config.pacs is None else config.results, self._copied)
+
+    def _dropped(self, entry: Entry, why: str) -> None:
+        """Nothing is dropped in silence."""
+        self.record("prune.spool", f"{entry.kind} {entry.number}", "done", why, bytes=entry.size)
+        self.say(f"{entry.kind} {entry.number} of {entry.size} bytes was dropped: {why}")
+
+    def _keep_releases(self) -> None:
+        unheard = ""
+        while not self._stop.wait(RELEASES_S):
+            try:
+                self.released.beat()
+                unheard = ""
+            except Unreachable as error:
+                unheard = str(error)  # the heartbeat says so
+            except (ReleaseRefused, FedmedError) as error:
+                if str(error) != unheard:
+                    self.say(str(error))
+                unheard = str(error)
+
+    def _release_told(self, told: Released_) -> None:
+        self.record("release.device", f"release {told.counter}", told.outcome, told.text)
+        self.say(f"release {told.counter}: {told.text}")
+
+    def _facts(self) -> dict[str, Any]:
+        """What the hub is told; nothing of a patient."""
+        counts = self.spool.counts()
+        return {
+            "spool": {"entries": dict(counts.entries), "bytes": counts.used, "dropped": dict(counts.dropped)},
+            "models": self.released.standing(),
+            "paused": self.is_paused,
+        }
+
+    def _unready(self) -> list[str]:
+        reasons = ["staff has paused it"] if self.is_paused else []
+        return reasons if self.running.state.line.is_heard else [*reasons, "the hub is not heard"]
+
+    def _reading(self) -> Reading:
+        counts = self.spool.counts()
+        return Reading(
+            ready=not self._unready(),
+            spooled=sum(counts.entries.values()),
+            spooled_bytes=counts.used,
+            disk_free_bytes=shutil.disk_usage(self.folder.path).free,
+            paused=self.is_paused,
+        )
+
+    def standing(self) -> dict[str, Any]:
+        """How the agent stands: JSON."""
+        state, facts = self.running.state, self._facts()
+        return {
+            "state": "paused" if self.is_paused else "up",
+            "pid": os.getpid(),
+            "version": __version__,
+            "unix": self.folder.clock.unix(),
+            "since": self._since,
+            "name": self.folder.config.name,
+            "hub_heard": state.line.is_heard,
+            "working_on": {lane.value: place.busy for lane, place in state.places.items() if place.busy is not None},
+            "said": list(self.said),
+            **facts,
+        }
+
+
+def _group(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("study") or facts.get("sop_instance") or "none")[:256]
+
+
+def _pace(folder: EdgeFolder) -> Pace:
+    line = folder.config.line
+    return Pace(
+        None if line.megabits is None else int(line.megabits * 125_000),
+        () if line.quiet is None else (QuietHours.parse(line.quiet),),
+    )

@@ -1,0 +1,59 @@
+"""What an agent takes out of the way: objects that it can do nothing with, sealed, with the reason; and what it is at.
+
+`working.json` names the image that is being worked on. It is not synced: the death of the process does not lose it, and that
+of the machine is no fault of the image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedmed.clock import Clock
+from fedmed.errors import StoreError
+from fedmed.store.spool.entry import Entry
+from fedmed.store.studies import Studies
+
+WORKING = "working.json"
+
+
+class Aside:
+    """A sealed store in the agent's folder."""
+
+    def __init__(self, folder: Path, key: bytes, clock: Clock) -> None:
+        self._studies, self._working, self._clock = Studies(folder, key), folder.parent / WORKING, clock
+
+    def keep(self, entry: Entry, content: bytes, why: str) -> None:
+        """Keep an object, and why. Raises StoreError where the disk refuses."""
+        facts = {"kind": entry.kind, "group": entry.group, "why": why, "put": entry.unix, "aside": self._clock.unix()}
+        self._studies.put(content, {**facts, "facts": dict(entry.facts)})
+
+    def listed(self) -> dict[str, dict[str, object]]:
+        """What is there: address and what is known of it. Raises StoreError."""
+        return {address: self._studies.facts(address) for address in self._studies.addresses()}
+
+    def content(self, address: str) -> bytes:
+        """An object. Raises StoreError."""
+        return self._studies.get(address)
+
+    @contextmanager
+    def trying(self, entry: Entry) -> Iterator[int]:
+        """Work on an image, and how often that has been begun and never ended, this time included. Raises StoreError."""
+        tries = 1 + self._tries(entry.number)
+        try:
+            self._working.write_text(json.dumps({"number": entry.number, "tries": tries}))
+        except OSError as error:
+            raise StoreError(f"{self._working} cannot be written ({error.strerror}); make room or mend the disk") from error
+        try:
+            yield tries
+        finally:
+            self._working.unlink(missing_ok=True)
+
+    def _tries(self, number: int) -> int:
+        try:
+            known = json.loads(self._working.read_bytes())
+            return int(known["tries"]) if known["number"] == number else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0  # nothing was under way, or the machine died while it was noted

@@ -1,0 +1,84 @@
+"""The ways by which images come to a device, all with one keeper behind them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from fedmed.dicom.arrivals import Door
+from fedmed.dicom.receiving import Receiver, ReceiverConfig, readable_syntaxes
+from fedmed.edge.folder import EdgeFolder
+from fedmed.edge.intake.gathering import Gathering, KeepMany
+from fedmed.edge.intake.watching import Watched, WatchConfig
+from fedmed.errors import StoreError
+
+
+class Doors:
+    """Of one device, from `open` to `close`."""
+
+    def __init__(self, folder: EdgeFolder, keep: KeepMany, say: Callable[[str], None]) -> None:
+        """Raises ConfigError with what is wrong about any of them."""
+        config, self._clock, self._say = folder.config, folder.clock, say
+        self._keep, self._stack, self._stop = Gathering(keep).keep, ExitStack(), threading.Event()
+        self._door = Door(self._keep, lambda _: True, readable_syntaxes())
+        self._receiver = None if config.dicom is None else self._listening(folder)
+        self._watched = None if config.folder is None else self._watching(folder.path / config.folder)
+        self._config, self._path = config, folder.path
+
+    def open(self) -> None:
+        """Let images in. Raises ConfigError where a port is not to be had."""
+        if self._receiver is not None:
+            self._receiver.start()
+            self._stack.callback(self._receiver.stop)
+        if self._watched is not None:
+            threading.Thread(target=self._watched.run, args=(self._stop,), name="folder", daemon=True).start()
+        if self._config.stow is not None:
+            self._web()
+
+    def close(self) -> None:
+        """Let none in any more."""
+        self._stop.set()
+        self._stack.close()
+
+    def told(self) -> str:
+        """Which there are."""
+        config = self._config
+        found = [f"{config.dicom.ae_title} port {self._receiver.port}"] if config.dicom and self._receiver else []
+        found += [f"folder {config.folder}"] if config.folder else []
+        found += [f"STOW port {config.stow.port}"] if config.stow else []
+        return ", ".join(found) or "no door"
+
+    def _listening(self, folder: EdgeFolder) -> Receiver:
+        wanted = folder.config.dicom
+        assert wanted is not None
+        config = ReceiverConfig(
+            host=wanted.listen,
+            port=wanted.port,
+            ae_title=wanted.ae_title,
+            callers=wanted.callers,
+            addresses=wanted.addresses,
+        )
+        return Receiver(config, self._keep, self._clock, self._told)
+
+    def _watching(self, place: Path) -> Watched:
+        return Watched(WatchConfig(place), self._door, self._clock, self._told)
+
+    def _web(self) -> None:
+        from fedmed.edge.intake.listening import WebConfig, WebIntake
+
+        wanted = self._config.stow
+        assert wanted is not None
+        token = "" if wanted.token is None else _token(self._path / wanted.token)
+        self._stack.enter_context(WebIntake(WebConfig(wanted.listen, wanted.port, token), self._door, self._told))
+
+    def _told(self, whom: str, title: str, why: str) -> None:
+        self._say(f"refused from {whom}{f' ({title})' if title else ''}: {why}")
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: no token can be read there ({error}); write one line of 16 characters or more") from error

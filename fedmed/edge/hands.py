@@ -1,0 +1,183 @@
+"""What an agent does with its own hands: takes from the spool, looks at images, sends results, sends copies to the hub.
+
+Whatever was done is written down in the spool before it is told. Work that ends its process is tried again by the next one,
+but not for ever: what ended a process three times is set aside, with what is known of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from fedmed.clock import Clock
+from fedmed.dicom.sending import Sent
+from fedmed.dicom.statuses import Outcome
+from fedmed.edge.aside import Aside
+from fedmed.edge.looking import RECORD, Desk, Looked
+from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
+from fedmed.edge.outgoing import Line
+from fedmed.edge.records import Records
+from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
+from fedmed.store.spool.entry import Entry
+from fedmed.store.spool.spool import Spool
+
+MOST_TRIES = 5
+"""After which an image that no engine answers for goes on without a result."""
+MOST_ENDED = 3
+"""So often may work on one image end the process."""
+
+
+class Pacs(Protocol):
+    """`fedmed.dicom.sending.Sender`."""
+
+    def send(self, objects: Sequence[bytes]) -> list[Sent]:
+        """How each ended."""
+
+
+class Hub(Protocol):
+    """What the agent wants of its clinic's hub, beyond what it sends."""
+
+    def beat(self, facts: dict[str, Any]) -> tuple[Event, ...]:
+        """Tell that this device lives; what is wanted of it. Raises FedmedError."""
+
+    def train(self, task: str, halt: threading.Event) -> Trained:
+        """Train."""
+
+
+@dataclass
+class EdgeHands:
+    """See `fedmed.edge.running.Hands`; each lane is one thread's."""
+
+    spool: Spool
+    clock: Clock
+    desk: Callable[[], Desk]
+    """As it is now: a release may have changed it."""
+    pacs: Pacs | None
+    hub: Hub
+    line: Line
+    aside: Aside
+    records: Records
+    tell: Callable[[Event], None]
+    say: Callable[[str], None]
+    facts: Callable[[], dict[str, Any]]
+    """What a heartbeat tells."""
+    _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
+    _tries: dict[int, int] = field(default_factory=dict)
+
+    def look(self, lane: Lane) -> Found:
+        """The spool's next entry for a lane; for the hub as many as one call carries, as far as the line may be used."""
+        now = self.clock.unix()
+        if lane is Lane.HUB:
+            entries, wait = self.line.taken(self.spool)
+            if not entries:
+                return Found(lane, None, None if wait is None else self.clock.now() + wait)
+        else:
+            entry = self.spool.next(KINDS[lane], now)
+            if entry is None:
+                return Found(lane, None, self._again(KINDS[lane], now))
+            entries = (entry,)
+        self._held[entries[0].number] = entries
+        return Found(lane, entries[0].number)
+
+    def work(self, lane: Lane, number: int) -> Done | Failed:
+        """Work on what `look` found, to its end."""
+        entries = self._held[number]
+        try:
+            {Lane.WORK: self._image, Lane.PACS: self._result, Lane.HUB: self._send}[lane](entries)
+        except _Never as error:
+            return Failed(lane, number, str(error), is_lasting=True)
+        except DeviceRefused as error:
+            return Failed(lane, number, f"the hub lets this device in no more: {error}", is_lasting=False)
+        except FedmedError as error:
+            return Failed(lane, number, str(error), is_lasting=isinstance(error, (DataError, ProtocolRefused)))
+        self._held.pop(number, None)
+        self._tries.pop(number, None)
+        return Done(lane)
+
+    def defer(self, number: int, seconds: float, why: str) -> None:
+        """Put an entry, and what was taken with it, off for so long."""
+        until = self.clock.unix() + seconds
+        for each in self._held.pop(number, ()):
+            self.spool.defer(each.number, until, why)
+
+    def set_aside(self, number: int, why: str) -> None:
+        """Take an entry out of the way: its content goes where people find it, then it leaves the spool."""
+        first, *others = self._held.pop(number)
+        self.aside.keep(first, self.spool.content(first), why)
+        self.spool.drop(first.number, "set aside")
+        for each in others:
+            self.spool.defer(each.number, self.clock.unix(), "sent with what was set aside")
+
+    def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
+        """A heartbeat, and what the hub wants."""
+        try:
+            return Heard(), self.hub.beat(self.facts())
+        except FedmedError as error:
+            return Unheard(str(error)), ()
+
+    def train(self, task: str, halt: threading.Event) -> Trained:
+        """Train until it is over, or halted."""
+        return self.hub.train(task, halt)
+
+    def _again(self, kinds: Sequence[str], now: float) -> float | None:
+        """When to look again where all that waits was put off."""
+        counts = self.spool.counts()
+        return self.clock.now() + 1.0 if counts.deferred and any(counts.entries[kind] for kind in kinds) else None
+
+    def _image(self, entries: tuple[Entry, ...]) -> None:
+        (entry,) = entries
+        with self.aside.trying(entry) as tries:
+            if tries > MOST_ENDED:
+                raise _Never(f"image {entry.number} ended the agent's process {MOST_ENDED} times")
+            looked = self._looked(entry)
+            if not looked.new:
+                raise _Never("; ".join(looked.withheld) or "there is no model yet, and the clinic is sent no studies")
+            self.spool.turn(entry.number, *looked.new)
+        for reason in looked.withheld:
+            self.say(reason)
+        for kind in {each.kind for each in looked.new}:
+            self.tell(Kept(kind))
+
+    def _looked(self, entry: Entry) -> Looked:
+        name, desk, content = f"image {entry.number}", self.desk(), self.spool.content(entry)
+        try:
+            return desk.look(content, entry.group, name, self.clock.unix())
+        except EngineFailed as error:
+            self._tries[entry.number] = self._tries.get(entry.number, 0) + 1
+            if self._tries[entry.number] < MOST_TRIES:
+                raise
+            self.say(f"{name} goes on without a result: {error}")
+            return replace(desk, model=None).look(content, entry.group, name, self.clock.unix())
+
+    def _result(self, entries: tuple[Entry, ...]) -> None:
+        (entry,) = entries
+        content = self.spool.content(entry)
+        if entry.facts.get("form") == RECORD:
+            self.records.keep(entry, content)
+        elif self.pacs is None:
+            raise _Never(f"result {entry.number} was made for a PACS, and none is configured any more")
+        else:
+            (sent,) = self.pacs.send([content])
+            if sent.outcome is Outcome.NEVER:
+                raise _Never(f"the PACS takes result {entry.number} never: {sent.said}")
+            if sent.outcome is Outcome.LATER:
+                raise StoreError(f"the PACS takes no results now: {sent.said}")
+            if sent.outcome is Outcome.CHANGED:
+                self.say(f"result {entry.number} is in the PACS, changed: {sent.said}")
+        self.spool.done(entry.number)
+
+    def _send(self, entries: tuple[Entry, ...]) -> None:
+        refused = self.line.send(self.spool, entries)
+        done = [each.number for each in entries if each.number not in refused]
+        if done:
+            self.spool.done(*done)
+        self._held[entries[0].number] = tuple(each for each in entries if each.number in refused)
+        if refused:
+            first = next(iter(refused.values()))
+            raise _Never(str(first)) if isinstance(first, ProtocolRefused) else first
+
+
+class _Never(DataError):
+    """Trying again cannot help."""

@@ -1,0 +1,72 @@
+"""What goes from a device to its clinic's hub: many small objects in one call, as fast as the clinic allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from fedmed.clock import Clock
+from fedmed.edge.pacing import Bucket, Pace, asks, full, minute_of_day, quiet_s, sent, wait_s
+from fedmed.errors import FedmedError
+from fedmed.hub.messages import Piece
+from fedmed.hub.uploading import Read, Sent
+from fedmed.store.spool.entry import STUDY, UPDATE, Entry
+from fedmed.store.spool.spool import Spool
+
+MOST_ENTRIES, MOST_BYTES = 64, 4 << 20
+"""Of one call of `Line.send`; what is larger goes alone."""
+LONGEST_WAIT_S = 3600.0
+
+
+class Uploader(Protocol):
+    """`fedmed.hub.client.HubClient`."""
+
+    def upload(self, pieces: Sequence[Piece], read: Read) -> list[Sent]:
+        """What became of each. Raises Unreachable, DeviceRefused, VersionRefused, ProtocolRefused."""
+
+
+@dataclass
+class Line:
+    """The line to the hub, with what it may bear; for one thread."""
+
+    client: Uploader
+    pace: Pace
+    clock: Clock
+    _bucket: Bucket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bucket = full(self.pace, self.clock.now())
+
+    def taken(self, spool: Spool) -> tuple[tuple[Entry, ...], float | None]:
+        """What may go now, taken from the spool; where nothing may, seconds until something might, None for unknown."""
+        now, unix = self.clock.now(), self.clock.unix()
+        minute, found = minute_of_day(unix, _offset_s(unix)), list[Entry]()
+        for ask in asks(self.pace, self._bucket, now, minute):
+            kinds = [kind for kind in ask.kinds if kind in (STUDY, UPDATE)]
+            while kinds and len(found) < MOST_ENTRIES and sum(each.size for each in found) < MOST_BYTES:
+                if (entry := spool.next(kinds, unix, ask.least)) is None:
+                    break
+                found.append(entry)
+        if found:
+            return tuple(found), None
+        wait = wait_s(self.pace, self._bucket, now) or (quiet_s(self.pace, minute) if self.pace.is_quiet(minute) else 0.0)
+        counts = spool.counts()
+        waits = counts.entries[STUDY] + counts.entries[UPDATE] > 0
+        return (), min(max(wait, 1.0), LONGEST_WAIT_S) if waits else None
+
+    def send(self, spool: Spool, entries: Sequence[Entry]) -> dict[int, FedmedError]:
+        """Send them; those that the hub did not take, and why. Raises as `Uploader.upload`, StoreError."""
+        by_digest = {each.digest: each for each in entries}
+        pieces = [Piece(each.digest, each.kind, each.size, each.facts) for each in by_digest.values()]
+        answers = self.client.upload(pieces, lambda piece: spool.content(by_digest[piece.digest]))
+        self._bucket = sent(self.pace, self._bucket, sum(each.size for each in entries), self.clock.now())
+        refused = {answer.piece.digest: answer.error for answer in answers if answer.error is not None}
+        return {each.number: refused[each.digest] for each in entries if each.digest in refused}
+
+
+def _offset_s(unix: float) -> float:
+    """Of this machine's local time, then."""
+    offset = datetime.fromtimestamp(unix).astimezone().utcoffset()
+    return 0.0 if offset is None else offset.total_seconds()

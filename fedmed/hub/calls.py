@@ -1,0 +1,172 @@
+"""What a hub answers to each call of a device, without gRPC: a request in, an answer out, typed errors.
+
+    beat     I live: version, clock, state, facts      what it is owed, the hub's clock, how often to call
+    offer    objects, by digest                        from where to send each; HELD where it need not
+    send     parts of objects, and their bytes         from where to go on with each, or why not
+    fetch    a digest and an offset                    up to 1 MiB of it
+    renew    a certificate request                     a newer certificate
+
+The device is whoever its certificate names, looked up in the roll on every call; a head that names another is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fedmed import __version__
+from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefused
+from fedmed.hub import machine
+from fedmed.hub.desk import Desk
+from fedmed.hub.folder import HubFolder
+from fedmed.hub.landing import Landing
+from fedmed.hub.messages import DIGEST, MOST_BODY, MOST_OBJECT, Message, decoded, facts, number, piece, rows, text, whole
+from fedmed.hub.refusals import MOST_TEXT, word_of
+from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.identity.devices import Renew, admitted
+from fedmed.identity.requests import read_request
+from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
+from fedmed.wire.skew import refuse_far
+
+METHODS = ("beat", "offer", "send", "fetch", "renew")
+_STATE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_MOST_UNIX = float(1 << 40)
+NOTED_S, MOST_NOTED = 60.0, 256
+"""For how long a refusal that was written down is not written again, and how many are remembered."""
+Record = Callable[..., None]
+"""action, resource, outcome, reason, further details -> the clinic's audit log. Raises StoreError."""
+
+
+class Calls:
+    """Safe from any thread."""
+
+    def __init__(self, folder: HubFolder, desk: Desk, landing: Landing, record: Record, tell: Callable[[str], None]) -> None:
+        """Raises KeyRefused where the authority is not in order."""
+        config = folder.config
+        self.folder, self._desk, self._landing, self._record, self._tell = folder, desk, landing, record, tell
+        self._ca_public, self._clock = folder.authority().public, folder.clock
+        self.share = machine.Share(config.most_gigabytes_a_day * 10**9, config.most_gigabytes_open * 10**9)
+        self.state, self._turn = machine.State(), threading.Lock()
+        self._noted: dict[tuple[str, str], float] = {}
+
+    def answer(self, method: str, certificate: bytes, content: bytes, peer: str) -> Message:
+        """The answer to one call by the holder of `certificate` (DER). Raises FedmedError; that stands in the audit log."""
+        name = "unknown"
+        try:
+            member = self._member(certificate)
+            name = member.name
+            admitted(self.folder.devices.roll(), name, member.fingerprint.hex())
+            request = decoded(content)
+            self._check_head(member, request.head)
+            with self._counted(name, len(request.body)):
+                return self._answered(method, member, request)
+        except FedmedError as error:
+            self.refused(name, peer, error)
+            raise
+
+    def _member(self, certificate: bytes) -> PublicMember:
+        return read_certificate(certificate, self._ca_public, self._clock.unix())
+
+    def _check_head(self, member: PublicMember, head: Mapping[str, Any]) -> None:
+        refuse_far(__version__, text(head, "version", most=MOST_VERSION), f"device {member.name!r}")
+        if (said := text(head, "device")) != member.name:
+            raise DeviceRefused(f"a call of {said!r} with the certificate of {member.name!r}; each device has its own")
+
+    def _answered(self, method: str, member: PublicMember, request: Message) -> Message:
+        if method == "beat":
+            return self._beat(member.name, request.head)
+        if method == "offer":
+            offered = [piece(row) for row in rows(request.head, "objects")]
+            return Message({"offsets": [self._landing.offset(member.name, each) for each in offered]})
+        if method == "send":
+            return Message({"parts": list(self._taken(member.name, request))})
+        if method == "fetch":
+            return self._fetched(member.name, request.head)
+        if method == "renew":
+            return self._renewed(member, request.body)
+        raise ProtocolRefused(f"a call {method[:40]!r}; allowed are {', '.join(METHODS)}")
+
+    def _beat(self, name: str, head: Mapping[str, Any]) -> Message:
+        told, unix = facts(head), number(head, "unix", _MOST_UNIX)
+        state, version = text(head, "state", _STATE), text(head, "version", most=MOST_VERSION)
+        now = self._clock.unix()
+        self.step(machine.Beat(name, version, state, told, unix, now, self._clock.now()))
+        config = self.folder.config
+        return Message(
+            {
+                "beat_s": config.beat_s,
+                "clinic": config.clinic,
+                "owed": [each.record() for each in self._desk.owed(name)],
+                "unix": now,
+                "version": __version__,
+            }
+        )
+
+    def _taken(self, name: str, request: Message) -> Iterator[dict[str, Any]]:
+        """Each part by itself: what is wrong with one of them holds up no other."""
+        at = 0
+        for row in rows(request.head, "parts"):
+            each, offset = piece(row), whole(row, "offset", MOST_OBJECT)
+            length = whole(row, "length", MOST_BODY)
+            data = request.body[at : at + length]
+            if len(data) != length:
+                raise ProtocolRefused(f"parts of more than the {len(request.body)} bytes of the body")
+            at += length
+            try:
+                yield {"offset": self._landing.take(name, each, offset, data)}
+            except FedmedError as error:
+                self.refused(name, "", error)
+                yield {"refused": str(error)[:MOST_TEXT], "word": word_of(error)}
+
+    def _fetched(self, name: str, head: Mapping[str, Any]) -> Message:
+        offset = whole(head, "offset", MOST_OBJECT)
+        owed, data = self._desk.read(name, text(head, "digest", DIGEST), offset)
+        return Message({**owed.record(), "offset": offset}, data)
+
+    def _renewed(self, member: PublicMember, body: bytes) -> Message:
+        event = Renew(member.name, member.fingerprint.hex(), read_request(body), body)
+        done = self.folder.devices.apply(event, self.folder.sign)
+        assert done is not None
+        self._record("renew", f"device {member.name}", expires=done.until)
+        return Message({"until": done.until}, done.certificate)
+
+    @contextmanager
+    def _counted(self, name: str, size: int) -> Iterator[None]:
+        """The call counts against the device's share. Raises QuotaRefused."""
+        for todo in self.step(machine.Called(name, size, self._clock.unix())):
+            if isinstance(todo, machine.Refused):
+                raise QuotaRefused(todo.reason)
+        try:
+            yield
+        finally:
+            self.step(machine.Ended(name))
+
+    def step(self, event: machine.Event) -> list[machine.Instruction]:
+        """Take one step of the machine, and tell what it says."""
+        with self._turn:
+            self.state, todo = machine.step(self.state, event, self.share, self.folder.config.beat_s)
+        for each in todo:
+            if said := machine.told(each):
+                self._tell(said)
+        return todo
+
+    def enrolled(self, name: str, fingerprint: bytes, until: int) -> None:
+        """Write down that a device enrolled. Raises StoreError."""
+        self._record("enrol", f"device {name}", fingerprint=fingerprint.hex(), expires=until)
+        self._tell(f"device {name} enrolled")
+
+    def refused(self, name: str, peer: str, error: FedmedError) -> None:
+        """Write a refusal into the audit log; the same one of the same device once a minute."""
+        word, now = word_of(error), self._clock.now()
+        with self._turn:
+            self._noted = {key: at for key, at in self._noted.items() if now - at < NOTED_S}
+            if (name, word) in self._noted or len(self._noted) >= MOST_NOTED:
+                return
+            self._noted[name, word] = now
+        try:
+            self._record("refuse.device", f"device {name}", "refused", str(error), code=word, peer=peer or None)
+        except FedmedError as failed:
+            self._tell(str(failed))

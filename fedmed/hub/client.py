@@ -1,0 +1,229 @@
+"""The device's side of the hub: heartbeat, objects up, what is owed down, renewal; over one connection that mends itself.
+
+Every call has a deadline and ends in an answer or a typed error; nothing waits for a hub that is away. `Patience` says when
+to try again. An upload asks first from where to go on, so a line that was cut for days costs the bytes in flight alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fedmed import __version__
+from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefused, StoreError, Unreachable
+from fedmed.hub.joining import DeviceFolder
+from fedmed.hub.messages import (
+    MOST_MESSAGE,
+    MOST_PARTS,
+    Message,
+    Owed,
+    Piece,
+    decoded,
+    encoded,
+    number,
+    owed,
+    rows,
+    text,
+)
+from fedmed.hub.refusals import KEY, error_of
+from fedmed.hub.tls import grpc
+from fedmed.hub.uploading import Read, Sending, Sent, offset_in
+from fedmed.identity import files
+from fedmed.identity.authority import day
+from fedmed.identity.deviceca import HUB
+from fedmed.identity.issuing import certificate_pem
+from fedmed.identity.requests import certificate_request
+from fedmed.identity.shown import shown
+from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
+from fedmed.wire.skew import refuse_far
+
+SERVICE = "fedmed.hub.v1"
+DEADLINE_S, SEND_DEADLINE_S = 20.0, 120.0
+"""Of a call, and of one that carries a megabyte: at 100 kbit/s that takes 84 s."""
+KEEPALIVE_MS = 120_000
+"""Some routers forget a line that is silent for four minutes."""
+_OPTIONS = (
+    ("grpc.ssl_target_name_override", HUB),
+    ("grpc.max_receive_message_length", MOST_MESSAGE),
+    ("grpc.max_send_message_length", MOST_MESSAGE),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 20_000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+)
+
+
+class Patience:
+    """How long to wait before the next try: twice as long each time, and by chance, lest all devices come at once."""
+
+    def __init__(self, first_s: float, most_s: float, chance: random.Random) -> None:
+        self._first_s, self._most_s, self._chance, self._failed = first_s, most_s, chance, 0
+
+    def failed(self) -> float:
+        """A try failed; seconds until the next one."""
+        longest = min(self._most_s, self._first_s * 2.0 ** min(self._failed, 32))
+        self._failed += 1
+        return longest * (0.5 + self._chance.random() / 2)
+
+    def went_well(self) -> None:
+        """A try did not fail."""
+        self._failed = 0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the hub answers a heartbeat with."""
+
+    owed: Sequence[Owed]
+    beat_s: float
+    """Seconds until the next heartbeat."""
+    hub_unix: float
+    skew_s: float
+    """This device's clock less the hub's, half the call's time taken off."""
+    hub_version: str
+
+
+class HubClient:
+    """One device's line to its hub, from `with` to its end. For one thread at a time."""
+
+    def __init__(self, folder: DeviceFolder) -> None:
+        """Raises KeyRefused, StoreError for files that are not in order."""
+        self.folder, self._clock = folder, folder.clock
+        self._channel = self._dialled()
+
+    def __enter__(self) -> HubClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection and its threads."""
+        self._channel.close()
+
+    def _dialled(self) -> Any:
+        folder, hub = self.folder, self.folder.hub
+        authority, certificate = certificate_pem(folder.authority()), folder.certificate()
+        self._ends = shown(certificate).ends
+        credentials = grpc.ssl_channel_credentials(authority, folder.keys().transport_pem(), certificate_pem(certificate))
+        host = f"[{hub.host}]" if ":" in hub.host else hub.host
+        return grpc.secure_channel(f"{host}:{hub.port}", credentials, _OPTIONS)
+
+    def beat(self, state: str, facts: Mapping[str, Any]) -> Orders:
+        """Tell that this device lives and what it does; what it is owed.
+
+        `state` is a word, `facts` JSON of at most 16 KiB. Raises DeviceRefused where it is revoked, VersionRefused,
+        ProtocolRefused, Unreachable.
+        """
+        began, unix = self._clock.now(), self._clock.unix()
+        head = self._call("beat", {"facts": dict(facts), "state": state, "unix": unix}).head
+        took = self._clock.now() - began
+        version, theirs = text(head, "version", most=MOST_VERSION), number(head, "unix", float(1 << 40))
+        refuse_far(__version__, version, "the hub")
+        found = [owed(row) for row in rows(head, "owed")]
+        return Orders(found, number(head, "beat_s", 3600), theirs, unix + took / 2 - theirs, version)
+
+    def upload(self, pieces: Sequence[Piece], read: Read) -> list[Sent]:
+        """Send objects, each from where the hub has it to; what became of each, in their order.
+
+        Raises Unreachable where the line is cut: called again, it goes on. DeviceRefused, VersionRefused, ProtocolRefused.
+        """
+        if len(pieces) > MOST_PARTS:
+            return self.upload(pieces[:MOST_PARTS], read) + self.upload(pieces[MOST_PARTS:], read)
+        answer = self._call("offer", {"objects": [each.record() for each in pieces]}).head
+        offsets = answer.get("offsets")
+        if not isinstance(offsets, list) or len(offsets) != len(pieces):
+            raise ProtocolRefused(f"offsets of {len(pieces)} objects were asked for, and the hub answered otherwise")
+        known = [offset_in(at, each.size) for at, each in zip(offsets, pieces, strict=True)]
+        sending = Sending(pieces, known, read)
+        while batch := sending.batch():
+            head = {"parts": [each.record() for each in batch]}
+            sending.answered(batch, rows(self._call("send", head, b"".join(each.data for each in batch)).head, "parts"))
+        return sending.done()
+
+    def fetch(self, wanted: Owed, target: Path) -> None:
+        """Have what is owed at `target`, verified and on the disk; what a cut line left beside it is gone on with.
+
+        Raises ProtocolRefused where its digest is another one or it is owed no more, StoreError, Unreachable, DeviceRefused.
+        """
+        begun = target.with_name(f".{target.name}.{wanted.digest[:16]}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            offset = begun.stat().st_size if begun.exists() else 0
+            while offset < wanted.size or not begun.exists():
+                answer = self._call("fetch", {"digest": wanted.digest, "offset": offset})
+                if not answer.body and offset < wanted.size:
+                    raise ProtocolRefused(f"{wanted.name} ended after {offset} of {wanted.size} bytes")
+                with begun.open("ab") as file:
+                    file.write(answer.body)
+                offset += len(answer.body)
+            _settle(begun, target, wanted)
+        except OSError as error:
+            raise StoreError(f"{target} cannot be written ({error.strerror}); make room or mend the disk") from error
+
+    def renew(self) -> None:
+        """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
+        request = certificate_request(self.folder.keys(), self.folder.hub.name)
+        self.folder.keep(self._call("renew", {}, request).body)
+        self._channel.close()
+        self._channel = self._dialled()
+
+    def renew_if_due(self) -> bool:
+        """`renew` where less than a third of the certificate's time is left; whether it was made."""
+        known = shown(self.folder.certificate())
+        if known.ends - self._clock.unix() > (known.ends - known.begins) / 3:
+            return False
+        self.renew()
+        return True
+
+    def _call(self, method: str, head: Mapping[str, Any], body: bytes = b"") -> Message:
+        if self._clock.unix() > self._ends:
+            raise DeviceRefused(
+                f"this device's certificate ended at {day(self._ends)}; where its clock is right, enrol it with a new code"
+            )
+        content = encoded(Message({**head, "device": self.folder.hub.name, "version": __version__}, body))
+        deadline = SEND_DEADLINE_S if method in ("send", "fetch") else DEADLINE_S
+        try:
+            answer: bytes = self._channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=deadline)
+        except grpc.RpcError as error:
+            raise _error_of(error) from error
+        return decoded(answer)
+
+
+def _settle(begun: Path, target: Path, wanted: Owed) -> None:
+    """What came whole gets its name. Raises ProtocolRefused for another digest, and takes it away then."""
+    content = begun.read_bytes()
+    if len(content) != wanted.size or hashlib.sha256(content).hexdigest() != wanted.digest:
+        begun.unlink()
+        raise ProtocolRefused(
+            f"{wanted.kind} {wanted.name} came with another digest than it was announced with; asked again"
+        )
+    with begun.open("rb") as file:
+        os.fsync(file.fileno())
+    begun.replace(target)
+    files.sync_folder(target.parent)
+
+
+def _error_of(error: Any) -> FedmedError:
+    code, details = error.code(), str(error.details() or "")
+    words = [value for key, value in error.trailing_metadata() or () if key == KEY]
+    if words:
+        return error_of(str(words[0]), details)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return QuotaRefused(f"the hub takes no more at once ({details[:200]}); it is tried again")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return Unreachable(f"the hub does not answer ({details[:300]}); it is tried again")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return ProtocolRefused(f"the hub does not know this call ({details[:200]})")
+    return Unreachable(f"the hub failed ({code.name}: {details[:200]}); it is tried again")

@@ -1,0 +1,165 @@
+"""A device joins its clinic's hub: its keys are made here, its certificate fetched with a code, all of it kept in a folder.
+
+device.keys       the device's two secret keys, made here and never sent
+device.crt        its certificate, renewed in place
+devices-ca.crt    the one authority that is trusted: the clinic's, for its devices
+hub.json          where the hub is, and what this device is called; written last, so that a folder with it is a joined one
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedmed import __version__
+from fedmed.clock import Clock
+from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError
+from fedmed.hub.greeting import Talk, dialled, hexadecimal
+from fedmed.hub.messages import text, whole
+from fedmed.identity import files
+from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.identity.deviceca import check_hub
+from fedmed.identity.devicecode import Code, invitation_of, proof_of, read_code
+from fedmed.identity.issuing import MAX_BYTES, certificate_pem, der_of_pem, public_of
+from fedmed.identity.member import NAME, MemberKeys
+from fedmed.identity.requests import certificate_request
+from fedmed.wire.canonical import canonical
+from fedmed.wire.skew import MOST_TEXT, refuse_far
+
+KEYS_FILE, CERTIFICATE_FILE, AUTHORITY_FILE, HUB_FILE = "device.keys", "device.crt", "devices-ca.crt", "hub.json"
+ENROLMENT_PORT = 8444
+"""Where a hub's enrolment port is, where nobody said otherwise."""
+_ANY = re.compile(r"[^\x00-\x1f]{1,128}")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What hub.json says."""
+
+    name: str
+    """What this device is called."""
+    clinic: str
+    host: str
+    port: int
+    """Of the hub's service, not of its enrolment."""
+
+
+@dataclass(frozen=True)
+class DeviceFolder:
+    """The folder of a device that has joined."""
+
+    path: Path
+    hub: Joined
+    clock: Clock
+
+    def keys(self) -> MemberKeys:
+        """The device's own keys. Raises KeyRefused as `MemberKeys.load`."""
+        return MemberKeys.load(self.path / KEYS_FILE)
+
+    def certificate(self) -> bytes:
+        """The newest certificate, DER. Raises StoreError where there is none to read."""
+        return _der(self.path / CERTIFICATE_FILE)
+
+    def authority(self) -> bytes:
+        """The authority's certificate, DER. Raises StoreError where there is none to read."""
+        return _der(self.path / AUTHORITY_FILE)
+
+    def member(self, at_unix: float | None = None) -> PublicMember:
+        """What the certificate says, read as at `at_unix`, now when absent. Raises ProtocolRefused where it is not valid."""
+        at = self.clock.unix() if at_unix is None else at_unix
+        return read_certificate(self.certificate(), public_of(self.authority()), at)
+
+    def keep(self, certificate: bytes) -> None:
+        """Put a newer certificate (DER) in place of the old one, on the disk before this returns.
+
+        Raises ProtocolRefused for one that is not this device's, StoreError.
+        """
+        member = read_certificate(certificate, public_of(self.authority()), self.clock.unix())
+        if member.name != self.hub.name or member.fingerprint != self.keys().fingerprint:
+            raise ProtocolRefused(f"a certificate of {member.name!r}, with other keys or another name than this device's")
+        _write(self.path / CERTIFICATE_FILE, certificate_pem(certificate))
+
+
+def open_device(path: Path, clock: Clock) -> DeviceFolder:
+    """The folder of a device that has joined. Raises ConfigError where it is none, StoreError where it is damaged."""
+    place = path / HUB_FILE
+    if not place.is_file():
+        raise ConfigError(
+            f"{path} is no device's folder: it holds no {HUB_FILE}; make one: fedmed edge join CODE --hub HOST"
+        )
+    try:
+        read = json.loads(files.read(place, MAX_BYTES))
+        hub = Joined(
+            text(read, "name", NAME), text(read, "clinic", _ANY), text(read, "host", _ANY), whole(read, "port", 65535)
+        )
+    except (OSError, ValueError, AttributeError, ProtocolRefused) as error:
+        raise StoreError(f"{place} cannot be read ({error}); put a copy back, or join anew with a new code") from error
+    return DeviceFolder(path, hub, clock)
+
+
+def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
+    """Enrol with a code at the hub whose enrolment port is `port` of `host`; all that is kept is on the disk then.
+
+    A join that was cut off is asked again with the same code. Raises JoinRefused for a code that is none, that the hub does
+    not take, or whose hub is another one; ConfigError where the folder has joined already; VersionRefused, Unreachable,
+    KeyRefused, StoreError.
+    """
+    if (folder / HUB_FILE).exists():
+        raise ConfigError(f"{folder} has joined a hub already; name another folder with --at, or remove this one first")
+    read, keys = read_code(code), _own_keys(folder / KEYS_FILE)
+    with dialled(host, port) as line:
+        talk, shown = Talk(line, clock.now), line.getpeercert(binary_form=True) or b""
+        greeting = talk.hear()
+        authority = _authority(read, greeting, shown, clock.unix())
+        refuse_far(__version__, text(greeting, "version", most=MOST_TEXT), "the hub")
+        talk.say({"invitation": invitation_of(read, authority), "version": __version__})
+        name = text(talk.hear(), "name", NAME)
+        request = certificate_request(keys, name)
+        _, proof = proof_of(read, authority, shown, name, request)
+        talk.say({"proof": proof.hex(), "request": request.hex()})
+        answer = talk.hear()
+    hub = Joined(name, text(greeting, "clinic", _ANY), host, whole(answer, "port", 65535))
+    _write(folder / AUTHORITY_FILE, certificate_pem(authority))
+    DeviceFolder(folder, hub, clock).keep(hexadecimal(answer, "certificate"))
+    _write(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")
+    return hub
+
+
+def _authority(code: Code, greeting: Mapping[str, Any], shown: bytes, now_unix: float) -> bytes:
+    """The authority's certificate, if the code is for it and the other side of the line is its hub. Nothing was sent yet."""
+    authority = hexadecimal(greeting, "authority")
+    if not code.fits(authority):
+        raise JoinRefused(
+            "the hub that answered is not the one that this code is for, and it was told nothing: dial the right address; "
+            "where it is right, somebody stands between, so tell the clinic's staff"
+        )
+    try:
+        check_hub(shown, public_of(authority), now_unix)
+    except ProtocolRefused as error:
+        raise JoinRefused(f"who answered shows the right authority, and is not its hub: {error}") from error
+    return authority
+
+
+def _own_keys(path: Path) -> MemberKeys:
+    """The keys of a join that was cut off, or new ones."""
+    if not path.exists():
+        MemberKeys.generate().save(path)
+    return MemberKeys.load(path)
+
+
+def _der(path: Path) -> bytes:
+    try:
+        return der_of_pem(files.read(path, 2 * MAX_BYTES, files.OTHERS_CHANGE))
+    except (OSError, ProtocolRefused) as error:
+        raise StoreError(f"{path} holds no certificate ({error}); put a copy back, or join anew with a new code") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        files.replace(path, content)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror}); make room, then try again") from error

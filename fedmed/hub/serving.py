@@ -1,0 +1,157 @@
+"""`fedmed clinic hub up`: the hub of a clinic's devices as a service, and a file that says how it stands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedmed import __version__
+from fedmed.errors import FedmedError
+from fedmed.hub import machine
+from fedmed.hub.calls import Calls
+from fedmed.hub.desk import Desk, FolderDesk
+from fedmed.hub.folder import DOWN, HubFolder
+from fedmed.hub.landing import Arrived, Keep, Landing
+from fedmed.hub.service import Ports
+from fedmed.identity import files
+from fedmed.identity.devices import Stage
+from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.metrics import HUB, Metrics, Reading
+from fedmed.store.audit.event import Event, event
+from fedmed.store.standing import serving, write_status
+from fedmed.store.studies import Studies
+from fedmed.wire.canonical import canonical
+
+RENEWS_S = 3600.0
+Tell = Callable[[str], None]
+
+
+class Hub:
+    """Made once a process; `serve` blocks until it is to stop."""
+
+    def __init__(
+        self,
+        folder: HubFolder,
+        keepers: Mapping[str, Keep],
+        append: Callable[[Event], Any],
+        tell: Tell,
+        desk: Desk | None = None,
+    ) -> None:
+        """`keepers` by kind of object that devices send; `append` writes the clinic's audit log.
+
+        Raises ConfigError where a port is not to be had, KeyRefused, StoreError.
+        """
+        self.folder, self._append, self._tell = folder, append, tell
+        config = folder.config
+        self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
+        self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
+        self.ports, self._metrics = Ports(folder, self.calls), Metrics(HUB, self._reading)
+        self._since, self._renews_at = folder.clock.unix(), 0.0
+
+    def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
+        """Write into the clinic's audit log. Raises StoreError: what was to be recorded must not be done then."""
+        name, now = self.folder.config.clinic, self.folder.clock.unix()
+        self._append(event(now, name, "site", action, resource, outcome, reason=reason, **details))
+
+    def serve(self) -> bool:
+        """Until a signal; whether what was under way was given up. Raises ConfigError where the folder is served already."""
+        config, clock, duty = self.folder.config, self.folder.clock, self._duty()
+        with serving(self.folder.path, "the hub"), Keeper(duty, config.health, clock, self._tell) as keeper:
+            self.record("start", "the hub of devices", version=__version__)
+            self.ports.start()
+            try:
+                at = f"{config.listen}:{self.ports.port}"
+                forced = keeper.keep(
+                    f"the hub of {config.clinic} is up at {at}; devices enrol at {self.ports.enrolment_port}"
+                )
+            finally:
+                self.ports.stop()
+            self.record("stop", "the hub of devices")
+            write_status(self.folder.path, {**self.standing(), "state": "stopped"})
+        return forced
+
+    def _duty(self) -> Duty:
+        return Duty(self.look, lambda: None, lambda: True, list, self._metrics)
+
+    def look(self) -> None:
+        """Look after everything, and write how it stands."""
+        clock = self.folder.clock
+        try:
+            self.calls.step(machine.Look(clock.unix(), clock.now()))
+            self._shut_out()
+            if clock.now() >= self._renews_at:
+                self._renews_at = clock.now() + RENEWS_S
+                self.landing.sweep()
+                if self.folder.renew_hub():
+                    self.ports.renew()
+                    self.record("renew", "the hub's certificate")
+            write_status(self.folder.path, self.standing())
+        except FedmedError as error:
+            self._metrics.failed(error, clock.unix())
+            self._tell(str(error))
+
+    def _shut_out(self) -> None:
+        """Forget devices that are let in no more; their calls are refused already."""
+        roll = self.folder.devices.roll()
+        for name in list(self.calls.state.devices):
+            if (found := roll.devices.get(name)) is None or found.stage is not Stage.ENROLLED:
+                self.calls.step(machine.Gone(name))
+                self.landing.forget(name)
+
+    def _reading(self) -> Reading:
+        now = self.folder.clock.now()
+        return Reading(
+            ready=True,
+            seen_ago_s={name: now - each.heard_now for name, each in self.calls.state.devices.items()},
+            disk_free_bytes=shutil.disk_usage(self.folder.path).free,
+        )
+
+    def standing(self) -> dict[str, Any]:
+        """How the hub stands: JSON."""
+        return {
+            "state": "up",
+            "pid": os.getpid(),
+            "version": __version__,
+            "unix": self.folder.clock.unix(),
+            "since": self._since,
+            "clinic": self.folder.config.clinic,
+            "port": self.ports.port,
+            "enrolment_port": self.ports.enrolment_port,
+            "devices": {name: _told(each) for name, each in sorted(self.calls.state.devices.items())},
+        }
+
+
+def study_keeper(studies: Studies) -> Keep:
+    """Puts what devices send, de-identified by them, into the clinic's store that training reads."""
+
+    def keep(arrived: Arrived) -> None:
+        studies.put(arrived.content, {**arrived.piece.facts, "device": arrived.device})
+
+    return keep
+
+
+def folder_keeper(folder: Path) -> Keep:
+    """Puts objects into a folder, one for each device, named by their digests; for whoever takes them from there."""
+
+    def keep(arrived: Arrived) -> None:
+        place = folder / arrived.device / arrived.piece.digest
+        said = canonical({**arrived.piece.record(), "device": arrived.device}) + b"\n"
+        files.replace(place.with_name(f"{place.name}.json"), said)
+        files.replace(place, arrived.content)
+
+    return keep
+
+
+def _told(known: machine.Known) -> dict[str, Any]:
+    return {
+        "alive": known.is_alive,
+        "since": known.since_unix,
+        "heard": known.heard_unix,
+        "skew_s": round(known.skew_s, 3),
+        "state": known.state,
+        "version": known.version,
+        "facts": dict(known.facts),
+    }

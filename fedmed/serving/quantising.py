@@ -1,0 +1,127 @@
+"""INT8 models beside the fp32 one, calibrated on the clinic's own cases, of which nothing is kept but the ranges.
+
+U8S8 for processors: activations unsigned, weights signed and per channel, which VNNI multiplies at once (three times fp32
+where measured; S8S8 gains nothing there). S8S8 for TensorRT: both symmetric, biases left in floats, as its parser wants.
+Only convolutions and products of matrices are quantised: GroupNorm stays in floats, where its small variances live.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from fedmed.errors import ConfigError, DataError, EngineFailed, MissingPart
+from fedmed.serving.card import MOST_TOLERANCES, TOLERANCES
+from fedmed.serving.engines.engine import Floats, checked
+from fedmed.serving.engines.ort_cpu import open_model
+from fedmed.serving.exporting import without_notes
+from fedmed.serving.packages import FP32, INPUTS, S8S8, U8S8, Package, write_package
+from fedmed.serving.quiet import quiet
+from fedmed.serving.verdict import deviation
+
+OPERATORS = ["Conv", "Gemm", "MatMul"]
+RANGES = {"minmax": {}, "percentile": {"percentile": 99.99}}
+"""How far activations reach: all of them, or all but the largest ten-thousandth."""
+AT_ONCE = 8  # cases whose activations are in memory together
+MARGIN = 3.0
+"""A card allows int8 to be so many times further from fp32 than here: processors round and saturate each in its own way."""
+
+
+@dataclass
+class Reader:
+    """Prepared cases as ONNX Runtime asks for them; none is kept."""
+
+    cases: Iterator[Floats]
+    shape: tuple[int, ...]
+
+    def get_next(self) -> dict[str, Floats] | None:
+        """The next case `(1, *inputs)`, or None after the last one."""
+        case = next(self.cases, None)
+        return None if case is None else {INPUTS: checked(case[None], self.shape)}
+
+
+def quantise(package: Package, cases: Iterable[Floats], ranges: str = "minmax") -> Package:
+    """The package with both int8 models; its card says how far they may be from the fp32 one.
+
+    `cases` are prepared inputs of this clinic's training data, each `(*inputs)` float32, gone through once.
+    Raises ConfigError, DataError for cases of another shape or none, MissingPart, and EngineFailed where an int8 model is
+    too far from the fp32 one to be the same model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FP32
+        path.write_bytes(package.models[FP32])
+        with quiet():
+            reach = activation_ranges(path, cases, package.card.inputs, ranges)
+            made = {U8S8: unsigned(path, reach), S8S8: symmetric(path, reach)}
+    apart = {name: distance(package, name, model) for name, model in made.items()}
+    allowed = MARGIN * max(apart.values())
+    if not allowed <= MOST_TOLERANCES["int8"]:
+        told = ", ".join(f"{name} by {value:.3f}" for name, value in apart.items())
+        most = MOST_TOLERANCES["int8"] / MARGIN
+        raise EngineFailed(
+            f"int8 logits differ from the fp32 ones ({told} of their size; allowed is {most:.3f}): give more cases, "
+            f"or other ranges ({', '.join(RANGES)}), or release the model without int8"
+        )
+    tolerances = {**package.card.tolerances, "int8": max(allowed, TOLERANCES["int8"])}
+    return write_package(package.folder, replace(package.card, tolerances=tolerances), made)
+
+
+def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...], ranges: str) -> Any:
+    """From where to where the activations of the model at `path` reach, over all cases."""
+    if ranges not in RANGES:
+        raise ConfigError(f"got the ranges {ranges!r}, allowed: {', '.join(RANGES)}")
+    method, calibrate = _calibration(ranges)
+    calibrator = calibrate(
+        path.as_posix(),
+        OPERATORS,
+        augmented_model_path=path.with_name("augmented.onnx").as_posix(),
+        calibrate_method=method,
+        extra_options=dict(RANGES[ranges]),
+    )
+    left, taken = iter(cases), 0
+    while (first := next(left, None)) is not None:
+        calibrator.collect_data(Reader(chain([first], islice(left, AT_ONCE - 1)), shape))
+        taken += 1
+    if not taken:
+        raise DataError("there are no cases to calibrate with; give some of the training data")
+    return calibrator.compute_data()
+
+
+def unsigned(path: Path, reach: Any) -> bytes:
+    """U8S8, for processors."""
+    return _quantised(path, reach, "QUInt8", {"WeightSymmetric": True})
+
+
+def symmetric(path: Path, reach: Any) -> bytes:
+    """S8S8, for TensorRT (its guide, "Explicit quantization": symmetric int8, zero point 0, biases as they are)."""
+    return _quantised(path, reach, "QInt8", {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False})
+
+
+def distance(package: Package, name: str, model: bytes) -> float:
+    """How far the logits of the golden inputs are from those of PyTorch, as a share of their size."""
+    engine = open_model(model, "int8", threads=1)
+    return deviation(engine.run(package.golden.inputs), package.golden.logits)
+
+
+def _calibration(ranges: str) -> tuple[Any, Any]:
+    try:
+        from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+    except ImportError as error:
+        raise MissingPart(f"quantising needs {error.name}: pip install 'fedmed[export]'") from error
+    return {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}[ranges], create_calibrator
+
+
+def _quantised(path: Path, reach: Any, activations: str, options: dict[str, bool]) -> bytes:
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    model = onnx.load(path)
+    kinds = QuantType.QInt8, getattr(QuantType, activations)
+    quantizer = QDQQuantizer(model, True, False, *kinds, reach, [], [], OPERATORS, options)
+    quantizer.quantize_model()
+    return without_notes(quantizer.model.model)

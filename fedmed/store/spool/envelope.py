@@ -1,0 +1,99 @@
+"""How an entry lies in the database: its facts in a head, its content in a body, both sealed where the spool has a key.
+
+What the database has to compare, a content and a group, stands in it as a mark: BLAKE2b keyed with the spool's key, so that
+a stolen disk tells neither whose study a row belongs to nor whether a known image is among them (RFC 7693, section 2.9).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from fedmed.errors import StoreError
+from fedmed.privacy.keys import derived
+from fedmed.privacy.sealing import seal, unsealed
+from fedmed.store.spool.entry import Entry, New
+from fedmed.wire.canonical import canonical
+
+KEY = 32
+MARK = 32
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A new entry as the database is given it; its number is not known yet."""
+
+    entry: Entry
+    mark: bytes
+    """Of its content and kind: what is put twice has it twice."""
+    line: bytes
+    """Mark of its group and kind: those whose order is kept."""
+    head: bytes
+    body: bytes = field(repr=False)
+
+
+class Envelope:
+    """Closes and opens entries with one key of 32 bytes, or leaves them as they are."""
+
+    def __init__(self, key: bytes | None) -> None:
+        if key is not None and len(key) != KEY:
+            raise StoreError(f"a key of {len(key)} bytes; a spool is sealed with {KEY}")
+        self._sealing = None if key is None else derived(key, "spool contents")
+        self._marking = b"" if key is None else derived(key, "spool marks")
+
+    @property
+    def check(self) -> bytes:
+        """What tells one key from another, and from none; it is no key."""
+        return self.mark("check", "")
+
+    def mark(self, kind: str, text: str) -> bytes:
+        """What stands for `text` in the database, 32 bytes."""
+        return hashlib.blake2b(
+            f"{kind}\x1f{text}".encode("utf-8", "backslashreplace"), digest_size=MARK, key=self._marking
+        ).digest()
+
+    def content_mark(self, kind: str, digest: str) -> bytes:
+        """The mark of a content within a kind."""
+        return self.mark(f"content of {kind}", digest)
+
+    def closed(self, new: New, unix: float) -> Closed:
+        """Sealed, under number 0. Raises DataError for what a spool does not hold."""
+        facts, digest = new.checked(), new.digest
+        mark = self.content_mark(new.kind, digest)
+        entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), unix)
+        head = self._closed(mark, "head", canonical([digest, new.group]) + b"\n" + facts)
+        return Closed(
+            entry, mark, self.mark(f"group of {new.kind}", new.group), head, self._closed(mark, "body", new.content)
+        )
+
+    def opened(self, mark: bytes, head: bytes) -> tuple[str, str, Mapping[str, Any]]:
+        """Digest, group and facts of a head. Raises StoreError."""
+        try:
+            first, _, facts = self._open(mark, "head", head).partition(b"\n")
+            digest, group = json.loads(first)
+            return str(digest), str(group), dict(json.loads(facts))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError(f"an entry's head is damaged ({type(error).__name__})") from error
+
+    def content(self, mark: bytes, digest: str, body: bytes) -> bytes:
+        """The content as it was put. Raises StoreError where a byte of it is another."""
+        content = self._open(mark, "body", body)
+        if self._sealing is None and hashlib.sha256(content).hexdigest() != digest:
+            raise StoreError(f"content {digest[:12]} does not have the digest it was put with")
+        return content
+
+    def _closed(self, mark: bytes, part: str, data: bytes) -> bytes:
+        if self._sealing is None:
+            return data
+        target = BytesIO()
+        seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), target)
+        return target.getvalue()
+
+    def _open(self, mark: bytes, part: str, data: bytes) -> bytes:
+        if self._sealing is None:
+            return data
+        return b"".join(unsealed(self._sealing, f"{part}/{mark.hex()}", BytesIO(data)))

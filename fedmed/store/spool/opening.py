@@ -1,0 +1,172 @@
+"""Opens a spool's database: one process at a time, known by its marks, and never a damaged one as if it were sound.
+
+    spool.db, -wal      the database, WAL with synchronous=FULL: a commit is on the disk when it returns
+    spool.lock          held by the process that owns the spool, with its number
+    suspect.json        the database is damaged, or was found so while it was used: it is set aside at the next opening
+    damaged-UNIX/       what was set aside
+
+SQLite trusts its log as far as the chain of checksums in it reaches, and passes over what follows, as after a crash it must.
+A flipped bit would so take acknowledged commits with it, unseen. Each commit is synced before the next begins, so only one
+can be torn; a second one behind the break was acknowledged, and the spool is treated as damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from pathlib import Path
+
+from fedmed.errors import StoreError
+from fedmed.store.locks import is_held
+from fedmed.store.spool.entry import SpoolFull
+from fedmed.store.spool.tables import APPLICATION, TABLES, VERSION, Tables
+from fedmed.store.syncing import sync_folder
+
+NAME, LOCK = "spool.db", "spool.lock"
+PAGE = 8192
+LOG_BYTES = 4 << 20
+"""The log is carried over into the database when it is about this long: a writer waits for that, and a reader with it."""
+CHECKED = tuple(table for table in TABLES if table != "bodies")
+"""Contents have a digest each, which is checked when one is read; to read them all would take minutes."""
+_HEADER = struct.Struct(">16s52xI")  # of the database: its magic, and at 68 whose it is
+_LOG_HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")  # sqlite.org/fileformat2.html, section 4.1
+_LOG_MAGIC = (0x377F0682, 0x377F0683)
+
+
+class Damaged(StoreError):
+    """The database is not what a spool wrote."""
+
+
+def lock(folder: Path) -> int:
+    """The handle that holds the folder's lock until it is closed. Raises StoreError where another process has it."""
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if is_held(handle):
+        owner = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        raise StoreError(
+            f"{folder}: process {owner} owns this spool; a spool has one owner: stop that one, or name another folder"
+        )
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the spool's settings; the file is made where there is none. Raises sqlite3.Error, OSError."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        for setting in (
+            f"page_size = {PAGE}",
+            "locking_mode = exclusive",
+            "journal_mode = wal",
+            "synchronous = full",
+            "wal_autocheckpoint = 0",
+            f"journal_size_limit = {2 * LOG_BYTES}",
+            "cell_size_check = on",
+            "trusted_schema = off",
+            "temp_store = memory",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def open_sound(path: Path, check: bytes) -> sqlite3.Connection:
+    """The database, made where there is none, and proven to be a spool's, whole, and of this key.
+
+    Raises Damaged, StoreError for another version or another key, SpoolFull, sqlite3.OperationalError.
+    """
+    try:
+        _refuse_foreign(path)
+        connection = connect(path)
+        try:
+            _prove(connection, path, check)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    return connection
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Before SQLite touches a file that is not ours. Raises Damaged."""
+    if path.exists() and not path.with_name(f"{path.name}-wal").exists():
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+        if header and (len(header) < _HEADER.size or _HEADER.unpack(header) != (b"SQLite format 3\0", APPLICATION)):
+            raise Damaged("it is no database, or that of another program")
+
+
+def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if behind := commits_behind(log, max(frames, 0)):
+        log.rename(f"{log}.torn")  # SQLite removes its log when it closes
+        raise Damaged(
+            f"its log breaks off after {frames} frames, with {behind} or more acknowledged commits behind the break"
+        )
+    (application,), (version,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables and (application, version) == (0, 0):
+        Tables(connection).create(check)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        sync_folder(path.parent)
+        return
+    if application != APPLICATION:
+        raise Damaged("it is the database of another program")
+    if version > VERSION:
+        raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
+    if missing := set(TABLES) - tables:
+        raise Damaged(f"its tables {', '.join(sorted(missing))} are missing")
+    for table in CHECKED:
+        ((said, *_), *_) = connection.execute(f"PRAGMA quick_check('{table}')").fetchall()
+        if said != "ok":
+            raise Damaged(f"table {table}: {said}")
+    if Tables(connection).check() != check:
+        raise StoreError(
+            f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"
+        )
+
+
+def commits_behind(log: Path, frames: int) -> int:
+    """Acknowledged commits in a log behind its first `frames` frames, all that SQLite takes to be sound; at least."""
+    try:
+        with log.open("rb") as file:
+            header = file.read(_LOG_HEADER.size)
+            if not header:
+                return 0
+            if len(header) < _LOG_HEADER.size:
+                return 1
+            magic, _, page, _, *salts, _, _ = _LOG_HEADER.unpack(header)
+            size = file.seek(0, os.SEEK_END)
+            if magic not in _LOG_MAGIC or page != PAGE:
+                return 1
+            found = 0
+            for place in range(_LOG_HEADER.size + frames * (page + _FRAME.size), size - _FRAME.size, page + _FRAME.size):
+                file.seek(place)
+                _, commit, *theirs, _, _ = _FRAME.unpack(file.read(_FRAME.size))
+                found += bool(commit) and theirs == salts
+    except FileNotFoundError:
+        return 0
+    return max(found - 1, 0)
+
+
+def translated(error: sqlite3.Error, path: Path) -> StoreError:
+    """What SQLite says, as an error of ours."""
+    text = str(error)
+    if "disk is full" in text:
+        return SpoolFull(
+            f"{path}: the disk is full; make room on it: nothing that was acknowledged is lost, and work goes on by itself"
+        )
+    if type(error) is not sqlite3.DatabaseError:  # SQLite's two words for damage come as the bare class
+        return StoreError(
+            f"{path}: the disk cannot be written or read ({text}); make room or mend it, nothing of this was kept"
+        )
+    return Damaged(text)

@@ -1,0 +1,188 @@
+"""A damaged database is set aside under a name, and what of it can be read goes into a new one.
+
+Each step can be repeated after a crash, from `suspect.json` on, which is there until the new database is in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from fedmed.errors import StoreError
+from fedmed.store.disk import Disk, replace_file
+from fedmed.store.spool.entry import KINDS, Rescue
+from fedmed.store.spool.envelope import Envelope
+from fedmed.store.spool.opening import NAME, connect, translated
+from fedmed.store.spool.quota import DAMAGED
+from fedmed.store.spool.tables import ROW, Row, Tables
+from fedmed.store.syncing import sync_folder
+from fedmed.wire.canonical import canonical
+
+SUSPECT = "suspect.json"
+BATCH = 64
+PARTS = (f"{NAME}-wal", f"{NAME}-wal.torn", f"{NAME}-shm", NAME)
+
+
+def suspect(folder: Path, why: str) -> None:
+    """Have the database set aside when it is opened next. Raises OSError."""
+    replace_file(Disk(), folder / SUSPECT, canonical({"why": why, "aside": ""}))
+
+
+def suspected(folder: Path) -> str | None:
+    """Why the database is to be set aside."""
+    try:
+        return str(json.loads((folder / SUSPECT).read_bytes())["why"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        return "it was found damaged before"
+
+
+def rescue(folder: Path, unix: float, envelope: Envelope) -> Rescue:
+    """Set the database aside and make a new one from it. Raises StoreError, OSError; opened again, it goes on."""
+    why, aside = suspected(folder) or "", _aside(folder, unix)
+    replace_file(Disk(), folder / SUSPECT, canonical({"why": why, "aside": aside.name}))
+    aside.mkdir(exist_ok=True, mode=0o700)
+    for part in PARTS:
+        if (folder / part).exists() and not (aside / NAME).exists():
+            (folder / part).rename(aside / part)
+    sync_folder(aside)
+    sync_folder(folder)
+    fresh = folder / f"{NAME}.new"
+    for part in ("", "-wal", "-shm"):
+        fresh.with_name(fresh.name + part).unlink(missing_ok=True)
+    try:
+        kept, lost = _copy(aside / NAME, fresh, envelope)
+    except sqlite3.Error as error:
+        raise translated(error, fresh) from error
+    fresh.rename(folder / NAME)
+    sync_folder(folder)
+    (folder / SUSPECT).unlink()
+    sync_folder(folder)
+    return Rescue(aside, why, kept, lost)
+
+
+def _aside(folder: Path, unix: float) -> Path:
+    """The folder that was begun, or a new one."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        if name := str(json.loads((folder / SUSPECT).read_bytes())["aside"]):
+            return folder / Path(name).name
+    number = 0
+    while (found := folder / f"damaged-{int(unix)}{f'-{number}' if number else ''}").exists():
+        number += 1
+    return found
+
+
+def _copy(damaged: Path, fresh: Path, envelope: Envelope) -> tuple[int, int]:
+    """How many entries are in the new database now, and how many are known to be lost."""
+    with closing(connect(fresh)) as target, closing(_reader(damaged)) as source:
+        tables = Tables(target)
+        tables.create(envelope.check)
+        target.execute("BEGIN IMMEDIATE")
+        numbers, lost = sorted(set(_numbers(source))), 0
+        for count, number in enumerate(numbers):
+            lost += not _carry(source, target, number, envelope)
+            if count % BATCH == BATCH - 1:
+                target.execute("COMMIT")
+                target.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                target.execute("BEGIN IMMEDIATE")
+        _carry_past(source, target)
+        tables.number_from(numbers[-1] + 1 if numbers else 1)
+        if lost:
+            target.execute(
+                "INSERT INTO dropped VALUES (?, ?, 0) "
+                "ON CONFLICT (reason) DO UPDATE SET entries = entries + excluded.entries",
+                (DAMAGED, lost),
+            )
+        target.execute("COMMIT")
+        target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    handle = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return len(numbers) - lost, lost
+
+
+def _reader(damaged: Path) -> sqlite3.Connection:
+    """Read-only: what was set aside stays as it was found. A file that is no database reads as an empty one."""
+    connection = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        return sqlite3.connect(":memory:", isolation_level=None)
+    return connection
+
+
+def _numbers(source: sqlite3.Connection) -> Iterator[int]:
+    """Of all entries that any way through the tables leads to: what one damaged page hides, another may show."""
+    for statement in (
+        "SELECT number FROM entries NOT INDEXED ORDER BY number",
+        "SELECT number FROM entries NOT INDEXED ORDER BY number DESC",
+        "SELECT number FROM entries INDEXED BY entries_least",
+        "SELECT number FROM entries INDEXED BY entries_line",
+    ):
+        yield from (number for (number,) in _readable(source, statement) if isinstance(number, int))
+
+
+def _carry(source: sqlite3.Connection, target: sqlite3.Connection, number: int, envelope: Envelope) -> bool:
+    """Whether the entry is whole, and now in the new database; one with a readable head is told as lost."""
+    try:
+        values = source.execute(
+            f"SELECT {ROW}, line, weight FROM entries NOT INDEXED WHERE number = ?", (number,)
+        ).fetchone()
+        row, line, weight = Row(*values[:-2]), bytes(values[-2]), int(values[-1])
+        digest, _, _ = envelope.opened(row.mark, row.head)
+        sound = row.kind in KINDS and row.number == number
+    except (sqlite3.Error, StoreError, TypeError, ValueError):
+        return False
+    if sound and (body := _body(source, row, digest, envelope)) is not None:
+        target.execute("SAVEPOINT one")
+        try:
+            Tables(target).insert(row, line, weight, body)
+        except sqlite3.IntegrityError:  # the same content twice: one of the two rows is a phantom of the damage
+            target.execute("ROLLBACK TO one")
+        else:
+            return True
+        finally:
+            target.execute("RELEASE one")
+    fields = (row.number, row.kind, row.mark, row.priority, row.size, row.unix, row.head, DAMAGED)
+    with suppress(sqlite3.IntegrityError):
+        target.execute("INSERT OR REPLACE INTO untold VALUES (?, ?, ?, ?, ?, ?, ?, ?)", fields)
+    return False
+
+
+def _body(source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope) -> bytes | None:
+    """The content as it lies there, where every byte of it is as it was put."""
+    with suppress(sqlite3.Error, StoreError, TypeError, ValueError):
+        (body,) = source.execute("SELECT content FROM bodies WHERE number = ?", (row.number,)).fetchone()
+        if len(envelope.content(row.mark, digest, body)) == row.size:
+            return bytes(body)
+    return None
+
+
+def _carry_past(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """What was finished, what was dropped and not told, and the next number, as far as they can be read."""
+    for select, insert in (
+        ("SELECT mark, number, unix FROM finished ORDER BY id", "finished (mark, number, unix) VALUES (?, ?, ?)"),
+        ("SELECT reason, entries, bytes FROM dropped", "dropped VALUES (?, ?, ?)"),
+        (f"SELECT {ROW}, reason FROM untold", "untold VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+    ):
+        for values in _readable(source, select):
+            target.execute(f"INSERT OR IGNORE INTO {insert}", values)
+    for statement in ("SELECT entries FROM totals WHERE kind = 'next'", "SELECT max(number) + 1 FROM finished"):
+        for (number,) in _readable(source, statement):
+            if isinstance(number, int):
+                Tables(target).number_from(number)
+
+
+def _readable(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
+    """Rows up to the first that cannot be read."""
+    with suppress(sqlite3.Error):
+        yield from source.execute(statement)

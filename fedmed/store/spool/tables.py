@@ -1,0 +1,205 @@
+"""The spool's database: its schema, and each statement that reads or changes it. The caller holds the transaction.
+
+    entries    one row each, with the sealed head; `ahead` marks the first of its kind and group: the only one that may go
+    bodies     contents, apart: a change of a row would write its content again
+    finished   marks of contents that were finished with, in the order of time
+    totals     entries, bytes and weight by kind, and the next number (in `entries` of the row `next`)
+    dropped    how many entries and bytes went, by reason
+    untold     entries that went, until somebody took note of it
+
+Triggers keep `ahead`, `bodies` and `totals`, so that no change of an entry can forget one of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fedmed.store.spool.entry import KINDS
+from fedmed.store.spool.quota import Candidate
+
+APPLICATION, VERSION = 0x666D7370, 1  # "fmsp"
+MOST_FINISHED = 5_000_000
+"""Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
+FORGOTTEN_AT_ONCE = 256
+SCHEMA = f"""
+CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, mark BLOB NOT NULL, line BLOB NOT NULL,
+    priority INTEGER NOT NULL, size INTEGER NOT NULL, weight INTEGER NOT NULL, unix REAL NOT NULL,
+    ahead INTEGER NOT NULL, until REAL NOT NULL DEFAULT 0, why TEXT NOT NULL DEFAULT '', head BLOB NOT NULL);
+CREATE UNIQUE INDEX entries_mark ON entries (mark);
+CREATE INDEX entries_line ON entries (line, number);
+CREATE INDEX entries_ahead ON entries (kind, priority DESC, number, until) WHERE ahead;
+CREATE INDEX entries_least ON entries (priority, number);
+CREATE TABLE bodies (number INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE finished (id INTEGER PRIMARY KEY, mark BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, unix REAL NOT NULL);
+CREATE TABLE totals (kind TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, weight INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE dropped (reason TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE untold (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, mark BLOB NOT NULL, priority INTEGER NOT NULL,
+    size INTEGER NOT NULL, unix REAL NOT NULL, head BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER entry_in AFTER INSERT ON entries BEGIN
+    UPDATE totals SET entries = entries + 1, bytes = bytes + NEW.size, weight = weight + NEW.weight WHERE kind = NEW.kind;
+    UPDATE totals SET entries = max(entries, NEW.number + 1) WHERE kind = 'next';
+END;
+CREATE TRIGGER entry_out AFTER DELETE ON entries BEGIN
+    DELETE FROM bodies WHERE number = OLD.number;
+    UPDATE totals SET entries = entries - 1, bytes = bytes - OLD.size, weight = weight - OLD.weight WHERE kind = OLD.kind;
+    UPDATE entries SET ahead = 1
+        WHERE number = (SELECT number FROM entries WHERE line = OLD.line ORDER BY number LIMIT 1) AND NOT ahead;
+END;
+INSERT INTO totals VALUES ('next', 1, 0, 0){"".join(f", ('{kind}', 0, 0, 0)" for kind in KINDS)};
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
+TABLES = ("entries", "bodies", "finished", "totals", "dropped", "untold", "facts")
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry as it lies in the database, without its content."""
+
+    number: int
+    kind: str
+    mark: bytes
+    priority: int
+    size: int
+    unix: float
+    head: bytes
+
+
+ROW = "number, kind, mark, priority, size, unix, head"
+
+
+class Tables:
+    """Statements on an open connection. All raise sqlite3.Error."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def create(self, check: bytes) -> None:
+        """Make the schema in an empty database; `check` tells its key from others."""
+        self._db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}")
+        self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check,))
+        self._db.execute("COMMIT")
+
+    def check(self) -> bytes | None:
+        """What tells the key that it was made with."""
+        found = self._db.execute("SELECT value FROM facts WHERE name = 'check'").fetchone()
+        return None if found is None else bytes(found[0])
+
+    def insert(self, row: Row, line: bytes, weight: int, body: bytes) -> None:
+        """A new entry, at the end of its line."""
+        self._db.execute(
+            "INSERT INTO entries (number, kind, mark, line, priority, size, weight, unix, ahead, head) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM entries WHERE line = ?), ?)",
+            (row.number, row.kind, row.mark, line, row.priority, row.size, weight, row.unix, line, row.head),
+        )
+        self._db.execute("INSERT INTO bodies VALUES (?, ?)", (row.number, body))
+
+    def next_number(self) -> int:
+        """The number of the next new entry."""
+        return int(self._db.execute("SELECT entries FROM totals WHERE kind = 'next'").fetchone()[0])
+
+    def number_from(self, number: int) -> None:
+        """Let no new entry have a number below `number`."""
+        self._db.execute("UPDATE totals SET entries = max(entries, ?) WHERE kind = 'next'", (number,))
+
+    def of_mark(self, mark: bytes) -> Row | None:
+        """The entry that holds this content."""
+        found = self._db.execute(f"SELECT {ROW} FROM entries WHERE mark = ?", (mark,)).fetchone()
+        return None if found is None else Row(*found)
+
+    def of_number(self, number: int) -> Row | None:
+        """The entry of this number."""
+        found = self._db.execute(f"SELECT {ROW} FROM entries WHERE number = ?", (number,)).fetchone()
+        return None if found is None else Row(*found)
+
+    def finished(self, mark: bytes, since: float) -> int | None:
+        """The number that a content had that was finished with, since then."""
+        found = self._db.execute("SELECT number FROM finished WHERE mark = ? AND unix >= ?", (mark, since)).fetchone()
+        return None if found is None else int(found[0])
+
+    def body(self, number: int) -> bytes | None:
+        """A content as it lies there."""
+        found = self._db.execute("SELECT content FROM bodies WHERE number = ?", (number,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def ready(self, kind: str, least: int, now: float, latest: float) -> Iterator[tuple[int, int]]:
+        """Priority and number of the first of each line, the most urgent first; `until` beyond `latest` counts as passed."""
+        rows = self._db.execute(
+            "SELECT priority, number FROM entries WHERE ahead AND kind = ? AND priority >= ? AND (until <= ? OR until > ?) "
+            "ORDER BY priority DESC, number",
+            (kind, least, now, latest),
+        )
+        yield from rows
+
+    def defer(self, number: int, until: float, why: str) -> int:
+        """Let an entry wait; how many there are of this number."""
+        return self._db.execute("UPDATE entries SET until = ?, why = ? WHERE number = ?", (until, why, number)).rowcount
+
+    def finish(self, number: int, unix: float) -> int:
+        """An entry is done with, its content remembered; how many there were of this number."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO finished (mark, number, unix) SELECT mark, number, ? FROM entries WHERE number = ?",
+            (unix, number),
+        )
+        return self._db.execute("DELETE FROM entries WHERE number = ?", (number,)).rowcount
+
+    def forget(self, before: float) -> None:
+        """The oldest contents that were finished before, some of them, and those that are too many."""
+        first = self._db.execute("SELECT id, unix FROM finished ORDER BY id LIMIT ?", (FORGOTTEN_AT_ONCE,)).fetchall()
+        newest = self._db.execute("SELECT max(id) FROM finished").fetchone()[0] or 0
+        gone = [(number,) for number, unix in first if unix < before or number <= newest - MOST_FINISHED]
+        self._db.executemany("DELETE FROM finished WHERE id = ?", gone)
+
+    def least(self, below: int) -> Iterator[Candidate]:
+        """Entries of numbers before `below`, the least urgent first, of these the oldest."""
+        rows = self._db.execute(
+            "SELECT number, priority, weight, unix FROM entries WHERE number < ? ORDER BY priority, number", (below,)
+        )
+        yield from (Candidate(*row) for row in rows)
+
+    def drop(self, number: int, reason: str) -> int:
+        """An entry goes, counted and to be told; how many there were of this number."""
+        values = "SELECT number, kind, mark, priority, size, unix, head, ? FROM entries WHERE number = ?"
+        self._db.execute(f"INSERT OR REPLACE INTO untold {values}", (reason, number))
+        self._db.execute(
+            "INSERT INTO dropped SELECT ?, 1, size FROM entries WHERE number = ? "
+            "ON CONFLICT (reason) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes",
+            (reason, number),
+        )
+        return self._db.execute("DELETE FROM entries WHERE number = ?", (number,)).rowcount
+
+    def untold(self) -> list[tuple[Row, str]]:
+        """Entries that went and that nobody took note of yet, with the reasons."""
+        rows = self._db.execute(f"SELECT {ROW}, reason FROM untold ORDER BY number").fetchall()
+        return [(Row(*row[:-1]), row[-1]) for row in rows]
+
+    def told(self, numbers: Iterable[int]) -> None:
+        """Somebody took note."""
+        self._db.executemany("DELETE FROM untold WHERE number = ?", [(number,) for number in numbers])
+
+    def used(self) -> int:
+        """Weight of all entries."""
+        return int(self._db.execute("SELECT sum(weight) FROM totals").fetchone()[0])
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Entries and bytes by kind."""
+        rows = self._db.execute("SELECT kind, entries, bytes FROM totals WHERE kind != 'next'")
+        return {kind: (entries, size) for kind, entries, size in rows}
+
+    def drops(self) -> dict[str, tuple[int, int]]:
+        """Entries and bytes that went, by reason."""
+        return {reason: (entries, size) for reason, entries, size in self._db.execute("SELECT * FROM dropped")}
+
+    def deferred(self, now: float) -> dict[str, int]:
+        """Lines that wait, by reason."""
+        rows = self._db.execute("SELECT why, count(*) FROM entries WHERE ahead AND until > ? GROUP BY why", (now,))
+        return dict(rows.fetchall())
+
+    def oldest(self) -> float | None:
+        """When the first entry was put."""
+        found = self._db.execute("SELECT unix FROM entries ORDER BY number LIMIT 1").fetchone()
+        return None if found is None else float(found[0])
