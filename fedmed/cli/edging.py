@@ -80,7 +80,9 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
 
 def _looks(models: Mapping[str, Any]) -> str:
     active, beside = models.get("active"), models.get("beside")
-    said = f"looks with {active['name']} {active['version']}, {active['precision']}" if active else "no model is released yet"
+    said = (
+        f"looks with {active['name']} {active['version']}, {active['precision']}" if active else "no model is released yet"
+    )
     return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
 
 

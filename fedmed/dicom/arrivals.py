@@ -19,10 +19,10 @@ from fedmed.dicom.sources import of_bytes
 from fedmed.dicom.walking import Wanted
 from fedmed.errors import DataError, StoreError
 
-MOST_BYTES = 512 * 2**20
-"""Of one instance; it is held in memory, and the boxes that hold it have four gigabytes."""
 MOST_META = 2**10
 """Bytes that `as_file` puts before a data set, at most."""
+MOST_BYTES = 512 * 2**20 - MOST_META
+"""Of one instance; it is held in memory, the boxes that hold it have four gigabytes, and a spool takes no more."""
 NAMES = {
     "sop_class": tags.SOP_CLASS,
     "sop_instance": tags.SOP_INSTANCE,
