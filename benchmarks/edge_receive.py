@@ -1,10 +1,11 @@
 """Images received over DICOM: our receiver, each object on the disk before it is acknowledged, beside DCMTK and pynetdicom.
 
-    python benchmarks/edge_receive.py [--json] [--runs 5] [--objects 675]
+    python benchmarks/edge_receive.py [--json] [--runs 5] [--objects 675] [--folder ON_THE_DISK_TO_MEASURE]
 
 Equal work: the same MR objects of half a megabyte over one association by DCMTK's `storescu`, and what each receiver kept is
 compared with what was sent. `storescp` (tuned: TCP_NODELAY, PDUs of 128 KiB, bytes as received) does not sync; the bar adds
-the time of fsync for the same files, measured in the same run. Runs of all peers take turns.
+the time of fsync for the same files, measured in the same run. Ours is measured with one synced file an object, with the
+device's spool, one transaction an object, and with the spool behind a `Gathering`, as on a device. Runs take turns.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,8 @@ def write_objects(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def digest(path: Path) -> str:
+def digest(data: bytes) -> str:
     """Of a file's data set: its meta information is each receiver's own."""
-    data = path.read_bytes()
     return hashlib.sha256(data[144 + int.from_bytes(data[140:144], "little") :]).hexdigest()
 
 
@@ -83,7 +83,37 @@ def file_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
     return keep
 
 
-KEEPERS = {"file": file_keeper}
+def spool_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
+    """One transaction of the spool an object."""
+    keep_many = spooled(folder)
+    return lambda content, facts: keep_many([(content, facts)])[0]
+
+
+def gathered_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
+    """One transaction of the spool for those that come at once: what a device does."""
+    from fedmed.edge.intake.gathering import Gathering
+
+    return Gathering(spooled(folder)).keep
+
+
+def spooled(folder: Path) -> Callable[[Sequence[tuple[bytes, Mapping[str, Any]]]], list[Any]]:
+    """Keeps in a spool."""
+    from fedmed.clock import SystemClock
+    from fedmed.dicom.arrivals import Kept
+    from fedmed.store.spool.entry import REAL_TIME, New
+    from fedmed.store.spool.quota import Quota
+    from fedmed.store.spool.spool import Spool
+
+    spool = Spool(folder, SystemClock(), Quota(), lambda entry, why: None)
+
+    def keep_many(instances: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Kept]:
+        new = (New("instance", str(facts["study"]), REAL_TIME, facts, content) for content, facts in instances)
+        return [Kept(put.is_new) for put in spool.put(*new)]
+
+    return keep_many
+
+
+KEEPERS = {"file": file_keeper, "spool": spool_keeper, "gathered": gathered_keeper}
 
 
 def serve_ours(port: int, folder: Path, keeper: str) -> None:
@@ -156,16 +186,46 @@ class Peer:
         """For all objects below `sources`, one association each, all at once; ends where anything differs."""
         for path in self.folder.iterdir():
             path.unlink()
-        options, environment = (("--max-send-pdu", "131072"), TUNED) if self.tuned else ((), {})
-        begin = time.perf_counter()
-        senders = [sending(self.port, source, *options, **environment) for source in sources]
-        codes = [sender.wait() for sender in senders]
-        took = time.perf_counter() - begin
-        if any(codes):
-            raise SystemExit(f"{self.name}: storescu ended with {codes}")
-        if {digest(path) for path in self.folder.iterdir()} != wanted:
+        took = timed(self.port, sources, self.tuned)
+        if {digest(path.read_bytes()) for path in self.folder.iterdir()} != wanted:
             raise SystemExit(f"{self.name} has not kept what was sent")
         return took
+
+
+def timed(port: int, sources: list[Path], tuned: bool = True) -> float:
+    """Seconds for all objects below `sources`, one association each, all at once."""
+    options, environment = (("--max-send-pdu", "131072"), TUNED) if tuned else ((), {})
+    begin = time.perf_counter()
+    senders = [sending(port, source, *options, **environment) for source in sources]
+    codes = [sender.wait() for sender in senders]
+    took = time.perf_counter() - begin
+    if any(codes):
+        raise SystemExit(f"storescu ended with {codes}")
+    return took
+
+
+def spool_seconds(root: Path, keeper: str, sources: list[Path], wanted: set[str]) -> float:
+    """As `Peer.seconds`, for ours with a new spool, which is read when the receiver has been killed."""
+    from fedmed.clock import SystemClock
+    from fedmed.store.spool.quota import Quota
+    from fedmed.store.spool.spool import Spool
+
+    port, folder, found = free_port(), root / keeper, set()
+    with running(serving(port, folder, keeper), port):
+        took = timed(port, sources)
+    with Spool(folder, SystemClock(), Quota(), lambda entry, why: None) as spool:
+        while entry := spool.next(["instance"], time.time()):
+            found.add(digest(spool.content(entry)))
+            spool.done(entry.number)
+    shutil.rmtree(folder)
+    if found != wanted:
+        raise SystemExit(f"the spool ({keeper}) has not kept what was sent")
+    return took
+
+
+def serving(port: int, folder: Path, keeper: str) -> list[str]:
+    """The command of our receiver."""
+    return [sys.executable, str(HERE), "--serve", str(port), "--folder", str(folder), "--keeper", keeper]
 
 
 def fsync_seconds(paths: list[Path], folder: Path) -> float:
@@ -184,37 +244,41 @@ def fsync_seconds(paths: list[Path], folder: Path) -> float:
 
 
 @contextmanager
-def peers(root: Path, keeper: str) -> Iterator[dict[str, Peer]]:
+def peers(root: Path) -> Iterator[dict[str, Peer]]:
     """All receivers, each in its own process."""
     found = {name: Peer(name, free_port(), root / name) for name in ("ours", "storescp", "pynetdicom")}
     for peer in found.values():
         peer.folder.mkdir()
-    me = [sys.executable, str(HERE)]
     ours, theirs, python = found.values()
     dcmtk = ["storescp", "+B", "-pdu", "131072", "-od", str(theirs.folder), str(theirs.port)]
     with (
-        running([*me, "--serve", str(ours.port), "--folder", str(ours.folder), "--keeper", keeper], ours.port),
+        running(serving(ours.port, ours.folder, "file"), ours.port),
         running(dcmtk, theirs.port, **TUNED),
-        running([*me, "--serve-pynetdicom", str(python.port), "--folder", str(python.folder)], python.port),
+        running(
+            [sys.executable, str(HERE), "--serve-pynetdicom", str(python.port), "--folder", str(python.folder)], python.port
+        ),
     ):
         untuned = Peer("ours, untuned sender", ours.port, ours.folder, tuned=False)
         yield {**found, "untuned": untuned, "dcmtk untuned": Peer("storescp", theirs.port, theirs.folder, tuned=False)}
 
 
-def measure(runs: int, objects: int, keeper: str = "file", folder: Path | None = None) -> list[Row]:
+def measure(runs: int, objects: int, folder: Path | None = None) -> list[Row]:
     """All rows; `folder` is on the disk to be measured."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         root = Path(name)
         paths = write_objects(root / "sent", objects)
-        wanted = {digest(path) for path in paths}
+        wanted = {digest(path.read_bytes()) for path in paths}
         every, parts = [root / "sent"], [root / "sent" / str(number) for number in range(PARALLEL)]
         (root / "synced").mkdir()
         took: dict[str, list[float]] = {}
-        with peers(root, keeper) as known:
+        with peers(root) as known:
             jobs: dict[str, Callable[[], float]] = {
                 name: lambda peer=peer: peer.seconds(every, wanted) for name, peer in known.items()
             }
             jobs["parallel"] = lambda: known["ours"].seconds(parts, wanted)
+            for keeper in ("spool", "gathered"):
+                jobs[keeper] = lambda keeper=keeper: spool_seconds(root, keeper, every, wanted)
+                jobs[f"{keeper} parallel"] = lambda keeper=keeper: spool_seconds(root, keeper, parts, wanted)
             jobs["fsync"] = lambda: fsync_seconds(paths, root / "synced")
             for number in range(runs):
                 for name, job in jobs.items():
@@ -226,25 +290,30 @@ def measure(runs: int, objects: int, keeper: str = "file", folder: Path | None =
 def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
     """Seconds a job and run -> rows."""
     bars = [dcmtk + sync for dcmtk, sync in zip(took["storescp"], took["fsync"], strict=True)]
-    least = min(took["ours"]) / min(bars)
-    middle = statistics.median(took["ours"]) / statistics.median(bars)
-    rate, parallel = (objects / statistics.median(took[name]) for name in ("ours", "parallel"))
     size = objects * SIDE * SIDE * 2 / 2**20
-    rows = [
-        make_row("receive, against storescp plus fsyncs, minimum", least, "times", "<= 3", least <= 3),
-        make_row("receive, against storescp plus fsyncs, median", middle, "times", "<= 3", middle <= 3),
-        make_row("receive, durable, one association, median", rate, "objects/s", ">= 60", rate >= 60),
-        make_row("receive, durable, one association, median", size / statistics.median(took["ours"]), "MiB/s"),
-        make_row(f"receive, durable, {PARALLEL} associations, nothing lost, median", parallel, "objects/s"),
-    ]
+    rows = []
+    for keeper, text in (("ours", "one synced file each"), ("gathered", "the device's spool")):
+        least = min(took[keeper]) / min(bars)
+        middle = statistics.median(took[keeper]) / statistics.median(bars)
+        rate = objects / statistics.median(took[keeper])
+        rows += [
+            make_row(f"receive into {text}, against storescp plus fsyncs, minimum", least, "times", "<= 3", least <= 3),
+            make_row(f"receive into {text}, against storescp plus fsyncs, median", middle, "times", "<= 3", middle <= 3),
+            make_row(f"receive into {text}, one association, median", rate, "objects/s", ">= 60", rate >= 60),
+            make_row(f"receive into {text}, one association, median", size / statistics.median(took[keeper]), "MiB/s"),
+        ]
     names = {
-        "ours": "ours, durable",
-        "parallel": f"ours, durable, {PARALLEL} associations",
-        "untuned": "ours, durable, sender untuned",
+        "ours": "ours, one synced file each",
+        "parallel": f"ours, one synced file each, {PARALLEL} associations, nothing lost",
+        "untuned": "ours, one synced file each, sender untuned",
+        "spool": "ours, the spool, a transaction each",
+        "spool parallel": f"ours, the spool, a transaction each, {PARALLEL} associations, nothing lost",
+        "gathered": "ours, the spool, transactions shared",
+        "gathered parallel": f"ours, the spool, transactions shared, {PARALLEL} associations, nothing lost",
         "storescp": "storescp tuned, not durable",
         "dcmtk untuned": "storescp tuned, sender untuned, not durable",
         "fsync": "fsyncs of the same files",
-        "pynetdicom": "pynetdicom as the receiver, durable",
+        "pynetdicom": "pynetdicom as the receiver, one synced file each",
     }
     for name, text in names.items():
         rows.append(make_row(f"{text}, minimum", min(took[name]), "s"))
@@ -258,7 +327,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--objects", type=int, default=675)
-    parser.add_argument("--keeper", choices=sorted(KEEPERS), default="file")
+    parser.add_argument("--keeper", choices=sorted(KEEPERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--serve-pynetdicom", type=int, help=argparse.SUPPRESS)
@@ -270,7 +339,7 @@ def main() -> None:
     else:
         if missing := [name for name in ("storescu", "storescp") if not shutil.which(name)]:
             raise SystemExit(f"{' and '.join(missing)} must be installed (Debian: dcmtk)")
-        show("edge receive", measure(options.runs, options.objects, options.keeper, options.folder), options.json)
+        show("edge receive", measure(options.runs, options.objects, options.folder), options.json)
 
 
 if __name__ == "__main__":

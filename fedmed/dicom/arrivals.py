@@ -19,10 +19,10 @@ from fedmed.dicom.sources import of_bytes
 from fedmed.dicom.walking import Wanted
 from fedmed.errors import DataError, StoreError
 
-MOST_BYTES = 512 * 2**20
-"""Of one instance; it is held in memory, and the boxes that hold it have four gigabytes."""
 MOST_META = 2**10
 """Bytes that `as_file` puts before a data set, at most."""
+MOST_BYTES = 512 * 2**20 - MOST_META
+"""Of one instance; it is held in memory, the boxes that hold it have four gigabytes, and a spool takes no more."""
 NAMES = {
     "sop_class": tags.SOP_CLASS,
     "sop_instance": tags.SOP_INSTANCE,
@@ -132,7 +132,7 @@ def _refuse_half(pixels: Span, content: bytes, is_big: bool) -> None:
     """Pixels that end before they should: a copy that was broken off."""
     if pixels.length is None:
         # Only what is encapsulated has no length, and it ends with a delimiter (PS3.5 annex A.4).
-        whole = pixels.source.size != len(content) or content.rfind(SEQUENCE_END[is_big]) >= pixels.offset
+        whole = pixels.source.size != len(content) or content.rfind(SEQUENCE_END[is_big], 0, -4) >= pixels.offset
     else:
         whole = pixels.offset + pixels.length <= pixels.source.size
     if not whole:

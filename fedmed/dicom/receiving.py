@@ -248,7 +248,7 @@ class _Line:
         if self.acceptor.is_open and not self._is_busy:
             self._since, self._got, self._is_busy = self.receiver.clock.now(), 0, True
         self._got += count
-        if hasattr(socket, "TCP_QUICKACK"):  # the kernel forgets it, so it is said each time
+        if count and hasattr(socket, "TCP_QUICKACK"):  # the kernel forgets it, so it is said each time
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return count
 

@@ -9,7 +9,8 @@ from fedmed.errors import DataError
 
 MOST_HEAD = 8 * 2**10
 """Bytes of a part's headers."""
-BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,199}[0-9A-Za-z'()+_,./:=?-]")
+"""RFC 2046 allows 70 characters; Orthanc writes 73."""
 PARAMETER = re.compile(rb";\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;\"]+))\s*")
 Part = tuple[Mapping[bytes, bytes], bytes]
 """Headers, names in lower case; content."""
@@ -43,7 +44,7 @@ class Parts:
     def __init__(self, boundary: bytes, most_bytes: int, most_parts: int) -> None:
         """Raises BadMultipart for a boundary that is none."""
         if not BOUNDARY.fullmatch(boundary):
-            raise BadMultipart("the boundary is no 1 to 70 characters of those allowed (RFC 2046 section 5.1.1)")
+            raise BadMultipart("the boundary is no 1 to 200 characters of those allowed (RFC 2046 section 5.1.1)")
         self._delimiter = b"\r\n--" + boundary
         self._most_bytes, self._left = most_bytes, most_parts
         self._held = bytearray(b"\r\n")  # so that the first delimiter, with which a body may begin, is like the others

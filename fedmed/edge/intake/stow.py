@@ -33,8 +33,8 @@ class Limits:
 
     parts: int = 10_000
     request_bytes: int = 8 * 2**30
-    at_once: int = 4
-    """Requests; each may hold one instance in memory."""
+    at_once: int = 2
+    """Requests; each may hold one instance in memory, twice while it is kept."""
     silence_s: float = 30.0
     """Within a body."""
 

@@ -144,7 +144,7 @@ def test_a_request_that_is_none_is_refused(wrong, status):
 
 def test_requests_are_capped_by_what_they_say_and_by_what_comes():
     data = parts(image(1), image(2))
-    with web(request_bytes=9000) as (intake, box):
+    with web(request_bytes=9000) as (intake, _):
         assert post(intake, data)[0] == 413
         assert post(intake, iter([data]))[0] == 413
     with web(parts=1) as (intake, _box):
