@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedmed import __version__
-from fedmed.errors import FedmedError
+from fedmed.config.roles import HUB_FILE
+from fedmed.errors import ConfigError, FedmedError
 from fedmed.hub import machine
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import Desk, FolderDesk
@@ -20,9 +21,10 @@ from fedmed.identity import files
 from fedmed.identity.devices import Stage
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import HUB, Metrics, Reading
+from fedmed.privacy import keys
 from fedmed.store.audit.event import Event, event
 from fedmed.store.standing import serving, write_status
-from fedmed.store.studies import Studies
+from fedmed.store.studies import Studies, deidentified
 from fedmed.wire.canonical import canonical
 
 RENEWS_S = 3600.0
@@ -122,6 +124,18 @@ class Hub:
             "enrolment_port": self.ports.enrolment_port,
             "devices": {name: _told(each) for name, each in sorted(self.calls.state.devices.items())},
         }
+
+
+def keepers_of(folder: HubFolder) -> Mapping[str, Keep]:
+    """What becomes of studies and of updates. Raises ConfigError for a store without its key, KeyRefused."""
+    config, updates = folder.config, folder_keeper(folder.path / "updates")
+    if config.store is None:
+        return {"study": folder_keeper(folder.path / "studies"), "update": updates}
+    if config.key is None:
+        raise ConfigError(f"{folder.path / HUB_FILE}: store is {config.store!r} and key is null; name the store's key")
+    studies = deidentified(folder.path / config.store, keys.read(folder.path / config.key))
+    studies.sweep()
+    return {"study": study_keeper(studies), "update": updates}
 
 
 def study_keeper(studies: Studies) -> Keep:
