@@ -64,7 +64,7 @@ from fedmed.errors import ConfigError
 from tests.hub.clinic import Place, SystemClock, Config
 place = Place(Path(sys.argv[1]) / "clinic", Config(clinic="north", listen="127.0.0.1"), SystemClock())
 try:
-    place.hub.ports.start()
+    place.hub.open()
 except ConfigError as error:
     print(error)
 """
