@@ -23,7 +23,7 @@ from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefu
 from fedmed.hub import machine
 from fedmed.hub.desk import Desk
 from fedmed.hub.folder import HubFolder
-from fedmed.hub.landing import Landing
+from fedmed.hub.landing import Landing, Part
 from fedmed.hub.messages import DIGEST, MOST_BODY, MOST_OBJECT, Message, decoded, facts, number, piece, rows, text, whole
 from fedmed.hub.refusals import MOST_TEXT, word_of
 from fedmed.identity.authority import PublicMember, read_certificate
@@ -114,19 +114,12 @@ class Calls:
 
     def _taken(self, name: str, request: Message) -> Iterator[dict[str, Any]]:
         """Each part by itself: what is wrong with one of them holds up no other."""
-        at = 0
-        for row in rows(request.head, "parts"):
-            each, offset = piece(row), whole(row, "offset", MOST_OBJECT)
-            length = whole(row, "length", MOST_BODY)
-            data = request.body[at : at + length]
-            if len(data) != length:
-                raise ProtocolRefused(f"parts of more than the {len(request.body)} bytes of the body")
-            at += length
-            try:
-                yield {"offset": self._landing.take(name, each, offset, data)}
-            except FedmedError as error:
-                self.refused(name, "", error)
-                yield {"refused": str(error)[:MOST_TEXT], "word": word_of(error)}
+        for answer in self._landing.take(name, list(_parts(request))):
+            if isinstance(answer, int):
+                yield {"offset": answer}
+                continue
+            self.refused(name, "", answer)
+            yield {"refused": str(answer)[:MOST_TEXT], "word": word_of(answer)}
 
     def _fetched(self, name: str, head: Mapping[str, Any]) -> Message:
         offset = whole(head, "offset", MOST_OBJECT)
@@ -183,3 +176,14 @@ class Calls:
             self._record("refuse.device", f"device {name}", "refused", str(error), code=word, peer=peer or None)
         except FedmedError as failed:
             self._tell(str(failed))
+
+
+def _parts(request: Message) -> Iterator[Part]:
+    """The parts that a head tells of. Raises ProtocolRefused where they are not those of the body."""
+    at = 0
+    for row in rows(request.head, "parts"):
+        length = whole(row, "length", MOST_BODY)
+        if at + length > len(request.body):
+            raise ProtocolRefused(f"parts of more than the {len(request.body)} bytes of the body")
+        yield piece(row), whole(row, "offset", MOST_OBJECT), request.body[at : at + length]
+        at += length
