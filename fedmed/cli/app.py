@@ -16,6 +16,7 @@ from fedmed.cli.center import center
 from fedmed.cli.clinic import clinic
 from fedmed.cli.data import data
 from fedmed.cli.privacy import privacy
+from fedmed.cli.releases import release
 from fedmed.cli.wheelhouse import wheelhouse
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
@@ -111,6 +112,7 @@ app.add_typer(center, name="center")
 app.add_typer(clinic, name="clinic")
 app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
+app.add_typer(release, name="release")
 app.add_typer(privacy, name="privacy")
 app.add_typer(wheelhouse, name="wheelhouse")
 
