@@ -16,7 +16,7 @@ from fedmed.tiers.epochs import Epochs, Names
 from fedmed.tiers.fold import Part
 from fedmed.tiers.messages import Task
 from fedmed.tiers.playing import Play, Work
-from fedmed.tiers.round import DeviceRound, Rules
+from fedmed.tiers.round import NONE_CAME, DeviceRound, Rules
 from fedmed.tiers.terms import Device, Way, layout_for, mode_in, privacy_fault, told, way_for
 from fedmed.tiers.transport import Transport
 from fedmed.wire.digest import digest_of
@@ -56,6 +56,7 @@ class Devices:
         """`known`: all devices that the clinic has enrolled, reachable or not; `scope` is that of `terms.scope`."""
         self._transport, self._known, self._scope = transport, known, scope
         self._rules, self._clock, self._tell = rules, clock, tell
+        self._missed = set[str]()  # devices whose update had not come when its round was over
         self._epochs = Epochs(transport, clock, rules.opening_s, tell)
 
     def cases(self) -> int:
@@ -107,8 +108,11 @@ class Devices:
 
     def _told(self, gathered: Gathered) -> Gathered:
         """Tell the staff how it went, by name."""
+        self._missed |= {device for device, why in gathered.failed.items() if why.startswith(NONE_CAME)}
         for device in self._transport.late():
-            self._tell(f"device {device} answered what was over; its answer was dropped")
+            if device in self._missed:  # else it is a share that was not needed any more
+                self._tell(f"the update of device {device} came when its round was over: it was dropped")
+                self._missed.discard(device)
         for device, why in sorted(gathered.failed.items()):
             self._tell(f"device {device} is not in this round: {why}")
         for device in gathered.accused:
