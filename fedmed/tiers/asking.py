@@ -71,13 +71,12 @@ class Devices:
             return Gathered((), way, reason="the clinic has no devices")
         if fault := privacy_fault(mode_in(work.order)):
             return self._told(Gathered((), way, reason=fault))
-        online = set(self._transport.devices())
-        chosen, failed = _fitting([each for each in known if each.name in online], work.room)
-        failed |= {each.name: "not connected" for each in known if each.name not in online}
+        failed = dict[str, str]()
         try:
-            play = self._begun(way, chosen, failed, work)
+            play = self._begun(way, self._chosen(known, failed, work), failed, work)
             state = play.run()
-        except FedmedError as error:
+        except FedmedError as error:  # the line to the devices is down, for one
+            self._epochs.renew()
             return self._told(Gathered((), way, failed=failed, reason=str(error)))
         if play.is_shut:
             self._epochs.renew()
@@ -85,6 +84,13 @@ class Devices:
         return self._told(
             Gathered(play.parts, way, state.joined, failed | dict(state.failed), play.accused, state.reason, words)
         )
+
+    def _chosen(self, known: Sequence[Device], failed: dict[str, str], work: Work) -> list[Device]:
+        """The devices that can be asked and whose cases fit; why the others are not goes into `failed`."""
+        online = set(self._transport.devices())
+        chosen, others = _fitting([each for each in known if each.name in online], work.room)
+        failed |= others | {each.name: "not connected" for each in known if each.name not in online}
+        return chosen
 
     def _begun(self, way: Way, chosen: Sequence[Device], failed: dict[str, str], work: Work) -> Play:
         """Raises QuorumError, ConfigError, ProtocolRefused."""
