@@ -56,6 +56,7 @@ def hub_up(path: Path, as_json: bool) -> None:
     """Serve the devices of the clinic in a folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
     from fedmed.clinic.folder import open_clinic
     from fedmed.clinic.recording import recorder
+    from fedmed.clinic.releases import tending
     from fedmed.hub.folder import open_hub
     from fedmed.hub.serving import Hub, keepers_of
 
@@ -64,7 +65,7 @@ def hub_up(path: Path, as_json: bool) -> None:
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
     with hearing(log):
-        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell).serve())
+        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic)).serve())
 
 
 def _ended(forced: bool) -> None:

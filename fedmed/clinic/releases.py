@@ -6,7 +6,7 @@ releases/federation   the copy of the federation's channel     releases/own   wh
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from fedmed.releases.agreeing import Agreement, agreed
 from fedmed.releases.channel import Release, State
 from fedmed.releases.fetching import COUNTERSIGNED, Fetcher, FolderFetcher
 from fedmed.releases.mirror import Mirror
-from fedmed.releases.opening import repository
+from fedmed.releases.opening import is_begun, repository
 from fedmed.releases.trusting import View, pinned, refresh
 
 if TYPE_CHECKING:
@@ -106,3 +106,16 @@ def releases_of(folder: ClinicFolder) -> ClinicReleases:
     place = folder.path / FOLDER
     own = repository(place / "own", folder.clock)
     return ClinicReleases(Mirror(place / "federation", folder.clock), own, LineFetcher(folder.line()))
+
+
+def tending(folder: ClinicFolder) -> Callable[[], None]:
+    """What brings both channels up to date, once this clinic takes part in releases; until then it does nothing.
+
+    It raises as `ClinicReleases.tend`.
+    """
+
+    def tend() -> None:
+        if is_begun(folder.path / FOLDER / "own"):
+            releases_of(folder).tend()
+
+    return tend

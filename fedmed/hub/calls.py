@@ -34,9 +34,9 @@ from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
 METHODS = ("beat", "offer", "send", "fetch", "renew", "release")
-RELEASES = "releases"
-"""Below the hub's folder: `federation` and `clinic`, each as its authority keeps it."""
-_AUTHORITY = re.compile(r"federation|clinic")
+RELEASES = {"federation": "releases/federation", "clinic": "releases/own"}
+"""Below the clinic's folder: where each authority's files are (`fedmed.clinic.releases`)."""
+_AUTHORITY = re.compile("|".join(RELEASES))
 _STATE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _MOST_UNIX = float(1 << 40)
 NOTED_S, MOST_NOTED = 60.0, 256
@@ -128,8 +128,8 @@ class Calls:
 
     def _released(self, head: Mapping[str, Any]) -> Message:
         """Nothing of it is secret, and a device verifies all of it by itself."""
-        authority, name = text(head, "authority", _AUTHORITY), text(head, "name", NAMES)
-        pieces = FolderFetcher(self.folder.path / RELEASES / authority).pieces(name, whole(head, "offset", MOST_OBJECT))
+        place = self.folder.path.parent / RELEASES[text(head, "authority", _AUTHORITY)]
+        pieces = FolderFetcher(place).pieces(text(head, "name", NAMES), whole(head, "offset", MOST_OBJECT))
         return Message({"is_there": pieces is not None}, b"" if pieces is None else next(pieces, b""))
 
     def _renewed(self, member: PublicMember, body: bytes) -> Message:

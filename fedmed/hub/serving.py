@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ class Hub:
         append: Callable[[Event], Any],
         tell: Tell,
         desk: Desk | None = None,
+        tend: Callable[[], object] = lambda: None,
     ) -> None:
-        """`keepers` by kind of object that devices send; `append` writes the clinic's audit log.
+        """`keepers` by kind of object that devices send; `append` writes the clinic's audit log; `tend` brings what devices
+        may ask for up to date, once in a heartbeat.
 
         Raises KeyRefused, StoreError for what is not in order in the folder.
         """
@@ -52,6 +55,7 @@ class Hub:
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
         self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
         self._ports: Ports | None = None
+        self._tend, self._closed = tend, threading.Event()
         self._metrics = Metrics(HUB, self._reading)
         self._since, self._renews_at = folder.clock.unix(), 0.0
 
@@ -87,11 +91,25 @@ class Hub:
         """Take calls. Raises ConfigError where a port is not to be had, or would answer TLS 1.2."""
         self._ports = Ports(self.folder, self.calls)
         self._ports.start()
+        threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
 
     def close(self) -> None:
         """Take no more calls, and be done with the files."""
+        self._closed.set()
         self.ports.stop()
         self.landing.receipts.close()
+
+    def _keep_tending(self) -> None:
+        """A thread of its own: what is fetched from elsewhere may take long. The same trouble is told once."""
+        told = ""
+        while not self._closed.wait(self.folder.config.beat_s):
+            try:
+                self._tend()
+                told = ""
+            except FedmedError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._tell(told)
 
     def _duty(self) -> Duty:
         return Duty(self.look, lambda: None, lambda: True, list, self._metrics)
