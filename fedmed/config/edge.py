@@ -100,6 +100,15 @@ class Inference(Part):
     """Of the processor, for one image."""
 
 
+class Trial(Part):
+    """How long a release must do well here before it is committed; until then whatever goes wrong takes it back."""
+
+    minutes: float = Field(15.0, gt=0, le=10_080)
+    """At least."""
+    results: int = Field(20, ge=1, le=100_000)
+    """So many images at least; a quiet device's trial lasts until there were."""
+
+
 class Edge(Part):
     """`edge.yaml`."""
 
@@ -130,6 +139,8 @@ class Edge(Part):
     """To the hub."""
     inference: Inference = Inference()
     """Of the released model."""
+    trial: Trial = Trial()
+    """Of a new release."""
     training: bool = False
     """Whether this device trains when its clinic asks."""
     power_actions: bool = False

@@ -37,6 +37,7 @@ from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
 from fedmed.hub.client import HubClient
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import EDGE, Metrics, Reading
+from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
 from fedmed.store.audit.event import event
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
@@ -65,7 +66,8 @@ class Agent:
             self.say(str(self.spool.rescued))
         self._lines = [HubClient(folder.device) for _ in range(3)]
         sending, beating, releasing = self._lines
-        self.released = Released(path, fetchers(releasing), config.inference, clock, self._release_told)
+        limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
+        self.released = Released(path, fetchers(releasing), config.inference, clock, self._release_told, limits)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))

@@ -55,7 +55,7 @@ class Released:
         wanted: Inference,
         clock: Clock,
         told: Callable[[kinds.Tell], None],
-        limits: Limits | None = None,
+        limits: Limits,
     ) -> None:
         """`told` hears of what becomes of releases, for the audit log. Raises StoreError where the slots are damaged."""
         self._wanted, self._clock, self._turn = wanted, clock, threading.RLock()
@@ -64,7 +64,7 @@ class Released:
         self._seen = clock.now()
         store = SlotStore(folder / FOLDER, folder / ANCHOR)
         hands = Hands(self._examine, self._run, self._run_beside, told)
-        self.device = Device(store, fetchers, clock, hands, limits or Limits())
+        self.device = Device(store, fetchers, clock, hands, limits)
 
     def begin(self) -> None:
         """What ran before runs; no network is needed. Raises StoreError."""
@@ -86,7 +86,7 @@ class Released:
             self.device.beat()
 
     def _pin(self, name: str, fetcher: Fetcher) -> None:
-        """Trust an authority by its first root, which the hub gives: that is the clinic's own, known by the enrolment code."""
+        """Trust an authority by its first root, as the hub gives it: the clinic's own, known by the enrolment code."""
         root = whole(fetcher, f"{METADATA}/1.root.json", MOST["root"], self._clock)
         if root is None:
             raise Unreachable(f"the clinic has no releases of the {name} for its devices yet")
