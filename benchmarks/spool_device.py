@@ -1,10 +1,11 @@
 """A device's spool in a process of its own, to be killed at any moment: it fills, makes steps and drains, and says how far.
 
-    python -m benchmarks.spool_device FOLDER FIRST COUNT SIZE DOING...      DOING: fill, step, drain=PORT
+    python -m benchmarks.spool_device FOLDER FIRST COUNT SIZE DOING...      DOING: fill=EACH, step, drain=PORT, plain=PORT
 
-`fill` puts images FIRST to COUNT, one a second of a clock that runs as fast as the disk allows, and writes a line for each
-that was acknowledged. `step` turns each instance into a study, as de-identification does; `drain` sends the studies to a
-port of this machine, up to 64 of a group at once, and is done with them when all are acknowledged.
+`fill` puts images FIRST to COUNT, EACH a commit and one a second of a clock that runs as fast as the disk allows, and writes
+a line for each that was acknowledged. `step` turns each instance into a study, as de-identification does; `drain` sends the
+studies (the instances, where no step is made) to a port of this machine, a group at once, and is done with them when all are
+acknowledged. `plain` sends the same images from memory.
 """
 
 from __future__ import annotations
@@ -59,13 +60,29 @@ def image(number: int, size: int) -> bytes:
     return (seed * (size // 32 + 1))[:size]
 
 
-def fill(spool: Spool, clock: DrivenClock, first: int, count: int, size: int) -> None:
+def fill(spool: Spool, clock: DrivenClock, numbers: range, size: int, each: int) -> None:
     """Put the images, and say so of each once it is on the disk."""
-    for number in range(first, count):
-        clock.time = START + number
-        group = f"study {number // STUDY_IMAGES}"
-        spool.put(New(INSTANCE, group, USUAL, {"number": number}, image(number, size)))
-        os.write(1, b"%d\n" % number)
+    for first in numbers[::each]:
+        batch = range(first, min(first + each, numbers.stop))
+        clock.time = START + first
+        spool.put(*(New(INSTANCE, group_of(n), USUAL, {"number": n}, image(n, size)) for n in batch))
+        os.write(1, b"".join(b"%d\n" % number for number in batch))
+
+
+def group_of(number: int) -> str:
+    """The study that an image belongs to."""
+    return f"study {number // STUDY_IMAGES}"
+
+
+def plain(numbers: range, size: int, port: int) -> None:
+    """The images to the port, from memory: what the link carries."""
+    with socket.create_connection(("127.0.0.1", port)) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in numbers:
+            link.sendall(FRAME.pack(number, size))
+            link.sendall(image(number, size))
+        for _ in numbers:
+            link.recv(1)
 
 
 def step(spool: Spool, clock: DrivenClock, ended: threading.Event) -> None:
@@ -81,13 +98,13 @@ def step(spool: Spool, clock: DrivenClock, ended: threading.Event) -> None:
             time.sleep(IDLE_S)
 
 
-def drain(spool: Spool, clock: DrivenClock, port: int, ended: threading.Event) -> None:
-    """Studies to the port, until there is none and none comes."""
+def drain(spool: Spool, clock: DrivenClock, kind: str, port: int, ended: threading.Event) -> None:
+    """Entries of the kind to the port, until there is none and none comes."""
     with socket.create_connection(("127.0.0.1", port)) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
             over = ended.is_set()
-            entries = spool.batch([STUDY], clock.unix())
+            entries = spool.batch([kind], clock.unix())
             for entry in entries:
                 link.sendall(FRAME.pack(entry.facts["number"], entry.size))
                 link.sendall(spool.content(entry))
@@ -105,20 +122,23 @@ def drain(spool: Spool, clock: DrivenClock, port: int, ended: threading.Event) -
 def main() -> None:
     """Do what the command line says, at once."""
     folder, first, count, size, *doing = sys.argv[1:]
-    clock, filled, stepped = DrivenClock(), threading.Event(), threading.Event()
-    clock.time = START + int(count)
+    numbers, clock, filled, stepped = range(int(first), int(count)), DrivenClock(), threading.Event(), threading.Event()
+    clock.time = START + numbers.stop
+    words = {name: int(value or 1) for name, _, value in (word.partition("=") for word in doing)}
+    if "plain" in words:
+        plain(numbers, int(size), words["plain"])
+        return
     with Spool(Path(folder), clock, QUOTA, lambda entry, reason: sys.exit(f"{entry.number} was dropped: {reason}")) as spool:
         threads = []
-        if "step" in doing:
+        if "step" in words:
             threads.append(threading.Thread(target=lambda: (step(spool, clock, filled), stepped.set())))
-        else:
-            stepped.set()
-        if port := next((int(word[6:]) for word in doing if word.startswith("drain=")), 0):
-            threads.append(threading.Thread(target=drain, args=(spool, clock, port, stepped)))
+        if "drain" in words:
+            kind, after = (STUDY, stepped) if "step" in words else (INSTANCE, filled)
+            threads.append(threading.Thread(target=drain, args=(spool, clock, kind, words["drain"], after)))
         for thread in threads:
             thread.start()
-        if "fill" in doing:
-            fill(spool, clock, int(first), int(count), int(size))
+        if "fill" in words:
+            fill(spool, clock, numbers, int(size), words["fill"])
         filled.set()
         for thread in threads:
             thread.join()
@@ -132,7 +152,7 @@ def start(folder: Path, first: int, count: int, size: int, *doing: str) -> subpr
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE)
 
 
-def fill_with_kills(folder: Path, count: int, size: int, kills: int, rng: random.Random, *more: str) -> int:
+def fill_with_kills(folder: Path, count: int, size: int, kills: int, rng: random.Random, *more: str, each: int = 1) -> int:
     """Images 0 to `count` are filled in by devices that are killed at random moments; how many died so.
 
     What was acknowledged is not sent again; what was not is, as a scanner does. `more` is done besides.
@@ -140,7 +160,7 @@ def fill_with_kills(folder: Path, count: int, size: int, kills: int, rng: random
     first, died = 0, 0
     for kill in range(kills + 1):
         goal = first + (count - first) * (kill + 1) // (kills + 1) if kill < kills else count
-        device = start(folder, first, count, size, "fill", *more)
+        device = start(folder, first, count, size, f"fill={each}", *more)
         timer = threading.Timer(END_S, device.kill)
         timer.start()
         assert device.stdout is not None
@@ -148,7 +168,7 @@ def fill_with_kills(folder: Path, count: int, size: int, kills: int, rng: random
             if not line.endswith(b"\n"):
                 continue
             first = int(line) + 1
-            if kill < kills and first == goal:
+            if kill < kills and first >= goal and device.poll() is None:
                 time.sleep(rng.uniform(0, 0.02))
                 device.send_signal(signal.SIGKILL)
         device.stdout.close()
@@ -166,10 +186,14 @@ class Receiver:
 
     size: int
     bytes_per_s: float | None = None
+    prefix: bytes = b""
+    """What a step puts before an image."""
     got: list[int] = field(default_factory=list)
     again: int = 0
     wrong: int = 0
     read: int = 0
+    took_s: float = 0.0
+    """From the first connection to the last byte."""
 
     def __enter__(self) -> Receiver:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -194,7 +218,7 @@ class Receiver:
             with link:
                 for number, content in self._frames(link):
                     self.again += number in have
-                    self.wrong += content != b"study" + image(number, self.size)
+                    self.wrong += content != self.prefix + image(number, self.size)
                     if number not in have:
                         have.add(number)
                         self.got.append(number)
@@ -205,6 +229,7 @@ class Receiver:
 
     def _frames(self, link: socket.socket) -> Iterator[tuple[int, bytes]]:
         begun, read = time.perf_counter(), 0
+        since = begun
         while True:
             parts = bytearray()
             need = FRAME.size
@@ -224,6 +249,8 @@ class Receiver:
                     begun = max(begun, time.perf_counter() - read / self.bytes_per_s - 0.005)
                     time.sleep(max(0.0, begun + read / self.bytes_per_s - time.perf_counter()))
             self.read += len(parts)
+            self.took_s += time.perf_counter() - since
+            since = time.perf_counter()
             yield FRAME.unpack_from(parts)[0], bytes(parts[FRAME.size :])
 
 

@@ -36,6 +36,16 @@ class Closed:
     body: bytes = field(repr=False)
 
 
+class _Parts:
+    """What was written, in the pieces in which it was: a buffer that grows would be copied as often as it does."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes, /) -> None:
+        self.written.append(data)
+
+
 class Envelope:
     """Closes and opens entries with one key of 32 bytes, or leaves them as they are."""
 
@@ -89,9 +99,9 @@ class Envelope:
     def _closed(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:
             return data
-        target = BytesIO()
-        seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), target)
-        return target.getvalue()
+        parts = _Parts()
+        seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), parts)
+        return b"".join(parts.written)
 
     def _open(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:

@@ -111,7 +111,7 @@ class Spool:
         return next(iter(self.batch(kinds, now, least, most=1)), None)
 
     def batch(
-        self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY, most: int = 64, most_bytes: int = 8 << 20
+        self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY, most: int = 256, most_bytes: int = 8 << 20
     ) -> list[Entry]:
         """What `next` would give, and those behind it in its group, in order: up to `most`, with up to `most_bytes` content.
 
@@ -271,9 +271,9 @@ class Spool:
             self._let_go(drop.number, drop.reason)
 
     def _finish(self, *numbers: int) -> int:
-        """How many of them were here."""
+        """How many of them were here; the first of a line last, so that only one that stays becomes the first."""
         self._tables.forget(self._remembered)
-        return sum(self._tables.finish(number, self._clock.unix()) for number in numbers)
+        return sum(self._tables.finish(number, self._clock.unix()) for number in sorted(numbers, reverse=True))
 
     @property
     def _remembered(self) -> float:

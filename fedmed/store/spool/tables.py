@@ -46,8 +46,9 @@ END;
 CREATE TRIGGER entry_out AFTER DELETE ON entries BEGIN
     DELETE FROM bodies WHERE number = OLD.number;
     UPDATE totals SET entries = entries - 1, bytes = bytes - OLD.size, weight = weight - OLD.weight WHERE kind = OLD.kind;
-    UPDATE entries SET ahead = 1
-        WHERE number = (SELECT number FROM entries WHERE line = OLD.line ORDER BY number LIMIT 1) AND NOT ahead;
+END;
+CREATE TRIGGER first_out AFTER DELETE ON entries WHEN OLD.ahead BEGIN
+    UPDATE entries SET ahead = 1 WHERE number = (SELECT number FROM entries WHERE line = OLD.line ORDER BY number LIMIT 1);
 END;
 INSERT INTO totals VALUES ('next', 1, 0, 0){"".join(f", ('{kind}', 0, 0, 0)" for kind in KINDS)};
 PRAGMA application_id = {APPLICATION};
