@@ -32,7 +32,7 @@ LEAST_BOUND = 64.0
 FLAT = b"flat"
 """Before a task that is answered as a flat site answers, without masks: the benchmark's other arm."""
 START = get_context("forkserver")
-START.set_forkserver_preload(["edge_devices", "fedmed.learning.clinic"])
+START.set_forkserver_preload(["edge_devices", "fedmed.learning.clinic", "torch._dynamo"])
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,7 @@ def apart(there: Federation, new: Tensors, parts: dict[str, Part]) -> float:
 def equality(there: Federation, rounds: int) -> list[Row]:
     """Both arms in turn, from the same model in each round."""
     tiered_s, flat_s, difference, joined = list[float](), list[float](), 0.0, 0
+    there.flat(text_of(there.plan.order(1)))  # a process's first training loads what it needs
     for number in range(1, rounds + 1):
         order = text_of(there.plan.order(number))
         began = time.perf_counter()

@@ -27,6 +27,9 @@ from fedmed.center.models import copier, open_registry
 from fedmed.center.proposals import PATHS as PROPOSALS
 from fedmed.center.proposals import ProposalsApp
 from fedmed.center.refusals import Refusals
+from fedmed.center.releases import FOLDER as RELEASES_FOLDER
+from fedmed.center.releases import PATH as RELEASES
+from fedmed.center.releases import ReleasesApp
 from fedmed.center.runs import Run, Runs, Stage
 from fedmed.errors import FederationError, FedmedError, ProtocolRefused, StoreError
 from fedmed.flower.fence import PATHS as FLEET_PATHS
@@ -35,6 +38,7 @@ from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import CENTER, Metrics, Reading
+from fedmed.releases import opening
 from fedmed.store.audit.event import Event, event
 from fedmed.store.commits import Commit
 from fedmed.store.models.copying import state_of
@@ -79,6 +83,7 @@ class Service:
             **dict.fromkeys(PROPOSALS, proposals),
             PROBE: Echo(self._admissions.admit, clock),
             HEADS: self._heads,
+            RELEASES: ReleasesApp(self.folder.path, self._admissions),
         }
 
     def _admit(self, certificate: bytes) -> Identity:
@@ -162,7 +167,7 @@ class Service:
             self._tell(str(error))
 
     def _renew(self) -> None:
-        """Look once an hour whether the server's certificate is to be made anew; open connections keep the old one."""
+        """Look once an hour whether the server's certificate, and the dates of releases, are to be made anew."""
         now = self.folder.clock.now()
         if now < self._renews_at:
             return
@@ -170,6 +175,9 @@ class Service:
         if self.folder.renew_server():
             self.engine.listener.renew()
             self._record("renew", "the server's certificate")
+        releases = self.folder.path / RELEASES_FOLDER
+        if opening.is_begun(releases) and opening.repository(releases, self.folder.clock).freshen():
+            self._record("renew", "the dates of the releases")
 
     def _settle(self, is_end: bool = False) -> None:
         """Write down how many more were refused, where that is due."""

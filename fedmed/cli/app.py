@@ -18,6 +18,7 @@ from fedmed.cli.data import data
 from fedmed.cli.edge import edge
 from fedmed.cli.model import model
 from fedmed.cli.privacy import privacy
+from fedmed.cli.releases import release
 from fedmed.cli.wheelhouse import wheelhouse
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
@@ -115,6 +116,7 @@ app.add_typer(edge, name="edge")
 app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
 app.add_typer(model, name="model")
+app.add_typer(release, name="release")
 app.add_typer(privacy, name="privacy")
 app.add_typer(wheelhouse, name="wheelhouse")
 

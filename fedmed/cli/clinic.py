@@ -9,6 +9,8 @@ import typer
 
 from fedmed.cli import backups
 from fedmed.cli.clinic_data import data
+from fedmed.cli.clinic_devices import devices, hub
+from fedmed.cli.clinic_releases import release
 from fedmed.cli.clinic_runs import approvals, approver, runs
 from fedmed.cli.clinic_runs import approve as approve_run
 from fedmed.cli.places import FOLDER, At
@@ -19,6 +21,9 @@ members = typer.Typer(help="The members that this clinic has approved itself.", 
 clinic.add_typer(members, name="members")
 clinic.add_typer(data, name="data")
 clinic.add_typer(approvals, name="approvals")
+clinic.add_typer(devices, name="devices")
+clinic.add_typer(hub, name="hub")
+clinic.add_typer(release, name="release")
 backups.add_to(clinic, "clinic", FOLDER, "FEDMED_CLINIC")
 Certificate = Annotated[
     Path | None, typer.Option("--certificate", metavar="FILE", help="The member's certificate; the center's when absent.")

@@ -16,7 +16,7 @@ from fedmed.edge.aside import Aside
 from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
 from fedmed.edge.standing import PAUSED, results_of
 from fedmed.errors import ConfigError, DataError, StoreError
-from fedmed.hub.joining import ENROLMENT_PORT
+from fedmed.hub.joining import ENROLMENT_PORT, open_device
 from fedmed.hub.joining import join as enrol
 from fedmed.identity.authority import day
 from fedmed.report.formats import data_size
@@ -27,7 +27,8 @@ from fedmed.wire.visible import visible
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
     host, port = _address(hub)
-    folder = make_edge(enrol(code, host, port, at, SystemClock()))
+    enrol(code, host, port, at, SystemClock())
+    folder = make_edge(open_device(at, SystemClock()))
     config = folder.config
     facts = {"name": config.name, "clinic": folder.device.hub.clinic, "hub": config.hub, "port": config.port}
     _say(
@@ -48,9 +49,9 @@ def _address(text: str) -> tuple[str, int]:
 def show_status(at: Path, as_json: bool) -> None:
     """Of a device, or of all devices of a clinic."""
     if (at / CLINIC_FILE).is_file() and not (at / EDGE_FILE).is_file():
-        from fedmed.cli.hubs import show_devices
+        from fedmed.cli.hubs import list_devices
 
-        show_devices(at, as_json)
+        list_devices(at, as_json)
         return
     folder = open_edge(at, SystemClock())
     facts = {**read_status(at), "up": is_serving(at), "paused": (at / PAUSED).exists()}
@@ -80,9 +81,9 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
 
 def _looks(models: Mapping[str, Any]) -> str:
     active, beside = models.get("active"), models.get("beside")
-    said = (
-        f"looks with {active['name']} {active['version']}, {active['precision']}" if active else "no model is released yet"
-    )
+    if not active:
+        return "no model is released yet: images are kept, and copies sent"
+    said = f"looks with {active['name']} {active['version']}, {active['precision']}"
     return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
 
 
@@ -136,7 +137,8 @@ def list_aside(at: Path, as_json: bool) -> None:
     elif not found:
         sys.stdout.write("nothing was set aside\n")
     else:
-        listing.show([{"address": key[:16], "kind": each["kind"], "why": each["why"]} for key, each in found.items()], False)
+        rows = [{"address": key[:16], "kind": str(each["kind"]), "why": str(each["why"])} for key, each in found.items()]
+        listing.show(rows, False)
 
 
 def export_aside(at: Path, address: str, out: Path, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`fedmed center up` and `fedmed clinic up`: a service in the foreground, ended by a signal."""
+"""`fedmed center up`, `fedmed clinic up`, `fedmed clinic hub up`: a service in the foreground, ended by a signal."""
 
 from __future__ import annotations
 
@@ -50,6 +50,22 @@ def edge_up(path: Path, as_json: bool) -> None:
     log = _log(path, folder.config.log, as_json)
     with hearing(log):
         _ended(Agent(folder, log.tell).serve())
+
+
+def hub_up(path: Path, as_json: bool) -> None:
+    """Serve the devices of the clinic in a folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
+    from fedmed.clinic.folder import open_clinic
+    from fedmed.clinic.recording import recorder
+    from fedmed.clinic.releases import tending
+    from fedmed.hub.folder import open_hub
+    from fedmed.hub.serving import Hub, keepers_of
+
+    refuse_unsettled(path)
+    clinic = open_clinic(path, SystemClock())
+    folder = open_hub(path, SystemClock())
+    log = _log(folder.path, folder.config.log, as_json)
+    with hearing(log):
+        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic)).serve())
 
 
 def _ended(forced: bool) -> None:

@@ -103,6 +103,11 @@ class Hub(Part):
     """What one device may send in a day (UTC), in units of 10**9 bytes."""
     most_gigabytes_open: int = Field(16, ge=1, le=65536)
     """What one device may have begun to send and not ended, in units of 10**9 bytes."""
+    store: str | None = None
+    """The store that devices' studies go into (fedmed data import --store); a path that is not absolute lies in this folder.
+    Null for files, one folder a device, below `studies`."""
+    key: str | None = None
+    """The key of that store (fedmed data key)."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
     log: str | None = "service.log"

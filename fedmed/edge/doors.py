@@ -11,7 +11,7 @@ from fedmed.dicom.arrivals import Door
 from fedmed.dicom.receiving import Receiver, ReceiverConfig, readable_syntaxes
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.intake.gathering import Gathering, KeepMany
-from fedmed.edge.intake.watching import Watched, WatchConfig
+from fedmed.edge.intake.watching import WatchConfig, Watched
 from fedmed.errors import StoreError
 
 

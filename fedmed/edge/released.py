@@ -18,15 +18,17 @@ from fedmed.clock import Clock
 from fedmed.config.edge import Inference
 from fedmed.edge.looking import Model, probabilities
 from fedmed.edge.preparing import recipe_of
-from fedmed.errors import EngineFailed, FedmedError
+from fedmed.errors import EngineFailed, FedmedError, Unreachable
 from fedmed.releases import slots as kinds
 from fedmed.releases.device import Device, Hands
-from fedmed.releases.fetching import Fetcher
+from fedmed.releases.fetching import METADATA, Fetcher, whole
 from fedmed.releases.slots import Evidence, Limits
 from fedmed.releases.slotstore import SlotStore
+from fedmed.releases.trusting import MOST
 from fedmed.serving.engines import table
 from fedmed.serving.packages import Package
 from fedmed.serving.testing import self_test_apart
+from fedmed.wire.tensors import sha256
 
 Floats = NDArray[np.float32]
 FOLDER, ANCHOR = "releases", "anchor/anchor.json"
@@ -78,7 +80,17 @@ class Released:
             for opened in (self._active, self._beside):
                 if opened is not None:
                     self.device.observe(opened.slot, Evidence(seconds=seconds))
+            for name, fetcher in self.device.fetchers.items():
+                if self.device.store.trusted(name) is None:
+                    self._pin(name, fetcher)
             self.device.beat()
+
+    def _pin(self, name: str, fetcher: Fetcher) -> None:
+        """Trust an authority by its first root, which the hub gives: that is the clinic's own, known by the enrolment code."""
+        root = whole(fetcher, f"{METADATA}/1.root.json", MOST["root"], self._clock)
+        if root is None:
+            raise Unreachable(f"the clinic has no releases of the {name} for its devices yet")
+        self.device.pin(name, root, sha256(root))
 
     def end(self) -> None:
         """The process was told to stop. Raises StoreError."""

@@ -5,6 +5,7 @@
     send     parts of objects, and their bytes         from where to go on with each, or why not
     fetch    a digest and an offset                    up to 1 MiB of it
     renew    a certificate request                     a newer certificate
+    release  an authority, a file's name, an offset    up to 256 KiB of it, of what `fedmed.releases` asks for
 
 The device is whoever its certificate names, looked up in the roll on every call; a head that names another is refused.
 """
@@ -22,16 +23,20 @@ from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefu
 from fedmed.hub import machine
 from fedmed.hub.desk import Desk
 from fedmed.hub.folder import HubFolder
-from fedmed.hub.landing import Landing
+from fedmed.hub.landing import Landing, Part
 from fedmed.hub.messages import DIGEST, MOST_BODY, MOST_OBJECT, Message, decoded, facts, number, piece, rows, text, whole
 from fedmed.hub.refusals import MOST_TEXT, word_of
 from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.devices import Renew, admitted
 from fedmed.identity.requests import read_request
+from fedmed.releases.fetching import NAMES, FolderFetcher
 from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
-METHODS = ("beat", "offer", "send", "fetch", "renew")
+METHODS = ("beat", "offer", "send", "fetch", "renew", "release")
+RELEASES = {"federation": "releases/federation", "clinic": "releases/own"}
+"""Below the clinic's folder: where each authority's files are (`fedmed.clinic.releases`)."""
+_AUTHORITY = re.compile("|".join(RELEASES))
 _STATE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _MOST_UNIX = float(1 << 40)
 NOTED_S, MOST_NOTED = 60.0, 256
@@ -87,6 +92,8 @@ class Calls:
             return self._fetched(member.name, request.head)
         if method == "renew":
             return self._renewed(member, request.body)
+        if method == "release":
+            return self._released(request.head)
         raise ProtocolRefused(f"a call {method[:40]!r}; allowed are {', '.join(METHODS)}")
 
     def _beat(self, name: str, head: Mapping[str, Any]) -> Message:
@@ -107,24 +114,23 @@ class Calls:
 
     def _taken(self, name: str, request: Message) -> Iterator[dict[str, Any]]:
         """Each part by itself: what is wrong with one of them holds up no other."""
-        at = 0
-        for row in rows(request.head, "parts"):
-            each, offset = piece(row), whole(row, "offset", MOST_OBJECT)
-            length = whole(row, "length", MOST_BODY)
-            data = request.body[at : at + length]
-            if len(data) != length:
-                raise ProtocolRefused(f"parts of more than the {len(request.body)} bytes of the body")
-            at += length
-            try:
-                yield {"offset": self._landing.take(name, each, offset, data)}
-            except FedmedError as error:
-                self.refused(name, "", error)
-                yield {"refused": str(error)[:MOST_TEXT], "word": word_of(error)}
+        for answer in self._landing.take(name, list(_parts(request))):
+            if isinstance(answer, int):
+                yield {"offset": answer}
+                continue
+            self.refused(name, "", answer)
+            yield {"refused": str(answer)[:MOST_TEXT], "word": word_of(answer)}
 
     def _fetched(self, name: str, head: Mapping[str, Any]) -> Message:
         offset = whole(head, "offset", MOST_OBJECT)
         owed, data = self._desk.read(name, text(head, "digest", DIGEST), offset)
         return Message({**owed.record(), "offset": offset}, data)
+
+    def _released(self, head: Mapping[str, Any]) -> Message:
+        """Nothing of it is secret, and a device verifies all of it by itself."""
+        place = self.folder.path.parent / RELEASES[text(head, "authority", _AUTHORITY)]
+        pieces = FolderFetcher(place).pieces(text(head, "name", NAMES), whole(head, "offset", MOST_OBJECT))
+        return Message({"is_there": pieces is not None}, b"" if pieces is None else next(pieces, b""))
 
     def _renewed(self, member: PublicMember, body: bytes) -> Message:
         event = Renew(member.name, member.fingerprint.hex(), read_request(body), body)
@@ -170,3 +176,14 @@ class Calls:
             self._record("refuse.device", f"device {name}", "refused", str(error), code=word, peer=peer or None)
         except FedmedError as failed:
             self._tell(str(failed))
+
+
+def _parts(request: Message) -> Iterator[Part]:
+    """The parts that a head tells of. Raises ProtocolRefused where they are not those of the body."""
+    at = 0
+    for row in rows(request.head, "parts"):
+        length = whole(row, "length", MOST_BODY)
+        if at + length > len(request.body):
+            raise ProtocolRefused(f"parts of more than the {len(request.body)} bytes of the body")
+        yield piece(row), whole(row, "offset", MOST_OBJECT), request.body[at : at + length]
+        at += length

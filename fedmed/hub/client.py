@@ -172,6 +172,14 @@ class HubClient:
         except OSError as error:
             raise StoreError(f"{target} cannot be written ({error.strerror}); make room or mend the disk") from error
 
+    def release(self, authority: str, name: str, offset: int) -> bytes | None:
+        """A piece of a file of releases (`fedmed.releases.fetching`), empty at its end; None where there is none.
+
+        Raises ProtocolRefused, DeviceRefused, Unreachable.
+        """
+        answer = self._call("release", {"authority": authority, "name": name, "offset": offset})
+        return answer.body if answer.head.get("is_there") is True else None
+
     def renew(self) -> None:
         """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
         request = certificate_request(self.folder.keys(), self.folder.hub.name)

@@ -5,7 +5,7 @@ hub.keys          the hub's own keys, and hub.crt its certificate, renewed in pl
 hub.yaml          the configuration
 devices.json      who was invited, enrolled, was revoked
 down              what devices are to have (`hub.desk`)
-arriving, held    what they send (`hub.landing`)
+arriving, held.sqlite    what they send (`hub.landing`)
 """
 
 from __future__ import annotations

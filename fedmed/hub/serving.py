@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedmed import __version__
-from fedmed.errors import FedmedError
+from fedmed.config.roles import HUB_FILE
+from fedmed.errors import ConfigError, FedmedError
 from fedmed.hub import machine
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import Desk, FolderDesk
@@ -20,9 +22,11 @@ from fedmed.identity import files
 from fedmed.identity.devices import Stage
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import HUB, Metrics, Reading
+from fedmed.privacy import keys
 from fedmed.store.audit.event import Event, event
+from fedmed.store.disk import Disk
 from fedmed.store.standing import serving, write_status
-from fedmed.store.studies import Studies
+from fedmed.store.studies import Studies, deidentified
 from fedmed.wire.canonical import canonical
 
 RENEWS_S = 3600.0
@@ -39,16 +43,20 @@ class Hub:
         append: Callable[[Event], Any],
         tell: Tell,
         desk: Desk | None = None,
+        tend: Callable[[], object] = lambda: None,
     ) -> None:
-        """`keepers` by kind of object that devices send; `append` writes the clinic's audit log.
+        """`keepers` by kind of object that devices send; `append` writes the clinic's audit log; `tend` brings what devices
+        may ask for up to date, once in a heartbeat.
 
-        Raises ConfigError where a port is not to be had, KeyRefused, StoreError.
+        Raises KeyRefused, StoreError for what is not in order in the folder.
         """
         self.folder, self._append, self._tell = folder, append, tell
         config = folder.config
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
         self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
-        self.ports, self._metrics = Ports(folder, self.calls), Metrics(HUB, self._reading)
+        self._ports: Ports | None = None
+        self._tend, self._closed = tend, threading.Event()
+        self._metrics = Metrics(HUB, self._reading)
         self._since, self._renews_at = folder.clock.unix(), 0.0
 
     def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
@@ -61,17 +69,47 @@ class Hub:
         config, clock, duty = self.folder.config, self.folder.clock, self._duty()
         with serving(self.folder.path, "the hub"), Keeper(duty, config.health, clock, self._tell) as keeper:
             self.record("start", "the hub of devices", version=__version__)
-            self.ports.start()
+            self.open()
             try:
                 at = f"{config.listen}:{self.ports.port}"
                 forced = keeper.keep(
                     f"the hub of {config.clinic} is up at {at}; devices enrol at {self.ports.enrolment_port}"
                 )
             finally:
-                self.ports.stop()
+                self.close()
             self.record("stop", "the hub of devices")
             write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         return forced
+
+    @property
+    def ports(self) -> Ports:
+        """From `open` on."""
+        assert self._ports is not None
+        return self._ports
+
+    def open(self) -> None:
+        """Take calls. Raises ConfigError where a port is not to be had, or would answer TLS 1.2."""
+        self._ports = Ports(self.folder, self.calls)
+        self._ports.start()
+        threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more calls, and be done with the files."""
+        self._closed.set()
+        self.ports.stop()
+        self.landing.receipts.close()
+
+    def _keep_tending(self) -> None:
+        """A thread of its own: what is fetched from elsewhere may take long. The same trouble is told once."""
+        told = ""
+        while not self._closed.wait(self.folder.config.beat_s):
+            try:
+                self._tend()
+                told = ""
+            except FedmedError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._tell(told)
 
     def _duty(self) -> Duty:
         return Duty(self.look, lambda: None, lambda: True, list, self._metrics)
@@ -124,25 +162,55 @@ class Hub:
         }
 
 
+def keepers_of(folder: HubFolder) -> Mapping[str, Keep]:
+    """What becomes of studies and of updates. Raises ConfigError for a store without its key, KeyRefused."""
+    config, updates = folder.config, folder_keeper(folder.path / "updates")
+    if config.store is None:
+        return {"study": folder_keeper(folder.path / "studies"), "update": updates}
+    if config.key is None:
+        raise ConfigError(f"{folder.path / HUB_FILE}: store is {config.store!r} and key is null; name the store's key")
+    studies = deidentified(folder.path / config.store, keys.read(folder.path / config.key))
+    studies.sweep()
+    return {"study": study_keeper(studies), "update": updates}
+
+
 def study_keeper(studies: Studies) -> Keep:
     """Puts what devices send, de-identified by them, into the clinic's store that training reads."""
 
-    def keep(arrived: Arrived) -> None:
-        studies.put(arrived.content, {**arrived.piece.facts, "device": arrived.device})
+    def keep(arrived: Sequence[Arrived]) -> None:
+        for each in arrived:
+            studies.put(each.content, {**each.piece.facts, "device": each.device})
 
     return keep
 
 
 def folder_keeper(folder: Path) -> Keep:
-    """Puts objects into a folder, one for each device, named by their digests; for whoever takes them from there."""
+    """Puts objects into a folder, one for each device, named by their digests; for whoever takes them from there.
 
-    def keep(arrived: Arrived) -> None:
-        place = folder / arrived.device / arrived.piece.digest
-        said = canonical({**arrived.piece.record(), "device": arrived.device}) + b"\n"
-        files.replace(place.with_name(f"{place.name}.json"), said)
-        files.replace(place, arrived.content)
+    DIGEST is the object, DIGEST.json what is known of it; where the first is, the second is.
+    """
+
+    def keep(arrived: Sequence[Arrived]) -> None:
+        for each in arrived:
+            place = folder / each.device / each.piece.digest
+            Disk().make_folder(place.parent)
+            said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
+            _put(place.with_name(f"{place.name}.json"), said)
+            _put(place, each.content)
+        for name in {each.device for each in arrived}:
+            files.sync_folder(folder / name)
 
     return keep
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Whole under its name, the content synced; the name is once the folder is."""
+    beside = path.with_name(f".{path.name}")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def _told(known: machine.Known) -> dict[str, Any]:

@@ -81,6 +81,7 @@ CLINIC = Kind(
     (
         "what was withdrawn since then is released and approved again: fedmed clinic data, fedmed clinic approvals",
         "members that were removed since then are approved again: fedmed clinic members list|remove",
+        "devices that were revoked since then are let in again: fedmed clinic devices list|revoke",
         "privacy budgets lack what was charged since then: withdraw data sets that took part in a private run since",
         "the record of what left the building, and the audit log, end at the backup: keep what is left of the old disk",
     ),

@@ -152,7 +152,7 @@ def _reconcile(work: Work, node: str, claim: Claim) -> None:
             state.running[claim.task] = replace(grant, held=held)
         return
     waiting = state.waiting.get(claim.task)
-    if waiting is not None and waiting.not_before > state.now:
+    if waiting is not None and waiting.not_before > state.now and waiting.held.attempt == claim.attempt:
         return  # it is giving way, and has its time for it
     if waiting is not None and (last := _newest(waiting, node, claim.attempt)) and not waiting.is_told:
         held = replace(waiting.held, progress=claim.progress[:MOST_WORDS] or waiting.held.progress)

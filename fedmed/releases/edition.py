@@ -147,6 +147,17 @@ def rotated(edition: Edition, keys: Keys, old: Sequence[SigningKey], threshold: 
     return freshened(replace(edition, root=signed[0], targets=signed[1]), keys, terms, now)
 
 
+def delegated(edition: Edition, approvers: Sequence[bytes], threshold: int, keys: Keys, terms: Terms, now: float) -> Edition:
+    """The next edition of a clinic, in which these approvers countersign; what others signed counts no more.
+
+    Raises ConfigError for a threshold that no signatures reach.
+    """
+    said = edition.targets.signed
+    named = _delegations(approvers, threshold)
+    targets = Targets(said.version + 1, None, _after(now, terms.targets), said.targets, named)
+    return freshened(replace(edition, targets=_signed(Metadata(targets), keys.targets)), keys, terms, now)
+
+
 def channel_of(holder: Targets) -> Channel:
     """The channel that signed metadata states. Raises ReleaseRefused for lines that fedmed does not write."""
     found = []

@@ -14,7 +14,7 @@ from fedmed.releases.fetching import BLOBS, MANIFESTS, Fetcher, whole
 from fedmed.releases.manifest import File, Manifest, read_manifest, sha256_of
 from fedmed.releases.slots import Content
 from fedmed.releases.slotstore import SlotStore
-from fedmed.store.disk import replace_file
+from fedmed.store.disk import Disk, replace_file
 from fedmed.wire.tensors import sha256
 
 PART = ".part"
@@ -36,31 +36,36 @@ def fill(store: SlotStore, slot: int, content: Content, fetcher: Fetcher, clock:
         _clear(store, slot, manifest)
         for name, file in sorted(manifest.files.items()):
             if not _is_there(store.package(slot) / name, file):
-                _file(store, slot, name, file, fetcher, clock)
+                pull(store.disk, fetcher, clock, file, store.package(slot) / name)
         store.disk.sync_folder(store.package(slot))
 
 
 def _manifest(store: SlotStore, slot: int, content: Content, fetcher: Fetcher, clock: Clock) -> Manifest:
-    name = f"{MANIFESTS}/{content.manifest}.{path_of(content.counter)}"
-    data = whole(fetcher, name, content.length, clock)
-    if data is None:
-        raise Unreachable(f"the manifest of release {content.counter} is not there; try again later")
-    if len(data) != content.length or sha256(data) != content.manifest:
-        raise ReleaseRefused(
-            f"the manifest of release {content.counter} is not the one that was signed; nothing was changed"
-        )
-    manifest = read_manifest(data)
-    if (manifest.counter, manifest.package) != (content.counter, content.package):
-        raise ReleaseRefused(f"the manifest of release {content.counter} is another's; tell who signs the channel")
+    manifest, data = fetch_manifest(content.manifest, content.length, content.counter, content.package, fetcher, clock)
     with store.writing(f"the manifest of slot {slot}"):
         replace_file(store.disk, store.manifest_file(slot), data)
     return manifest
 
 
+def fetch_manifest(
+    digest: str, length: int, counter: int, package: str, fetcher: Fetcher, clock: Clock
+) -> tuple[Manifest, bytes]:
+    """A release's manifest, and its bytes, as they were signed. Raises ReleaseRefused, Unreachable."""
+    data = whole(fetcher, f"{MANIFESTS}/{digest}.{path_of(counter)}", length, clock)
+    if data is None:
+        raise Unreachable(f"the manifest of release {counter} is not there; try again later")
+    if len(data) != length or sha256(data) != digest:
+        raise ReleaseRefused(f"the manifest of release {counter} is not the one that was signed; nothing was changed")
+    manifest = read_manifest(data)
+    if (manifest.counter, manifest.package) != (counter, package):
+        raise ReleaseRefused(f"the manifest of release {counter} is another's; tell who signs the channel")
+    return manifest, data
+
+
 def _clear(store: SlotStore, slot: int, manifest: Manifest) -> None:
     """Nothing but files of this release, whole or begun; a begun one of another release is not what this one names so."""
     place = store.package(slot)
-    begun = {f"{file.sha256}{PART}" for file in manifest.files.values()}
+    begun = {part_of(place, file).name for file in manifest.files.values()}
     for path in place.iterdir():
         if path.name not in manifest.files and path.name not in begun:
             store.disk.remove(path)
@@ -75,36 +80,44 @@ def _is_there(path: Path, file: File) -> bool:
     return path.exists() and path.stat().st_size == file.bytes and sha256_of(path) == file.sha256
 
 
-def _file(store: SlotStore, slot: int, name: str, file: File, fetcher: Fetcher, clock: Clock) -> None:
-    place = store.package(slot)
-    part = place / f"{file.sha256}{PART}"
+def pull(disk: Disk, fetcher: Fetcher, clock: Clock, file: File, target: Path) -> None:
+    """Fetch a file of a package to `target`, from where it was cut off, and only as it was signed; its folder is not synced.
+
+    Raises as `fill`; OSError.
+    """
+    part = part_of(target.parent, file)
     if not part.exists():
-        store.disk.close(store.disk.create(part))
+        disk.close(disk.create(part))
     if part.stat().st_size < file.bytes:
-        _pour(store, part, name, file, fetcher, clock)
+        _pour(disk, part, file, fetcher, clock)
     if part.stat().st_size != file.bytes or sha256_of(part) != file.sha256:
-        store.disk.remove(part)
-        raise ReleaseRefused(f"{name} of a release is not what was signed; it was thrown away, and what runs, runs on")
-    store.disk.rename(part, place / name)
+        disk.remove(part)
+        raise ReleaseRefused(f"{target.name} of a release is not what was signed; it was thrown away")
+    disk.rename(part, target)
 
 
-def _pour(store: SlotStore, part: Path, name: str, file: File, fetcher: Fetcher, clock: Clock) -> None:
+def part_of(folder: Path, file: File) -> Path:
+    """Where a file is until it is whole."""
+    return folder / f"{file.sha256}{PART}"
+
+
+def _pour(disk: Disk, part: Path, file: File, fetcher: Fetcher, clock: Clock) -> None:
     begun = offset = part.stat().st_size
     since = clock.now()
     pieces = fetcher.pieces(f"{BLOBS}/{file.sha256}", offset)
     if pieces is None:
-        raise Unreachable(f"{name} of a release is not there; try again later")
-    handle = store.disk.reopen(part)
+        raise Unreachable(f"{part.name} of a release is not there; try again later")
+    handle = disk.reopen(part)
     try:
         for piece in pieces:
             piece = piece[: file.bytes + 1 - offset]  # endless data: one byte too many tells enough
-            store.disk.write(handle, piece, offset)
+            disk.write(handle, piece, offset)
             offset += len(piece)
             waited = clock.now() - since
             if offset > file.bytes or (waited > STALLED_S and (offset - begun) / waited < LEAST_RATE):
                 break
     finally:
-        store.disk.sync(handle)
-        store.disk.close(handle)
+        disk.sync(handle)
+        disk.close(handle)
     if offset < file.bytes:
-        raise Unreachable(f"{name} of a release came to {offset} of {file.bytes} bytes; it is gone on with the next time")
+        raise Unreachable(f"{part.name} came to {offset} of {file.bytes} bytes; it is gone on with the next time")

@@ -1,7 +1,8 @@
 """An authority's folder: its metadata, manifests and packages as they are served, and the keys that sign day by day.
 
     metadata/<version>.<role>.json, metadata/timestamp.json     targets/<SHA-256>.<counter>.json     blobs/<SHA-256>
-    keys/targets.key, keys/fresh.key, never served; the root's keys are elsewhere
+    keys/targets.key, keys/fresh.key, never served; the root's keys are elsewhere, and sign a clinic's targets, too: who may
+    countersign is nothing that a thief of this folder could change
 
 Whatever is named is written before what names it, and the timestamp last, in one rename: who reads at any moment, or after
 a crash, finds the edition before or the new one, whole.
@@ -27,7 +28,7 @@ from fedmed.releases.channel import Channel, Release, State, allowed, candidate,
 from fedmed.releases.edition import TIMESTAMP_FILE, Edition, Terms
 from fedmed.releases.fetching import BLOBS, COUNTERSIGNED, METADATA, TARGETS, manifest_name
 from fedmed.releases.manifest import Manifest, of_folder, sha256_of
-from fedmed.releases.signing import Keys, SigningKey
+from fedmed.releases.signing import Keys, SigningKey, public_key
 from fedmed.store.disk import Disk, Sink, replace_file, write_file
 from fedmed.store.locks import alone
 from fedmed.wire.tensors import sha256
@@ -54,7 +55,7 @@ class Repository:
         """
         if (self.folder / METADATA).exists():
             raise ConfigError(f"{self.folder} has releases already; their keys are never written over")
-        keys = Keys(root, (ReleaseKey.generate(),), (ReleaseKey.generate(),))
+        keys = _new_keys(root, is_clinic=bool(approvers))
         made = editions.first(keys, thresholds, approvers, self.terms, self.clock.unix())
         with self._writing():
             self._save_keys(keys)
@@ -68,22 +69,25 @@ class Repository:
 
     def fingerprint(self) -> str:
         """SHA-256 of the first root, by which others pin this authority."""
-        return sha256(self._metadata("1.root.json"))
+        return sha256(self.metadata("1.root.json"))
 
     def keys(self, root: Sequence[SigningKey] = ()) -> Keys:
-        """The keys that are kept here. Raises KeyRefused."""
+        """The keys that are kept here, and the root's. Raises KeyRefused."""
         place = self.folder / _KEYS
-        return Keys(root, (ReleaseKey.load(place / _TARGETS_KEY),), (ReleaseKey.load(place / _FRESH_KEY),))
+        fresh = (ReleaseKey.load(place / _FRESH_KEY),)
+        if not (place / _TARGETS_KEY).exists():
+            return Keys(root, root, fresh)
+        return Keys(root, (ReleaseKey.load(place / _TARGETS_KEY),), fresh)
 
     def edition(self) -> Edition:
         """The newest one. Raises ConfigError where none was begun, StoreError where it cannot be read."""
         if not self.is_begun:
             raise ConfigError(f"{self.folder} has no channel of releases yet; begin one: fedmed release init")
         try:
-            timestamp = Metadata[Timestamp].from_bytes(self._metadata(TIMESTAMP_FILE))
+            timestamp = Metadata[Timestamp].from_bytes(self.metadata(TIMESTAMP_FILE))
             version = timestamp.signed.snapshot_meta.version
-            snapshot = Metadata[Snapshot].from_bytes(self._metadata(f"{version}.snapshot.json"))
-            root = Metadata[Root].from_bytes(self._metadata(f"{self._newest_root()}.root.json"))
+            snapshot = Metadata[Snapshot].from_bytes(self.metadata(f"{version}.snapshot.json"))
+            root = Metadata[Root].from_bytes(self.metadata(f"{self._newest_root()}.root.json"))
             targets = self._role(snapshot, TARGETS)
             assert targets is not None
             return Edition(root, targets, self._countersigned(snapshot, targets), snapshot, timestamp)
@@ -128,12 +132,24 @@ class Repository:
 
     def rotate(self, old: Sequence[SigningKey], root: Sequence[SigningKey], threshold: int) -> Edition:
         """New daily keys, and `root` in place of the root's. Raises ConfigError for too few keys, StoreError."""
-        keys = Keys(root, (ReleaseKey.generate(),), (ReleaseKey.generate(),))
         with self._writing():
-            made = editions.rotated(self.edition(), keys, old, threshold, self.terms, self.clock.unix())
+            now = self.edition()
+            keys = _new_keys(root, is_clinic=now.countersigned is not None)
+            made = editions.rotated(now, keys, old, threshold, self.terms, self.clock.unix())
             for name in (_TARGETS_KEY, _FRESH_KEY):
                 (self.folder / _KEYS / name).unlink(missing_ok=True)
             self._save_keys(keys)
+            self._publish(made)
+        return made
+
+    def delegate(self, root: Sequence[SigningKey], approvers: Sequence[bytes], threshold: int) -> Edition:
+        """These approvers countersign for a clinic from now on. Raises ConfigError, StoreError."""
+        with self._writing():
+            now = self.edition()
+            known = {key.keyid for key in now.root.signed.keys.values()}
+            if not {public_key(key.public).keyid for key in root} <= known:
+                raise ConfigError("this is not the clinic's root key; name the file that `fedmed clinic release init` made")
+            made = editions.delegated(now, approvers, threshold, self.keys(root), self.terms, self.clock.unix())
             self._publish(made)
         return made
 
@@ -173,7 +189,12 @@ class Repository:
         replace_file(self.disk, path, content)
 
     def _save_keys(self, keys: Keys) -> None:
-        for name, [key] in ((_TARGETS_KEY, keys.targets), (_FRESH_KEY, keys.fresh)):
+        own = (
+            [(_FRESH_KEY, keys.fresh)]
+            if keys.targets == keys.root
+            else [(_TARGETS_KEY, keys.targets), (_FRESH_KEY, keys.fresh)]
+        )
+        for name, [key] in own:
             assert isinstance(key, ReleaseKey)
             key.save(self.folder / _KEYS / name)
 
@@ -201,9 +222,10 @@ class Repository:
 
     def _role(self, snapshot: Metadata[Snapshot], role: str) -> Metadata[Targets] | None:
         meta = snapshot.signed.meta.get(f"{role}.json")
-        return None if meta is None else Metadata[Targets].from_bytes(self._metadata(f"{meta.version}.{role}.json"))
+        return None if meta is None else Metadata[Targets].from_bytes(self.metadata(f"{meta.version}.{role}.json"))
 
-    def _metadata(self, name: str) -> bytes:
+    def metadata(self, name: str) -> bytes:
+        """One file of metadata. Raises StoreError where it cannot be read."""
         path = self.folder / METADATA / name
         try:
             return path.read_bytes()
@@ -212,6 +234,10 @@ class Repository:
 
     def _now(self) -> int:
         return int(self.clock.unix())
+
+
+def _new_keys(root: Sequence[SigningKey], is_clinic: bool) -> Keys:
+    return Keys(root, root if is_clinic else (ReleaseKey.generate(),), (ReleaseKey.generate(),))
 
 
 def card_of(package: Path) -> tuple[str, str]:

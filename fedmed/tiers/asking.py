@@ -16,7 +16,7 @@ from fedmed.tiers.epochs import Epochs, Names
 from fedmed.tiers.fold import Part
 from fedmed.tiers.messages import Task
 from fedmed.tiers.playing import Play, Work
-from fedmed.tiers.round import DeviceRound, Rules
+from fedmed.tiers.round import NONE_CAME, DeviceRound, Rules
 from fedmed.tiers.terms import Device, Way, layout_for, mode_in, privacy_fault, told, way_for
 from fedmed.tiers.transport import Transport
 from fedmed.wire.digest import digest_of
@@ -56,6 +56,7 @@ class Devices:
         """`known`: all devices that the clinic has enrolled, reachable or not; `scope` is that of `terms.scope`."""
         self._transport, self._known, self._scope = transport, known, scope
         self._rules, self._clock, self._tell = rules, clock, tell
+        self._missed = set[str]()  # devices whose update had not come when its round was over
         self._epochs = Epochs(transport, clock, rules.opening_s, tell)
 
     def cases(self) -> int:
@@ -70,13 +71,12 @@ class Devices:
             return Gathered((), way, reason="the clinic has no devices")
         if fault := privacy_fault(mode_in(work.order)):
             return self._told(Gathered((), way, reason=fault))
-        online = set(self._transport.devices())
-        chosen, failed = _fitting([each for each in known if each.name in online], work.room)
-        failed |= {each.name: "not connected" for each in known if each.name not in online}
+        failed = dict[str, str]()
         try:
-            play = self._begun(way, chosen, failed, work)
+            play = self._begun(way, self._chosen(known, failed, work), failed, work)
             state = play.run()
-        except FedmedError as error:
+        except FedmedError as error:  # the line to the devices is down, for one
+            self._epochs.renew()
             return self._told(Gathered((), way, failed=failed, reason=str(error)))
         if play.is_shut:
             self._epochs.renew()
@@ -84,6 +84,13 @@ class Devices:
         return self._told(
             Gathered(play.parts, way, state.joined, failed | dict(state.failed), play.accused, state.reason, words)
         )
+
+    def _chosen(self, known: Sequence[Device], failed: dict[str, str], work: Work) -> list[Device]:
+        """The devices that can be asked and whose cases fit; why the others are not goes into `failed`."""
+        online = set(self._transport.devices())
+        chosen, others = _fitting([each for each in known if each.name in online], work.room)
+        failed |= others | {each.name: "not connected" for each in known if each.name not in online}
+        return chosen
 
     def _begun(self, way: Way, chosen: Sequence[Device], failed: dict[str, str], work: Work) -> Play:
         """Raises QuorumError, ConfigError, ProtocolRefused."""
@@ -107,8 +114,11 @@ class Devices:
 
     def _told(self, gathered: Gathered) -> Gathered:
         """Tell the staff how it went, by name."""
+        self._missed |= {device for device, why in gathered.failed.items() if why.startswith(NONE_CAME)}
         for device in self._transport.late():
-            self._tell(f"device {device} answered what was over; its answer was dropped")
+            if device in self._missed:  # else it is a share that was not needed any more
+                self._tell(f"the update of device {device} came when its round was over: it was dropped")
+                self._missed.discard(device)
         for device, why in sorted(gathered.failed.items()):
             self._tell(f"device {device} is not in this round: {why}")
         for device in gathered.accused:

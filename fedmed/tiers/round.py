@@ -45,6 +45,10 @@ class Phase(Enum):
     OVER = "nothing"
 
 
+NONE_CAME = f"no {Phase.UPDATES.value} within"
+"""How the reason of a device begins whose update had not come in time."""
+
+
 @dataclass(frozen=True)
 class DeviceRound:
     """The state of one round."""

@@ -44,7 +44,7 @@ class Place:
         self.hub = self._made()
 
     def _made(self) -> Hub:
-        keepers = {"study": self.kept.append, "update": self.kept.append}
+        keepers = {"study": self.kept.extend, "update": self.kept.extend}
         return Hub(self.folder, keepers, self._append, self.told.append)
 
     def _append(self, said: Event) -> None:
@@ -54,11 +54,11 @@ class Place:
     def again(self) -> None:
         """The hub ends, and another process' would begin with the same folder and port."""
         ports = self.hub.ports.port, self.hub.ports.enrolment_port
-        self.hub.ports.stop()
+        self.hub.close()
         config = self.folder.config.model_copy(update=dict(zip(("port", "enrolment_port"), ports, strict=True)))
         self.folder = replace(self.folder, config=config)
         self.hub = self._made()
-        self.hub.ports.start()
+        self.hub.open()
 
     def down(self, who: str, kind: str, name: str, content: bytes) -> None:
         place = self.folder.path / DOWN / who / kind / name
@@ -82,11 +82,11 @@ class Place:
 def serving(path: Path, clock: Clock | None = None, **config: object) -> Iterator[Place]:
     """A hub below `path`/clinic."""
     place = Place(path / "clinic", Config(clinic="north", listen="127.0.0.1", **config), clock or SystemClock())
-    place.hub.ports.start()
+    place.hub.open()
     try:
         yield place
     finally:
-        place.hub.ports.stop()
+        place.hub.close()
 
 
 def piece_of(content: bytes, kind: str = "study", **facts: object) -> Piece:

@@ -25,8 +25,8 @@ from fedmed.placement.events import (
     Yielded,
 )
 from fedmed.placement.machine import step, steps
-from fedmed.placement.nodes import Tier
-from fedmed.placement.tasks import Kind, Precision
+from fedmed.placement.nodes import Live, Tier
+from fedmed.placement.tasks import Amount, Kind, Precision
 from tests.placement.worlds import heard, node, on_gpu, starts, submitted, task, where, world
 
 
@@ -112,6 +112,29 @@ def test_a_node_that_comes_back_late_is_stopped_and_its_result_is_dropped():
     assert kinds(said) == [Take]
     state, said = steps(state, [Finished("train", 2, other, 74), Finished("train", 1, first, 75)])
     assert kinds(said) == [Drop, Drop]
+
+
+@pytest.mark.parametrize("meanwhile", ["isolated", "filled", "started again", "quota"])
+def test_a_node_that_comes_back_goes_on_only_where_its_task_may_still_run(meanwhile):
+    state = world(node("d"), node("e"), quotas={(Tier.DEVICE, Kind.BATCH): 0.5})
+    state, _ = submitted(state, task("train", cores=4), task("live", Kind.REAL_TIME, cores=4))
+    first, other = where(state)["train"][0], where(state)["live"][0]
+    state, _ = steps(state, [heard(other, 70, running=[Claim("live", 1)]), Ticked(70)])
+    assert state.waiting["train"].last is not None
+    if meanwhile == "isolated":
+        state, _ = step(state, Isolated(first, "too hot", 71))
+    elif meanwhile == "started again":
+        state, _ = step(state, heard(first, 71))
+        state, _ = steps(state, [Submitted(task("more", Kind.REAL_TIME, cores=2), 71)])
+        assert where(state)["more"] == (first,)
+    elif meanwhile == "quota":
+        state, said = steps(state, [Finished("live", 1, other, 71)])
+        assert starts(said) == {"train": other}
+    others = Amount(2000 if meanwhile == "filled" else 0)
+    state, said = step(state, Heard(first, 72, Live(None, others), (Claim("train", 1),)))
+    assert [each for each in said if isinstance(each, Stop)] == [
+        Stop(first, "train", 1, "it was given to another, or is over")
+    ]
 
 
 def test_a_result_from_a_lost_node_counts_while_nobody_else_has_the_task():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from fedmed.errors import StoreError
@@ -103,9 +104,10 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
-    log = path.with_name(f"{path.name}-wal")
-    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if behind := commits_behind(log, max(frames, 0)):
+    log, frames = path.with_name(f"{path.name}-wal"), -1
+    with suppress(sqlite3.OperationalError):  # on a full disk the log stays as it is, for the next opening
+        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if frames >= 0 and (behind := commits_behind(log, frames)):
         log.rename(f"{log}.torn")  # SQLite removes its log when it closes
         raise Damaged(
             f"its log breaks off after {frames} frames, with {behind} or more acknowledged commits behind the break"

@@ -108,15 +108,26 @@ class Spool:
 
         Among those of one priority the oldest; within a kind, never before another of its group that was put earlier.
         """
+        return next(iter(self.batch(kinds, now, least, most=1)), None)
+
+    def batch(
+        self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY, most: int = 64, most_bytes: int = 8 << 20
+    ) -> list[Entry]:
+        """What `next` would give, and those behind it in its group, in order: up to `most`, with up to `most_bytes` content.
+
+        All are handed out at once, so that they can leave in one go and be `done` in one; the first comes at any size.
+        """
         while True:
             with self._lock:
-                row = self._reading(lambda: self._first(kinds, now, least))
-                if row is None:
-                    return None
-                self._taken.add(row.number)
-            with suppress(StoreError):
-                return self._entry(row)
-            self.drop(row.number, DAMAGED)
+                rows = self._reading(lambda: self._several(kinds, now, least, most, most_bytes))
+                self._taken.update(row.number for row in rows)
+            try:
+                return [self._entry(row) for row in rows]
+            except StoreError:  # what can be read is handed out again, in the next round
+                self._free(*(row.number for row in rows))
+                for row in rows:
+                    if not self._is_readable(row):
+                        self.drop(row.number, DAMAGED)
 
     def content(self, entry: Entry) -> bytes:
         """What was put, byte for byte. Raises StoreError; one that the disk changed is dropped then, counted and told."""
@@ -177,7 +188,7 @@ class Spool:
         """One transaction, on the disk when this returns; `drains` says that it makes room."""
         with self._lock:
             try:
-                if self._logged >= opening.LOG_BYTES:
+                if self._logged >= opening.LOG_BYTES and not drains:
                     self._carry_over()
                 made = self._commit(work)
             except sqlite3.Error as error:
@@ -199,10 +210,18 @@ class Spool:
                 self._db.execute("ROLLBACK")
             raise
         self._logged += COMMIT_BYTES
+        if self._logged >= opening.LOG_BYTES:
+            with suppress(
+                sqlite3.Error
+            ):  # the commit is on the disk; the next one that takes something in says what is wrong
+                self._carry_over()
         return made
 
     def _carry_over(self) -> None:
-        """The log into the database: where the disk has no room for that, nothing more is taken in until it has."""
+        """The log into the database: where the disk has no room for that, nothing more is taken in until it has.
+
+        So the log holds little that the database has no room for, and the ballast lasts for what makes room.
+        """
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self._logged = 0
         if self.quota.ballast:
@@ -265,6 +284,17 @@ class Spool:
         self._tables.drop(number, reason)
         self._untold = True
 
+    def _several(self, kinds: Iterable[str], now: float, least: int, most: int, most_bytes: int) -> list[Row]:
+        first = self._first(kinds, now, least)
+        found = [] if first is None else [first]
+        size = 0 if first is None else first.size
+        for row, until in self._tables.behind(first.number, most - 1) if first is not None else ():
+            size += row.size
+            if row.number in self._taken or row.priority < least or now < until <= now + MOST_WAIT_S or size > most_bytes:
+                break
+            found.append(row)
+        return found
+
     def _first(self, kinds: Iterable[str], now: float, least: int) -> Row | None:
         found = list[tuple[int, int]]()
         for kind in kinds:
@@ -306,6 +336,11 @@ class Spool:
     def _entry(self, row: Row) -> Entry:
         digest, group, facts = self._envelope.opened(row.mark, row.head)
         return Entry(row.number, digest, row.kind, group, row.priority, facts, row.size, row.unix)
+
+    def _is_readable(self, row: Row) -> bool:
+        with suppress(StoreError):
+            return bool(self._entry(row).digest)
+        return False
 
     def _entry_or_less(self, row: Row) -> Entry:
         """Without digest, group and facts where the disk changed them."""

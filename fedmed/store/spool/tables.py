@@ -135,6 +135,15 @@ class Tables:
         )
         yield from rows
 
+    def behind(self, number: int, most: int) -> Iterator[tuple[Row, float]]:
+        """Those behind an entry in its line, up to `most`, and until when each is deferred."""
+        rows = self._db.execute(
+            f"SELECT {ROW}, until FROM entries WHERE line = (SELECT line FROM entries WHERE number = ?) AND number > ? "
+            "ORDER BY number LIMIT ?",
+            (number, number, most),
+        )
+        yield from ((Row(*row[:-1]), row[-1]) for row in rows)
+
     def defer(self, number: int, until: float, why: str) -> int:
         """Let an entry wait; how many there are of this number."""
         return self._db.execute("UPDATE entries SET until = ?, why = ? WHERE number = ?", (until, why, number)).rowcount

@@ -34,6 +34,10 @@ class Kept:
     until: float = 0.0
 
     @property
+    def size(self) -> int:
+        return len(self.content)
+
+    @property
     def blocks(self) -> int:
         return 1 if len(self.content) < 1000 else 2
 
@@ -127,27 +131,50 @@ class Machine(RuleBasedStateMachine):
         else:
             self.accept(self.spool.put(*batch), expected)
 
-    @rule(kinds=st.sets(st.sampled_from(KINDS[:3]), min_size=1), least=st.sampled_from([-1000, REAL_TIME]))
-    def take(self, kinds: set[str], least: int) -> None:
+    def may_go(self, each: Kept) -> bool:
+        return each.until <= self.clock.time or each.until > self.clock.time + DAY
+
+    @rule(
+        kinds=st.sets(st.sampled_from(KINDS[:3]), min_size=1),
+        least=st.sampled_from([-1000, REAL_TIME]),
+        most=st.integers(1, 4),
+        most_bytes=st.sampled_from([0, 5100, 10**6]),
+    )
+    def take(self, kinds: set[str], least: int, most: int, most_bytes: int) -> None:
         heads: dict[tuple[str, str], Kept] = {}
         for each in self.kept:
             heads.setdefault((each.kind, each.group), each)
         ready = [
             each
             for each in heads.values()
-            if each.kind in kinds
-            and each.number not in self.taken
-            and each.priority >= least
-            and (each.until <= self.clock.time or each.until > self.clock.time + DAY)
+            if each.kind in kinds and each.number not in self.taken and each.priority >= least and self.may_go(each)
         ]
         best = min(ready, key=lambda one: (-one.priority, one.number), default=None)
-        found = self.spool.next(kinds, self.clock.time, least)
-        assert (found and found.number) == (best and best.number)
-        if found is not None and best is not None:
-            self.taken.add(best.number)
-            assert (found.kind, found.group, found.priority) == (best.kind, best.group, best.priority)
-            assert (found.unix, found.size, found.facts) == (best.unix, len(best.content), {"a": 1})
-            assert self.spool.content(found) == best.content
+        wanted: list[Kept] = []
+        for each in self.kept if best else ():
+            if (each.kind, each.group) != (best.kind, best.group):
+                continue
+            fits = not wanted or sum(one.size for one in (*wanted, each)) <= most_bytes
+            if (
+                len(wanted) == most
+                or each.number in self.taken
+                or each.priority < least
+                or not fits
+                or not self.may_go(each)
+            ):
+                break
+            wanted.append(each)
+        if most == 1:
+            one = self.spool.next(kinds, self.clock.time, least)
+            found = [] if one is None else [one]
+        else:
+            found = self.spool.batch(kinds, self.clock.time, least, most, most_bytes)
+        assert [entry.number for entry in found] == [each.number for each in wanted]
+        for entry, each in zip(found, wanted, strict=True):
+            self.taken.add(each.number)
+            assert (entry.kind, entry.group, entry.priority) == (each.kind, each.group, each.priority)
+            assert (entry.unix, entry.size, entry.facts) == (each.unix, each.size, {"a": 1})
+            assert self.spool.content(entry) == each.content
 
     @precondition(lambda self: getattr(self, "taken", None))
     @rule(data=st.data(), batch=st.lists(news(), max_size=2))

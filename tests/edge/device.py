@@ -1,0 +1,97 @@
+"""A device as its staff has it: joined to a clinic's hub, its agent a process of its own, started and killed at will."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmed.clock import SystemClock
+from fedmed.config.edge import EDGE_FILE, Dicom, Edge
+from fedmed.config.roles import written
+from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
+from fedmed.privacy import keys
+from fedmed.store.standing import read_status
+from tests.hub.clinic import Place, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+
+
+def until(is_so: Callable[[], object], goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Wait; fails where the process ends first, or after a minute."""
+    end = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert goes_on(), "the agent ended"
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.05)
+
+
+@dataclass
+class Device:
+    """One box."""
+
+    folder: EdgeFolder
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def port(self) -> int:
+        assert self.folder.config.dicom is not None
+        return self.folder.config.dicom.port
+
+    @property
+    def log(self) -> Path:
+        return self.path.with_suffix(".log")
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            seen = log.tell()
+            command = [sys.executable, "-m", "fedmed", "edge", "up", "--at", str(self.path)]
+            env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=env)
+        until(lambda: b" is up" in self.log.read_bytes()[seen:], self.is_running)
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def status(self) -> dict:
+        return read_status(self.path)
+
+    def waiting(self) -> dict:
+        return self.status()["spool"]["entries"]
+
+    def results(self) -> list[dict]:
+        return [json.loads(path.read_bytes()) for path in sorted(self.path.glob("results/*/*.json"))]
+
+
+def device_of(hub: Place, name: str, **settings: object) -> Device:
+    """Joined, with a key for pseudonyms and a free port; its agent is not up."""
+    joined = hub.joined(name)
+    make_edge(joined)
+    keys.create(joined.path / "site.key")
+    config = Edge(
+        name=name,
+        hub="127.0.0.1",
+        port=hub.hub.ports.port,
+        dicom=Dicom(port=free_port()),
+        deidentify="site.key",
+        **settings,  # type: ignore[arg-type]
+    )
+    (joined.path / EDGE_FILE).write_bytes(written(config))
+    return Device(open_edge(joined.path, SystemClock()))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+from fedmed.errors import ConfigError, DataError, EngineFailed
+from fedmed.serving import quantising
+from fedmed.serving.card import MOST_TOLERANCES, TOLERANCES
+from fedmed.serving.engines.ort_cpu import open_model
+from fedmed.serving.packages import FP32, S8S8, U8S8, Package
+from fedmed.serving.quantising import quantise
+from fedmed.serving.verdict import deviation
+from tests.serving.models import parsed, written
+
+
+@pytest.fixture
+def plain(exported, tmp_path) -> Package:
+    shutil.copytree(exported.folder, tmp_path / "package")
+    return Package.load(tmp_path / "package")
+
+
+def zero_points(model: onnx.ModelProto, kind: str) -> list[np.ndarray]:
+    held = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    return [held[node.input[2]] for node in model.graph.node if node.op_type == kind]
+
+
+def test_both_kinds_of_int8(quantised):
+    assert quantised.models.keys() == {FP32, U8S8, S8S8}
+    unsigned, symmetric = parsed(quantised.models[U8S8]), parsed(quantised.models[S8S8])
+    assert {point.dtype for point in zero_points(unsigned, "QuantizeLinear")} == {np.dtype(np.uint8)}
+    points = zero_points(symmetric, "QuantizeLinear") + zero_points(symmetric, "DequantizeLinear")
+    assert {point.dtype for point in points} == {np.dtype(np.int8)}
+    assert not any(point.any() for point in points)
+
+
+def test_weights_have_a_scale_for_each_channel(quantised):
+    model = parsed(quantised.models[U8S8])
+    held = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    scales = [held[node.input[1]].size for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    assert {8, 16} <= set(scales)
+
+
+def test_groupnorm_stays_in_floats(quantised):
+    for name in (U8S8, S8S8):
+        model = parsed(quantised.models[name])
+        made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+        norms = [node for node in model.graph.node if node.op_type == "InstanceNormalization"]
+        assert norms
+        assert all(made_by.get(node.input[1]) != "DequantizeLinear" for node in norms)
+
+
+def test_int8_is_close_and_the_card_says_how_close(quantised):
+    allowed = quantised.card.tolerances["int8"]
+    assert TOLERANCES["int8"] <= allowed <= MOST_TOLERANCES["int8"]
+    for name in (U8S8, S8S8):
+        apart = deviation(
+            open_model(quantised.models[name], "int8", 1).run(quantised.golden.inputs), quantised.golden.logits
+        )
+        assert 0 < apart <= allowed / quantising.MARGIN
+
+
+def test_percentiles(plain, random, capsys):
+    cases = (case for case in random.uniform(size=(20, 1, 12, 12)).astype(np.float32))
+    made = quantise(plain, cases, "percentile")
+    assert next(cases, None) is None
+    assert made.models.keys() == {FP32, U8S8, S8S8}
+    assert capsys.readouterr() == ("", "")
+
+
+def test_cases_are_gone_through_once_and_not_kept(plain, random):
+    import gc
+    import weakref
+
+    seen = []
+
+    def cases():
+        for _ in range(20):
+            case = random.uniform(size=(1, 12, 12)).astype(np.float32)
+            seen.append(weakref.ref(case))
+            yield case
+
+    quantise(plain, cases())
+    gc.collect()
+    assert len(seen) == 20
+    assert not [one for one in seen if one() is not None]
+
+
+def test_wrong_cases_and_words(plain):
+    with pytest.raises(DataError, match="no cases to calibrate"):
+        quantise(plain, [])
+    with pytest.raises(DataError, match=r"\[1, 3, 12, 12\]"):
+        quantise(plain, [np.zeros((3, 12, 12), np.float32)])
+    with pytest.raises(ConfigError, match="allowed: minmax, percentile"):
+        quantise(plain, [np.zeros((1, 12, 12), np.float32)], "entropy")
+    assert Package.load(plain.folder).models.keys() == {FP32}
+
+
+def test_a_model_that_int8_makes_another_one_is_refused(tmp_path):
+    package = written(tmp_path)
+    with pytest.raises(EngineFailed, match="or release the model without int8"):
+        quantise(package, [np.full(4, 1e-3, np.float32)])  # nothing like the golden inputs
+    assert Package.load(tmp_path).models.keys() == {FP32}
