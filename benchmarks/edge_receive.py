@@ -35,9 +35,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 from form import Row, make_row, show  # noqa: E402
 
 MR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2.1"
-TUNED = {"TCP_NODELAY": "1"}
+TUNED, UNTUNED = {"TCP_NODELAY": "1"}, {"TCP_NODELAY": "0"}
 SIDE = 512
-PARALLEL = 4
+PARALLEL, PIECES = 4, 40
 
 
 def write_objects(folder: Path, count: int) -> list[Path]:
@@ -194,7 +194,7 @@ class Peer:
 
 def timed(port: int, sources: list[Path], tuned: bool = True) -> float:
     """Seconds for all objects below `sources`, one association each, all at once."""
-    options, environment = (("--max-send-pdu", "131072"), TUNED) if tuned else ((), {})
+    options, environment = (("--max-send-pdu", "131072"), TUNED) if tuned else (("--max-send-pdu", "16384"), UNTUNED)
     begin = time.perf_counter()
     senders = [sending(port, source, *options, **environment) for source in sources]
     codes = [sender.wait() for sender in senders]
@@ -221,6 +221,29 @@ def spool_seconds(root: Path, keeper: str, sources: list[Path], wanted: set[str]
     if found != wanted:
         raise SystemExit(f"the spool ({keeper}) has not kept what was sent")
     return took
+
+
+def pieces_seconds(port: int) -> float:
+    """For small objects from a sender that writes head and body of each PDU apart, with Nagle's algorithm on."""
+    from types import SimpleNamespace
+
+    from tests.dicom.senders import Wire, data_set_of, image, pdu, request, store_command, value
+
+    data_set = data_set_of(image(1, 64))
+    command = pdu(4, value(store_command("1.2.826.9.1"), of_command=True, last=True))
+    data = pdu(4, value(data_set, of_command=False, last=True))
+    with Wire(SimpleNamespace(port=port)) as wire:  # type: ignore[arg-type]
+        wire.send(request(called="BENCH"))
+        wire.hear()
+        begin = time.perf_counter()
+        for _ in range(PIECES):
+            for piece in (command, data[:6], data[6:]):
+                wire.send(piece)
+            if wire.status():
+                raise SystemExit("an object was not kept")
+        took = time.perf_counter() - begin
+        wire.send(pdu(5, bytes(4)))
+        return took
 
 
 def serving(port: int, folder: Path, keeper: str) -> list[str]:
@@ -276,9 +299,11 @@ def measure(runs: int, objects: int, folder: Path | None = None) -> list[Row]:
                 name: lambda peer=peer: peer.seconds(every, wanted) for name, peer in known.items()
             }
             jobs["parallel"] = lambda: known["ours"].seconds(parts, wanted)
+            jobs["gathered"] = lambda: spool_seconds(root, "gathered", every, wanted)
             for keeper in ("spool", "gathered"):
-                jobs[keeper] = lambda keeper=keeper: spool_seconds(root, keeper, every, wanted)
                 jobs[f"{keeper} parallel"] = lambda keeper=keeper: spool_seconds(root, keeper, parts, wanted)
+            for name in ("ours", "storescp"):
+                jobs[f"pieces to {name}"] = lambda port=known[name].port: pieces_seconds(port)
             jobs["fsync"] = lambda: fsync_seconds(paths, root / "synced")
             for number in range(runs):
                 for name, job in jobs.items():
@@ -306,7 +331,6 @@ def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
         "ours": "ours, one synced file each",
         "parallel": f"ours, one synced file each, {PARALLEL} associations, nothing lost",
         "untuned": "ours, one synced file each, sender untuned",
-        "spool": "ours, the spool, a transaction each",
         "spool parallel": f"ours, the spool, a transaction each, {PARALLEL} associations, nothing lost",
         "gathered": "ours, the spool, transactions shared",
         "gathered parallel": f"ours, the spool, transactions shared, {PARALLEL} associations, nothing lost",
@@ -318,6 +342,9 @@ def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
     for name, text in names.items():
         rows.append(make_row(f"{text}, minimum", min(took[name]), "s"))
         rows.append(make_row(f"{text}, median", statistics.median(took[name]), "s"))
+    for name in ("ours", "storescp"):
+        pieces = min(took[f"pieces to {name}"]) / PIECES * 1000
+        rows.append(make_row(f"{name}, 8 KiB objects in pieces with Nagle's algorithm, minimum", pieces, "ms/object"))
     return rows
 
 

@@ -186,6 +186,8 @@ class Watched:
         """None where the file is another than the one that stood still. Raises OSError."""
         if not stat.S_ISREG(state.mode):
             return Arrival(Outcome.NOT_UNDERSTOOD, "it is a link or a special file; only plain files are read")
+        if state.size == 0:
+            return Arrival(Outcome.NOT_UNDERSTOOD, "it is empty", is_half=True)
         if state.size > self._door.most_bytes:
             return Arrival(Outcome.NOT_UNDERSTOOD, f"it has {state.size} bytes; at most {self._door.most_bytes} are taken")
         handle = os.open(self._config.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

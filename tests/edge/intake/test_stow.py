@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from fedmed.edge.intake import listening
 from fedmed.edge.intake.listening import WebConfig, WebIntake
 from fedmed.edge.intake.stow import Limits
 from fedmed.errors import ConfigError, StoreError
+from tests.center.pki import Authority
 from tests.dicom.files import compressed, dataset
 from tests.dicom.senders import MR, Box, image
 from tests.edge.intake.test_multipart import body
@@ -235,3 +237,18 @@ def test_all_that_is_wrong_with_a_configuration_is_told_at_once(tmp_path):
         WebIntake(WebConfig(token="short"), door)
     with pytest.raises(ConfigError, match="no certificate"):
         WebIntake(WebConfig(chain_pem=tmp_path / "a", key_pem=tmp_path / "b"), door)
+
+
+def test_it_speaks_tls_where_it_has_a_certificate(tmp_path):
+    authority = Authority(tmp_path / "ca")
+    tls, box = authority.server(), Box()
+    door = Door(box.keep, stores(frozenset()), readable_syntaxes())
+    config = WebConfig(port=0, token=TOKEN, chain_pem=tls.chain_pem, key_pem=tls.key_pem)
+    with WebIntake(config, door) as intake:
+        trusting = ssl.create_default_context(cafile=str(authority.pem))
+        connection = http.client.HTTPSConnection("127.0.0.1", intake.port, timeout=20, context=trusting)
+        headers = {"Content-Type": KIND, "Authorization": f"Bearer {TOKEN}"}
+        connection.request("POST", "/studies", parts(image(1)), headers)
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert box.instances == ["1.2.826.9.1"]

@@ -77,6 +77,14 @@ def test_a_file_whose_writer_paused_is_kept_when_the_rest_has_come(tmp_path):
     assert folder.box.came[0][0] == whole
 
 
+def test_a_file_that_was_only_begun_waits(tmp_path):
+    folder = Folder(tmp_path)
+    (tmp_path / "one.dcm").touch()
+    assert folder.polls(0, 3, 3) == [0, 0, 0]
+    (tmp_path / "one.dcm").write_bytes(image(1))
+    assert folder.polls(1, 3) == [0, 1]
+
+
 def test_half_a_file_is_refused_in_the_end_with_its_reason(tmp_path):
     folder = Folder(tmp_path, half_s=60)
     (tmp_path / "half.dcm").write_bytes(image(1)[:-500])
@@ -130,7 +138,7 @@ def test_links_and_special_files_are_refused_and_not_followed(tmp_path):
 
 
 WRONG = {
-    "empty": (b"", "no 'DICM'"),
+    "empty": (b"", "it is empty"),
     "text": (b"report.txt\n" * 100, "no 'DICM'"),
     "too large": (image(1, 1024), "at most 1000000 are taken"),
     "another class": (image(1, SOPClassUID="1.3.12.2.1107.5.9.1"), "is not taken here"),
