@@ -2,17 +2,22 @@
 
 U8S8 for processors: activations unsigned, weights signed and per channel, which VNNI multiplies at once (three times fp32
 where measured; S8S8 gains nothing there). S8S8 for TensorRT: both symmetric, biases left in floats, as its parser wants.
-Only convolutions and products of matrices are quantised: GroupNorm stays in floats, where its small variances live.
+Convolutions and products of matrices are quantised: GroupNorm stays in floats, where its small variances live. On
+processors max-pooling is int8 as well, behind a convolution that changes nothing: ONNX Runtime pools fast in the memory
+order of its int8 convolutions alone, and a GroupNorm in front leaves that order (measured, ResNet-18 at 224, one thread: 10
+of 25 ms went there; with it 0.1, and the logits are the same to the bit).
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fedmed.errors import ConfigError, DataError, EngineFailed, MissingPart
 from fedmed.serving.card import MOST_TOLERANCES, TOLERANCES
@@ -23,7 +28,8 @@ from fedmed.serving.packages import FP32, INPUTS, S8S8, U8S8, Package, write_pac
 from fedmed.serving.quiet import quiet
 from fedmed.serving.verdict import deviation
 
-OPERATORS = ["Conv", "Gemm", "MatMul"]
+OPERATORS = ("Conv", "Gemm", "MatMul")
+POOLED = (*OPERATORS, "MaxPool")
 RANGES = {"minmax": {}, "percentile": {"percentile": 99.99}}
 """How far activations reach: all of them, or all but the largest ten-thousandth."""
 AT_ONCE = 8  # cases whose activations are in memory together
@@ -51,12 +57,7 @@ def quantise(package: Package, cases: Iterable[Floats], ranges: str = "minmax") 
     Raises ConfigError, DataError for cases of another shape or none, MissingPart, and EngineFailed where an int8 model is
     too far from the fp32 one to be the same model.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FP32
-        path.write_bytes(package.models[FP32])
-        with quiet():
-            reach = activation_ranges(path, cases, package.card.inputs, ranges)
-            made = {U8S8: unsigned(path, reach), S8S8: symmetric(path, reach)}
+    made = int8_models(package.models[FP32], cases, package.card.inputs, ranges)
     apart = {name: distance(package, name, model) for name, model in made.items()}
     allowed = MARGIN * max(apart.values())
     if not allowed <= MOST_TOLERANCES["int8"]:
@@ -70,6 +71,38 @@ def quantise(package: Package, cases: Iterable[Floats], ranges: str = "minmax") 
     return write_package(package.folder, replace(package.card, tolerances=tolerances), made)
 
 
+def int8_models(model: bytes, cases: Iterable[Floats], shape: tuple[int, ...], ranges: str = "minmax") -> dict[str, bytes]:
+    """U8S8 and S8S8 of an fp32 model, by the names that they have in a package; raises as `quantise`."""
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, pooling = Path(folder) / "plain.onnx", Path(folder) / "pooling.onnx"
+        plain.write_bytes(model)
+        pooling.write_bytes(with_order_before_pooling(model))
+        reach = activation_ranges(pooling, cases, shape, ranges)
+        return {U8S8: unsigned(pooling, reach), S8S8: symmetric(plain, reach)}
+
+
+def with_order_before_pooling(model: bytes) -> bytes:
+    """The same function, with a 1 x 1 convolution by one, channel by channel, before each max-pooling of images."""
+    import onnx
+
+    held = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in held.graph.value_info}
+    nodes = []
+    for node in held.graph.node:
+        shape = shapes.get(node.input[0], []) if node.op_type == "MaxPool" else []
+        if len(shape) == 4 and shape[1] > 0:
+            one, same = f"{node.name}_one", f"{node.name}_same"
+            held.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((shape[1], 1, 1, 1), np.float32), one))
+            nodes.append(
+                onnx.helper.make_node("Conv", [node.input[0], one], [same], name=f"{node.name}_order", group=shape[1])
+            )
+            node.input[0] = same
+        nodes.append(node)
+    held.graph.ClearField("node")
+    held.graph.node.extend(nodes)
+    return bytes(held.SerializeToString(deterministic=True))
+
+
 def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...], ranges: str) -> Any:
     """From where to where the activations of the model at `path` reach, over all cases."""
     if ranges not in RANGES:
@@ -77,7 +110,7 @@ def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...
     method, calibrate = _calibration(ranges)
     calibrator = calibrate(
         path.as_posix(),
-        OPERATORS,
+        POOLED,
         augmented_model_path=path.with_name("augmented.onnx").as_posix(),
         calibrate_method=method,
         extra_options=dict(RANGES[ranges]),
@@ -93,12 +126,13 @@ def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...
 
 def unsigned(path: Path, reach: Any) -> bytes:
     """U8S8, for processors."""
-    return _quantised(path, reach, "QUInt8", {"WeightSymmetric": True})
+    return _quantised(path, reach, "QUInt8", POOLED, {"WeightSymmetric": True, "ForceQuantizeNoInputCheck": True})
 
 
 def symmetric(path: Path, reach: Any) -> bytes:
     """S8S8, for TensorRT (its guide, "Explicit quantization": symmetric int8, zero point 0, biases as they are)."""
-    return _quantised(path, reach, "QInt8", {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False})
+    options = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    return _quantised(path, reach, "QInt8", OPERATORS, options)
 
 
 def distance(package: Package, name: str, model: bytes) -> float:
@@ -115,13 +149,13 @@ def _calibration(ranges: str) -> tuple[Any, Any]:
     return {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}[ranges], create_calibrator
 
 
-def _quantised(path: Path, reach: Any, activations: str, options: dict[str, bool]) -> bytes:
+def _quantised(path: Path, reach: Any, activations: str, operators: Sequence[str], options: dict[str, bool]) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     model = onnx.load(path)
     kinds = QuantType.QInt8, getattr(QuantType, activations)
-    quantizer = QDQQuantizer(model, True, False, *kinds, reach, [], [], OPERATORS, options)
+    quantizer = QDQQuantizer(model, True, False, *kinds, reach, [], [], operators, options)
     quantizer.quantize_model()
     return without_notes(quantizer.model.model)

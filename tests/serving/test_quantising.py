@@ -52,6 +52,19 @@ def test_groupnorm_stays_in_floats(quantised):
         assert all(made_by.get(node.input[1]) != "DequantizeLinear" for node in norms)
 
 
+def test_max_pooling_is_int8_behind_a_convolution_that_changes_nothing(quantised, exported):
+    model = parsed(quantised.models[U8S8])
+    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    pools = [node for node in model.graph.node if node.op_type == "MaxPool"]
+    assert len(pools) == 2
+    assert {made_by[node.input[0]] for node in pools} == {"DequantizeLinear"}
+    ordered = quantising.with_order_before_pooling(exported.models[FP32])
+    assert sum(node.op_type == "Conv" for node in parsed(ordered).graph.node) == 4
+    x = exported.golden.inputs
+    assert np.array_equal(open_model(ordered, "fp32", 1).run(x), open_model(exported.models[FP32], "fp32", 1).run(x))
+    assert not [node for node in parsed(quantised.models[S8S8]).graph.node if node.name.endswith("_order")]
+
+
 def test_int8_is_close_and_the_card_says_how_close(quantised):
     allowed = quantised.card.tolerances["int8"]
     assert TOLERANCES["int8"] <= allowed <= MOST_TOLERANCES["int8"]
