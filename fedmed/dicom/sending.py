@@ -149,11 +149,11 @@ class Sender:
             answer = self._association.send_c_store(opened.dataset)
         except RuntimeError:  # of pynetdicom, for an association that is gone
             return ended(Outcome.LATER, f"{self.destination} ended the association")
-        except ValueError:
-            return ended(
-                Outcome.NEVER,
-                f"{self.destination} takes no {opened.sop_class} in {opened.syntax}; allow this SOP class there",
-            )
+        except ValueError as error:
+            taken = {context.abstract_syntax for context in self._association.accepted_contexts}
+            if opened.sop_class in taken:
+                return ended(Outcome.NEVER, f"it cannot be encoded in a transfer syntax that was agreed on ({error})")
+            return ended(Outcome.NEVER, f"{self.destination} takes no {opened.sop_class}; allow this SOP class there")
         if "Status" not in answer:
             return ended(
                 Outcome.LATER, f"{self.destination} did not answer within {self.destination.answer_s:g} s, or hung up"

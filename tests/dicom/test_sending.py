@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
@@ -140,6 +141,18 @@ def test_a_class_that_the_server_does_not_take_is_named(answering):
     ends = send(at(answering(0x0000, contexts=[ComprehensiveSRStorage])), [SEG, SR])
     assert outcomes(ends) == [Outcome.NEVER, Outcome.STORED]
     assert "allow this SOP class there" in ends[0].said
+
+
+def test_a_compression_that_the_server_does_not_take_is_told(answering):
+    compressed = pydicom.dcmread(pydicom.filebase.DicomBytesIO(SEG))
+    compressed.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    compressed.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51"])
+    compressed["PixelData"].VR, compressed["PixelData"].is_undefined_length = "OB", True
+    file = io.BytesIO()
+    compressed.save_as(file)
+    ends = send(at(answering(0x0000)), [file.getvalue(), SEG])
+    assert outcomes(ends) == [Outcome.NEVER, Outcome.STORED]
+    assert "cannot be encoded" in ends[0].said
 
 
 def test_a_server_that_takes_nothing_is_for_later(answering):
