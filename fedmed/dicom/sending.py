@@ -19,6 +19,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 MAX_CONTEXTS = 128
 """Presentation contexts of one association: odd numbers of one byte (PS3.8 section 9.3.2.2)."""
 MAX_PDU_BYTES = 128 * 1024
+END_S = 2.0
+"""For pynetdicom's thread to see that its association is over."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Sender:
 
     def close(self) -> None:
         """Releases the association, if there is one; it may be sent on again."""
-        if self._association is not None and self._association.is_established:
-            self._association.release()
+        if self._association is not None:
+            _end(self._association)
         self._association, self._proposed = None, frozenset()
 
     def send(self, objects: Sequence[bytes]) -> list[Sent]:
@@ -81,7 +83,13 @@ class Sender:
         opened = [_opened(content) for content in objects]
         kinds = frozenset((each.sop_class, each.syntax) for each in opened if each.dataset is not None)
         why = self._associate(kinds) if kinds else ""
-        return [self._store(each, why) for each in opened]
+        ends = []
+        for each in opened:
+            ends.append(self._store(each, why))
+            if ends[-1].outcome is Outcome.LATER and ends[-1].status is None and not why:
+                why = ends[-1].said  # a line that has gone would make each further object wait for an answer
+                self.close()
+        return ends
 
     def echo(self) -> None:
         """See `echo`."""
@@ -98,6 +106,8 @@ class Sender:
             return ""
         wanted = kinds | self._proposed
         self.close()
+        if why := self._unreachable():
+            return why
         from pynetdicom import evt
 
         association = self._entity.associate(
@@ -109,8 +119,23 @@ class Sender:
             tls_args=self._tls,
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
         )
+        if not association.is_established:
+            _end(association)
+            return _why_none(association, self.destination)
         self._association, self._proposed = association, wanted
-        return "" if association.is_established else _why_none(association, self.destination)
+        return ""
+
+    def _unreachable(self) -> str:
+        """Why no connection can be made, from a connection made to see: pynetdicom keeps the reason to itself."""
+        there = self.destination
+        try:
+            with socket.create_connection((there.host, there.port), there.connect_s) as line:
+                if self._tls is not None:
+                    context, host = self._tls
+                    context.wrap_socket(line, server_hostname=host).close()
+        except (OSError, UnicodeError) as error:  # ssl.SSLError is an OSError; UnicodeError: a host that no DNS could know
+            return f"no connection to {there.host}:{there.port} can be made ({error}); nothing was sent"
+        return ""
 
     def _store(self, opened: _Opened, why: str) -> Sent:
         def ended(outcome: Outcome, said: str, status: int | None = None) -> Sent:
@@ -124,11 +149,11 @@ class Sender:
             answer = self._association.send_c_store(opened.dataset)
         except RuntimeError:  # of pynetdicom, for an association that is gone
             return ended(Outcome.LATER, f"{self.destination} ended the association")
-        except ValueError:
-            return ended(
-                Outcome.NEVER,
-                f"{self.destination} takes no {opened.sop_class} in {opened.syntax}; allow this SOP class there",
-            )
+        except ValueError as error:
+            taken = {context.abstract_syntax for context in self._association.accepted_contexts}
+            if opened.sop_class in taken:
+                return ended(Outcome.NEVER, f"it cannot be encoded in a transfer syntax that was agreed on ({error})")
+            return ended(Outcome.NEVER, f"{self.destination} takes no {opened.sop_class}; allow this SOP class there")
         if "Status" not in answer:
             return ended(
                 Outcome.LATER, f"{self.destination} did not answer within {self.destination.answer_s:g} s, or hung up"
@@ -172,6 +197,17 @@ def _entity(destination: Destination) -> Any:
     return found
 
 
+def _end(association: Any) -> None:
+    """Releases an association that stands, and closes the socket of one that does not, which pynetdicom may leave open."""
+    if association.is_established:
+        association.release()
+    if association.dul.is_alive():
+        association.dul.join(END_S)
+    line = association.dul.socket
+    if line is not None and line.socket is not None:
+        line.socket.close()
+
+
 def _send_at_once(event: Any) -> None:
     """Without Nagle's algorithm, which holds the last piece of each object back until the server's kernel has waited."""
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -201,6 +237,7 @@ def _why_none(association: Any, destination: Destination) -> str:
     if association.rejected_contexts:
         classes = sorted({str(context.abstract_syntax) for context in association.rejected_contexts})
         return f"it takes none of the SOP classes {', '.join(classes)}; allow them there"
-    secured = " under TLS with the given certificates" if destination.tls is not None else ""
-    place = f"{destination.host}:{destination.port}"
-    return f"no DICOM server answers at {place}{secured} within {destination.connect_s:g} s"
+    return (
+        f"{destination.host}:{destination.port} takes connections and does not answer as a DICOM server within"
+        f" {destination.connect_s:g} s, or hung up"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,18 @@ def read_origin(source: bytes, limits: Limits = LIMITS) -> Origin:
         return origin_of(dataset)
     except UNREADABLE as error:
         raise Untrusted(Reason.UNREADABLE, f"{type(error).__name__} while its header was read.") from error
+
+
+def check_one_study(origins: Sequence[Origin]) -> None:
+    """Raise Untrusted unless the images are different ones of one patient's one study: a result is in one patient's file."""
+    for what, values in (
+        ("patient identifiers", {str(each.carried.get("PatientID", "")) for each in origins}),
+        ("studies", {each.study for each in origins}),
+    ):
+        if len(values) > 1:
+            raise Untrusted(Reason.MIXED_PATIENTS, f"{len(values)} {what} in {len(origins)} images; a result is about one.")
+    if len({each.sop_instance for each in origins}) < len(origins):
+        raise Untrusted(Reason.DUPLICATE_INSTANCE, f"{len(origins)} images were given; each may stand once.")
 
 
 def opened(source: bytes, limits: Limits, keywords: list[str] | None = None) -> Any:

@@ -10,7 +10,7 @@ from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.results import vocabulary, writing
 from fedmed.dicom.results.finding import Finding
 from fedmed.dicom.results.identifiers import derived_uid, uid_of
-from fedmed.dicom.results.origin import Origin, read_origin
+from fedmed.dicom.results.origin import Origin, check_one_study, read_origin
 from fedmed.dicom.results.vocabulary import SCHEME, class_concept, code
 
 SERIES_NUMBER = 9001
@@ -28,9 +28,10 @@ def report_on(origins: Sequence[Origin], finding: Finding) -> bytes:
     One measurement group (TID 1501) for each class: its probability, or whether the mask has it present or absent. Each
     states the algorithm (TID 4019) with package digest, pipeline fingerprint and precision. Completion Flag COMPLETE,
     Verification Flag UNVERIFIED, Preliminary Flag PRELIMINARY: no person has looked (PS3.3 C.17.2).
-    Raises Untrusted for a source whose patient or study cannot be written.
+    Raises Untrusted for images of several patients or studies, and for patients or studies that cannot be written.
     """
     hd = writing.highdicom()
+    check_one_study(origins)
     first = origins[0]
     content = hd.sr.MeasurementReport(
         observation_context=_observer(finding),

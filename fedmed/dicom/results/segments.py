@@ -16,7 +16,7 @@ from fedmed.dicom.reasons import Reason, Untrusted
 from fedmed.dicom.results import vocabulary, writing
 from fedmed.dicom.results.finding import Finding
 from fedmed.dicom.results.identifiers import uid_of
-from fedmed.dicom.results.origin import CARRIED, Origin, opened, origin_of
+from fedmed.dicom.results.origin import CARRIED, Origin, check_one_study, opened, origin_of
 from fedmed.dicom.results.report import parameters, report_on
 from fedmed.dicom.results.vocabulary import class_concept, code
 from fedmed.errors import first_line
@@ -42,37 +42,27 @@ def segmentation(sources: Sequence[bytes], finding: Finding, limits: Limits = LI
     if not sources:
         raise ValueError("a mask lies on one image at least")
     datasets = [opened(source, limits) for source in sources]
-    try:
-        origins = [origin_of(dataset) for dataset in datasets]
-    except UNREADABLE as error:
-        raise Untrusted(Reason.UNREADABLE, f"{type(error).__name__} while its header was read.") from error
-    _check_one_series(origins)
-    mask = _on(finding.mask, origins)
-    if not mask.any():
-        return report_on(origins, finding)
-    if origins[0].frames > 1 and "PerFrameFunctionalGroupsSequence" not in datasets[0]:
-        raise Untrusted(Reason.NO_GEOMETRY, f"It has {origins[0].frames} frames and no functional groups that place them.")
-    orientation = datasets[0].get("PatientOrientation")
-    _give_thickness(datasets)
-    made = _made(datasets, origins, mask, finding)
-    [shared] = made.SharedFunctionalGroupsSequence
-    if "PlaneOrientationSequence" not in shared:
-        made.PatientOrientation = orientation  # type 2C (PS3.3 C.7.6.1): all that a flat image tells of directions
-        shared.pop("PixelMeasuresSequence", None)  # highdicom writes one without thickness, which it then cannot read
-    return writing.finished(made, origins[0], finding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of values and planes that are odd; they are written as they are
+        try:
+            origins = [origin_of(dataset) for dataset in datasets]
+            _check_one_series(origins)
+            mask = _on(finding.mask, origins)
+            if not mask.any():
+                return report_on(origins, finding)
+            return writing.finished(_made(datasets, origins, mask, finding), origins[0], finding)
+        except UNREADABLE as error:
+            raise Untrusted(Reason.NO_GEOMETRY, f"No SEG can be laid on it: {_why(error, datasets[0])}.") from error
 
 
 def _check_one_series(origins: Sequence[Origin]) -> None:
+    check_one_study(origins)
     for reason, what, values in (
-        (Reason.MIXED_PATIENTS, "patient identifiers", {str(each.carried.get("PatientID", "")) for each in origins}),
-        (Reason.MIXED_PATIENTS, "studies", {each.study for each in origins}),
         (Reason.MIXED_MEANING, "series", {each.series for each in origins}),
         (Reason.MIXED_SHAPE, "sizes", {(each.rows, each.columns) for each in origins}),
     ):
         if len(values) > 1:
             raise Untrusted(reason, f"{len(values)} {what} in {len(origins)} images; a SEG lies on one.")
-    if len({each.sop_instance for each in origins}) < len(origins):
-        raise Untrusted(Reason.DUPLICATE_INSTANCE, f"{len(origins)} images were given; each may stand once.")
 
 
 def _on(mask: NDArray[np.integer], origins: Sequence[Origin]) -> NDArray[np.uint8]:
@@ -90,12 +80,9 @@ def _give_thickness(datasets: Sequence[Any]) -> None:
     lacking = [each for each in datasets if "ImagePositionPatient" in each and not each.get("SliceThickness")]
     if not lacking:
         return
-    try:
-        places = [np.array(each.ImagePositionPatient, dtype=np.float64) for each in datasets]
-        apart = [float(np.linalg.norm(one - other)) for one, other in itertools.pairwise(places)]
-        thickness = abs(float(datasets[0].get("SpacingBetweenSlices") or 0)) or (min(apart) if apart else 0.0)
-    except UNREADABLE as error:
-        raise Untrusted(Reason.NO_GEOMETRY, "Its Image Position (Patient) is no place.") from error
+    places = [np.array(each.ImagePositionPatient, dtype=np.float64) for each in datasets]
+    apart = [float(np.linalg.norm(one - other)) for one, other in itertools.pairwise(places)]
+    thickness = abs(float(datasets[0].get("SpacingBetweenSlices") or 0)) or (min(apart) if apart else 0.0)
     if not 0 < thickness < MOST_MM:
         raise Untrusted(
             Reason.NO_GEOMETRY, "It states neither Slice Thickness nor Spacing Between Slices, and is one slice."
@@ -106,33 +93,34 @@ def _give_thickness(datasets: Sequence[Any]) -> None:
 
 def _made(datasets: Sequence[Any], origins: Sequence[Origin], mask: NDArray[np.uint8], finding: Finding) -> Any:
     hd = writing.highdicom()
+    if origins[0].frames > 1 and "PerFrameFunctionalGroupsSequence" not in datasets[0]:
+        raise Untrusted(Reason.NO_GEOMETRY, f"It has {origins[0].frames} frames and no functional groups that place them.")
+    _give_thickness(datasets)
+    orientation = datasets[0].get("PatientOrientation")
     uids = [origin.sop_instance for origin in origins]
-    segments = [_segment(name, number, uids, finding) for number, name in enumerate(finding.classes, 1)]
-    arguments = writing.named("SEG", uids, origins[0], finding)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # of planes that are no regular volume; they are written as they are
-            return hd.seg.Segmentation(
-                [_without_patient(dataset) for dataset in datasets],
-                mask,
-                "BINARY",
-                segments,
-                series_number=SERIES_NUMBER,
-                series_description=vocabulary.description(finding),
-                content_label="AI",
-                content_description=vocabulary.NOT_FOR_DIAGNOSIS if finding.is_research else None,
-                coding_schemes=vocabulary.scheme_items(),
-                **arguments,
-            )
-    except UNREADABLE as error:
-        raise Untrusted(Reason.NO_GEOMETRY, f"No SEG can be laid on it: {_why(error, origins[0])}.") from error
+    made = hd.seg.Segmentation(
+        [_without_patient(dataset) for dataset in datasets],
+        mask,
+        "BINARY",
+        [_segment(name, number, uids, finding) for number, name in enumerate(finding.classes, 1)],
+        series_number=SERIES_NUMBER,
+        series_description=vocabulary.description(finding),
+        content_label="AI",
+        content_description=vocabulary.NOT_FOR_DIAGNOSIS if finding.is_research else None,
+        coding_schemes=vocabulary.scheme_items(),
+        **writing.named("SEG", uids, origins[0], finding),
+    )
+    [shared] = made.SharedFunctionalGroupsSequence
+    if "PlaneOrientationSequence" not in shared:
+        made.PatientOrientation = orientation  # type 2C (PS3.3 C.7.6.1): all that a flat image tells of directions
+        shared.pop("PixelMeasuresSequence", None)  # highdicom writes one without thickness, which it then cannot read
+    return made
 
 
-def _why(error: BaseException, origin: Origin) -> str:
-    if isinstance(error, KeyError) and origin.sop_class in str(error):
-        return f"its SOP class {origin.sop_class} is private or retired, and its modules are not known"
+def _why(error: BaseException, dataset: Any) -> str:
+    sop_class = str(dataset.get("SOPClassUID", ""))
+    if isinstance(error, KeyError) and sop_class in str(error):
+        return f"its SOP class {sop_class} is private or retired, and its modules are not known"
     return first_line(error).rstrip(".")
 
 

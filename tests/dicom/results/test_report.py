@@ -235,7 +235,7 @@ def test_dcmtk_reads_all_of_it(tmp_path):
 
 def test_the_zoo_gives_reports_or_reasons(shared_data):
     ended: dict[str, int] = {}
-    for path in sorted((shared_data / "dicom_zoo").rglob("*"))[::2]:
+    for path in sorted((shared_data / "dicom_zoo").glob("*/*"))[::2]:
         if not path.is_file() or path.stat().st_size > 300_000:
             continue
         try:
