@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fedmed.config.roles import Hub as Config
-from fedmed.errors import ConfigError, Unreachable
+from fedmed.errors import ConfigError, QuotaRefused, Unreachable
 from fedmed.hub.client import HubClient
+from fedmed.hub.desk import FolderDesk
 from fedmed.hub.folder import CERTIFICATE_FILE, make_hub, open_hub
+from fedmed.hub.messages import Owed
 from fedmed.hub.serving import keepers_of
 from fedmed.hub.tls import grpc
 from fedmed.identity import files
@@ -74,6 +79,45 @@ def test_a_device_does_not_speak_with_a_device_in_the_hubs_place(place):
         line.beat("idle", {})
     server.stop(0).wait()
     assert not heard
+
+
+class Waiting(FolderDesk):
+    """Whoever asks for something waits until it may have it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked, self.open = threading.Semaphore(0), threading.Event()
+
+    def read(self, device: str, digest: str, offset: int) -> tuple[Owed, bytes]:
+        self.asked.release()
+        assert self.open.wait(30)
+        return super().read(device, digest, offset)
+
+
+def test_a_device_with_many_calls_under_way_holds_up_itself_alone(place, tmp_path):
+    place.down("_all", "config", "edge.yaml", b"x")
+    desk = place.hub.calls._desk = Waiting(place.folder.path / "down")
+    with place.client("echo") as greedy, place.client("mri") as other, ThreadPoolExecutor(8) as pool:
+        [wanted] = greedy.beat("idle", {}).owed
+        until_idle(place, "echo")
+        asked = [pool.submit(greedy.fetch, wanted, tmp_path / str(number)) for number in range(8)]
+        for _ in asked:
+            assert desk.asked.acquire(timeout=30)
+        with pytest.raises(QuotaRefused, match="allowed are 8 at once"):
+            greedy.beat("idle", {})
+        other.beat("idle", {})
+        desk.open.set()
+        for each in asked:
+            each.result(30)
+        until_idle(place, "echo")
+        greedy.beat("idle", {})
+
+
+def until_idle(place, name: str) -> None:
+    until = time.monotonic() + 30
+    while place.hub.calls.state.used[name].calls and time.monotonic() < until:
+        time.sleep(0.01)
+    assert place.hub.calls.state.used[name].calls == 0
 
 
 def test_a_port_that_is_taken_is_said(place):
