@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from fedmed import __version__
@@ -43,6 +42,8 @@ NOTED_S, MOST_NOTED = 60.0, 256
 """For how long a refusal that was written down is not written again, and how many are remembered."""
 Record = Callable[..., None]
 """action, resource, outcome, reason, further details -> the clinic's audit log. Raises StoreError."""
+AtEnd = Callable[[Callable[[], None]], bool]
+"""Has something called when a call has come to its end; False where it has already."""
 
 
 class Calls:
@@ -57,7 +58,7 @@ class Calls:
         self.state, self._turn = machine.State(), threading.Lock()
         self._noted: dict[tuple[str, str], float] = {}
 
-    def answer(self, method: str, certificate: bytes, content: bytes, peer: str) -> Message:
+    def answer(self, method: str, certificate: bytes, content: bytes, peer: str, at_end: AtEnd) -> Message:
         """The answer to one call by the holder of `certificate` (DER). Raises FedmedError; that stands in the audit log."""
         name = "unknown"
         try:
@@ -66,8 +67,8 @@ class Calls:
             admitted(self.folder.devices.roll(), name, member.fingerprint.hex())
             request = decoded(content)
             self._check_head(member, request.head)
-            with self._counted(name, len(request.body)):
-                return self._answered(method, member, request)
+            self._count(name, len(request.body), at_end)
+            return self._answered(method, member, request)
         except FedmedError as error:
             self.refused(name, peer, error)
             raise
@@ -139,16 +140,16 @@ class Calls:
         self._record("renew", f"device {member.name}", expires=done.until)
         return Message({"until": done.until}, done.certificate)
 
-    @contextmanager
-    def _counted(self, name: str, size: int) -> Iterator[None]:
-        """The call counts against the device's share. Raises QuotaRefused."""
+    def _count(self, name: str, size: int, at_end: AtEnd) -> None:
+        """The call counts against the device's share until its answer is taken, or is not any more. Raises QuotaRefused."""
         for todo in self.step(machine.Called(name, size, self._clock.unix())):
             if isinstance(todo, machine.Refused):
                 raise QuotaRefused(todo.reason)
-        try:
-            yield
-        finally:
-            self.step(machine.Ended(name))
+        if not at_end(lambda: self._ended(name)):
+            self._ended(name)
+
+    def _ended(self, name: str) -> None:
+        self.step(machine.Ended(name))
 
     def step(self, event: machine.Event) -> list[machine.Instruction]:
         """Take one step of the machine, and tell what it says."""

@@ -19,6 +19,7 @@ from fedmed import __version__
 from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefused, StoreError, Unreachable
 from fedmed.hub.joining import DeviceFolder
 from fedmed.hub.messages import (
+    MOST_BODY,
     MOST_MESSAGE,
     MOST_PARTS,
     Message,
@@ -33,7 +34,7 @@ from fedmed.hub.messages import (
 )
 from fedmed.hub.refusals import KEY, error_of
 from fedmed.hub.tls import grpc
-from fedmed.hub.uploading import Read, Sending, Sent, offset_in
+from fedmed.hub.uploading import Part, Read, Sending, Sent, offset_in
 from fedmed.identity import files
 from fedmed.identity.authority import day
 from fedmed.identity.deviceca import HUB
@@ -45,7 +46,9 @@ from fedmed.wire.skew import refuse_far
 
 SERVICE = "fedmed.hub.v1"
 DEADLINE_S, SEND_DEADLINE_S = 20.0, 120.0
-"""Of a call, and of one that carries a megabyte: at 100 kbit/s that takes 84 s."""
+"""Of a call, and of one that carries up to a megabyte: at 100 kbit/s that takes 84 s."""
+LEAST_BODY = 16 << 10
+"""Bytes of a message that a poor line is given at a time."""
 KEEPALIVE_MS = 120_000
 """Some routers forget a line that is silent for four minutes."""
 _OPTIONS = (
@@ -95,11 +98,15 @@ class Orders:
 
 
 class HubClient:
-    """One device's line to its hub, from `with` to its end. For one thread at a time."""
+    """One device's line to its hub, from `with` to its end. Safe from several threads: a heartbeat waits for no upload.
+
+    Where one of them renews the certificate, calls of the others are cut (Unreachable), and go on when asked again.
+    """
 
     def __init__(self, folder: DeviceFolder) -> None:
         """Raises KeyRefused, StoreError for files that are not in order."""
         self.folder, self._clock = folder, folder.clock
+        self._most = MOST_BODY
         self._channel = self._dialled()
 
     def __enter__(self) -> HubClient:
@@ -141,16 +148,27 @@ class HubClient:
         """
         if len(pieces) > MOST_PARTS:
             return self.upload(pieces[:MOST_PARTS], read) + self.upload(pieces[MOST_PARTS:], read)
-        answer = self._call("offer", {"objects": [each.record() for each in pieces]}).head
+        asked = [{**each.record(), "facts": {}} for each in pieces]
+        answer = self._call("offer", {"objects": asked}).head
         offsets = answer.get("offsets")
         if not isinstance(offsets, list) or len(offsets) != len(pieces):
             raise ProtocolRefused(f"offsets of {len(pieces)} objects were asked for, and the hub answered otherwise")
         known = [offset_in(at, each.size) for at, each in zip(offsets, pieces, strict=True)]
         sending = Sending(pieces, known, read)
-        while batch := sending.batch():
-            head = {"parts": [each.record() for each in batch]}
-            sending.answered(batch, rows(self._call("send", head, b"".join(each.data for each in batch)).head, "parts"))
+        while batch := sending.batch(self._most):
+            sending.answered(batch, self._sent(batch))
         return sending.done()
+
+    def _sent(self, batch: Sequence[Part]) -> Sequence[Mapping[str, Any]]:
+        """What the hub says of each part. A line that did not carry them in time is given half as much next time."""
+        head = {"parts": [each.record() for each in batch]}
+        try:
+            answer = self._call("send", head, b"".join(each.data for each in batch))
+        except Unreachable:
+            self._most = max(LEAST_BODY, self._most // 2)
+            raise
+        self._most = min(MOST_BODY, self._most * 2)
+        return rows(answer.head, "parts")
 
     def fetch(self, wanted: Owed, target: Path) -> None:
         """Have what is owed at `target`, verified and on the disk; what a cut line left beside it is gone on with.
@@ -211,13 +229,13 @@ class HubClient:
 
 def _settle(begun: Path, target: Path, wanted: Owed) -> None:
     """What came whole gets its name. Raises ProtocolRefused for another digest, and takes it away then."""
-    content = begun.read_bytes()
-    if len(content) != wanted.size or hashlib.sha256(content).hexdigest() != wanted.digest:
-        begun.unlink()
-        raise ProtocolRefused(
-            f"{wanted.kind} {wanted.name} came with another digest than it was announced with; asked again"
-        )
+    made = hashlib.sha256()
     with begun.open("rb") as file:
+        while block := file.read(MOST_BODY):
+            made.update(block)
+        if made.hexdigest() != wanted.digest:
+            begun.unlink()
+            raise ProtocolRefused(f"{wanted.kind} {wanted.name} came with another digest than it was announced with")
         os.fsync(file.fileno())
     begun.replace(target)
     files.sync_folder(target.parent)

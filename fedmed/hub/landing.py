@@ -26,6 +26,8 @@ from fedmed.hub.receipts import Receipts
 ARRIVING, RECEIPTS = "arriving", "held.sqlite"
 STALE_S = 30 * 86400.0
 """What was begun and not gone on with for so long is removed: its device is gone, or has dropped it."""
+KNOWN_S = 366 * 86400.0
+"""What a device sends again after so long is taken again."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ class Landing:
         self._remove(self.folder / ARRIVING / device, float("-inf"))
 
     def sweep(self) -> None:
-        """Remove what was not gone on with for `STALE_S`."""
+        """Remove what was not gone on with for `STALE_S`, and receipts after `KNOWN_S`."""
+        self.receipts.forget(self._clock.unix() - KNOWN_S)
         for folder in (self.folder / ARRIVING).glob("*"):
             self._remove(folder, STALE_S)
 

@@ -49,6 +49,11 @@ class Receipts:
                     self._base.execute("ROLLBACK")
                 raise
 
+    def forget(self, before_unix: float) -> None:
+        """Remove those that were written before; what comes again is kept again. Raises StoreError."""
+        with self._turn, self._told():
+            self._base.execute("DELETE FROM held WHERE unix < ?", (before_unix,))
+
     def count(self) -> int:
         """How many there are. Raises StoreError."""
         with self._turn, self._told():

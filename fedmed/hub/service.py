@@ -16,7 +16,7 @@ from fedmed.hub.calls import METHODS, Calls
 from fedmed.hub.door import Door
 from fedmed.hub.folder import CERTIFICATE_FILE, KEYS_FILE, HubFolder
 from fedmed.hub.greeting import listening
-from fedmed.hub.messages import MOST_MESSAGE, encoded
+from fedmed.hub.messages import MOST_MESSAGE, Message, encoded
 from fedmed.hub.refusals import KEY, MOST_TEXT, word_of
 from fedmed.hub.tls import check_no_older, grpc
 from fedmed.identity.devices import Ask, invited
@@ -129,7 +129,7 @@ class Ports:
                 shown = context.auth_context().get("x509_pem_cert", [])
                 if len(shown) != 1:
                     raise ProtocolRefused("a call without a certificate")
-                return encoded(self._calls.answer(method, der_of_pem(shown[0]), content, context.peer()))
+                return encoded(self._answered(method, der_of_pem(shown[0]), content, context))
             except FedmedError as error:
                 word = word_of(error)
                 context.set_trailing_metadata(((KEY, word),))
@@ -137,6 +137,9 @@ class Ports:
                 raise
 
         return answer
+
+    def _answered(self, method: str, certificate: bytes, content: bytes, context: Any) -> Message:
+        return self._calls.answer(method, certificate, content, context.peer(), context.add_callback)
 
 
 class _Desk:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedmed.errors import DataError, FedmedError, ProtocolRefused
-from fedmed.hub.messages import HELD, MOST_BODY, MOST_OBJECT, Piece, text
+from fedmed.hub.messages import HELD, MOST_HEAD, MOST_OBJECT, Piece, text
 from fedmed.hub.refusals import MOST_TEXT, error_of
+from fedmed.wire.canonical import canonical
 
 MOST_STUCK = 3
 """Messages in a row after which the hub has nothing more of anything."""
+_REST = 4096
+"""Bytes of a head beside its parts."""
 Read = Callable[[Piece], bytes]
 """The whole content of an object."""
 
@@ -49,17 +52,20 @@ class Sending:
         self._open: tuple[int, bytes] | None = None
         self._stuck = 0
 
-    def batch(self) -> list[Part]:
-        """Parts of at most a message's bytes together; none where all is done. Raises DataError for another size."""
+    def batch(self, most: int) -> list[Part]:
+        """Parts of at most `most` bytes together; none where all is done. Raises DataError for content of another size."""
         parts: list[Part] = []
-        room = MOST_BODY
+        room, head = most, MOST_HEAD - _REST
         for index in self._waiting():
             piece, offset = self._pieces[index], self._offsets[index]
-            if room <= 0 or (parts and piece.size - offset > room):
+            if room <= 0 or head <= 0 or (parts and piece.size - offset > room):
                 break  # a large one begins in a message of its own
             data = self._content(index)[offset : offset + room]
-            parts.append(Part(index, piece, offset, data))
-            room -= len(data)
+            part = Part(index, piece, offset, data)
+            room, head = room - len(data), head - len(canonical(part.record())) - 1
+            if parts and head <= 0:
+                break
+            parts.append(part)
         return parts
 
     def answered(self, batch: Sequence[Part], answers: Sequence[Mapping[str, Any]]) -> None:

@@ -12,9 +12,7 @@ from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefu
 from fedmed.hub import calls, client, machine
 from fedmed.hub.client import HubClient, Patience
 from fedmed.hub.landing import ARRIVING
-from fedmed.hub.messages import MOST_BODY, MOST_HEAD, Message, encoded
-from fedmed.hub.tls import grpc
-from fedmed.identity.issuing import certificate_pem
+from fedmed.hub.messages import MOST_BODY
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
 from tests.hub.clinic import Skewed, piece_of, serving
@@ -172,6 +170,40 @@ def test_objects_arrive_whole_once(place):
     assert len(place.kept) == len(held)
 
 
+def test_objects_with_much_to_be_known_of_them_go_in_more_messages(place):
+    held = contents(*range(2, 302))
+    pieces = [piece_of(each, note="n" * 4000) for each in held.values()]
+    with place.client("echo") as device:
+        sent = counted(device)
+        assert all(each.error is None for each in device.upload(pieces, lambda piece: held[piece.digest]))
+    assert len(sent) >= 5
+    assert {each.piece.digest: each.content for each in place.kept} == held
+
+
+def test_a_poor_line_is_given_less_at_a_time(place):
+    content = random.Random(3).randbytes(MOST_BODY)
+    with place.client("echo") as device:
+        device._most = 100_000
+        calling = device._call
+        device._call = lost_at_send(calling)
+        for _ in range(4):
+            with pytest.raises(Unreachable):
+                device.upload([piece_of(content)], lambda _: content)
+        device._call = calling
+        sent = counted(device)
+        assert device.upload([piece_of(content)], lambda _: content)[0].error is None
+    assert sent[:3] == [client.LEAST_BODY, 2 * client.LEAST_BODY, 4 * client.LEAST_BODY]
+
+
+def lost_at_send(calling):
+    def call(method, head, body=b""):
+        if method == "send":
+            raise Unreachable("lost")
+        return calling(method, head, body)
+
+    return call
+
+
 def test_what_one_device_sent_needs_no_other(place):
     content = b"the same study" * 1000
     with place.client("echo") as one, place.client("mri") as other:
@@ -324,60 +356,6 @@ def test_a_device_does_not_have_what_another_is_owed(place, tmp_path):
         [task] = beat(mri).owed
         with pytest.raises(ProtocolRefused, match="nothing that 'echo' is owed"):
             echo.fetch(task, tmp_path / "x")
-
-
-def raw(device: HubClient, method: str, content: bytes):
-    with pytest.raises(grpc.RpcError) as found:
-        device._channel.unary_unary(f"/{client.SERVICE}/{method}")(content, timeout=10)
-    return client._error_of(found.value)
-
-
-GOOD = {"device": "echo", "version": "0.1"}
-PIECE = piece_of(b"abc").record()
-BAD = [
-    ("beat", b""),
-    ("beat", b"fmh1"),
-    ("beat", b"fmh1\xff\xff\xff\xff{}"),
-    ("beat", b"fmh1\x00\x00\x00\x09{}"),
-    ("beat", b"fmh1\x00\x00\x00\x02[]"),
-    ("beat", b'fmh1\x00\x00\x00\x09{"a": 1 }'),
-    ("beat", b"fmh1" + (40_000).to_bytes(4, "big") + b"[" * 40_000),
-    ("beat", encoded(Message({}))),
-    ("beat", encoded(Message({**GOOD, "facts": {}, "state": "x" * 200, "unix": 1}))),
-    ("beat", encoded(Message({**GOOD, "facts": {}, "state": "idle", "unix": -1}))),
-    ("beat", encoded(Message({**GOOD, "facts": {}, "state": "idle", "unix": True}))),
-    ("beat", encoded(Message({**GOOD, "facts": {"x": "y" * 20_000}, "state": "idle", "unix": 1}))),
-    ("offer", encoded(Message({**GOOD, "objects": 7}))),
-    ("offer", encoded(Message({**GOOD, "objects": [{**PIECE, "digest": "../../etc/passwd"}]}))),
-    ("offer", encoded(Message({**GOOD, "objects": [{**PIECE, "size": 1 << 60}]}))),
-    ("offer", encoded(Message({**GOOD, "objects": [PIECE] * 513}))),
-    ("send", encoded(Message({**GOOD, "parts": [{**PIECE, "offset": 0, "length": 4}]}, b"abc"))),
-    ("send", encoded(Message({**GOOD, "parts": [{**PIECE, "offset": 1.0, "length": 3}]}, b"abc"))),
-    ("fetch", encoded(Message({**GOOD, "digest": "x", "offset": 0}))),
-    ("renew", encoded(Message(GOOD, b"no request"))),
-]
-
-
-@pytest.mark.parametrize(("method", "content"), BAD)
-def test_a_malformed_message_is_refused_by_name(place, method, content):
-    with place.client("echo") as device:
-        assert isinstance(raw(device, method, content), ProtocolRefused)
-        assert place.refusals() == [("device echo", "message")]
-        beat(device)
-    assert not place.kept
-
-
-def test_a_message_too_large_or_an_unknown_call_goes_no_further_than_grpc(place):
-    with place.client("echo") as device:
-        head = encoded(Message(GOOD))
-        assert isinstance(raw(device, "gossip", head), ProtocolRefused)
-    options = [("grpc.ssl_target_name_override", "hub.fedmed.invalid"), ("grpc.max_send_message_length", -1)]
-    with HubClient(device.folder) as large:
-        folder = large.folder
-        secrets = certificate_pem(folder.authority()), folder.keys().transport_pem(), certificate_pem(folder.certificate())
-        large._channel.close()
-        large._channel = grpc.secure_channel(f"127.0.0.1:{folder.hub.port}", grpc.ssl_channel_credentials(*secrets), options)
-        assert isinstance(raw(large, "send", bytes(MOST_HEAD + MOST_BODY + 9)), QuotaRefused)
 
 
 def test_a_device_that_sends_half_a_call_holds_nobody(place):

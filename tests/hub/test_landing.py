@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import ProtocolRefused, QuotaRefused, StoreError
-from fedmed.hub.landing import ARRIVING, STALE_S, Arrived, Landing
+from fedmed.hub.landing import ARRIVING, KNOWN_S, STALE_S, Arrived, Landing
 from fedmed.hub.messages import HELD, MOST_PARTS
 from fedmed.hub.serving import folder_keeper, study_keeper
 from fedmed.store.studies import Studies
@@ -99,6 +99,12 @@ def test_what_is_stale_or_of_a_device_that_is_gone_is_removed(tmp_path):
     assert Skewed().unix() > STALE_S
     here.sweep()
     assert not begun.exists()
+    whole = piece_of(b"whole")
+    here.take("echo", [(piece_of(content), 0, b"a"), (whole, 0, b"whole")])
+    landing(tmp_path, [], clock=Skewed(KNOWN_S - 60)).sweep()
+    assert here.receipts.count() == 1
+    landing(tmp_path, [], clock=Skewed(KNOWN_S + 60)).sweep()
+    assert here.receipts.count() == 0
     here.take("echo", [(piece_of(content), 0, b"a")])
     here.forget("echo")
     here.forget("nobody")

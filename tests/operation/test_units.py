@@ -12,7 +12,7 @@ from fedmed.operation.draining import DRAIN_S
 from fedmed.operation.health import STALLED_S
 
 UNITS = Path(__file__).resolve().parents[2] / "packaging" / "systemd"
-CENTER, CLINIC, EDGE = "fedmed-center.service", "fedmed-clinic.service", "fedmed-edge.service"
+CENTER, CLINIC, HUB, EDGE = (f"fedmed-{role}.service" for role in ("center", "clinic", "hub", "edge"))
 OWN_UID = "fedmed-clinic.own-uid.conf"
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on PATH")
 
@@ -28,11 +28,11 @@ def settings(name: str) -> dict[str, list[str]]:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """A machine with the three units installed, for `systemd-analyze --root`; systemd itself does not run."""
+    """A machine with the units installed, for `systemd-analyze --root`; systemd itself does not run."""
     units, programs = tmp_path / "etc/systemd/system", tmp_path / "opt/fedmed/bin"
     for folder in (units, programs, tmp_path / "bin"):
         folder.mkdir(parents=True)
-    for name in (CENTER, CLINIC, EDGE):
+    for name in (CENTER, CLINIC, HUB, EDGE):
         shutil.copy(UNITS / name, units)
     for program in (programs / "fedmed", tmp_path / "bin/kill"):
         program.write_text("#!/bin/sh\n")
@@ -49,7 +49,7 @@ def analysed(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", [CENTER, CLINIC, EDGE])
+@pytest.mark.parametrize("name", [CENTER, CLINIC, HUB, EDGE])
 def test_systemd_takes_the_units_without_a_word(root, name):
     done = analysed(root, "verify", name)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
@@ -72,7 +72,7 @@ def test_systemd_takes_the_drop_in(root):
 
 
 @needs_systemd
-@pytest.mark.parametrize(("name", "most"), [(CENTER, 1.7), (CLINIC, 3.4), (EDGE, 2.2)])
+@pytest.mark.parametrize(("name", "most"), [(CENTER, 1.7), (CLINIC, 3.4), (HUB, 1.7), (EDGE, 2.2)])
 def test_what_an_intruder_could_reach(root, name, most):
     done = analysed(root, "security", "--offline=yes", name)
     [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -92,6 +92,14 @@ def test_units_and_services_agree(name):
     assert one["User"] == one["StateDirectory"] == f"fedmed-{role}"
     assert f"u {one['User']} " in (UNITS / "fedmed.sysusers").read_text()
     assert one["LoadCredentialEncrypted"].split(":")[0] in ("fedmed-models", "fedmed-keystore", "fedmed-spool")
+
+
+def test_the_hub_runs_as_the_clinic_whose_audit_log_it_writes():
+    one, clinic = settings(HUB), settings(CLINIC)
+    assert one["ExecStart"] == [f"/opt/fedmed/bin/fedmed clinic hub up --at /var/lib/{one['StateDirectory'][0]}"]
+    assert (one["Type"], one["User"], one["StateDirectory"]) == (["notify"], clinic["User"], clinic["StateDirectory"])
+    assert one["RestartPreventExitStatus"] == clinic["RestartPreventExitStatus"]
+    assert float(one["WatchdogSec"][0]) >= STALLED_S
 
 
 def test_the_app_of_a_clinic_can_be_confined():
