@@ -40,14 +40,14 @@ class FolderTransport:
         found, self._late = self._late, []
         return found
 
-    def exchange(self, requests: Mapping[str, bytes], until: float) -> Generator[Answer, None, None]:
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
         """As `Transport`. Raises StoreError where the folder cannot be written."""
         self._last = max(self._last + 1, int(self._clock.unix() * 1000))
         serial, waiting = f"{self._last:0{SERIAL_BYTES}d}", set(requests)
         try:
             for device, request in requests.items():
                 self._put(device, serial, request)
-            while waiting and self._clock.now() < until:
+            while waiting and self._clock.now() < until():
                 before = len(waiting)
                 for answer in [*self._came(waiting, serial), *self._gone(waiting)]:
                     if answer.device in waiting:

@@ -107,7 +107,7 @@ def clinic(path: Path, sets: dict[str, Data], wait_s: float = 20.0) -> Iterator[
 
         told: list[str] = []
         line = FolderTransport(place.folder.path, alive, SystemClock())
-        hub = Devices(line, known, SCOPE, Rules(wait_s, 10), SystemClock(), told.append)
+        hub = Devices(line, known, SCOPE, Rules(wait_s, opening_s=10), SystemClock(), told.append)
         for box in boxes.values():
             box.thread.start()
         while len(known()) < len(sets) or any(len(box.fellows.pins) < len(sets) for box in boxes.values()):
