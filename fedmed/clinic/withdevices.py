@@ -81,10 +81,13 @@ class WithDevices:
         return self._gate.describe(lambda: self._described(app()))
 
     def _described(self, text: str) -> str:
-        more = self._devices.cases()
         try:
+            more = self._devices.cases()
             told = json.loads(text)
             told[EXAMPLES][TRAIN] = declared(told[EXAMPLES][TRAIN] + more)
+        except FedmedError as error:
+            self._tell(f"devices' cases are not in what the clinic declares: {error}")
+            return text
         except (ValueError, TypeError, KeyError, RecursionError):
             return text  # no description: the gate refuses it
         return json.dumps(told) if more else text

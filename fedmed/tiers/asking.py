@@ -68,7 +68,10 @@ class Devices:
 
         `is_trained`: whether the clinic's own training is over; it is asked again and again.
         """
-        known = sorted(self._known(), key=lambda each: each.name)
+        try:
+            known = sorted(self._known(), key=lambda each: each.name)
+        except FedmedError as error:
+            return self._told(Gathered((), Way.MASKED, reason=str(error)))
         way = way_for(len(known))
         if not known:
             return Gathered((), way, reason="the clinic has no devices")
