@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -128,7 +128,7 @@ class Pipes:
         """Those that run."""
         return [name for name, each in self.running.items() if each.is_up]
 
-    def exchange(self, requests: Mapping[str, bytes], until: float) -> Generator[Answer, None, None]:
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
         """The answers as they come."""
         self._serial += 1
         serial, open_ = self._serial.to_bytes(8, "big"), dict[Any, str]()
@@ -140,8 +140,8 @@ class Pipes:
                 open_[line] = name
             except OSError:
                 yield Answer(name, None, "its process ended")
-        while open_ and (left := until - time.monotonic()) > 0:
-            for line in wait(list(open_), left):
+        while open_ and (left := until() - time.monotonic()) > 0:
+            for line in wait(list(open_), min(left, 0.2)):
                 name = open_[line]
                 try:
                     said = line.recv_bytes()

@@ -18,6 +18,7 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,8 +69,15 @@ from fedmed.wire.tensors import Tensors
 
 CLINICS, DEVICES, FOLDER = ("vidir_modern", "rosendahl", "vidir_molemax"), 4, "ham10000_8x8"
 CLOSE = 1e-6
+
+
 HERE = "clinic"
 """What a clinic's own share of its cases is called among its devices."""
+
+
+def for_ever() -> float:
+    """No deadline."""
+    return float("inf")
 
 
 class Listening(Devices):
@@ -77,9 +85,9 @@ class Listening(Devices):
 
     last: Gathered | None = None
 
-    def ask(self, work: Work) -> Gathered:
+    def ask(self, work: Work, is_trained: Callable[[], bool] = lambda: False) -> Gathered:
         """One round."""
-        self.last = super().ask(work)
+        self.last = super().ask(work, is_trained)
         return self.last
 
 
@@ -147,7 +155,7 @@ class Federation:
         """What every trainer says, each a site of its own."""
         request = FLAT + Task(Way.PLAIN, b"", b"", order, self.model).encode()
         line = Pipes(self.everybody)
-        answers = list(line.exchange(dict.fromkeys(line.devices(), request), time.monotonic() + 300))
+        answers = list(line.exchange(dict.fromkeys(line.devices(), request), for_ever))
         read = {each.device: Plain.decode(each.body) for each in answers if each.body is not None}
         return {name: fold.of_one(each.change, each.cases, each.metrics) for name, each in read.items()}
 
@@ -163,7 +171,7 @@ class Federation:
 def _own(hospital: Hospital, order: str, model: Tensors) -> tuple[Tensors, dict[str, Any]]:
     """The clinic's own app, which trains in a process of its own."""
     request = FLAT + Task(Way.PLAIN, b"", b"", order, model).encode()
-    (answer,) = hospital.app.exchange({HERE: request}, time.monotonic() + 300)
+    (answer,) = hospital.app.exchange({HERE: request}, for_ever)
     assert answer.body is not None, answer.reason
     read = Plain.decode(answer.body)
     made = {name: value + read.change[name] if name in read.change else value for name, value in model.items()}
@@ -204,7 +212,7 @@ def hospital(site: Site, split: dict[str, Site], place: Path, member: Member, to
         if name != HERE
     ]
     line = Pipes({name: each for name, each in running.items() if name != HERE})
-    devices = Listening(line, lambda: known, bound, DeviceRules(60, 10), SystemClock(), told.append)
+    devices = Listening(line, lambda: known, bound, DeviceRules(60, opening_s=10), SystemClock(), told.append)
     sizes = Sizes.of(len(split[HERE].train), 0)
     books = Books(Departures(place / f"{site.name}.jsonl"), "0" * 64, SystemClock(), told.append, sizes)
     outbox = Outbox(member, MemoryKeystore(), threads=1)

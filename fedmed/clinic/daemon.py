@@ -20,6 +20,7 @@ from fedmed.clinic.answering import Answering
 from fedmed.clinic.engine import run_node
 from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse
+from fedmed.clinic.hubline import devices_for
 from fedmed.clinic.renewal import decide, renew
 from fedmed.clinic.warrants import Warrants
 from fedmed.clinic.watching import BEAT_S
@@ -59,7 +60,9 @@ class Daemon:
         self.work: dict[str, Any] = {}
         """What is worked on: kind, run and since when; empty between two messages."""
         warrants = Warrants(folder, wheels.lock().digest, self.record)
-        self._answering = Answering(folder, self.gatehouse, warrants, self.tell, self._working)
+        self._answering = Answering(
+            folder, self.gatehouse, warrants, self.tell, self._working, devices_for(folder, self.tell)
+        )
         self._metrics, self.center_version = Metrics(CLINIC, self._reading), ""
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0

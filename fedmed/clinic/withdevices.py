@@ -9,6 +9,7 @@ round; it hears of cases, never of devices.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ NO_LIMIT = 1 << 31
 class Devices(Protocol):
     """See `fedmed.tiers.asking.Devices`."""
 
-    def ask(self, work: Work) -> Gathered:
-        """One round of the clinic's devices."""
+    def ask(self, work: Work, is_trained: Callable[[], bool]) -> Gathered:
+        """One round of the clinic's devices; they have little time once the clinic itself has trained."""
 
     def cases(self) -> int:
         """Training cases that all devices of the clinic declared."""
@@ -80,10 +81,13 @@ class WithDevices:
         return self._gate.describe(lambda: self._described(app()))
 
     def _described(self, text: str) -> str:
-        more = self._devices.cases()
         try:
+            more = self._devices.cases()
             told = json.loads(text)
             told[EXAMPLES][TRAIN] = declared(told[EXAMPLES][TRAIN] + more)
+        except FedmedError as error:
+            self._tell(f"devices' cases are not in what the clinic declares: {error}")
+            return text
         except (ValueError, TypeError, KeyError, RecursionError):
             return text  # no description: the gate refuses it
         return json.dumps(told) if more else text
@@ -101,8 +105,12 @@ class WithDevices:
         except FedmedError as error:
             self._tell(f"no device was asked: {error}")
             return app()
-        asked = self._hands.submit(self._devices.ask, work)
-        made, values = app()
+        trained = threading.Event()
+        asked = self._hands.submit(self._devices.ask, work, trained.is_set)
+        try:
+            made, values = app()
+        finally:
+            trained.set()
         gathered = asked.result()
         if not gathered.parts:
             return made, values

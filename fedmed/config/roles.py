@@ -108,6 +108,10 @@ class Hub(Part):
     Null for files, one folder a device, below `studies`."""
     key: str | None = None
     """The key of that store (fedmed data key)."""
+    trains: bool = False
+    """Whether devices train along in the clinic's rounds, each on its own cases."""
+    train_s: float = Field(600.0, ge=1, le=86_400)
+    """Seconds that they have for a round's training, at most; never more than half of what the center gives the clinic."""
     health: HealthAddress | None = None
     """Where /healthz, /readyz and /metrics answer: 127.0.0.1:PORT or a Unix socket's path; null for nowhere."""
     log: str | None = "service.log"

@@ -63,9 +63,15 @@ class Devices:
         """Training cases that all of them declared."""
         return sum(each.cases for each in self._known())
 
-    def ask(self, work: Work) -> Gathered:
-        """One round; it never raises for what devices do, and never takes longer than its rules say."""
-        known = sorted(self._known(), key=lambda each: each.name)
+    def ask(self, work: Work, is_trained: Callable[[], bool] = lambda: False) -> Gathered:
+        """One round; it never raises for what devices do, and never takes longer than its rules say.
+
+        `is_trained`: whether the clinic's own training is over; it is asked again and again.
+        """
+        try:
+            known = sorted(self._known(), key=lambda each: each.name)
+        except FedmedError as error:
+            return self._told(Gathered((), Way.MASKED, reason=str(error)))
         way = way_for(len(known))
         if not known:
             return Gathered((), way, reason="the clinic has no devices")
@@ -74,6 +80,7 @@ class Devices:
         failed = dict[str, str]()
         try:
             play = self._begun(way, self._chosen(known, failed, work), failed, work)
+            play.is_trained = is_trained
             state = play.run()
         except FedmedError as error:  # the line to the devices is down, for one
             self._epochs.renew()

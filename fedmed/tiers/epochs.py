@@ -116,7 +116,8 @@ class Epochs:
         requests = {device: asked[place] for device, place in index.items()}
         faults: dict[str, tuple[str, bool]] = {}
         silent = set(requests)
-        for answer in self._transport.exchange(requests, self._clock.now() + self._opening_s):
+        ends = self._clock.now() + self._opening_s
+        for answer in self._transport.exchange(requests, lambda: ends):
             if answer.device not in silent:
                 continue
             silent.discard(answer.device)

@@ -5,7 +5,7 @@ The rules are in `round`, which is pure; this sends, adds and takes masks off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -37,6 +37,7 @@ from fedmed.tiers.round import (
     Said,
     Take,
     Ticked,
+    Trained,
     Updated,
     step,
 )
@@ -74,6 +75,8 @@ class Play:
     task: Task
     cases: Mapping[str, int]
     """Device -> training cases that it declared."""
+    is_trained: Callable[[], bool] = lambda: False
+    """Whether the clinic's own training is over."""
     parts: tuple[Part, ...] = ()
     """What the devices said, once the round is over; none where it was given up."""
     accused: tuple[str, ...] = ()
@@ -81,6 +84,7 @@ class Play:
     _plain: dict[str, Part] = field(default_factory=dict)
     _arrived: Lanes | Part | None = None
     """The update that the machine is being told of."""
+    _was_trained: bool = False
 
     def __post_init__(self) -> None:
         self._total = self.layout.zeros()
@@ -104,12 +108,19 @@ class Play:
 
     def _exchange(self, ask: Ask) -> Ask | None:
         """What to ask next; None where the round is over."""
-        with closing(self.transport.exchange(dict.fromkeys(ask.devices, ask.request), ask.until)) as answers:
+        with closing(self.transport.exchange(dict.fromkeys(ask.devices, ask.request), self._until)) as answers:
             for answer in answers:
                 following = self._advance(self._event(answer))
                 if following is not None or self.state.phase is Phase.OVER:
                     return following
-        return self._advance(Ticked(ask.until))
+        return self._advance(Ticked(self.state.deadline))
+
+    def _until(self) -> float:
+        """The deadline, nearer once the clinic has trained."""
+        if not self._was_trained and self.is_trained():
+            self._was_trained = True
+            self._advance(Trained(self.clock.now()))
+        return self.state.deadline
 
     def _event(self, answer: Answer) -> Event:
         device, now = answer.device, self.clock.now()

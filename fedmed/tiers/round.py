@@ -28,6 +28,8 @@ class Rules:
 
     wait_s: float = 600.0
     """Time that devices have to train."""
+    grace_s: float = 60.0
+    """Time that they have beyond the clinic's own training, at most."""
     opening_s: float = 20.0
     """Time that each of the small messages has that set an epoch up or open a sum."""
     least: int = 1
@@ -63,6 +65,8 @@ class DeviceRound:
     phase: Phase = Phase.ORDER
     deadline: float = 0.0
     """Of this phase, on the hub's clock."""
+    began: float = 0.0
+    """When this phase began."""
     waiting: frozenset[str] = frozenset()
     """Devices that this phase waits for."""
     joined: tuple[str, ...] = ()
@@ -118,18 +122,26 @@ class Ticked:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """The clinic's own training is over: devices have their grace."""
+
+    now: float
+
+
+@dataclass(frozen=True)
 class Read:
     """The masks are off: the sum is read, or it is none and this is why."""
 
     fault: str = ""
 
 
-Event = OrderCame | Updated | Said | Lost | Ticked | Read
+Event = OrderCame | Updated | Said | Lost | Ticked | Trained | Read
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask these devices until the deadline; whatever was asked before is waited for no longer."""
+    """Ask these devices until the state's deadline, which may come nearer than `until`; whatever was asked before is waited
+    for no longer."""
 
     devices: tuple[str, ...]
     request: bytes
@@ -174,7 +186,7 @@ def step(state: DeviceRound, event: Event) -> Outcome:
     """The round after `event` and what is to be done about it. Never raises: what does not belong here changes nothing."""
     match event:
         case OrderCame(task, now) if state.phase is Phase.ORDER:
-            return _asked(state, Phase.UPDATES, state.cohort, task, now + state.rules.wait_s)
+            return _asked(state, Phase.UPDATES, state.cohort, task, now, state.rules.wait_s)
         case Updated(device, now) if state.phase is Phase.UPDATES and device in state.waiting:
             return _updated(state, event, now)
         case Said(device, message, now) if state.phase in _OPENING and device in state.waiting:
@@ -183,14 +195,18 @@ def step(state: DeviceRound, event: Event) -> Outcome:
             return _lost(state, device, reason, now)
         case Ticked(now) if state.waiting and now >= state.deadline:
             return _timed_out(state, now)
+        case Trained(now) if state.phase is Phase.UPDATES:
+            return replace(state, deadline=min(state.deadline, now + state.rules.grace_s)), ()
         case Read(fault) if state.phase is Phase.SUM:
             return _given_up(state, fault) if fault else _over(state, Fold())
     return state, ()
 
 
-def _asked(state: DeviceRound, phase: Phase, devices: tuple[str, ...], request: bytes, until: float) -> Outcome:
-    after = replace(state, phase=phase, waiting=frozenset(devices), deadline=until)
-    return after, (Ask(devices, request, until),)
+def _asked(
+    state: DeviceRound, phase: Phase, devices: tuple[str, ...], request: bytes, now: float, seconds: float
+) -> Outcome:
+    after = replace(state, phase=phase, waiting=frozenset(devices), began=now, deadline=now + seconds)
+    return after, (Ask(devices, request, after.deadline),)
 
 
 def _over(state: DeviceRound, last: Instruction) -> Outcome:
@@ -235,7 +251,7 @@ def _lost(state: DeviceRound, device: str, reason: str, now: float) -> Outcome:
 
 
 def _timed_out(state: DeviceRound, now: float) -> Outcome:
-    seconds = state.rules.wait_s if state.phase is Phase.UPDATES else state.rules.opening_s
+    seconds = state.deadline - state.began
     for device in sorted(state.waiting):
         state = _accounted(state, device, f"no {state.phase.value} within {seconds:g} s")
     return _closed(state, now) if state.phase is Phase.UPDATES else _looked(state, now)
@@ -254,7 +270,7 @@ def _closed(state: DeviceRound, now: float) -> Outcome:
     except ProtocolRefused as error:
         return _given_up(state, str(error))
     state = replace(state, opening=closed)
-    return _asked(state, Phase.CONFIRMATIONS, _roster(state), opening.confirm_request(closed), now + state.rules.opening_s)
+    return _asked(state, Phase.CONFIRMATIONS, _roster(state), opening.confirm_request(closed), now, state.rules.opening_s)
 
 
 def _roster(state: DeviceRound) -> tuple[str, ...]:
@@ -278,7 +294,7 @@ def _looked(state: DeviceRound, now: float) -> Outcome:
     if confirming and state.opening.is_confirmed and not state.waiting & set(state.joined):
         # only who confirmed shows shares: a quorum alone, with one of it lost then, could leave the sum shut
         request = opening.reveal_request(state.opening)
-        return _asked(state, Phase.SHARES, _roster(state), request, now + state.rules.opening_s)
+        return _asked(state, Phase.SHARES, _roster(state), request, now, state.rules.opening_s)
     if state.phase is Phase.SHARES and opening.can_open(state.opening):
         return _opened(state)
     if state.waiting:

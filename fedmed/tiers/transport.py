@@ -26,10 +26,11 @@ class Transport(Protocol):
     def devices(self) -> Sequence[str]:
         """Names of the devices that can be asked now."""
 
-    def exchange(self, requests: Mapping[str, bytes], until: float) -> Generator[Answer, None, None]:
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
         """Each answer as it comes, in any order, and each device that is lost meanwhile; ends when all are accounted for.
 
-        It ends at `until`, on the hub's clock, whoever is missing then; whoever closes the iterator waits no longer. An
+        It ends at `until`, on the hub's clock, whoever is missing then; that may come nearer meanwhile, so it is asked for
+        again and again, each second at least. Whoever closes the iterator waits no longer. An
         answer that comes afterwards is dropped and its device named by `late`.
         """
 
@@ -49,10 +50,10 @@ class InMemory:
         """All of them."""
         return sorted(self._devices)
 
-    def exchange(self, requests: Mapping[str, bytes], until: float) -> Generator[Answer, None, None]:
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
         """The answers in the order of the requests."""
         for device, request in requests.items():
-            if self._clock.now() >= until:
+            if self._clock.now() >= until():
                 return
             try:
                 body = self._devices[device](request)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ from fedmed.tiers.round import (
     Said,
     Take,
     Ticked,
+    Trained,
     Updated,
     step,
 )
@@ -28,7 +31,7 @@ RULES = Rules(wait_s=60, opening_s=5)
 
 
 def plain(*devices: str, least: int = 1) -> DeviceRound:
-    return DeviceRound(Rules(60, 5, least), devices)
+    return DeviceRound(Rules(60, 60, 5, least), devices)
 
 
 def masked(count: int = 4) -> DeviceRound:
@@ -74,6 +77,17 @@ def test_who_is_missing_at_the_deadline_is_named():
     assert state.failed == {"b": "it ended", "c": "no updates within 60 s"}
 
 
+def test_once_the_clinic_has_trained_devices_have_their_grace_and_no_more():
+    state, _ = play(replace(plain("a", "b"), rules=Rules(600, 30)), OrderCame(b"", 0.0), Updated("a", 1.0))
+    state, said = play(state, Trained(100.0), Ticked(129.0))
+    assert said == []
+    state, said = play(state, Ticked(130.0))
+    assert said == [Fold()]
+    assert state.failed == {"b": "no updates within 130 s"}
+    late, _ = play(replace(plain("a"), rules=Rules(60, 30)), OrderCame(b"", 0.0), Trained(50.0))
+    assert late.deadline == 60.0, "never later than it was"
+
+
 def test_too_few_are_given_up():
     state, said = play(plain("a", "b", least=2), OrderCame(b"", 0.0), Updated("a", 1.0), Ticked(60.0))
     assert said[-1] == GiveUp("1 of 2 devices sent an update; 2 are needed")
@@ -111,6 +125,7 @@ events = st.one_of(
     st.builds(Lost, names, st.just("gone"), st.floats(0, 50)),
     st.builds(Ticked, st.floats(0, 500)),
     st.builds(Read, st.just("")),
+    st.builds(Trained, st.floats(0, 50)),
 )
 BEGUN = masked()
 

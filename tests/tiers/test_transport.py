@@ -18,7 +18,7 @@ def test_answers_come_with_their_names_and_the_lost_are_named():
         raise ConnectionError
 
     there = InMemory({"a": lambda request: request + b"!", "b": gone}, Hands())
-    assert list(there.exchange({"a": b"x", "b": b"x", "c": b"x"}, 2_000)) == [
+    assert list(there.exchange({"a": b"x", "b": b"x", "c": b"x"}, lambda: 2_000)) == [
         Answer("a", b"x!"),
         Answer("b", None, "the device is gone (ConnectionError)"),
         Answer("c", None, "the device is gone (KeyError)"),
@@ -26,7 +26,7 @@ def test_answers_come_with_their_names_and_the_lost_are_named():
 
 
 def test_nobody_is_asked_after_the_deadline():
-    assert list(InMemory({"a": bytes}, Hands()).exchange({"a": b"x"}, 1_000)) == []
+    assert list(InMemory({"a": bytes}, Hands()).exchange({"a": b"x"}, lambda: 1_000)) == []
 
 
 class Cut:

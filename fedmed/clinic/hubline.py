@@ -1,0 +1,91 @@
+"""The clinic's daemon and its hub for devices: which devices train along, as the hub's folder tells.
+
+A device trains where the hub's configuration says so, the hub hears it, and its heartbeats tell how many training cases it
+has (`CASES`). Nothing but the folder is shared with the hub's service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fedmed.clinic.folder import ClinicFolder
+from fedmed.config.roles import HUB_FILE
+from fedmed.config.scenario import Scenario
+from fedmed.errors import FedmedError
+from fedmed.hub.fellows import enrolled
+from fedmed.hub.folder import FOLDER, HubFolder, open_hub
+from fedmed.hub.rounds import FolderTransport
+from fedmed.store.standing import read_status
+from fedmed.tiers.asking import Devices
+from fedmed.tiers.messages import MOST_CASES
+from fedmed.tiers.round import Rules
+from fedmed.tiers.terms import Device, scope
+
+CASES = "cases"
+"""Of a heartbeat's facts: training cases of the device."""
+SILENT_S, LOOK_S = 90.0, 1.0
+"""A status older than this is of a service that is gone; how often it is looked at."""
+BEATS = 3
+"""Heartbeats of a device that each small message of a round waits for, at least."""
+
+
+def devices_for(folder: ClinicFolder, tell: Callable[[str], None]) -> Callable[[Scenario], Devices] | None:
+    """What makes the devices of a run; None where the clinic has no hub, or its devices do not train.
+
+    Raises ConfigError for a hub's configuration that is not in order.
+    """
+    if not (folder.path / FOLDER / HUB_FILE).is_file():
+        return None
+    hub = open_hub(folder.path, folder.clock)
+    if not hub.config.trains:
+        return None
+    heard = Heard(hub)
+
+    def made(scenario: Scenario) -> Devices:
+        # half of what the center gives the clinic: the rest is for setting up, opening, and the clinic's own way
+        wait_s = min(hub.config.train_s, scenario.federation.longest_s / 2)
+        rules = Rules(wait_s, opening_s=max(Rules.opening_s, BEATS * hub.config.beat_s))
+        line = FolderTransport(hub.path, heard.alive, folder.clock)
+        return Devices(line, heard.known, scope(folder.config.federation, folder.config.name), rules, folder.clock, tell)
+
+    return made
+
+
+class Heard:
+    """What the hub's service says of its devices, looked at once a second."""
+
+    def __init__(self, hub: HubFolder) -> None:
+        self._hub, self._looked, self._found = hub, float("-inf"), dict[str, Mapping[str, Any]]()
+
+    def alive(self) -> Sequence[str]:
+        """Devices that the hub hears; none where its service is down."""
+        now = self._hub.clock.now()
+        if now - self._looked >= LOOK_S:
+            self._looked, self._found = now, self._devices()
+        return [name for name, each in self._found.items() if each.get("alive") is True]
+
+    def _devices(self) -> dict[str, Mapping[str, Any]]:
+        try:
+            status = read_status(self._hub.path)
+        except FedmedError:  # nobody can be asked then
+            return {}
+        age = self._hub.clock.unix() - float(status.get("unix", 0))
+        devices = status.get("devices")
+        if status.get("state") != "up" or age > SILENT_S or not isinstance(devices, dict):
+            return {}
+        return {str(name): each for name, each in devices.items() if isinstance(each, dict)}
+
+    def known(self) -> list[Device]:
+        """Devices that are enrolled; of one that never told its cases, none. Raises StoreError, ProtocolRefused."""
+        self.alive()
+        return [
+            Device(each.name, each.fingerprint, each.signing_public, _cases(self._found.get(each.name, {})))
+            for each in enrolled(self._hub)
+        ]
+
+
+def _cases(device: Mapping[str, Any]) -> int:
+    facts = device.get("facts")
+    cases = facts.get(CASES) if isinstance(facts, dict) else None
+    return cases if type(cases) is int and 0 <= cases <= MOST_CASES else 0

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fedmed.clinic.hubline import Heard, devices_for
+from fedmed.config.loading import parse
+from fedmed.config.roles import HUB_FILE, Hub, written
+from fedmed.hub.folder import FOLDER, make_hub, open_hub
+from fedmed.store.standing import write_status
+from fedmed.tiers.playing import Work
+from tests.clinic.staff import SCENARIO
+from tests.hub.clinic import Skewed, serving
+
+
+@dataclass
+class Clinic:
+    """What a daemon's folder is, as far as devices go."""
+
+    path: Path
+    clock: Skewed
+
+    @property
+    def config(self) -> SimpleNamespace:
+        return SimpleNamespace(federation="fed", name="north")
+
+
+def told(device: str, cases: object = 50, alive: object = True) -> dict[str, object]:
+    return {device: {"alive": alive, "facts": {"cases": cases}}}
+
+
+@pytest.fixture
+def clinic(tmp_path) -> Clinic:
+    make_hub(tmp_path, Hub(clinic="north", trains=True), Skewed())
+    return Clinic(tmp_path, Skewed())
+
+
+def test_a_clinic_without_a_hub_has_no_devices(tmp_path):
+    assert devices_for(Clinic(tmp_path, Skewed()), print) is None
+
+
+def test_devices_train_only_where_the_hub_says_so(clinic):
+    assert devices_for(clinic, print) is not None
+    place = clinic.path / FOLDER / HUB_FILE
+    place.unlink()
+    place.write_bytes(written(Hub(clinic="north")))
+    place.chmod(0o600)
+    assert devices_for(clinic, print) is None
+
+
+def test_who_is_heard_is_what_the_service_says_while_it_is_up(clinic):
+    hub = open_hub(clinic.path, clinic.clock)
+    assert Heard(hub).alive() == []
+    facts = {"state": "up", "unix": clinic.clock.unix(), "devices": {**told("a"), **told("b", alive=False), "c": 7}}
+    write_status(hub.path, facts)
+    assert Heard(hub).alive() == ["a"]
+    for changed in ({"state": "stopped"}, {"unix": clinic.clock.unix() - 100}, {"devices": []}):
+        write_status(hub.path, {**facts, **changed})
+        assert Heard(hub).alive() == []
+    (hub.path / "status.json").write_bytes(b"{")
+    assert Heard(hub).alive() == []
+
+
+@pytest.mark.parametrize(("cases", "known"), [(50, 50), (0, 0), (-1, 0), (True, 0), ("50", 0), (1.5, 0), (2**40, 0)])
+def test_a_device_has_the_cases_that_it_told(tmp_path, cases, known):
+    with serving(tmp_path) as place:
+        device = place.joined("box-1")
+        write_status(
+            place.folder.path,
+            {"state": "up", "unix": place.clock.unix(), "devices": told("box-1", cases)},
+        )
+        (found,) = Heard(place.folder).known()
+        assert (found.name, found.fingerprint, found.cases) == ("box-1", device.keys().fingerprint, known)
+
+
+def test_a_hub_whose_authority_is_gone_costs_the_devices_part(clinic):
+    log: list[str] = []
+    made = devices_for(clinic, log.append)
+    assert made is not None
+    devices = made(parse(SCENARIO, "s"))
+    for path in (clinic.path / FOLDER).glob("devices-ca*"):
+        path.unlink()
+    gathered = devices.ask(Work("run", "{}", {}, (), 64.0, {}, 100))
+    assert gathered.parts == ()
+    assert "goes on without its devices" in log[-1]

@@ -1,0 +1,174 @@
+"""Rounds of a clinic's devices over its real hub: gRPC, certificates, files; each device a thread with its own client."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_bytes
+
+from fedmed.clock import SystemClock
+from fedmed.errors import Unreachable
+from fedmed.hub.client import HubClient
+from fedmed.hub.fellows import Fellows, enrolled, folder_of_rounds, publish
+from fedmed.hub.ordered import Ordered
+from fedmed.hub.rounds import FolderTransport
+from fedmed.hub.serving import Hub, folder_keeper
+from fedmed.identity.member import ROUNDING
+from fedmed.outbound.outbox import Outbox
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Policy
+from fedmed.privacy.secagg.schedule import rounding_seed
+from fedmed.store.keystore import MemoryKeystore
+from fedmed.tiers import fold
+from fedmed.tiers.asking import Devices
+from fedmed.tiers.round import Rules
+from fedmed.tiers.taking_part import Own, TakingPart
+from fedmed.tiers.terms import Device, Way, scope
+from tests.hub.clinic import Place, serving
+from tests.tiers.clinic import BOUND, Data, apart, data, flat, model, work
+
+SCOPE = scope("fed", "north")
+
+
+@dataclass
+class Box:
+    """A device that calls its hub until it is stopped."""
+
+    client: HubClient
+    own: Data
+    stop: threading.Event = field(default_factory=threading.Event)
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        folder = self.client.folder
+        keys, self.fellows = folder.keys(), Fellows(folder)
+        member = Member(keys, Policy(SCOPE, self.fellows.pins), token_bytes)
+        secret = keys.secret_for(ROUNDING)
+        part = TakingPart(
+            Outbox(member, MemoryKeystore(), threads=1),
+            self.own.train,
+            Own(self.fellows.known, self.own.cases, BOUND),
+            lambda what: rounding_seed(secret, what),
+            self.log.append,
+        )
+        self.ordered = Ordered(self.client, part.answer, folder_of_rounds(folder))
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        with self.client:
+            while not self.stop.is_set():
+                try:
+                    self.look()
+                except Unreachable:
+                    self.log.append("the hub is away")
+                time.sleep(0.02)
+
+    def look(self) -> None:
+        owed = self.client.beat("up", {"cases": self.own.cases}).owed
+        if (wanted := self.fellows.wanted(owed)) is not None and len(self.fellows.pins) < 2:
+            target = self.client.folder.path / "list"
+            self.client.fetch(wanted, target)
+            self.fellows.take(target.read_bytes())
+        self.ordered.take(owed)
+
+
+@dataclass
+class There:
+    place: Place
+    boxes: dict[str, Box]
+    hub: Devices
+    told: list[str]
+
+
+@contextmanager
+def clinic(path: Path, sets: dict[str, Data], wait_s: float = 20.0) -> Iterator[There]:
+    with serving(path, beat_s=1) as place:
+        keepers = {"update": folder_keeper(place.folder.path / "updates")}
+        place._made = lambda: Hub(place.folder, keepers, place._append, place.told.append)
+        place.again()
+        clients = {name: place.client(name) for name in sets}
+        publish(place.folder)
+        boxes = {name: Box(clients[name], own) for name, own in sets.items()}
+
+        def known() -> list[Device]:
+            facts = place.hub.calls.state.devices
+            return [
+                Device(each.name, each.fingerprint, each.signing_public, facts[each.name].facts["cases"])
+                for each in enrolled(place.folder)
+                if each.name in facts
+            ]
+
+        def alive() -> list[str]:
+            return [name for name, each in place.hub.calls.state.devices.items() if each.is_alive]
+
+        told: list[str] = []
+        line = FolderTransport(place.folder.path, alive, SystemClock())
+        hub = Devices(line, known, SCOPE, Rules(wait_s, opening_s=10), SystemClock(), told.append)
+        for box in boxes.values():
+            box.thread.start()
+        while len(known()) < len(sets) or any(len(box.fellows.pins) < len(sets) for box in boxes.values()):
+            time.sleep(0.02)
+        try:
+            yield There(place, boxes, hub, told)
+        finally:
+            for box in boxes.values():
+                box.stop.set()
+            for box in boxes.values():
+                box.thread.join(20)
+
+
+def sets(count: int) -> dict[str, Data]:
+    return {f"box-{place}": data(place, 40 + place) for place in range(count)}
+
+
+def test_devices_train_over_the_hub_and_their_sum_is_flat(tmp_path):
+    here = sets(4)
+    with clinic(tmp_path, here) as there:
+        for _ in range(2):
+            gathered = there.hub.ask(work(model()))
+            assert (gathered.way, set(gathered.joined)) == (Way.MASKED, set(here))
+            folded = fold.fold(gathered.parts, model())
+            assert apart(folded, flat(here)) <= 1e-6 + folded.error
+        assert not list((there.place.folder.path / "down").glob("box-*/round/*"))
+        assert not list((there.place.folder.path / "updates").glob("*/*"))
+
+
+def test_two_devices_go_as_they_are(tmp_path):
+    here = sets(2)
+    with clinic(tmp_path, here) as there:
+        gathered = there.hub.ask(work(model()))
+        assert gathered.way is Way.PLAIN
+        assert apart(fold.fold(gathered.parts, model()), flat(here)) == 0
+
+
+def test_a_device_that_stops_is_named_and_the_others_are_folded(tmp_path):
+    here = sets(4)
+    with clinic(tmp_path, here, wait_s=3) as there:
+        assert there.hub.ask(work(model())).parts
+        there.boxes["box-2"].stop.set()
+        there.boxes["box-2"].thread.join()
+        gathered = there.hub.ask(work(model()))
+        assert set(gathered.failed) == {"box-2"}
+        folded = fold.fold(gathered.parts, model())
+        assert apart(folded, flat({name: each for name, each in here.items() if name != "box-2"})) <= 1e-6 + folded.error
+
+
+def test_a_hub_that_begins_anew_in_a_round_loses_nothing(tmp_path):
+    here = sets(3)
+    with clinic(tmp_path, here) as there:
+        again = threading.Timer(0.1, there.place.again)
+        again.start()
+        gathered = there.hub.ask(work(model()))
+        again.join()
+        if gathered.parts:
+            folded = fold.fold(gathered.parts, model())
+            assert apart(folded, flat(here)) <= 1e-6 + folded.error
+        else:
+            assert gathered.reason
+        while len(there.place.hub.calls.state.devices) < 3:
+            time.sleep(0.02)
+        assert there.hub.ask(work(model())).parts, "and the next round is whole"
