@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from fedmed.center.floods import Floods, Kind
 from fedmed.clock import Clock
 from fedmed.store.audit.event import Event
+from fedmed.store.audit.floods import Floods, Kind
 
 MOST = 64
 """Pairs of address and reason that are told apart within a minute; a scan from many addresses is one entry more."""
@@ -102,7 +102,7 @@ class Handshakes:
     ) -> None:
         """`count` is given each fault's value."""
         self._clock, self._count = clock, count
-        self.floods = Floods(federation, clock, record, "refuse.handshake", Kind("others", WHAT, "several"), MOST)
+        self.floods = Floods(federation, "center", clock, record, "refuse.handshake", Kind("others", WHAT, "several"), MOST)
         self._counts: Counter[str] = Counter()
         self._newest: Mapping[str, Any] = {}
         self._lock = threading.Lock()

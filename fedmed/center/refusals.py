@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from fedmed.center.floods import Floods, Kind
 from fedmed.clock import Clock
 from fedmed.store.audit.event import Event
+from fedmed.store.audit.floods import Floods, Kind
 from fedmed.wire.asgi import App, Receive, Scope, Send, certificate_in
 from fedmed.wire.asgi import Event as Said
 
@@ -24,7 +24,7 @@ class Refusals:
     def __init__(self, federation: str, clock: Clock, record: Callable[[Event], None], paths: frozenset[str]) -> None:
         """`paths` are those that are told by name."""
         self._paths = paths
-        self.floods = Floods(federation, clock, record, "refuse.request", OTHERS, MOST)
+        self.floods = Floods(federation, "center", clock, record, "refuse.request", OTHERS, MOST)
 
     def around(self, app: App) -> App:
         """The application, its refusals noted before they are sent."""

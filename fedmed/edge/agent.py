@@ -45,7 +45,7 @@ from fedmed.store.spool.quota import Quota
 from fedmed.store.spool.spool import Spool
 from fedmed.store.standing import serving, write_status
 
-RELEASES_S = 10.0
+RELEASES_S, SIGNS_S = 10.0, 60.0
 DRAIN_S = 60.0
 TOLD = 20
 """Lines of what the staff was told that the status keeps."""
@@ -86,8 +86,9 @@ class Agent:
             self._facts,
         )
         self.running = Running(hands, clock, self._died)
-        self.doors = Doors(folder, self._keep, self.say)
+        self.doors = Doors(folder, self._keep, self.log.append)
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
+        self._signed_at, self._signed = float("-inf"), 0
         self._metrics, self._was_paused = Metrics(EDGE, self._reading), False
 
     def say(self, text: str) -> None:
@@ -123,6 +124,7 @@ class Agent:
     def _closed(self) -> None:
         self.released.end()
         self.record("stop", "the device's agent")
+        self.log.head()
         write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         if self._sender is not None:
             self._sender.close()
@@ -135,10 +137,18 @@ class Agent:
             self._was_paused = self.is_paused
             self.running.tell(Told(self._was_paused))
         try:
+            self.doors.look()
+            self._sign()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._metrics.failed(error, self.folder.clock.unix())
             self._say(str(error))
+
+    def _sign(self) -> None:
+        """A head of the audit log, where it has grown since the last one."""
+        now = self.folder.clock.now()
+        if now - self._signed_at >= SIGNS_S and self.log.size != self._signed:
+            self._signed_at, self._signed = now, self.log.head().size
 
     def _drain(self) -> None:
         self.doors.close()

@@ -8,21 +8,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fedmed.dicom.arrivals import Door
+from fedmed.dicom.network.acceptor import stores
 from fedmed.dicom.receiving import Receiver, ReceiverConfig, readable_syntaxes
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.intake.gathering import Gathering, KeepMany
 from fedmed.edge.intake.watching import WatchConfig, Watched
 from fedmed.errors import StoreError
+from fedmed.store.audit.event import Event
+from fedmed.store.audit.floods import Floods, Kind
+
+OTHERS, MOST = Kind("others", "an image", "any"), 64
+"""Who is told by name within a minute; all beyond are one."""
 
 
 class Doors:
     """Of one device, from `open` to `close`."""
 
-    def __init__(self, folder: EdgeFolder, keep: KeepMany, say: Callable[[str], None]) -> None:
-        """Raises ConfigError with what is wrong about any of them."""
-        config, self._clock, self._say = folder.config, folder.clock, say
+    def __init__(self, folder: EdgeFolder, keep: KeepMany, record: Callable[[Event], object]) -> None:
+        """`record` writes the audit log. Raises ConfigError with what is wrong about any of them."""
+        config, self._clock = folder.config, folder.clock
+        self._floods = Floods(config.name, "site", folder.clock, record, "refuse.instance", OTHERS, MOST)
         self._keep, self._stack, self._stop = Gathering(keep).keep, ExitStack(), threading.Event()
-        self._door = Door(self._keep, lambda _: True, readable_syntaxes())
+        self._door = Door(self._keep, stores(frozenset()), readable_syntaxes())
         self._receiver = None if config.dicom is None else self._listening(folder)
         self._watched = None if config.folder is None else self._watching(folder.path / config.folder)
         self._config, self._path = config, folder.path
@@ -37,10 +44,15 @@ class Doors:
         if self._config.stow is not None:
             self._web()
 
+    def look(self) -> None:
+        """Write down how often a refusal came again."""
+        self._floods.settle()
+
     def close(self) -> None:
         """Let none in any more."""
         self._stop.set()
         self._stack.close()
+        self._floods.settle(is_end=True)
 
     def told(self) -> str:
         """Which there are."""
@@ -74,7 +86,8 @@ class Doors:
         self._stack.enter_context(WebIntake(WebConfig(wanted.listen, wanted.port, token), self._door, self._told))
 
     def _told(self, whom: str, title: str, why: str) -> None:
-        self._say(f"refused from {whom}{f' ({title})' if title else ''}: {why}")
+        """Each refusal once, and what comes again as a number: a hostile network fills no log."""
+        self._floods.note(Kind(whom, "an image", title or "none"), why)
 
 
 def _token(path: Path) -> str:

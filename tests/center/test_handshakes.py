@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.center import accepting
-from fedmed.center.floods import AGAIN_S
 from fedmed.center.handshakes import MOST, Fault, Handshakes, fault_of
 from fedmed.center.listening import Listener
 from fedmed.clock import SystemClock
 from fedmed.identity.authority import KEY_FILE
 from fedmed.operation.metrics import HANDSHAKES
 from fedmed.store.audit.event import Event, faults_of
+from fedmed.store.audit.floods import AGAIN_S
 from fedmed.wire.asgi import Receive, Scope, Send, answer
 from tests.center.federation import Brisk
 from tests.center.pki import PEM, Authority, ask, context

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from fedmed.center.floods import AGAIN_S
 from fedmed.center.refusals import MOST, Refusals
 from fedmed.store.audit.event import Event, faults_of
+from fedmed.store.audit.floods import AGAIN_S
 from fedmed.wire.asgi import answer, refuse
 from tests.center.federation import Brisk
 

@@ -121,7 +121,8 @@ def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         fedmed("edge", "join", code, "--hub", f"127.0.0.1:{enrolment}", "--at", made.device)
         fedmed("data", "key", made.device / "site.key")
         pacs = {"host": "127.0.0.1", "port": made.pacs.dicom_port, "ae_title": "ORTHANC"}
-        configured(made.device / "edge.yaml", dicom={"port": dicom}, pacs=pacs, deidentify="site.key", trial={"minutes": 0.02, "results": 1})
+        trial = {"minutes": 0.02, "results": 1}
+        configured(made.device / "edge.yaml", dicom={"port": dicom}, pacs=pacs, deidentify="site.key", trial=trial)
         made.start("edge", "up", "--at", made.device)
         yield made
 
@@ -169,7 +170,7 @@ def test_an_altered_release_never_runs_and_what_ran_runs_on(tier: Tier, images: 
 
 def test_the_devices_log_verifies_and_its_clinics_tells_of_the_device(tier: Tier):
     assert fedmed("audit", "verify", tier.device / "audit").returncode == 0
-    events = told("audit", "show", tier.clinic / "audit", "--last", "50")
+    events = told("audit", "show", tier.clinic / "audit", "--last", "50")["events"]
     actions = {each["action"] for each in events}
     assert {"invite.device", "enrol", "release.approve"} <= actions
 

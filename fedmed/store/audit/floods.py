@@ -26,7 +26,9 @@ class Kind:
 class Floods:
     """Writes refusals of one sort down; safe from any thread."""
 
-    federation: str
+    who: str
+    """The node's name."""
+    role: str
     clock: Clock
     record: Callable[[Event], None]
     action: str
@@ -64,6 +66,6 @@ class Floods:
 
     def _entry(self, kind: Kind, reason: str, count: int) -> Event:
         return event(
-            self.clock.unix(), self.federation, "center", self.action, kind.resource, "refused",
+            self.clock.unix(), self.who, self.role, self.action, kind.resource, "refused",
             reason=reason, peer=kind.peer, code=kind.code, number=count,
         )  # fmt: skip
