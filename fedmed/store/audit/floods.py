@@ -30,7 +30,7 @@ class Floods:
     """The node's name."""
     role: str
     clock: Clock
-    record: Callable[[Event], None]
+    record: Callable[[Event], object]
     action: str
     others: Kind
     """What all are counted as, once there are `most` different ones within the time: nobody fills the log or the memory."""
