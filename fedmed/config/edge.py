@@ -126,8 +126,6 @@ class Edge(Part):
     """DICOMweb STOW-RS; null for none."""
     pacs: Pacs | None = None
     """Where results go; null to keep them here, as JSON."""
-    results: tuple[Literal["sr", "seg"], ...] = ("sr", "seg")
-    """Which DICOM objects are made of a result; JSON always is."""
     deidentify: str | None = "site.key"
     """Key file (`fedmed data key`) of the pseudonyms that copies for training have; null to send the clinic no studies."""
     key: str = "file:spool.key"

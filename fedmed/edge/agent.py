@@ -18,6 +18,7 @@ from typing import Any
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
 from fedmed.dicom.destination import Destination
+from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
@@ -114,6 +115,8 @@ class Agent:
         with serving(self.folder.path, "the agent"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.record("start", "the device's agent", version=__version__)
             self.released.begin()
+            if config.pacs is not None:
+                threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
             self.doors.open()
@@ -174,7 +177,7 @@ class Agent:
 
     def _desk(self) -> Desk:
         config = self.folder.config
-        return Desk(config.name, self.released.model, () if config.pacs is None else config.results, self._copied)
+        return Desk(config.name, self.released.model, config.pacs is not None, self._copied)
 
     def _dropped(self, entry: Entry, why: str) -> None:
         """Nothing is dropped in silence."""

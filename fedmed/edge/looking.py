@@ -7,7 +7,7 @@ be made the other still is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from fedmed.serving.card import Card
 from fedmed.store.spool.entry import RESULT, SOON, STUDY, USUAL, New
 
 Floats = NDArray[np.float32]
-SR, SEG, RECORD = "sr", "seg", "json"
+DICOM, RECORD = "dicom", "json"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Desk:
     device: str
     model: Model | None
     """None before the first release: no result is owed then."""
-    results: Sequence[str]
-    """DICOM objects that are made of a result, `sr` and `seg`."""
+    sends: bool
+    """Whether a PACS takes results as DICOM; they are told in JSON all the same."""
     copied: Callable[[bytes], tuple[bytes, str]] | None
     """An image without names, and its pseudonymous study; None where the clinic is sent no studies."""
 
@@ -112,21 +112,14 @@ class Desk:
         return Looked(tuple(new), tuple(withheld))
 
     def _result(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
-        from fedmed.dicom.results.record import record
-        from fedmed.dicom.results.report import report
-        from fedmed.dicom.results.segments import segmentation
+        from fedmed.dicom.results.making import results_of
 
         if self.model is None:
             return []
-        finding = self.model.finding(content, name, self.device, unix)
-        made: dict[str, bytes] = {}
-        if SR in self.results:
-            made[SR] = report(content, finding)
-        if SEG in self.results and finding.mask is not None and finding.mask.any():
-            made[SEG] = segmentation([content], finding)
-        told = record([content], finding, list(made.values()))
+        made = results_of([content], self.model.finding(content, name, self.device, unix))
         facts = {"of": name, "model": self.model.card.digest}
-        return [New(RESULT, group, SOON, {**facts, "form": form}, data) for form, data in {**made, RECORD: told}.items()]
+        objects = [New(RESULT, group, SOON, {**facts, "form": DICOM}, each) for each in made.objects if self.sends]
+        return [*objects, New(RESULT, group, SOON, {**facts, "form": RECORD, "why": made.why}, made.record)]
 
     def _copy(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
         if self.copied is None:

@@ -32,7 +32,6 @@ def test_every_key_is_explained():
         ("keep: {gigabytes: -1}", "greater than 0"),
         ("pacs: {host: pacs}", "missing"),
         ("inference: {precision: int4}", "'auto', 'fp32', 'fp16' or 'int8'"),
-        ("results: [pdf]", "'sr' or 'seg'"),
         ("trainning: true", "allowed here"),
     ],
 )
