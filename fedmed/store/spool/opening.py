@@ -101,6 +101,8 @@ def _refuse_foreign(path: Path) -> None:
             header = file.read(_HEADER.size)
         if header and (len(header) < _HEADER.size or _HEADER.unpack(header) != (b"SQLite format 3\0", APPLICATION)):
             raise Damaged("it is no database, or that of another program")
+        if path.stat().st_size % PAGE:
+            raise Damaged(f"it was cut off: {path.stat().st_size} bytes are no whole pages of {PAGE}")
 
 
 def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
@@ -131,6 +133,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         ((said, *_), *_) = connection.execute(f"PRAGMA quick_check('{table}')").fetchall()
         if said != "ok":
             raise Damaged(f"table {table}: {said}")
+    if not Tables(connection).is_in_order():
+        raise Damaged("the first of each group is not marked")
     if Tables(connection).check() != check:
         raise StoreError(
             f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"

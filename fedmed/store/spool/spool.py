@@ -334,8 +334,7 @@ class Spool:
                         self._commit(lambda: self._tables.told(told))
 
     def _entry(self, row: Row) -> Entry:
-        digest, group, facts = self._envelope.opened(row.mark, row.head)
-        return Entry(row.number, digest, row.kind, group, row.priority, facts, row.size, row.unix)
+        return self._envelope.opened(row)
 
     def _is_readable(self, row: Row) -> bool:
         with suppress(StoreError):
