@@ -71,7 +71,7 @@ def found_without(spool, number: int) -> dict[int, bytes]:
     return found(spool)
 
 
-@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "sealed"])
 def test_a_sound_spool_that_is_suspected_is_carried_over_whole(tmp_path, key):
     filled(tmp_path / "s", key)
     rescue.suspect(tmp_path / "s", "a test says so")
