@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from fedmed.errors import StoreError
@@ -83,12 +83,10 @@ def open_sound(path: Path, check: bytes) -> sqlite3.Connection:
     """
     try:
         _refuse_foreign(path)
-        connection = connect(path)
-        try:
+        with ExitStack() as undo:
+            connection = undo.enter_context(closing(connect(path)))
             _prove(connection, path, check)
-        except BaseException:
-            connection.close()
-            raise
+            undo.pop_all()
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return connection

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -56,11 +56,10 @@ class Spool:
             self._owned = opening.lock(folder)
         except OSError as error:
             raise StoreError(f"{folder}: no spool can be kept there ({error.strerror}); name another folder") from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, self._owned)
             self._db = self._open()
-        except BaseException:
-            os.close(self._owned)
-            raise
+            undo.pop_all()
         self._tables = Tables(self._db)
         if quota.ballast:
             self._ballast.take()
@@ -205,10 +204,9 @@ class Spool:
         try:
             made = work()
             self._db.execute("COMMIT")
-        except BaseException:
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise
         self._logged += COMMIT_BYTES
         if self._logged >= opening.LOG_BYTES:
             with suppress(
