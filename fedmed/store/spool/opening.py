@@ -57,7 +57,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection with the spool's settings; the file is made where there is none. Raises sqlite3.Error, OSError."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as undo:
+        undo.enter_context(closing(connection))
         for setting in (
             f"page_size = {PAGE}",
             "locking_mode = exclusive",
@@ -70,9 +71,7 @@ def connect(path: Path) -> sqlite3.Connection:
             "temp_store = memory",
         ):
             connection.execute(f"PRAGMA {setting}").fetchall()
-    except sqlite3.Error:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 

@@ -58,7 +58,12 @@ class Spool:
             raise StoreError(f"{folder}: no spool can be kept there ({error.strerror}); name another folder") from error
         with ExitStack() as undo:
             undo.callback(os.close, self._owned)
-            self._db = self._open()
+            try:
+                self._db = self._open()
+            except OSError as error:
+                raise StoreError(
+                    f"{folder}: the spool cannot be opened ({error.strerror}); make room or mend the disk"
+                ) from error
             undo.pop_all()
         self._tables = Tables(self._db)
         if quota.ballast:
@@ -209,9 +214,7 @@ class Spool:
                 self._db.execute("ROLLBACK")
         self._logged += COMMIT_BYTES
         if self._logged >= opening.LOG_BYTES:
-            with suppress(
-                sqlite3.Error
-            ):  # the commit is on the disk; the next one that takes something in says what is wrong
+            with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong
                 self._carry_over()
         return made
 
