@@ -159,7 +159,7 @@ def fill_with_kills(folder: Path, count: int, size: int, kills: int, rng: random
     """
     first, died = 0, 0
     for kill in range(kills + 1):
-        goal = first + (count - first) * (kill + 1) // (kills + 1) if kill < kills else count
+        goal = int(count * (kill + rng.uniform(0.5, 1.0)) / (kills + 1))
         device = start(folder, first, count, size, f"fill={each}", *more)
         timer = threading.Timer(END_S, device.kill)
         timer.start()

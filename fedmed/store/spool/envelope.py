@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
 
 from fedmed.errors import StoreError
 from fedmed.privacy.keys import derived
 from fedmed.privacy.sealing import seal, unsealed
 from fedmed.store.spool.entry import Entry, New
+from fedmed.store.spool.tables import Row
 from fedmed.wire.canonical import canonical
 
 KEY = 32
 MARK = 32
+HEAD, BODY = "head", "body"
 
 
 @dataclass(frozen=True)
@@ -74,36 +74,47 @@ class Envelope:
         """Sealed, under number 0. Raises DataError for what a spool does not hold."""
         facts, digest = new.checked(), new.digest
         mark = self.content_mark(new.kind, digest)
-        entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), unix)
-        head = self._closed(mark, "head", canonical([digest, new.group]) + b"\n" + facts)
-        return Closed(
-            entry, mark, self.mark(f"group of {new.kind}", new.group), head, self._closed(mark, "body", new.content)
-        )
+        entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), float(unix))
+        head = self._closed(mark, HEAD, _said(entry) + b"\n" + facts)
+        return Closed(entry, mark, self.mark(f"group of {new.kind}", new.group), head, self._closed(mark, BODY, new.content))
 
-    def opened(self, mark: bytes, head: bytes) -> tuple[str, str, Mapping[str, Any]]:
-        """Digest, group and facts of a head. Raises StoreError."""
+    def opened(self, row: Row) -> Entry:
+        """The entry of a row. Raises StoreError where the disk changed the head, or anything that it says of the row."""
         try:
-            first, _, facts = self._open(mark, "head", head).partition(b"\n")
-            digest, group = json.loads(first)
-            return str(digest), str(group), dict(json.loads(facts))
+            first, _, facts = self._open(row.mark, HEAD, row.head).partition(b"\n")
+            digest, group, *_ = json.loads(first)
+            entry = Entry(row.number, digest, row.kind, group, row.priority, dict(json.loads(facts)), row.size, row.unix)
+            sound = first == _said(entry)
         except (ValueError, TypeError, RecursionError) as error:
-            raise StoreError(f"an entry's head is damaged ({type(error).__name__})") from error
+            raise StoreError(f"the head of entry {row.number} is damaged ({type(error).__name__})") from error
+        if not sound:
+            raise StoreError(f"entry {row.number} is not what its head says")
+        return entry
 
     def content(self, mark: bytes, digest: str, body: bytes) -> bytes:
         """The content as it was put. Raises StoreError where a byte of it is another."""
-        content = self._open(mark, "body", body)
+        content = self._open(mark, BODY, body)
         if self._sealing is None and hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"content {digest[:12]} does not have the digest it was put with")
         return content
 
     def _closed(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:
-            return data
+            return data if part == BODY else self.mark(HEAD, data.decode()) + data
         parts = _Parts()
         seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), parts)
         return b"".join(parts.written)
 
     def _open(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:
-            return data
+            if part == BODY:
+                return data
+            if data[:MARK] != self.mark(HEAD, data[MARK:].decode("utf-8", "replace")):
+                raise StoreError("a head is not what was written")
+            return data[MARK:]
         return b"".join(unsealed(self._sealing, f"{part}/{mark.hex()}", BytesIO(data)))
+
+
+def _said(entry: Entry) -> bytes:
+    """What a head says of its entry; the number is not known when it is written."""
+    return canonical([entry.digest, entry.group, entry.kind, entry.priority, entry.size, entry.unix])

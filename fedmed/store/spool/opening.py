@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from fedmed.errors import StoreError
@@ -57,7 +57,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection with the spool's settings; the file is made where there is none. Raises sqlite3.Error, OSError."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as undo:
+        undo.enter_context(closing(connection))
         for setting in (
             f"page_size = {PAGE}",
             "locking_mode = exclusive",
@@ -70,9 +71,7 @@ def connect(path: Path) -> sqlite3.Connection:
             "temp_store = memory",
         ):
             connection.execute(f"PRAGMA {setting}").fetchall()
-    except sqlite3.Error:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 
@@ -83,12 +82,10 @@ def open_sound(path: Path, check: bytes) -> sqlite3.Connection:
     """
     try:
         _refuse_foreign(path)
-        connection = connect(path)
-        try:
+        with ExitStack() as undo:
+            connection = undo.enter_context(closing(connect(path)))
             _prove(connection, path, check)
-        except BaseException:
-            connection.close()
-            raise
+            undo.pop_all()
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return connection
@@ -101,6 +98,8 @@ def _refuse_foreign(path: Path) -> None:
             header = file.read(_HEADER.size)
         if header and (len(header) < _HEADER.size or _HEADER.unpack(header) != (b"SQLite format 3\0", APPLICATION)):
             raise Damaged("it is no database, or that of another program")
+        if path.stat().st_size % PAGE:
+            raise Damaged(f"it was cut off: {path.stat().st_size} bytes are no whole pages of {PAGE}")
 
 
 def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
@@ -131,6 +130,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         ((said, *_), *_) = connection.execute(f"PRAGMA quick_check('{table}')").fetchall()
         if said != "ok":
             raise Damaged(f"table {table}: {said}")
+    if not Tables(connection).is_in_order():
+        raise Damaged("the first of each group is not marked")
     if Tables(connection).check() != check:
         raise StoreError(
             f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"

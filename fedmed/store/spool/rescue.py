@@ -15,7 +15,7 @@ from typing import Any
 
 from fedmed.errors import StoreError
 from fedmed.store.disk import Disk, replace_file
-from fedmed.store.spool.entry import KINDS, Rescue
+from fedmed.store.spool.entry import Rescue
 from fedmed.store.spool.envelope import Envelope
 from fedmed.store.spool.opening import NAME, connect, translated
 from fedmed.store.spool.quota import DAMAGED
@@ -57,7 +57,7 @@ def rescue(folder: Path, unix: float, envelope: Envelope) -> Rescue:
     for part in ("", "-wal", "-shm"):
         fresh.with_name(fresh.name + part).unlink(missing_ok=True)
     try:
-        kept, lost = _copy(aside / NAME, fresh, envelope)
+        kept, lost = _copy(aside / NAME, fresh, envelope, unix)
     except sqlite3.Error as error:
         raise translated(error, fresh) from error
     fresh.rename(folder / NAME)
@@ -78,7 +78,7 @@ def _aside(folder: Path, unix: float) -> Path:
     return found
 
 
-def _copy(damaged: Path, fresh: Path, envelope: Envelope) -> tuple[int, int]:
+def _copy(damaged: Path, fresh: Path, envelope: Envelope, unix: float) -> tuple[int, int]:
     """How many entries are in the new database now, and how many are known to be lost."""
     with closing(connect(fresh)) as target, closing(_reader(damaged)) as source:
         tables = Tables(target)
@@ -91,7 +91,7 @@ def _copy(damaged: Path, fresh: Path, envelope: Envelope) -> tuple[int, int]:
                 target.execute("COMMIT")
                 target.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 target.execute("BEGIN IMMEDIATE")
-        _carry_past(source, target)
+        _carry_past(source, target, int(unix))
         tables.number_from(numbers[-1] + 1 if numbers else 1)
         if lost:
             target.execute(
@@ -113,6 +113,7 @@ def _reader(damaged: Path) -> sqlite3.Connection:
     """Read-only: what was set aside stays as it was found. A file that is no database reads as an empty one."""
     connection = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
+        connection.execute("PRAGMA writable_schema = on").fetchone()  # a file that was cut off is read as far as it goes
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error:
         connection.close()
@@ -138,11 +139,10 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection, number: int, 
             f"SELECT {ROW}, line, weight FROM entries NOT INDEXED WHERE number = ?", (number,)
         ).fetchone()
         row, line, weight = Row(*values[:-2]), bytes(values[-2]), int(values[-1])
-        digest, _, _ = envelope.opened(row.mark, row.head)
-        sound = row.kind in KINDS and row.number == number
+        entry = envelope.opened(row)
     except (sqlite3.Error, StoreError, TypeError, ValueError):
         return False
-    if sound and (body := _body(source, row, digest, envelope)) is not None:
+    if (body := _body(source, row, entry.digest, envelope)) is not None:
         target.execute("SAVEPOINT one")
         try:
             Tables(target).insert(row, line, weight, body)
@@ -167,8 +167,8 @@ def _body(source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope)
     return None
 
 
-def _carry_past(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """What was finished, what was dropped and not told, and the next number, as far as they can be read."""
+def _carry_past(source: sqlite3.Connection, target: sqlite3.Connection, beyond: int) -> None:
+    """What was finished, what was dropped and not told, and the next number; `beyond` all, where that cannot be read."""
     for select, insert in (
         ("SELECT mark, number, unix FROM finished ORDER BY id", "finished (mark, number, unix) VALUES (?, ?, ?)"),
         ("SELECT reason, entries, bytes FROM dropped", "dropped VALUES (?, ?, ?)"),
@@ -176,10 +176,8 @@ def _carry_past(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     ):
         for values in _readable(source, select):
             target.execute(f"INSERT OR IGNORE INTO {insert}", values)
-    for statement in ("SELECT entries FROM totals WHERE kind = 'next'", "SELECT max(number) + 1 FROM finished"):
-        for (number,) in _readable(source, statement):
-            if isinstance(number, int):
-                Tables(target).number_from(number)
+    following = [number for (number,) in _readable(source, "SELECT entries FROM totals WHERE kind = 'next'")]
+    Tables(target).number_from(following[0] if following and isinstance(following[0], int) else beyond)
 
 
 def _readable(source: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:

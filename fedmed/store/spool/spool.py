@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -56,11 +56,15 @@ class Spool:
             self._owned = opening.lock(folder)
         except OSError as error:
             raise StoreError(f"{folder}: no spool can be kept there ({error.strerror}); name another folder") from error
-        try:
-            self._db = self._open()
-        except BaseException:
-            os.close(self._owned)
-            raise
+        with ExitStack() as undo:
+            undo.callback(os.close, self._owned)
+            try:
+                self._db = self._open()
+            except OSError as error:
+                raise StoreError(
+                    f"{folder}: the spool cannot be opened ({error.strerror}); make room or mend the disk"
+                ) from error
+            undo.pop_all()
         self._tables = Tables(self._db)
         if quota.ballast:
             self._ballast.take()
@@ -205,15 +209,12 @@ class Spool:
         try:
             made = work()
             self._db.execute("COMMIT")
-        except BaseException:
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise
         self._logged += COMMIT_BYTES
         if self._logged >= opening.LOG_BYTES:
-            with suppress(
-                sqlite3.Error
-            ):  # the commit is on the disk; the next one that takes something in says what is wrong
+            with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong
                 self._carry_over()
         return made
 
@@ -334,8 +335,7 @@ class Spool:
                         self._commit(lambda: self._tables.told(told))
 
     def _entry(self, row: Row) -> Entry:
-        digest, group, facts = self._envelope.opened(row.mark, row.head)
-        return Entry(row.number, digest, row.kind, group, row.priority, facts, row.size, row.unix)
+        return self._envelope.opened(row)
 
     def _is_readable(self, row: Row) -> bool:
         with suppress(StoreError):

@@ -24,9 +24,11 @@ MOST_FINISHED = 5_000_000
 """Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
 FORGOTTEN_AT_ONCE = 256
 SCHEMA = f"""
-CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, mark BLOB NOT NULL, line BLOB NOT NULL,
+CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN {KINDS}),
+    mark BLOB NOT NULL, line BLOB NOT NULL,
     priority INTEGER NOT NULL, size INTEGER NOT NULL, weight INTEGER NOT NULL, unix REAL NOT NULL,
-    ahead INTEGER NOT NULL, until REAL NOT NULL DEFAULT 0, why TEXT NOT NULL DEFAULT '', head BLOB NOT NULL);
+    ahead INTEGER NOT NULL CHECK (ahead IN (0, 1)), until REAL NOT NULL DEFAULT 0, why TEXT NOT NULL DEFAULT '',
+    head BLOB NOT NULL);
 CREATE UNIQUE INDEX entries_mark ON entries (mark);
 CREATE INDEX entries_line ON entries (line, number);
 CREATE INDEX entries_ahead ON entries (kind, priority DESC, number, until) WHERE ahead;
@@ -98,6 +100,11 @@ class Tables:
             (row.number, row.kind, row.mark, line, row.priority, row.size, weight, row.unix, line, row.head),
         )
         self._db.execute("INSERT INTO bodies VALUES (?, ?)", (row.number, body))
+
+    def is_in_order(self) -> bool:
+        """Whether each line has one entry that is ahead."""
+        lines, ahead = self._db.execute("SELECT count(DISTINCT line), total(ahead) FROM entries").fetchone()
+        return bool(lines == ahead)
 
     def next_number(self) -> int:
         """The number of the next new entry."""

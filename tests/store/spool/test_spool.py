@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from fedmed.errors import DataError, StoreError
+from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, STUDY, SpoolFull
+from fedmed.store.spool.quota import DAY_S, Policy, Quota
+from tests.store.spool.spools import START, Clock, Told, new, opened
+
+
+@pytest.fixture
+def spool(tmp_path):
+    with opened(tmp_path / "s") as made:
+        yield made
+
+
+def test_a_full_spool_makes_room_as_its_policy_says_and_tells_what_went(tmp_path):
+    told, quota = Told(), Quota(bytes=16 * 4096, policy=Policy.LOWER, reserve=0.25, ballast=0)
+    with opened(tmp_path / "s", quota, told=told) as spool:
+        spool.put(*(new(f"{n}", group=f"g{n}", priority=10, n=n) for n in range(12)))
+        worked_on = spool.next([INSTANCE], START)
+        with pytest.raises(SpoolFull, match="the spool is full"):
+            spool.put(new("another", priority=10))
+        spool.put(*(new(f"urgent {n}", priority=20) for n in range(3)))
+        assert [(entry.facts["n"], reason) for entry, reason in told.drops] == [(n, "outranked") for n in (1, 2, 3)]
+        spool.put(*(new(f"beside the patient {n}", priority=REAL_TIME) for n in range(4)))
+        assert len(told.drops) == 3
+        assert spool.content(worked_on) == b"0"
+        counts = spool.counts()
+        assert (counts.dropped, counts.untold, counts.used) == ({"outranked": 3}, 0, quota.bytes)
+
+
+def test_what_nobody_took_note_of_is_told_again_also_after_a_crash(tmp_path):
+    told, quota = Told(), Quota(bytes=1 << 16, reserve=0, ballast=0)
+
+    def deaf(entry, reason):
+        raise StoreError("the audit log cannot be written")
+
+    with opened(tmp_path / "s", quota, told=deaf) as spool:
+        spool.put(*(new(f"{n}", priority=1) for n in range(16)))
+        assert spool.put(new("first", priority=2))[0].is_new
+        assert spool.counts().untold == 1
+        assert spool.put(new("second", priority=2))[0].is_new
+        assert spool.counts().untold == 2
+    with opened(tmp_path / "s", quota, told=told) as spool:
+        assert told.numbers == [(1, "outranked"), (2, "outranked")]
+        assert spool.counts().untold == 0
+    with opened(tmp_path / "s", quota, told=told):
+        assert len(told.drops) == 2
+
+
+def test_of_several_that_do_not_all_fit_none_is_kept(tmp_path):
+    with opened(tmp_path / "s", Quota(bytes=1 << 16, reserve=0, ballast=0)) as spool:
+        with pytest.raises(SpoolFull):
+            spool.put(*(new(bytes([n]) * 20_000) for n in range(4)))
+        assert sum(spool.counts().entries.values()) == 0
+        with pytest.raises(DataError):
+            spool.put(new("fine"), new("not", kind="image"))
+        assert spool.next(KINDS, START) is None
+
+
+def test_a_step_that_does_not_fit_leaves_its_entry_to_be_deferred(tmp_path):
+    with opened(tmp_path / "s", Quota(bytes=1 << 16, reserve=0, ballast=0)) as spool:
+        spool.put(new("x"))
+        entry = spool.next([INSTANCE], START)
+        with pytest.raises(SpoolFull):
+            spool.turn(entry.number, new(bytes(70_000), kind=RESULT))
+        assert spool.next([INSTANCE], START) is None
+        spool.defer(entry.number, START + 60, "no room for the result")
+        assert spool.counts().deferred == {"no room for the result": 1}
+        assert spool.next([INSTANCE], START + 59) is None
+        assert spool.next([INSTANCE], START + 60) == entry
+
+
+def test_the_same_content_is_kept_once_of_each_kind_and_known_until_the_days_are_over(tmp_path):
+    clock = Clock()
+    with opened(tmp_path / "s", Quota(days=7, ballast=0), clock) as spool:
+        first, again, other = spool.put(new("x"), new("x", group="h"), new("x", kind=STUDY))
+        assert (first.is_new, again.is_new, other.is_new) == (True, False, True)
+        assert again.entry == first.entry
+        spool.done(first.entry.number)
+        clock.time += 6.9 * DAY_S
+        late = spool.put(new("x"))[0]
+        assert (late.is_new, late.entry.number) == (False, first.entry.number)
+        clock.time += 0.2 * DAY_S
+        assert spool.put(new("x"))[0].is_new
+
+
+def test_what_was_dropped_can_come_again(spool):
+    number = spool.put(new("x"))[0].entry.number
+    spool.drop(number, "no DICOM")
+    assert spool.counts().dropped == {"no DICOM": 1}
+    assert spool.put(new("x"))[0].is_new
+
+
+def test_a_wait_ends_when_the_clock_was_set_back(spool):
+    spool.put(new("x"))
+    entry = spool.next([INSTANCE], START)
+    spool.defer(entry.number, START + 10**9, "the hub is away")
+    assert spool.next([INSTANCE], START + DAY_S - 1) is None
+    assert spool.next([INSTANCE], START - 3600) == entry
+
+
+def test_an_entry_that_is_gone_says_so(spool):
+    entry = spool.put(new("x"))[0].entry
+    spool.done(entry.number)
+    spool.done(entry.number)
+    with pytest.raises(StoreError, match="was finished with, or dropped"):
+        spool.content(entry)
+    with pytest.raises(StoreError, match="a step is made once"):
+        spool.turn(entry.number)
+
+
+def test_a_closed_spool_says_so_and_is_not_taken_to_be_damaged(tmp_path):
+    spool = opened(tmp_path / "s")
+    spool.close()
+    spool.close()
+    with pytest.raises(StoreError, match="this spool was closed"):
+        spool.put(new("x"))
+    with opened(tmp_path / "s") as again:
+        assert again.rescued is None
+
+
+def test_many_threads_put_and_take_and_each_entry_is_handed_to_one(tmp_path):
+    with opened(tmp_path / "s") as spool:
+        handed: list[int] = []
+        threads, each = 4, 25
+
+        def fill(thread: int) -> None:
+            for n in range(each):
+                spool.put(new(f"{thread} {n}", group=f"g{thread}"))
+
+        def take() -> None:
+            while len(handed) < threads * each:
+                if (entry := spool.next([INSTANCE], START)) is not None:
+                    spool.turn(entry.number, new(b"of " + spool.content(entry), entry.group, RESULT))
+                    handed.append(entry.number)
+
+        running = [threading.Thread(target=fill, args=(n,)) for n in range(threads)]
+        running += [threading.Thread(target=take) for _ in range(2)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        assert sorted(handed) == sorted(set(handed))
+        assert spool.counts().entries == {INSTANCE: 0, RESULT: threads * each, STUDY: 0, "update": 0}
+
+
+def test_a_log_of_any_length_is_carried_over(tmp_path):
+    with opened(tmp_path / "s") as spool:
+        for n in range(12):
+            spool.put(new(bytes([n]) * 1_000_000))
+        assert (tmp_path / "s" / "spool.db-wal").stat().st_size < 8 << 20
+        for n in range(12):
+            entry = spool.next([INSTANCE], START)
+            assert spool.content(entry) == bytes([n]) * 1_000_000
+            spool.done(entry.number)
