@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from fedmed.clock import generator
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
+from fedmed.config.scenario import Scenario
 from fedmed.learning.models import Residual
 from fedmed.serving.cases import check_set, read_cases, spread
 from fedmed.serving.engines.ort_cpu import open_model
@@ -160,11 +161,15 @@ def accuracy(rounds: int) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
             simulate(Request(scenario, data_root(), run))
-            package = export(trained(run, Asked(name, str(rounds))), Path(folder) / "package")
-            cases = read_cases(scenario, data_root(), "train")
-            package = quantise(package, spread(package.card, cases, 256))
-            rows += scored(package, read_cases(scenario, data_root(), "test"), name, measures)
+            rows += released(scenario, run, Path(folder) / "package", measures)
     return rows
+
+
+def released(scenario: Scenario, run: Path, folder: Path, measures: tuple[str, ...]) -> list[Row]:
+    """The rows of a run's model: exported, calibrated on training cases, scored on all test cases."""
+    package = export(trained(run, Asked(scenario.name, str(scenario.rounds))), folder)
+    package = quantise(package, spread(package.card, read_cases(scenario, data_root(), "train"), 256))
+    return scored(package, read_cases(scenario, data_root(), "test"), scenario.name, measures)
 
 
 def scored(package: Package, cases: Any, name: str, measures: tuple[str, ...]) -> list[Row]:

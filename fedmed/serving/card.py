@@ -19,9 +19,9 @@ CARD = "card.json"
 MAX_BYTES, MAX_TEXT, MOST_CLASSES, MOST_VALUES = 1 << 20, 200, 10_000, 1 << 28
 KINDS = ("classification", "segmentation")
 FEATURES = ("plain", "image", "standardised-image", "invariants")
-TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1}
 """By how much the logits of the golden inputs may differ, as a share of their size (L2), where a card does not say less."""
-MOST_TOLERANCES = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.5}
+MOST_TOLERANCES = {"fp32": 1e-2, "fp16": 5e-2, "int8": 0.2}
 """What a card may allow; a model that is further off is another model."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 HEX = re.compile(r"[0-9a-f]{64}")

@@ -25,10 +25,10 @@ from fedmed.preprocess.pipeline import AS_STORED, Pipeline
 from fedmed.serving.card import Card, Preparation
 from fedmed.serving.engines.ort_cpu import open_model
 from fedmed.serving.graph import read_graph
-from fedmed.serving.packages import FP32, GOLDEN, INPUTS, LOGITS, Floats, Package, write_package
+from fedmed.serving.packages import FP32, GOLDEN, INPUTS, LOGITS, Floats, Golden, Package, packed, write_package
 from fedmed.serving.quiet import quiet
 from fedmed.serving.verdict import deviation
-from fedmed.wire.tensors import Tensors, put, sha256, size_of
+from fedmed.wire.tensors import Tensors, sha256
 
 OPSET = 18
 """Read by ONNX Runtime since 1.14 and by the parser of TensorRT 10; PyTorch's exporter writes it without a conversion."""
@@ -62,8 +62,8 @@ def export(trained: Trained, folder: Path, seed: int = 0) -> Package:
     logits = outputs_of(network, inputs)
     model = to_onnx(network, trained.spec.inputs)
     refuse_unlike(model, inputs, logits)
-    golden = packed({INPUTS: inputs, LOGITS: logits})
-    return write_package(folder, card_of(trained, logits, model), {FP32: model, GOLDEN: golden})
+    golden = Golden(inputs, logits, {})
+    return write_package(folder, card_of(trained, logits, model), {FP32: model, GOLDEN: golden.pack()})
 
 
 def card_preparation(told: orders.Preparation) -> Preparation:
@@ -183,10 +183,3 @@ def card_of(trained: Trained, logits: Floats, model: bytes) -> Card:
         opset=read_graph(model, FP32).opset,
         weights_sha256=sha256(packed(trained.tensors)),
     )
-
-
-def packed(tensors: Tensors) -> bytes:
-    """Tensors as the bytes of a safetensors file."""
-    buffer = bytearray(size_of(tensors))
-    put(tensors, memoryview(buffer))
-    return bytes(buffer)

@@ -12,8 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fedmed.preprocess.pipeline import AS_STORED
 from fedmed.serving.card import Card, Preparation
-from fedmed.serving.exporting import packed
-from fedmed.serving.packages import FP32, GOLDEN, Package, write_package
+from fedmed.serving.packages import FP32, GOLDEN, Package, packed, write_package
 
 WIDTH = 4
 WEIGHTS = np.linspace(-1, 1, WIDTH, dtype=np.float32).reshape(1, WIDTH)

@@ -96,6 +96,8 @@ def test_an_int8_model_is_checked_as_well(tmp_path):
     package = written(tmp_path)
     with pytest.raises(PackageRefused, match=r"model\.u8s8\.onnx"):
         packages.write_package(tmp_path, package.card, {U8S8: b"\x08\x09"})
+    with pytest.raises(PackageRefused, match=r"needed: inputs, logits, logits\.u8s8"):
+        packages.write_package(tmp_path, package.card, {U8S8: package.models[FP32]})
 
 
 def test_a_card_for_other_files_is_no_way_around(tmp_path):
