@@ -1,7 +1,7 @@
 """The clinic's daemon: one outbound line to the center, the gate before it, and a file that says how all of it stands.
 
 node     takes the center's messages, one at a time      beat    renews the certificate, watches the center's audit log
-serve    pauses, resumes and stops both, and writes how they stand
+serve    pauses, resumes and stops both, and writes how they stand      and brings the releases for devices up to date
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from fedmed.clinic.answering import Answering
 from fedmed.clinic.engine import run_node
 from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse
+from fedmed.clinic.releases import FOLDER as RELEASES
+from fedmed.clinic.releases import OWN, releases_of
 from fedmed.clinic.renewal import decide, renew
 from fedmed.clinic.warrants import Warrants
 from fedmed.clinic.watching import BEAT_S
-from fedmed.errors import FedmedError, JoinRefused, Unreachable
+from fedmed.errors import FedmedError, JoinRefused, ReleaseRefused, Unreachable
 from fedmed.flower.fleet import Door
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import CLINIC, Metrics, Reading
+from fedmed.releases.opening import is_begun
 from fedmed.store.audit.event import Event, event
 from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
@@ -64,6 +67,7 @@ class Daemon:
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
+        self._refused = ""
 
     def tell(self, text: str) -> None:
         """Tell the clinic's own staff: in its status, and in the log of the service what that may say of it."""
@@ -170,11 +174,24 @@ class Daemon:
                 self._renew()
                 self.gatehouse.watcher.beat(self.folder.line())
                 self._beaten = self.folder.clock.unix()
+                self._tend()
             except Unreachable as error:
                 self._metrics.failed(error, self.folder.clock.unix())  # the node says so to the staff
             except FedmedError as error:
                 self._failed(error)
             self.stop.wait(BEAT_S if self._beaten else RESTART_S)
+
+    def _tend(self) -> None:
+        """Bring the copy of the releases up to date, where devices take it; what is wrong with it is told once."""
+        if not is_begun(self.folder.path / RELEASES / OWN):
+            return
+        try:
+            releases_of(self.folder).tend()
+            self._refused = ""
+        except ReleaseRefused as error:
+            if str(error) != self._refused:
+                self._failed(error)
+            self._refused = str(error)
 
     def _renew(self) -> None:
         decision = decide(self.folder.member(at_unix=None), self.folder.clock.unix(), self._failures)
