@@ -1,7 +1,7 @@
 """The clinic's daemon: one outbound line to the center, the gate before it, and a file that says how all of it stands.
 
 node     takes the center's messages, one at a time      beat    renews the certificate, watches the center's audit log
-serve    pauses, resumes and stops both, and writes how they stand
+serve    pauses, resumes and stops both, and writes how they stand      and brings the releases for devices up to date
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Daemon:
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
+        self._refused = ""
 
     def tell(self, text: str) -> None:
         """Tell the clinic's own staff: in its status, and in the log of the service what that may say of it."""

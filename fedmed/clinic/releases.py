@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fedmed.releases.signing import SigningKey
 
 PATH, FOLDER = "/fedmed/releases", "releases"
+FEDERATION, OWN = "federation", "own"
+"""Folders in it: what devices are served of each authority."""
 
 
 class LineFetcher:
@@ -104,8 +106,8 @@ class ClinicReleases:
 def releases_of(folder: ClinicFolder) -> ClinicReleases:
     """Those of a joined clinic. Raises MissingPart without python-tuf, ConfigError, StoreError."""
     place = folder.path / FOLDER
-    own = repository(place / "own", folder.clock)
-    return ClinicReleases(Mirror(place / "federation", folder.clock), own, LineFetcher(folder.line()))
+    own = repository(place / OWN, folder.clock)
+    return ClinicReleases(Mirror(place / FEDERATION, folder.clock), own, LineFetcher(folder.line()))
 
 
 def tending(folder: ClinicFolder) -> Callable[[], None]:
@@ -115,7 +117,7 @@ def tending(folder: ClinicFolder) -> Callable[[], None]:
     """
 
     def tend() -> None:
-        if is_begun(folder.path / FOLDER / "own"):
+        if is_begun(folder.path / FOLDER / OWN):
             releases_of(folder).tend()
 
     return tend

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fedmed.clock import Clock
-from fedmed.errors import ReleaseRefused
+from fedmed.errors import FedmedError, ReleaseRefused, first_line
 from fedmed.releases import slots as kinds
 from fedmed.releases.agreeing import Agreement, agreed, require_newer
 from fedmed.releases.fetching import COUNTERSIGNED, TARGETS, Fetcher
@@ -28,18 +30,21 @@ class Hands:
     """What a device does for its releases."""
 
     examine: Callable[[Path], str]
-    """Run the golden inputs of a package; what was wrong, if anything."""
+    """Run the golden inputs of a package; what was wrong, if anything. A FedmedError is taken for a fault, too."""
     run: Callable[[Path | None], None]
-    """Results come from this package from now on."""
+    """Results come from this package from now on; on trial, a FedmedError gives it up."""
     beside: Callable[[Path | None], None]
-    """This package runs beside it; its results are compared and not shown."""
+    """This package runs beside it; its results are compared and not shown. As `run`."""
     tell: Callable[[kinds.Tell], None]
     """For the audit log."""
 
 
 @dataclass
 class Device:
-    """One box. All methods raise StoreError where its disk refuses; what ran before runs on."""
+    """One box. All methods raise StoreError where its disk refuses; what ran before runs on.
+
+    `beat` takes as long as a release takes to come, and is for a thread of its own; `observe` may be called meanwhile.
+    """
 
     store: SlotStore
     fetchers: dict[str, Fetcher]
@@ -50,6 +55,7 @@ class Device:
     slots: Slots = field(init=False)
     agreement: Agreement = field(init=False, default_factory=Agreement)
     _told: set[kinds.Tell] = field(init=False, default_factory=set)
+    _lock: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def pin(self, authority: str, root: bytes, fingerprint: str) -> None:
         """Trust an authority by its first root. Raises ReleaseRefused for another root than the fingerprint's.
@@ -84,6 +90,14 @@ class Device:
         """Once, last of all, where the process was told to stop."""
         self._happened(kinds.Stopped())
 
+    def standing(self) -> dict[str, Any]:
+        """For the heartbeat: JSON. Counters of what runs, is committed, on trial, beside, given up and not countersigned."""
+        slots, beside, trial = self.slots, self.slots.beside, self.slots.evidence
+        places = {"running": slots.running, "active": slots.active, "trial": slots.trial, "shadow": slots.shadow}
+        counters = {name: one.counter if (one := slots.content(slot)) else None for name, slot in places.items()}
+        seen = {"trial_seen": asdict(trial), "shadow_seen": asdict(beside), "given_up": dict(slots.banned)}
+        return {**counters, **seen, "not_countersigned": sorted(self.agreement.unsigned)}
+
     def _agree(self) -> None:
         views = {name: self._view(name) for name in AUTHORITIES}
         anchor = self.store.lift(require_newer(self.store.anchor(), views["federation"], views["clinic"]))
@@ -97,29 +111,50 @@ class Device:
         return refresh(trusted, self.fetchers[name], self.clock, lambda kept: self.store.keep(name, kept))
 
     def _happened(self, event: kinds.Event) -> None:
-        slots, todo = apply(self.slots, event, self.limits)
+        with self._lock:
+            slots, todo = apply(self.slots, event, self.limits)
+            for each in todo:
+                if isinstance(each, kinds.Raise):
+                    self.store.lift(replace(self.store.anchor(), counter=each.counter))
+            if slots != self.slots:
+                self.store.save(slots)
+            self.slots = slots
+            for each in todo:
+                self._obey(each)
         for each in todo:
-            if isinstance(each, kinds.Raise):
-                self.store.lift(replace(self.store.anchor(), counter=each.counter))
-        if slots != self.slots:
-            self.store.save(slots)
-        self.slots = slots
-        for each in todo:
-            self._obey(each)
+            self._work(each)
 
     def _obey(self, todo: kinds.Instruction) -> None:
+        """What is done at once."""
+        if isinstance(todo, kinds.Run):
+            self._switch(self.hands.run, todo.slot)
+        elif isinstance(todo, kinds.Beside):
+            self._switch(self.hands.beside, todo.slot)
+        elif isinstance(todo, kinds.Tell) and todo not in self._told:
+            self._told.add(todo)
+            self.hands.tell(todo)
+
+    def _work(self, todo: kinds.Instruction) -> None:
+        """What takes its time, while images come in."""
         if isinstance(todo, kinds.Fetch):
             fill(self.store, todo.slot, todo.content, self.fetchers["federation"], self.clock)
             self._happened(kinds.Filled(todo.slot))
         elif isinstance(todo, kinds.Examine):
-            self._happened(kinds.Examined(todo.slot, self.hands.examine(self.store.package(todo.slot))))
-        elif isinstance(todo, kinds.Run):
-            self.hands.run(self._place(todo.slot))
-        elif isinstance(todo, kinds.Beside):
-            self.hands.beside(self._place(todo.slot))
-        elif isinstance(todo, kinds.Tell) and todo not in self._told:
-            self._told.add(todo)
-            self.hands.tell(todo)
+            self._happened(kinds.Examined(todo.slot, self._fault(todo.slot)))
+
+    def _fault(self, slot: int) -> str:
+        try:
+            return self.hands.examine(self.store.package(slot))
+        except FedmedError as error:
+            return first_line(error)
+
+    def _switch(self, hand: Callable[[Path | None], None], slot: int | None) -> None:
+        try:
+            hand(self._place(slot))
+        except FedmedError as error:
+            if slot is None or slot not in (self.slots.trial, self.slots.shadow):
+                raise
+            self._happened(kinds.Failed(slot, first_line(error)))
 
     def _place(self, slot: int | None) -> Path | None:
         return None if slot is None else self.store.package(slot)

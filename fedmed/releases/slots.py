@@ -179,11 +179,19 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A slot on trial, or beside the active one, cannot be run at all."""
+
+    slot: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The process was told to stop."""
 
 
-Event = Booted | Agreed | Filled | Examined | Observed | Stopped
+Event = Booted | Agreed | Filled | Examined | Observed | Failed | Stopped
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fedmed.releases.slots import (
     Evidence,
     Examine,
     Examined,
+    Failed,
     Fetch,
     Filled,
     Instruction,
@@ -44,6 +45,8 @@ def apply(slots: Slots, event: Event, limits: Limits) -> Step:
         return _tested(slots, event.slot, event.fault)
     if isinstance(event, Observed):
         return _observed(slots, event.slot, event.seen, limits)
+    if isinstance(event, Failed):
+        return _failed(slots, event.slot, event.why)
     return replace(slots, clean=True), ()
 
 
@@ -187,17 +190,24 @@ def _tested(slots: Slots, slot: int, fault: str) -> Step:
 def _observed(slots: Slots, slot: int, seen: Evidence, limits: Limits) -> Step:
     if slot == slots.shadow:
         slots = replace(slots, beside=slots.beside.plus(seen))
-        if fault := limits.fault(slots.beside):
-            slots, told = _ban(slots, slot, f"beside the active one: {fault}")
-            return slots, (*told, Beside(None))
-        return slots, ()
+        fault = limits.fault(slots.beside)
+        return _failed(slots, slot, fault) if fault else (slots, ())
     if slot != slots.trial:
         return slots, ()
     slots = replace(slots, evidence=slots.evidence.plus(seen))
     if fault := limits.fault(slots.evidence):
-        slots, told = _ban(slots, slot, f"on trial: {fault}")
-        return slots, (*told, Run(slots.running))
+        return _failed(slots, slot, fault)
     return _committed(slots, slot) if limits.is_over(slots.evidence) else (slots, ())
+
+
+def _failed(slots: Slots, slot: int, why: str) -> Step:
+    if slot == slots.shadow:
+        slots, told = _ban(slots, slot, f"beside the active one: {why}")
+        return slots, (*told, Beside(None))
+    if slot != slots.trial:
+        return slots, ()
+    slots, told = _ban(slots, slot, f"on trial: {why}")
+    return slots, (*told, Run(slots.running))
 
 
 def _committed(slots: Slots, slot: int) -> Step:

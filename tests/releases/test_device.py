@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
+import threading
 from dataclasses import replace
 from itertools import repeat
 
 import pytest
 
-from fedmed.errors import ReleaseRefused
+from fedmed.errors import DataError, ReleaseRefused
 from fedmed.identity.releases import ReleaseKey
 from fedmed.releases.channel import State
 from fedmed.releases.fetching import BLOBS, METADATA, manifest_name
 from fedmed.releases.signing import Keys
+from fedmed.releases.slots import Evidence
 from fedmed.wire.tensors import sha256
 from tests.releases.simulator import (
     CRASHING,
@@ -246,20 +249,14 @@ def test_a_clock_that_was_set_back_revives_nothing_that_had_expired(world):
     assert "timestamp version" in world.box.refused[-1]
 
 
-def test_a_clock_that_was_set_back_cannot_keep_a_device_at_what_has_expired(tmp_path):
-    world = World(tmp_path)
-    world.clock.sleep(6.9 * DAY)
-    world.box.live()
-    world.federation.freshen()
-    world.clinic.freshen()
-    world.box.live()
-    world.clock.sleep(6.9 * DAY)  # seen by the box: it is this late
-    world.box.live()
-    known = world.box.device.store.trusted("federation").unix
-    world.clock.sleep(-3650 * DAY)
-    world.box.live()
-    assert world.box.device.store.trusted("federation").unix == known
-    assert world.box.active == b"first"
+def test_a_clock_that_runs_ahead_stops_nothing_and_heals(world):
+    world.release(model=GOOD)
+    world.clock.sleep(3 * 365 * DAY)
+    stays(world, "expired", beats=2)
+    world.box.start()
+    assert world.box.running == b"first"
+    world.clock.sleep(-3 * 365 * DAY)
+    assert world.box.live(4).active == GOOD
 
 
 def test_rolled_back_by_the_center(world):
@@ -361,3 +358,51 @@ def test_a_root_that_is_renewed(world):
     world.federation.keys = old
     world.federation.freshen()
     assert "signed by 0/1 keys" in world.box.live().refused[-1]
+
+
+@pytest.mark.parametrize("hand", ["examine", "run", "beside"])
+def test_a_package_that_cannot_be_opened_is_given_up(world, hand):
+    def refuse(package):
+        if package is not None and (package / "model").read_bytes() == GOOD:
+            raise DataError("an operator that no device runs")
+        return real(package)
+
+    hands = world.box.device.hands
+    real = getattr(hands, hand)
+    world.box.device.hands = replace(hands, **{hand: refuse})
+    world.release(State.SHADOW if hand == "beside" else State.ACTIVE, model=GOOD)
+    stays(world, "an operator that no device runs", beats=3)
+    assert (world.box.running, world.box.beside) == (b"first", None)
+
+
+def test_what_a_heartbeat_tells(world):
+    new = world.release(State.SHADOW, model=DISAGREEING)
+    late = world.release(countersigned=False, model=GOOD)
+    said = world.box.live(2).device.standing()
+    assert (said["running"], said["active"], said["trial"], said["shadow"]) == (1, 1, None, None)
+    assert list(said["given_up"]) == [new.counter]
+    assert said["not_countersigned"] == [late.counter]
+    assert json.loads(json.dumps(said))["shadow_seen"]["disagreed"] == 10
+
+
+def test_results_are_observed_while_a_release_comes_in(world):
+    """Two threads: a slow line, and images."""
+    world.release(State.SHADOW, model=GOOD)
+    world.box.live(2)
+    world.release(model=b"next" * 1000)
+    comes, goes_on, real = threading.Event(), threading.Event(), world.federation.pieces
+
+    def slow(name, offset):
+        if name.startswith(BLOBS):
+            comes.set()
+            assert goes_on.wait(20)
+        return real(name, offset)
+
+    world.box.device.fetchers["federation"].pieces = slow
+    beat = threading.Thread(target=world.box.device.beat)
+    beat.start()
+    assert comes.wait(20)
+    world.box.device.observe(0, Evidence(10, 10))
+    goes_on.set()
+    beat.join()
+    assert world.box.model(world.box.device.slots.running) == b"next" * 1000

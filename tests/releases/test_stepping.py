@@ -133,7 +133,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(slot=st.sampled_from(SLOTS))
     def an_answer_comes_too_late(self, slot) -> None:
-        self.happened(Filled(slot)) if self.slots.contents[slot] is None else self.happened(Examined(1 - slot, ""))
+        content = self.slots.contents[slot]
+        if content is None or content.phase is not Phase.FILLING:
+            self.happened(Filled(slot))
+        if content is None or content.phase is not Phase.TESTING:
+            self.happened(Examined(slot, ""))
 
     @rule()
     def stopped(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_a_newer_timestamp_is_kept_although_what_it_names_is_withheld(center):
     center.files = old
     with pytest.raises(ReleaseRefused, match="timestamp version"):
         refresh(kept[-1], center, center.clock, kept.append)
+
+
+def test_a_clock_that_was_set_back_revives_nothing_even_where_versions_were_lost(center):
+    kept: list[Trusted] = []
+    seen = replace(trust(center), unix=center.clock.unix() + 8 * DAY)
+    center.clock.sleep(-5 * 365 * DAY)
+    with pytest.raises(ReleaseRefused, match="expired"):
+        refresh(seen, center, center.clock, kept.append)
+    center.clock.sleep(5 * 365 * DAY + 8 * DAY)
+    center.freshen()
+    center.clock.sleep(-5 * 365 * DAY)
+    assert refresh(seen, center, center.clock, kept.append).version == 4
 
 
 def test_a_channel_that_nobody_stated_yet():
