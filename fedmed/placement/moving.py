@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass, field, replace
 
+from fedmed.errors import FederationError
 from fedmed.placement.choosing import Decision, Seat, candidates, place, unfit, within_quota
 from fedmed.placement.events import Drop, Instruction, Start, Stop, Tell, Yield
 from fedmed.placement.nodes import Standing
@@ -137,10 +138,13 @@ class Work:
         return True
 
     def seat(self, grant: Grant) -> None:
-        """Book a task on its nodes. A node outside its clinic is refused here once more, whoever chose it."""
+        """Book a task on its nodes. Raises FederationError for a node outside its clinic, whoever chose it."""
         task, state = grant.held.task, self.state
         outside = [name for name in grant.nodes if state.nodes[name].node.clinic not in task.homes()]
-        assert not outside, f"{task.name} was to run outside its clinic, on {outside}"
+        if outside:
+            raise FederationError(
+                f"task {task.name} was to run on {', '.join(outside)}; its clinic {task.clinic} alone may run it"
+            )
         if task.name in state.waiting:
             self.unqueue(task.name)
         self.keep_no_more(task.name)
