@@ -9,10 +9,9 @@ So nobody is degraded for the sake of work that ranks below it, and nothing fail
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice
 
 from fedmed.placement.nodes import Standing, Tier
 from fedmed.placement.state import Grant, Held, State
@@ -43,9 +42,12 @@ class Passed:
 
     why: Why
     detail: str = ""
+    short: tuple[Standing, Amount] | None = None
+    """The node as it was, and what did not fit: put into words only where somebody asks."""
 
     def __str__(self) -> str:
-        return f"{self.why.value}: {self.detail}" if self.detail else self.why.value
+        detail = self.short[0].room_lacking(self.short[1]) if self.short else self.detail
+        return f"{self.why.value}: {detail}" if detail else self.why.value
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,20 @@ class Decision:
         return f"{chosen}; {rest}" if rest else chosen
 
 
-def place(state: State, held: Held) -> Decision:
-    """Where the task of `held` goes now, and why each other node was passed over."""
+def place(state: State, held: Held, only: Set[str] | None = None) -> Decision:
+    """Where the task of `held` goes now, and why each other node was passed over.
+
+    `only` are the nodes that are looked at, where it is known that no other has room; reasons are then those of these alone.
+    """
     passed: dict[str, Passed] = {}
     ready: list[Standing] = []
-    for standing in candidates(state, held.task):
+    for standing in candidates(state, held.task, only):
         if (why := unfit(state, held, standing)) is None:
             ready.append(standing)
         else:
             passed[standing.node.name] = why
     members = held.task.members
-    for rung in islice(held.task.needs.rungs(), held.first_rung, None):
+    for rung in held.rungs if len(ready) >= members else ():
         for yielding in (False, True):
             seats, short = _seated(state, held, ready, rung, yielding)
             if len(seats) >= members and (chosen := within_quota(state, held, seats)):
@@ -108,14 +113,17 @@ def place(state: State, held: Held) -> Decision:
             passed.setdefault(name, why)
         for seat in seats:
             passed.setdefault(seat.node, Passed(Why.FEW if len(seats) < members else Why.QUOTA))
-    return Decision(held.task.name, passed=passed | _outside(state, held.task))
+    for standing in ready if len(ready) < members else ():
+        passed.setdefault(standing.node.name, Passed(Why.FEW))
+    return Decision(held.task.name, passed=passed if only else passed | _outside(state, held.task))
 
 
-def candidates(state: State, task: Task) -> Iterator[Standing]:
-    """Every node that may know of the task: this alone is where nodes for a task come from."""
+def candidates(state: State, task: Task, only: Set[str] | None = None) -> Iterator[Standing]:
+    """Every node (of `only`, where given) that may know of the task: this alone is where nodes for a task come from."""
     for clinic in task.homes():
         for name in state.members.get(clinic, ()):
-            yield state.nodes[name]
+            if only is None or name in only:
+                yield state.nodes[name]
 
 
 def outranks(task: Task, grant: Grant) -> bool:
@@ -136,10 +144,10 @@ def unfit(state: State, held: Held, standing: Standing) -> Passed | None:
         return Passed(Why.ACCELERATOR)
     if not needs.data <= node.data:
         return Passed(Why.DATA)
-    rungs = [rung for rung in islice(needs.rungs(), held.first_rung, None) if rung.precision in node.precisions]
+    rungs = [rung for rung in held.rungs if rung.precision in node.precisions]
     if not rungs:
         return Passed(Why.PRECISION)
-    if all(node.charge(needs, rung, engine).over(node.capacity) for rung in rungs):
+    if not any(not node.charge(needs, rung, engine).over(node.capacity) for rung in rungs):
         return Passed(Why.SMALL, node.charge(needs, rungs[-1], engine).over(node.capacity))
     if keeper := state.is_kept_from(node.name, held):
         return Passed(Why.KEPT, keeper)
@@ -160,10 +168,10 @@ def _seated(
         engine = node.engine(held.task.needs)
         charge = node.charge(held.task.needs, rung, engine)
         yields: tuple[str, ...] = ()
-        if lacks := standing.room_lacking(charge):
+        if not standing.has_room(charge):
             giving = _giving_way(state, held.task, standing, charge) if yielding else None
             if giving is None:
-                short[node.name] = Passed(Why.FULL, lacks)
+                short[node.name] = Passed(Why.FULL, short=(standing, charge))
                 continue
             yields = giving
         found.append((_order(state, held, standing, charge, yields), Seat(node.name, node.tier, engine, charge, yields)))
@@ -191,19 +199,20 @@ def _order(state: State, held: Held, standing: Standing, charge: Amount, yields:
 def _giving_way(state: State, task: Task, standing: Standing, charge: Amount) -> tuple[str, ...] | None:
     """The fewest and lowest tasks on a node that have to give way for `charge`; None where all of them are too few."""
     here = [state.running[name] for name in state.on.get(standing.node.name, ())]
-    lower = sorted((each for each in here if outranks(task, each)), key=lambda each: (each.rank, -each.started))
+    lower = [each for each in here if outranks(task, each)]
+    lower.sort(key=lambda each: (each.rank, -each.started))
     giving: list[Grant] = []
     back = Amount()
     for grant in lower:
-        if not standing.room_lacking(charge, back):
+        if standing.has_room(charge, back):
             break
         giving.append(grant)
         back = back.plus(_charge_on(grant, standing.node.name))
-    if standing.room_lacking(charge, back):
+    if not giving or not standing.has_room(charge, back):
         return None
     for grant in tuple(reversed(giving)):
         fewer = back.plus(_charge_on(grant, standing.node.name), -1)
-        if not standing.room_lacking(charge, fewer):
+        if standing.has_room(charge, fewer):
             giving.remove(grant)
             back = fewer
     return tuple(grant.held.task.name for grant in giving)

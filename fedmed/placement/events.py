@@ -174,7 +174,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Take:
-    """To the hub: this result counts."""
+    """To the hub: this result counts. Results of nodes that run a task together count once all are there."""
 
     node: str
     task: str

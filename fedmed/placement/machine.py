@@ -118,7 +118,7 @@ def _isolate(work: Work, event: Isolated | Restored) -> None:
         return
     why = event.why[:MOST_WORDS] if isinstance(event, Isolated) else ""
     work.amend(event.node, replace(standing, isolated=why))
-    work.is_stirred = True
+    work.stirred.add(event.node)
     if why and not standing.isolated:
         work.say(Tell(event.node, f"is isolated: {why}"))
         _clear(work, event.node, f"{event.node} was isolated")
@@ -131,7 +131,8 @@ def _hear(work: Work, event: Heard) -> None:
         return
     if standing.is_lost:
         work.say(Tell(event.node, "is back"))
-    work.is_stirred |= standing.is_lost or standing.live.other != event.live.other
+    if standing.is_lost or standing.live.other != event.live.other:
+        work.stirred.add(event.node)
     work.amend(event.node, replace(standing, heard=event.at, live=event.live, is_lost=False))
     for claim in event.running:
         _reconcile(work, event.node, claim)
@@ -176,7 +177,7 @@ def _tick(work: Work) -> None:
             work.say(Tell(name, f"was not heard of for {silent:.0f} s: its tasks move where they may"))
             _clear(work, name, f"{name} was lost")
     work.cool()
-    work.is_stirred = True  # one that has waited long enough may have nodes kept for it
+    work.is_all = True  # one that has waited long enough may have nodes kept for it
     for waiting in [each for each in state.waiting.values() if _is_due(each.held, state.now)]:
         state.waiting[waiting.held.task.name] = replace(waiting, held=_told_late(work, waiting.held))
     for grant in [each for each in state.running.values() if _is_due(each.held, state.now)]:
@@ -213,8 +214,8 @@ def _submit(work: Work, event: Submitted) -> None:
         return
     held = Held(task, state.now)
     work.queue(Waiting(held))
-    if state.queues[held.shape][0] == held.key(state.rules.ageing_s):
-        work.try_first(held.shape)
+    if state.queues[held.shape][0] != held.key(state.rules.ageing_s):
+        work.fresh.discard(held.shape)  # one like it waits already
 
 
 def _withdraw(work: Work, name: str) -> None:
@@ -232,7 +233,6 @@ def _withdraw(work: Work, name: str) -> None:
 def _retry(work: Work, name: str) -> None:
     if (parked := work.state.parked.pop(name, None)) is not None:
         work.queue(Waiting(replace(parked.held, failures=0, first_rung=0, avoid=frozenset())))
-        work.is_stirred = True
 
 
 def _running(work: Work, event: Finished | Failed | Yielded) -> Grant | None:
@@ -251,10 +251,10 @@ def _drop(work: Work, event: Finished | Failed | Yielded) -> None:
 def _finish(work: Work, event: Finished) -> None:
     taken = Take(event.node, event.task, event.attempt)
     if (grant := _running(work, event)) is not None:
-        work.say(taken)
         grant = replace(grant, done=grant.done | {event.node})
         work.state.running[event.task] = grant
         if grant.done == set(grant.nodes):
+            work.say(*(replace(taken, node=node) for node in grant.nodes))
             work.free(grant)
             work.end(grant.held)
         return
@@ -311,6 +311,5 @@ def _yielded(work: Work, event: Yielded) -> None:
     held = replace(waiting.held, progress=progress or waiting.held.progress)
     if waiting.not_before > work.state.now:
         work.queue(replace(waiting, held=held, not_before=-math.inf))
-        work.is_stirred = True
     else:
         work.state.waiting[event.task] = replace(waiting, held=held)

@@ -6,8 +6,9 @@ import heapq
 import math
 from dataclasses import dataclass, field, replace
 
+from fedmed.errors import FederationError
 from fedmed.placement.choosing import Decision, Seat, candidates, place, unfit, within_quota
-from fedmed.placement.events import Instruction, Start, Stop, Tell, Yield
+from fedmed.placement.events import Drop, Instruction, Start, Stop, Tell, Yield
 from fedmed.placement.nodes import Standing
 from fedmed.placement.state import Grant, Held, Key, Parked, State, Waiting, queued, unqueued
 from fedmed.placement.tasks import Amount
@@ -19,8 +20,12 @@ class Work:
 
     state: State
     said: list[Instruction] = field(default_factory=list)
-    is_stirred: bool = False
-    """Whether something was freed, so that tasks that wait may fit now."""
+    stirred: set[str] = field(default_factory=set)
+    """Nodes with more room, or under other rules, than when the tasks that wait were last tried there."""
+    fresh: set[str] = field(default_factory=set)
+    """Shapes with a task that was not tried anywhere yet."""
+    is_all: bool = False
+    """Whether every shape is to be tried everywhere."""
 
     def say(self, *words: Instruction) -> None:
         """Add instructions, in their order."""
@@ -38,7 +43,7 @@ class Work:
         state.nodes[node.name] = standing
         state.members[node.clinic] = (*state.members.get(node.clinic, ()), node.name)
         state.totals[node.tier] = state.totals.get(node.tier, Amount()).plus(node.capacity)
-        self.is_stirred = True
+        self.is_all = True  # the quotas of its tier have grown
 
     def count_out(self, name: str) -> None:
         """A node is no more; it has no tasks now."""
@@ -62,6 +67,7 @@ class Work:
         if waiting.not_before <= self.state.now:
             keys = self.state.queues.get(held.shape, ())
             self.state.queues[held.shape] = queued(keys, held.key(self.state.rules.ageing_s))
+            self.fresh.add(held.shape)
 
     def unqueue(self, name: str) -> Waiting:
         """A task waits no longer."""
@@ -80,7 +86,6 @@ class Work:
         for waiting in [each for each in state.waiting.values() if each.not_before != -math.inf]:
             if waiting.not_before <= state.now:
                 self.queue(replace(waiting, not_before=-math.inf))
-                self.is_stirred = True
 
     def park(self, held: Held, why: str) -> None:
         """A task waits for a person."""
@@ -125,7 +130,7 @@ class Work:
         """Let a node that was lost go on with what it still runs, where there is room; whether it does."""
         standing = self.state.nodes[last.nodes[0]]
         seat = Seat(standing.node.name, standing.node.tier, last.engines[0], last.charges[0])
-        if not standing.takes_tasks or standing.room_lacking(seat.charge):
+        if not standing.takes_tasks or not standing.has_room(seat.charge):
             return False
         if not within_quota(self.state, waiting.held, [seat]):
             return False
@@ -133,10 +138,13 @@ class Work:
         return True
 
     def seat(self, grant: Grant) -> None:
-        """Book a task on its nodes. A node outside its clinic is refused here once more, whoever chose it."""
+        """Book a task on its nodes. Raises FederationError for a node outside its clinic, whoever chose it."""
         task, state = grant.held.task, self.state
         outside = [name for name in grant.nodes if state.nodes[name].node.clinic not in task.homes()]
-        assert not outside, f"{task.name} was to run outside its clinic, on {outside}"
+        if outside:
+            raise FederationError(
+                f"task {task.name} was to run on {', '.join(outside)}; its clinic {task.clinic} alone may run it"
+            )
         if task.name in state.waiting:
             self.unqueue(task.name)
         self.keep_no_more(task.name)
@@ -152,7 +160,10 @@ class Work:
         for name, charge in zip(grant.nodes, grant.charges, strict=True):
             self._book(name, grant, charge, -1)
             state.on[name] = tuple(each for each in state.on[name] if each != task.name)
-        self.is_stirred = True
+            self.stirred.add(name)
+        if grant.done != set(grant.nodes):
+            why = "another of those that ran it together did not finish"
+            self.say(*(Drop(name, task.name, grant.held.attempt, why) for name in sorted(grant.done)))
 
     def _book(self, name: str, grant: Grant, charge: Amount, times: int) -> None:
         state = self.state
@@ -160,6 +171,7 @@ class Work:
         state.nodes[name] = replace(standing, used=standing.used.plus(charge, times))
         place_of = (standing.node.tier, grant.held.task.kind)
         state.use[place_of] = state.use.get(place_of, Amount()).plus(charge, times)
+        self.is_all |= times < 0 and place_of in state.rules.quotas
 
     def give_way(self, grant: Grant, why: str) -> None:
         """Back to the queue, with its progress: the nodes that can be told put it down first."""
@@ -186,31 +198,41 @@ class Work:
         """Nothing is kept free for `task` any longer."""
         for what in [what for what, keeper in self.state.keeps.items() if keeper == task]:
             del self.state.keeps[what]
-            self.is_stirred = True
+            self.is_all = True
 
     def fill(self) -> None:
-        """Start what fits, in the order of the queue; of one shape, the first that does not fit stands for the rest."""
-        while self.is_stirred:
-            self.is_stirred = False
-            heads: list[tuple[Key, str]] = [(keys[0], shape) for shape, keys in self.state.queues.items() if keys]
+        """Start what fits, in the order of the queue; of one shape, the first that does not fit stands for the rest.
+
+        A task that was tried before is tried again only where something has changed: elsewhere it fits no more than then.
+        """
+        while self.is_all or self.stirred or self.fresh:
+            everywhere, nodes, fresh = self.is_all, frozenset(self.stirred), frozenset(self.fresh)
+            self.is_all = False
+            self.stirred.clear()
+            self.fresh.clear()
+            queues = self.state.queues
+            shapes = queues.keys() if everywhere or nodes else fresh & queues.keys()
+            heads: list[tuple[Key, str]] = [(queues[shape][0], shape) for shape in shapes]
             heapq.heapify(heads)
             while heads:
                 _, shape = heapq.heappop(heads)
-                if self.try_first(shape) and (keys := self.state.queues.get(shape, ())):
+                only = None if everywhere or shape in fresh else nodes
+                if self._try_first(shape, only) and (keys := self.state.queues.get(shape, ())):
                     heapq.heappush(heads, (keys[0], shape))
 
-    def try_first(self, shape: str) -> bool:
+    def _try_first(self, shape: str, only: frozenset[str] | None) -> bool:
         """Start the first task of a shape where it fits; whether it did."""
         name = self.state.queues[shape][0][-1]
         waiting = self.state.waiting[name]
-        decision = place(self.state, waiting.held)
+        decision = place(self.state, waiting.held, only if waiting.held.task.members == 1 else None)
         if decision.seats:
             self.start(waiting, decision)
             return True
-        why = decision.summary()
-        if why != waiting.why:
-            self.state.waiting[name] = replace(waiting, why=why)
-        self._keep_for(waiting.held)
+        if only is None:
+            why = decision.summary()
+            if why != waiting.why:
+                self.state.waiting[name] = replace(waiting, why=why)
+            self._keep_for(waiting.held)
         return False
 
     def _keep_for(self, held: Held) -> None:

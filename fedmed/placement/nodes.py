@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from fedmed.errors import ConfigError
-from fedmed.placement.tasks import CPU, Amount, Needs, Precision, Rung, named
+from fedmed.placement.tasks import CPU, NOTHING, Amount, Needs, Precision, Rung, named
 
 
 class Tier(Enum):
@@ -53,8 +53,8 @@ class Node:
         """What a task takes here: a network lies in memory where there is no card, or the card has no memory."""
         size = needs.network_bytes(rung)
         if engine == CPU or self.shares_memory:
-            return replace(needs.amount, memory=needs.amount.memory + needs.amount.gpu + size, gpu=0)
-        return replace(needs.amount, gpu=needs.amount.gpu + size)
+            return Amount(needs.amount.cores_milli, needs.amount.memory + needs.amount.gpu + size, 0, needs.amount.disk)
+        return Amount(needs.amount.cores_milli, needs.amount.memory, needs.amount.gpu + size, needs.amount.disk)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,19 @@ class Standing:
         """Whether it was heard of and is not isolated."""
         return not self.is_lost and not self.isolated
 
-    def room_lacking(self, charge: Amount, without: Amount | None = None) -> str:
-        """What is short for `charge` now, in words; empty where nothing is. `without` is what tasks would give back."""
-        used = self.used if without is None else self.used.plus(without, -1)
-        return charge.over(self.node.capacity.plus(self.live.other, -1).plus(used, -1))
+    def has_room(self, charge: Amount, without: Amount = NOTHING) -> bool:
+        """Whether `charge` fits now, were `without` given back: every part of it that is not 0."""
+        has, used, other = self.node.capacity, self.used, self.live.other
+        return (
+            (
+                not charge.cores_milli
+                or charge.cores_milli + used.cores_milli - without.cores_milli + other.cores_milli <= has.cores_milli
+            )
+            and (not charge.memory or charge.memory + used.memory - without.memory + other.memory <= has.memory)
+            and (not charge.gpu or charge.gpu + used.gpu - without.gpu + other.gpu <= has.gpu)
+            and (not charge.disk or charge.disk + used.disk - without.disk + other.disk <= has.disk)
+        )
+
+    def room_lacking(self, charge: Amount) -> str:
+        """What is short for `charge` now, in words; empty where nothing is."""
+        return charge.over(self.node.capacity.plus(self.live.other, -1).plus(self.used, -1))

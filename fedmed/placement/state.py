@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fedmed.placement.nodes import Standing, Tier
 from fedmed.placement.rules import Rules
@@ -34,10 +35,15 @@ class Held:
     is_late: bool = False
     """Whether its deadline has passed and that was told."""
 
-    @property
+    @cached_property
     def shape(self) -> str:
         """Tasks of one shape fit on the same nodes."""
         return f"{self.first_rung}{self.task.shape}"
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The ways to run it that are left, best first."""
+        return tuple(self.task.needs.rungs())[self.first_rung :]
 
     def key(self, ageing_s: float) -> Key:
         """Real-time first, then by priority and age: age grows alike for all, so that the order among two never changes."""
@@ -62,7 +68,7 @@ class Grant:
     """Its priority with its age when it started: who comes later needs more to push it aside."""
     why: str
     done: frozenset[str] = frozenset()
-    """Nodes whose result was taken."""
+    """Nodes that have finished; their results count once all have."""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,9 @@ class Precision(Enum):
     FP16 = "fp16"
     INT8 = "int8"
 
-    @property
-    def bytes(self) -> int:
-        """Of one number."""
-        return {"fp32": 4, "fp16": 2, "int8": 1}[self.value]
+
+BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
+"""Of one number."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,11 @@ class Amount:
 
     def plus(self, other: Amount, times: int = 1) -> Amount:
         """The sum; `times` -1 for the difference, which is never below 0."""
-        return Amount(
-            max(0, self.cores_milli + times * other.cores_milli),
-            max(0, self.memory + times * other.memory),
-            max(0, self.gpu + times * other.gpu),
-            max(0, self.disk + times * other.disk),
-        )
+        cores, memory = self.cores_milli + times * other.cores_milli, self.memory + times * other.memory
+        gpu, disk = self.gpu + times * other.gpu, self.disk + times * other.disk
+        if times < 0:
+            cores, memory, gpu, disk = max(0, cores), max(0, memory), max(0, gpu), max(0, disk)
+        return Amount(cores, memory, gpu, disk)
 
     def share(self, of: Amount) -> float:
         """The largest share of `of` that this is; 0 where `of` has none of what this does not take."""
@@ -76,6 +74,9 @@ class Amount:
             if getattr(self, name) > getattr(limit, name):
                 return f"{getattr(self, name) / 1e9:.1f} GB {name} of {getattr(limit, name) / 1e9:.1f}"
         return ""
+
+
+NOTHING = Amount()
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Needs:
 
     def network_bytes(self, rung: Rung) -> int:
         """Bytes of the network and one batch on `rung`."""
-        return (self.fixed_bytes + self.item_bytes * rung.batch) * rung.precision.bytes // Precision.FP32.bytes
+        return (self.fixed_bytes + self.item_bytes * rung.batch) * BYTES[rung.precision] // BYTES[Precision.FP32]
 
 
 @dataclass(frozen=True)

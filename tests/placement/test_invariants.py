@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -272,8 +272,8 @@ class Hospitals(RuleBasedStateMachine):
             self.tell(Ticked(self.now))
             for name, box in self.boxes.items():
                 for one, attempt in list(box.items()):
-                    del box[one]
-                    self.tell(Finished(one, attempt, name, self.now))
+                    if box.pop(one, None) == attempt:  # it was not told to give way meanwhile
+                        self.tell(Finished(one, attempt, name, self.now))
             if not self.state.waiting and not self.state.running:
                 break
         assert not self.state.running
@@ -295,6 +295,10 @@ class Hospitals(RuleBasedStateMachine):
 
 
 Hospitals.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
 TestHospitals = Hospitals.TestCase

@@ -206,7 +206,7 @@ def test_a_gang_falls_and_rises_together():
     state, _ = submitted(world(*(node(f"d{i}") for i in range(3))), task("train", members=2, cores=3))
     nodes = where(state)["train"]
     state, said = step(state, Finished("train", 1, nodes[0], 5))
-    assert said == (Take(nodes[0], "train", 1),)
+    assert said == ()
     assert where(state) == {"train": nodes}
     state, said = step(state, Finished("train", 1, nodes[0], 6))
     assert kinds(said) == [Drop]
@@ -214,8 +214,11 @@ def test_a_gang_falls_and_rises_together():
     alive = [heard(nodes[0], 70), heard(spare, 70)]
     state, said = steps(state, [*alive, Ticked(70)])
     assert not [each for each in said if isinstance(each, Yield)]  # that one was done
-    state, said = steps(state, [*alive, Ticked(81)])
+    assert [(each.node, each.attempt) for each in said if isinstance(each, Drop)] == [(nodes[0], 1)]
     assert set(where(state)["train"]) == {nodes[0], spare}
+    state, said = steps(state, [Finished("train", 2, name, 80) for name in (spare, nodes[0])])
+    assert {each.node for each in said if isinstance(each, Take)} == {nodes[0], spare}
+    assert state.ended == {"train": 2}
 
 
 def test_waiting_counts_as_rank_so_that_small_tasks_do_not_starve_a_large_one():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed.placement.nodes import Live, Node, Standing, Tier
@@ -23,8 +25,17 @@ def test_what_other_programs_take_is_not_free():
     standing = Standing(node, 0.0, Live(0.1, Amount(0, 800)), Amount(0, 300))
     assert standing.room_lacking(Amount(8000)) == ""
     assert standing.room_lacking(Amount(0, 1))
-    assert standing.room_lacking(Amount(0, 200), without=Amount(0, 300)) == ""
-    assert standing.room_lacking(Amount(0, 201), without=Amount(0, 300))
+    assert standing.has_room(Amount(0, 200), without=Amount(0, 300))
+    assert not standing.has_room(Amount(0, 201), without=Amount(0, 300))
+
+
+amounts = st.builds(Amount, *[st.integers(0, 9)] * 4)
+
+
+@given(amounts, amounts, amounts, amounts)
+def test_room_is_lacking_where_there_is_none(capacity, used, other, charge):
+    standing = Standing(Node("t4", Tier.CLINIC, "east", capacity), 0.0, Live(None, other), used)
+    assert standing.has_room(charge) == (standing.room_lacking(charge) == "")
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan"), float("inf")])
