@@ -97,14 +97,23 @@ class Running:
 
     def start(self) -> None:
         """Begin it anew, with what its disk holds; back once it answers."""
+        self.begin()
+        self.up()
+
+    def begin(self) -> None:
+        """Begin it, with what its disk holds."""
         box = self.box
         here, there = START.Pipe()
         facts = (box.name, box.clinic, box.site, self.entropy, dict(box.pins), box.scope, box.folder)
         self.process = START.Process(target=serve, args=(facts, there), daemon=True)
         self.process.start()
         there.close()
-        here.recv_bytes()
         self.line = here
+
+    def up(self) -> None:
+        """Wait until it answers."""
+        assert self.line is not None
+        self.line.recv_bytes()
 
     def kill(self) -> None:
         """As a power cut would."""

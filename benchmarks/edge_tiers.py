@@ -205,7 +205,7 @@ def hospital(site: Site, split: dict[str, Site], place: Path, member: Member, to
         name: Running(Box(name, site.name, own, made[name], pins, bound, place), keys[name]) for name, own in split.items()
     }
     for each in running.values():
-        each.start()
+        each.begin()
     known = [
         Device(name, made[name].fingerprint, made[name].signing_public, len(own.train))
         for name, own in split.items()
@@ -235,6 +235,9 @@ def federation(place: Path) -> Federation:
         hospital(site, dealt(site, rng), place, Member(own, policy, secrets.token_bytes), told)
         for site, own in zip(sites, keys, strict=True)
     ]
+    for each in hospitals:
+        for one in each.running.values():
+            one.up()
     roster = tuple(sorted(each.fingerprint for each in keys))
     agreed = set_up(Parameters("skin", "run", 1, roster, 0, 0, 128), hospitals)
     return Federation(

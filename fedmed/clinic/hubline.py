@@ -16,14 +16,13 @@ from fedmed.errors import FedmedError
 from fedmed.hub.fellows import enrolled
 from fedmed.hub.folder import FOLDER, HubFolder, open_hub
 from fedmed.hub.rounds import FolderTransport
+from fedmed.hub.training import CASES
 from fedmed.store.standing import read_status
 from fedmed.tiers.asking import Devices
 from fedmed.tiers.messages import MOST_CASES
 from fedmed.tiers.round import Rules
 from fedmed.tiers.terms import Device, scope
 
-CASES = "cases"
-"""Of a heartbeat's facts: training cases of the device."""
 SILENT_S, LOOK_S = 90.0, 1.0
 """A status older than this is of a service that is gone; how often it is looked at."""
 BEATS = 3

@@ -117,8 +117,3 @@ def _certificates(content: bytes) -> list[bytes]:
     if len(found) > MOST_DEVICES:
         raise ProtocolRefused(f"a list of {len(found)} devices; allowed: {MOST_DEVICES}")
     return found
-
-
-def folder_of_rounds(folder: DeviceFolder) -> Path:
-    """Where a device has requests while it fetches them."""
-    return folder.path / "rounds"

@@ -15,6 +15,7 @@ from fedmed.errors import ConfigError, FedmedError
 from fedmed.hub import machine
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import Desk, FolderDesk
+from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.service import Ports
@@ -104,6 +105,8 @@ class Hub:
         told = ""
         while not self._closed.wait(self.folder.config.beat_s):
             try:
+                if self.folder.config.trains:
+                    publish(self.folder)
                 self._tend()
                 told = ""
             except FedmedError as error:
