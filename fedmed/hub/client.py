@@ -241,6 +241,15 @@ def _settle(begun: Path, target: Path, wanted: Owed) -> None:
     files.sync_folder(target.parent)
 
 
+def _why(details: str) -> str:
+    """What gRPC's words most likely mean. Never more than a line that fails: any stranger on the network can cause it."""
+    if "CERTIFICATE_VERIFY_FAILED" in details or "Hostname Verification" in details:
+        return "who answers there is not this device's hub"
+    if "Socket closed" in details:
+        return "the hub hung up; where it is up, it does not take this device's certificate, of another clinic or ended"
+    return "the hub does not answer"
+
+
 def _error_of(error: Any) -> FedmedError:
     code, details = error.code(), str(error.details() or "")
     words = [value for key, value in error.trailing_metadata() or () if key == KEY]
@@ -249,7 +258,7 @@ def _error_of(error: Any) -> FedmedError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return QuotaRefused(f"the hub takes no more at once ({details[:200]}); it is tried again")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return Unreachable(f"the hub does not answer ({details[:300]}); it is tried again")
+        return Unreachable(f"{_why(details)} ({details[:300]}); it is tried again")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ProtocolRefused(f"the hub does not know this call ({details[:200]})")
     return Unreachable(f"the hub failed ({code.name}: {details[:200]}); it is tried again")

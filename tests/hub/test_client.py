@@ -94,7 +94,7 @@ def test_a_device_of_another_clinic_is_not_even_shaken_hands_with(place, tmp_pat
         stranger = other.joined("echo")
         place.joined("echo")  # of the same name
         here = replace(stranger, hub=replace(stranger.hub, port=place.hub.ports.port))
-        with HubClient(here) as device, pytest.raises(Unreachable):
+        with HubClient(here) as device, pytest.raises(Unreachable, match="is not this device's hub"):
             beat(device)
         trusting = tmp_path / "trusting"
         trusting.mkdir()
@@ -102,7 +102,7 @@ def test_a_device_of_another_clinic_is_not_even_shaken_hands_with(place, tmp_pat
             (trusting / name).write_bytes((stranger.path / name).read_bytes())
             (trusting / name).chmod(0o600)
         (trusting / "devices-ca.crt").write_bytes((place.folder.path / "devices-ca.crt").read_bytes())
-        with HubClient(replace(here, path=trusting)) as device, pytest.raises(Unreachable):
+        with HubClient(replace(here, path=trusting)) as device, pytest.raises(Unreachable, match="not take this device's"):
             beat(device)
     assert not place.hub.calls.state.devices
 

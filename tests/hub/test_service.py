@@ -75,7 +75,10 @@ def test_a_device_does_not_speak_with_a_device_in_the_hubs_place(place):
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(own.transport_pem(), made)]))
     server.start()
     device = place.joined("echo")
-    with HubClient(replace(device, hub=replace(device.hub, port=port))) as line, pytest.raises(Unreachable):
+    with (
+        HubClient(replace(device, hub=replace(device.hub, port=port))) as line,
+        pytest.raises(Unreachable, match="not this"),
+    ):
         line.beat("idle", {})
     server.stop(0).wait()
     assert not heard
