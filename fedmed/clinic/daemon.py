@@ -67,7 +67,6 @@ class Daemon:
         self._rested = folder.clock.now()
         self._since, self._beaten, self._failures = folder.clock.unix(), 0.0, 0
         self._node: _NodeThread | None = None
-        self._refused = ""
 
     def tell(self, text: str) -> None:
         """Tell the clinic's own staff: in its status, and in the log of the service what that may say of it."""
