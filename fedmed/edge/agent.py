@@ -32,6 +32,7 @@ from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released
 from fedmed.edge.running import Running
+from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
 from fedmed.edge.wanted import HubLine, fetchers
 from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
@@ -60,6 +61,7 @@ class Agent:
         """Raises ConfigError, KeyRefused, StoreError for what is not in order in the folder."""
         config, clock, path = folder.config, folder.clock, folder.path
         self.folder, self._say, self.said = folder, say, deque[dict[str, Any]](maxlen=TOLD)
+        self.stages = Stages(clock)
         self.log, key = folder.log(), folder.key()
         quota = Quota(bytes=int(config.keep.gigabytes * 10**9), days=config.keep.days)
         self.spool = Spool(path / "spool", clock, quota, self._dropped, key)
@@ -85,6 +87,7 @@ class Agent:
             lambda happened: self.running.tell(happened),
             self.say,
             self._facts,
+            self.stages,
         )
         self.running = Running(hands, clock, self._died)
         self.doors = Doors(folder, self._keep, self.log.append)
@@ -115,8 +118,7 @@ class Agent:
         with serving(self.folder.path, "the agent"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.record("start", "the device's agent", version=__version__)
             self.released.begin()
-            if config.pacs is not None:
-                threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, at the first result
+            threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, else at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
             self.doors.open()
@@ -177,7 +179,7 @@ class Agent:
 
     def _desk(self) -> Desk:
         config = self.folder.config
-        return Desk(config.name, self.released.model, config.pacs is not None, self._copied)
+        return Desk(config.name, self.released.model, config.pacs is not None, self._copied, self.stages)
 
     def _dropped(self, entry: Entry, why: str) -> None:
         """Nothing is dropped in silence."""
@@ -236,6 +238,7 @@ class Agent:
             "name": self.folder.config.name,
             "hub_heard": state.line.is_heard,
             "working_on": {lane.value: place.busy for lane, place in state.places.items() if place.busy is not None},
+            "stages": self.stages.told(),
             "said": list(self.said),
             **facts,
         }

@@ -19,6 +19,7 @@ from fedmed.edge.looking import RECORD, Desk, Looked
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
 from fedmed.edge.outgoing import Line
 from fedmed.edge.records import Records
+from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
 from fedmed.store.spool.entry import Entry
 from fedmed.store.spool.spool import Spool
@@ -63,6 +64,7 @@ class EdgeHands:
     say: Callable[[str], None]
     facts: Callable[[], dict[str, Any]]
     """What a heartbeat tells."""
+    stages: Stages
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
 
@@ -134,14 +136,19 @@ class EdgeHands:
             looked = self._looked(entry)
             if not looked.new:
                 raise _Never("; ".join(looked.withheld) or "there is no model yet, and the clinic is sent no studies")
-            self.spool.turn(entry.number, *looked.new)
+            with self.stages.of("keep"):
+                self.spool.turn(entry.number, *looked.new)
+            self.stages.took("whole", max(0.0, self.clock.unix() - entry.unix))
         for reason in looked.withheld:
             self.say(reason)
         for kind in {each.kind for each in looked.new}:
             self.tell(Kept(kind))
 
     def _looked(self, entry: Entry) -> Looked:
-        name, desk, content = f"image {entry.number}", self.desk(), self.spool.content(entry)
+        name, desk = f"image {entry.number}", self.desk()
+        self.stages.took("wait", max(0.0, self.clock.unix() - entry.unix))
+        with self.stages.of("read"):
+            content = self.spool.content(entry)
         try:
             return desk.look(content, entry.group, name, self.clock.unix())
         except EngineFailed as error:
@@ -159,7 +166,8 @@ class EdgeHands:
         elif self.pacs is None:
             raise _Never(f"result {entry.number} was made for a PACS, and none is configured any more")
         else:
-            (sent,) = self.pacs.send([content])
+            with self.stages.of("send"):
+                (sent,) = self.pacs.send([content])
             if sent.outcome is Outcome.NEVER:
                 raise _Never(f"the PACS takes result {entry.number} never: {sent.said}")
             if sent.outcome is Outcome.LATER:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedmed.dicom.results.finding import Finding
 from fedmed.edge.preparing import Prepared, Recipe
+from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, EngineFailed
 from fedmed.serving.card import Card
 from fedmed.store.spool.entry import RESULT, SOON, STUDY, USUAL, New
@@ -38,11 +39,6 @@ class Model:
     def card(self) -> Card:
         """Of its package."""
         return self.recipe.card
-
-    def finding(self, content: bytes, name: str, device: str, unix: float) -> Finding:
-        """What it says of an image. Raises DataError for one that training would have refused as well, EngineFailed."""
-        prepared = self.recipe.prepared(content, name)
-        return self.told(self.run(prepared.values), prepared, device, unix)
 
     def told(self, logits: Floats, prepared: Prepared, device: str, unix: float) -> Finding:
         """Logits as a finding. Raises EngineFailed where they are not finite."""
@@ -99,6 +95,7 @@ class Desk:
     """Whether a PACS takes results as DICOM; they are told in JSON all the same."""
     copied: Callable[[bytes], tuple[bytes, str]] | None
     """An image without names, and its pseudonymous study; None where the clinic is sent no studies."""
+    stages: Stages
 
     def look(self, content: bytes, group: str, name: str, unix: float) -> Looked:
         """What becomes of an image of the study `group`; errors call it `name`."""
@@ -116,7 +113,12 @@ class Desk:
 
         if self.model is None:
             return []
-        made = results_of([content], self.model.finding(content, name, self.device, unix))
+        with self.stages.of("prepare"):
+            prepared = self.model.recipe.prepared(content, name)
+        with self.stages.of("infer"):
+            logits = self.model.run(prepared.values)
+        with self.stages.of("tell"):
+            made = results_of([content], self.model.told(logits, prepared, self.device, unix))
         facts = {"of": name, "model": self.model.card.digest}
         objects = [New(RESULT, group, SOON, {**facts, "form": DICOM}, each) for each in made.objects if self.sends]
         return [*objects, New(RESULT, group, SOON, {**facts, "form": RECORD, "why": made.why}, made.record)]
@@ -124,5 +126,6 @@ class Desk:
     def _copy(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
         if self.copied is None:
             return []
-        copy, study = self.copied(content)
+        with self.stages.of("copy"):
+            copy, study = self.copied(content)
         return [New(STUDY, study, USUAL, {}, copy)]

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmed.clock import SystemClock
 from fedmed.config.edge import EDGE_FILE, Dicom, Edge
 from fedmed.config.roles import written
 from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
+from fedmed.identity.releases import ReleaseKey
 from fedmed.privacy import keys
+from fedmed.releases.channel import State
+from fedmed.releases.opening import repository
 from fedmed.store.standing import read_status
 from tests.hub.clinic import Place, free_port
 
@@ -78,6 +81,31 @@ class Device:
 
     def results(self) -> list[dict]:
         return [json.loads(path.read_bytes()) for path in sorted(self.path.glob("results/*/*.json"))]
+
+
+@dataclass
+class Channels:
+    """Releases as the hub of a clinic has them, signed by both: what the commands make, without a center and its line."""
+
+    place: Place
+    keys: tuple[ReleaseKey, ReleaseKey, ReleaseKey] = field(
+        default_factory=lambda: (ReleaseKey.generate(), ReleaseKey.generate(), ReleaseKey.generate())
+    )
+
+    def __post_init__(self) -> None:
+        folder, (root, own_root, approver) = self.place.folder.path.parent / "releases", self.keys
+        self.federation = repository(folder / "federation", SystemClock())
+        self.own = repository(folder / "own", SystemClock())
+        self.federation.begin([root])
+        self.own.begin([own_root], (1, 1), [approver.public])
+
+    def release(self, package: Path, name: str, version: str) -> int:
+        """Active at both; its counter."""
+        counter = self.federation.propose(package, name, version).counter
+        for _ in range(2):
+            made = self.federation.promote(counter)
+        self.own.allow(made, State.ACTIVE, "", [self.keys[2]])
+        return counter
 
 
 def device_of(hub: Place, name: str, **settings: object) -> Device:
