@@ -106,9 +106,10 @@ def test_a_task_that_ended_is_forgotten():
 
 
 def test_what_is_unsupported_neither_raises_nor_ends():
-    watch, found = run(Watch(), "gpu_temperature", (0, None), (60, 90), (120, None), (180, None))
+    watch, found = run(Watch(), "gpu_temperature", (0, None), (60, 90), (120, None), (280, None), (340, None))
     assert kinds(found) == [(60, Alert)]
     assert watch.episodes[("gpu-hot", "gpu0")].told == 60
+    assert run(Watch(), "gpu_reachable", (0, None), (600, None))[1] == []
 
 
 def test_devices_are_watched_apart():

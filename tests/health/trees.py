@@ -24,6 +24,7 @@ ORIN_JP6 = {
     "sys/class/hwmon/hwmon1/curr3_input": "0\n",
     "sys/class/hwmon/hwmon1/in7_label": "sum of shunt voltages\n",
     "sys/class/hwmon/hwmon1/in7_input": "1\n",
+    "sys/class/hwmon/hwmon1/curr7_input": "9999999\n",
     "sys/class/hwmon/hwmon3/name": "soctherm_oc\n",
     "sys/class/hwmon/hwmon3/oc1_event_cnt": "0\n",
     "sys/class/hwmon/hwmon3/oc3_event_cnt": "12\n",
