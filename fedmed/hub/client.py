@@ -243,6 +243,8 @@ def _settle(begun: Path, target: Path, wanted: Owed) -> None:
 
 def _why(details: str) -> str:
     """What gRPC's words most likely mean. Never more than a line that fails: any stranger on the network can cause it."""
+    if "not yet valid" in details or "has expired" in details:
+        return "the hub's certificate is not valid by this device's clock; set the one that is wrong right"
     if "CERTIFICATE_VERIFY_FAILED" in details or "Hostname Verification" in details:
         return "who answers there is not this device's hub"
     if "Socket closed" in details:

@@ -33,7 +33,7 @@ from fedmed.wire.skew import MOST_TEXT, refuse_far
 KEYS_FILE, CERTIFICATE_FILE, AUTHORITY_FILE, HUB_FILE = "device.keys", "device.crt", "devices-ca.crt", "hub.json"
 ENROLMENT_PORT = 8444
 """Where a hub's enrolment port is, where nobody said otherwise."""
-_ANY = re.compile(r"[^\x00-\x1f]{1,128}")
+_HOST = re.compile(r"[^\x00-\x1f]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def open_device(path: Path, clock: Clock) -> DeviceFolder:
     try:
         read = json.loads(files.read(place, MAX_BYTES))
         hub = Joined(
-            text(read, "name", NAME), text(read, "clinic", _ANY), text(read, "host", _ANY), whole(read, "port", 65535)
+            text(read, "name", NAME), text(read, "clinic", NAME), text(read, "host", _HOST), whole(read, "port", 65535)
         )
     except (OSError, ValueError, AttributeError, ProtocolRefused) as error:
         raise StoreError(f"{place} cannot be read ({error}); put a copy back, or join anew with a new code") from error
@@ -122,7 +122,7 @@ def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
         _, proof = proof_of(read, authority, shown, name, request)
         talk.say({"proof": proof.hex(), "request": request.hex()})
         answer = talk.hear()
-    hub = Joined(name, text(greeting, "clinic", _ANY), host, whole(answer, "port", 65535))
+    hub = Joined(name, text(greeting, "clinic", NAME), host, whole(answer, "port", 65535))
     _write(folder / AUTHORITY_FILE, certificate_pem(authority))
     DeviceFolder(folder, hub, clock).keep(hexadecimal(answer, "certificate"))
     _write(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")

@@ -12,6 +12,7 @@ from fedmed.errors import (
     Unreachable,
     VersionRefused,
 )
+from fedmed.wire.visible import visible
 
 KEY = "fedmed-refused"
 """Of a call's trailing metadata."""
@@ -33,5 +34,5 @@ def word_of(error: FedmedError) -> str:
 
 
 def error_of(word: str, text: str) -> FedmedError:
-    """The error that the other side told; one with an unknown word is a refusal."""
-    return WORDS.get(word, ProtocolRefused)(text[:MOST_TEXT])
+    """The error that the other side told; one with an unknown word is a refusal. Its text cannot steer a terminal."""
+    return WORDS.get(word, ProtocolRefused)(visible(text[:MOST_TEXT]))

@@ -55,9 +55,10 @@ class Ports:
     def __init__(self, folder: HubFolder, calls: Calls) -> None:
         """Raises ConfigError where a port is not to be had, KeyRefused, StoreError."""
         self._folder, self._calls = folder, calls
-        self._shown = folder.certificate()
+        self.shown = folder.certificate()
+        """The certificate (DER) that the enrolment port shows."""
         config = folder.config
-        desk, now = _Desk(folder, calls, lambda: self.port), folder.clock.now
+        desk, now = _Desk(folder, calls, self), folder.clock.now
         self._context = listening(*self._files())
         self._door = Door(config.listen, config.enrolment_port, self._context, desk, now)
         self._server, self.port = self._bound(config.listen, config.port)
@@ -86,6 +87,7 @@ class Ports:
     def renew(self) -> None:
         """Show the newer certificate from now on; open connections keep the old one."""
         self._context.load_cert_chain(*self._files())
+        self.shown = self._folder.certificate()
 
     def _files(self) -> tuple[str, str]:
         return str(self._folder.path / CERTIFICATE_FILE), str(self._folder.path / KEYS_FILE)
@@ -107,7 +109,7 @@ class Ports:
 
     def _credentials(self) -> Any:
         """Certificates of this clinic's authority alone; the hub's own is looked up at each handshake."""
-        known = [self._shown]
+        known = [self.shown]
 
         def newer() -> Any:
             found = self._folder.certificate()
@@ -116,7 +118,7 @@ class Ports:
             known[0] = found
             return self._configuration(found)
 
-        return grpc.dynamic_ssl_server_credentials(self._configuration(self._shown), newer, True)
+        return grpc.dynamic_ssl_server_credentials(self._configuration(known[0]), newer, True)
 
     def _configuration(self, certificate: bytes) -> Any:
         authority = certificate_pem(self._folder.authority().certificate)
@@ -145,8 +147,8 @@ class Ports:
 class _Desk:
     """What the enrolment port asks."""
 
-    def __init__(self, folder: HubFolder, calls: Calls, port: Callable[[], int]) -> None:
-        self._folder, self._calls, self._port = folder, calls, port
+    def __init__(self, folder: HubFolder, calls: Calls, ports: Ports) -> None:
+        self._folder, self._calls, self._ports = folder, calls, ports
         self._authority = folder.authority().certificate
 
     def greeting(self) -> Mapping[str, Any]:
@@ -160,11 +162,11 @@ class _Desk:
     def enrolled(self, invitation: str, request: bytes, proof: bytes) -> Mapping[str, Any]:
         """As `door.Desk`."""
         read = read_request(request)
-        asked = Ask(invitation, read, request, proof, self._authority, self._folder.certificate())
+        asked = Ask(invitation, read, request, proof, self._authority, self._ports.shown)
         done = self._folder.devices.apply(asked, self._folder.sign)
         assert done is not None
         self._calls.enrolled(read.name, read.fingerprint, done.until)
-        return {"certificate": done.certificate.hex(), "port": self._port(), "until": done.until}
+        return {"certificate": done.certificate.hex(), "port": self._ports.port, "until": done.until}
 
     def failed(self, peer: str, error: FedmedError) -> None:
         """As `door.Desk`."""

@@ -11,10 +11,23 @@ from fedmed.identity.issuing import certificate_pem
 from tests.hub.clinic import piece_of, serving
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("hub")) as found, found.client("echo") as device:
+        yield found, device
+
+
 @pytest.fixture
-def place(tmp_path):
-    with serving(tmp_path) as found:
-        yield found
+def place(hub):
+    """With nothing written down yet."""
+    hub[0].events.clear()
+    hub[0].hub.calls._noted.clear()
+    return hub[0]
+
+
+@pytest.fixture
+def device(hub):
+    return hub[1]
 
 
 def raw(device: HubClient, method: str, content: bytes):
@@ -49,19 +62,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("method", "content"), BAD)
-def test_a_malformed_message_is_refused_by_name(place, method, content):
-    with place.client("echo") as device:
-        assert isinstance(raw(device, method, content), ProtocolRefused)
-        assert place.refusals() == [("device echo", "message")]
-        device.beat("idle", {})
+@pytest.mark.parametrize(("method", "content"), BAD, ids=map(str, range(len(BAD))))
+def test_a_malformed_message_is_refused_by_name(place, device, method, content):
+    assert isinstance(raw(device, method, content), ProtocolRefused)
+    assert place.refusals() == [("device echo", "message")]
+    device.beat("idle", {})
     assert not place.kept
 
 
-def test_a_message_too_large_or_an_unknown_call_goes_no_further_than_grpc(place):
-    with place.client("echo") as device:
-        head = encoded(Message(GOOD))
-        assert isinstance(raw(device, "gossip", head), ProtocolRefused)
+def test_a_message_too_large_or_an_unknown_call_goes_no_further_than_grpc(device):
+    assert isinstance(raw(device, "gossip", encoded(Message(GOOD))), ProtocolRefused)
     options = [("grpc.ssl_target_name_override", "hub.fedmed.invalid"), ("grpc.max_send_message_length", -1)]
     with HubClient(device.folder) as large:
         folder = large.folder

@@ -127,7 +127,8 @@ class Impostor:
         (folder / "crt").write_bytes(chain)
         (folder / "key").write_bytes(keys.transport_pem())
         self._context = listening(str(folder / "crt"), str(folder / "key"))
-        self._authority, self.heard = authority, []
+        self.heard: list[object] = []
+        self.greeting = {"authority": authority.hex(), "clinic": "north", "version": "0.1"}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -137,7 +138,7 @@ class Impostor:
         line, _ = self._socket.accept()
         with line, self._context.wrap_socket(line, server_side=True) as shaken:
             talk = Talk(shaken, Skewed().now)
-            talk.say({"authority": self._authority.hex(), "clinic": "north", "version": "0.1"})
+            talk.say(self.greeting)
             try:
                 self.heard.append(talk.hear())
             except Unreachable:
@@ -199,10 +200,10 @@ def test_an_older_tls_is_not_spoken_at_either_side(place):
 @pytest.mark.parametrize("content", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes(range(64))])
 def test_what_is_no_device_is_hung_up_on(place, content):
     with socket.create_connection(("127.0.0.1", place.hub.ports.enrolment_port)) as line:
-        line.sendall(content)
-        line.shutdown(socket.SHUT_WR)
         line.settimeout(10)
-        with suppress(ConnectionResetError):
+        with suppress(OSError):
+            line.sendall(content)
+            line.shutdown(socket.SHUT_WR)
             while line.recv(4096):
                 pass
     assert place.joined("echo").hub.name == "echo"
@@ -235,6 +236,15 @@ def test_a_turn_that_says_it_is_huge_is_not_read(place):
         line.sendall((1 << 31).to_bytes(4, "big"))
         with pytest.raises(Exception, match="allowed are 32768"):
             talk.hear()
+
+
+def test_what_a_stranger_answers_cannot_steer_a_terminal(place, tmp_path):
+    impostor = Impostor(tmp_path / "impostor", b"", certificate_pem(place.folder.certificate()), place.folder.keys())
+    impostor.greeting = {"refused": "\x1b[2Jrun this", "word": "join"}
+    with pytest.raises(JoinRefused) as found:
+        join(place.folder.invite("echo").text(), "127.0.0.1", impostor.port, tmp_path / "box", Skewed())
+    impostor.close()
+    assert "\x1b" not in str(found.value)
 
 
 def test_a_folder_that_is_damaged_says_so(place):

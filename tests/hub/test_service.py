@@ -56,6 +56,8 @@ def test_the_hubs_certificate_is_renewed_while_it_serves(place):
     assert place.joined("mri").hub.name == "mri"
     assert replace(place.folder, clock=Skewed((MOST_DAYS - 10) * 86400)).renew_hub()
     assert place.folder.certificate() != made
+    with place.client("ct") as device, pytest.raises(Unreachable, match="by this device's clock"):
+        device.beat("idle", {})  # what was made just now is dated from the clock of 815 days on
 
 
 def test_a_device_does_not_speak_with_a_device_in_the_hubs_place(place):
