@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import spool_device
@@ -171,7 +170,7 @@ def compared(said: str, receiver: Receiver, count: int, ended_well: bool) -> lis
     """What arrived beside what was acknowledged."""
     got = receiver.got
     lost, more = count - len(set(got)), len(got) - len(set(got))
-    late = sum(after < before for before, after in pairwise(got))
+    late = receiver.late()
     return [
         make_row(f"{said}: lost", lost, "images", "0", lost == 0 and ended_well),
         make_row(f"{said}: twice", more, "images", "0", more == 0),
@@ -200,7 +199,7 @@ def draining(root: Path, seconds: float = 6.0, repeats: int = 3) -> list[Row]:
                 first = count if way == "drain" else 0
                 with Receiver(IMAGE, rate) as receiver:
                     ended = waited(spool_device.start(folder, first, count, IMAGE, f"{way}={receiver.port}"))
-                assert (ended, receiver.got, receiver.wrong) == (0, list(range(count)), 0)
+                assert (ended, sorted(receiver.got), receiver.late(), receiver.wrong) == (0, list(range(count)), 0, 0)
                 found.append(receiver.read / receiver.took_s / rate)
             shutil.rmtree(folder)
         said, share = f"16 KB images over {mbit} Mbit/s", max(shares["drain"])

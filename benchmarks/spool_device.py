@@ -4,14 +4,15 @@
 
 `fill` puts images FIRST to COUNT, EACH a commit and one a second of a clock that runs as fast as the disk allows, and writes
 a line for each that was acknowledged. `step` turns each instance into a study, as de-identification does; `drain` sends the
-studies (the instances, where no step is made) to a port of this machine, a group at once, and is done with them when all are
-acknowledged. `plain` sends the same images from memory.
+studies (the instances, where no step is made) to a port of this machine, up to 256 of a group at once, and is done with them
+when all are acknowledged. `plain` sends the same images from memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import queue
 import random
 import signal
 import socket
@@ -24,13 +25,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedmed.store.spool.entry import INSTANCE, STUDY, USUAL, New
+from fedmed.store.spool.entry import INSTANCE, STUDY, USUAL, Entry, New
 from fedmed.store.spool.quota import Quota
 from fedmed.store.spool.spool import Spool
 
 START = 1_800_000_000.0
 STUDY_IMAGES = 400
-IDLE_S = 0.01
+IDLE_S = 0.005
+AHEAD = 2
+"""Groups that are sent and not yet acknowledged."""
 FRAME = struct.Struct(">QQ")  # number of the image, bytes that follow
 QUOTA = Quota(bytes=64 * 10**9)
 END_S = 300.0
@@ -99,24 +102,36 @@ def step(spool: Spool, clock: DrivenClock, ended: threading.Event) -> None:
 
 
 def drain(spool: Spool, clock: DrivenClock, kind: str, port: int, ended: threading.Event) -> None:
-    """Entries of the kind to the port, until there is none and none comes."""
+    """Entries of the kind to the port, until none is left and none comes; one group leaves while another is acknowledged."""
+    under_way: queue.Queue[list[Entry]] = queue.Queue(AHEAD)
     with socket.create_connection(("127.0.0.1", port)) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        finishing = threading.Thread(target=finish, args=(spool, link, under_way))
+        finishing.start()
         while True:
-            over = ended.is_set()
+            over = ended.is_set() and not under_way.unfinished_tasks
             entries = spool.batch([kind], clock.unix())
-            for entry in entries:
-                link.sendall(FRAME.pack(entry.facts["number"], entry.size))
-                link.sendall(spool.content(entry))
-            for _ in entries:
-                if not link.recv(1):
-                    raise SystemExit("the receiver went away")
             if entries:
-                spool.done(*(entry.number for entry in entries))
+                for entry in entries:
+                    link.sendall(FRAME.pack(entry.facts["number"], entry.size))
+                    link.sendall(spool.content(entry))
+                under_way.put(entries)
             elif over:
-                return
+                break
             else:
                 time.sleep(IDLE_S)
+        under_way.put([])
+        finishing.join()
+
+
+def finish(spool: Spool, link: socket.socket, under_way: queue.Queue[list[Entry]]) -> None:
+    """Be done with what is acknowledged, all that was sent at once in one commit."""
+    while entries := under_way.get():
+        for _ in entries:
+            if not link.recv(1):
+                os._exit(1)  # the receiver went away
+        spool.done(*(entry.number for entry in entries))
+        under_way.task_done()
 
 
 def main() -> None:
@@ -194,6 +209,15 @@ class Receiver:
     read: int = 0
     took_s: float = 0.0
     """From the first connection to the last byte."""
+
+    def late(self) -> int:
+        """Images that came after a later one of their study."""
+        newest: dict[str, int] = {}
+        found = 0
+        for number in self.got:
+            found += number < newest.get(group_of(number), -1)
+            newest[group_of(number)] = max(number, newest.get(group_of(number), -1))
+        return found
 
     def __enter__(self) -> Receiver:
         self._listening = socket.create_server(("127.0.0.1", 0))
