@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
 from fedmed.config.part import Part
-from fedmed.config.scenario import Name
+from fedmed.config.scenario import Data, Name
 
 EDGE_FILE = "edge.yaml"
 _QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
@@ -109,6 +109,19 @@ class Trial(Part):
     """So many images at least; a quiet device's trial lasts until there were."""
 
 
+class Training(Part):
+    """On which of its own cases a device trains when its clinic asks."""
+
+    federation: Name
+    """The federation whose rounds these are: what is signed and masked is bound to its name."""
+    data: Data
+    """The cases, as in a scenario; `folder` lies below this device's folder where it is not absolute."""
+    site: Name | None = None
+    """The one site of files that hold several."""
+    seed: int = Field(42, ge=0, le=2**63 - 1)
+    """Of the split into cases to train on and others."""
+
+
 class Edge(Part):
     """`edge.yaml`."""
 
@@ -139,8 +152,8 @@ class Edge(Part):
     """Of the released model."""
     trial: Trial = Trial()
     """Of a new release."""
-    training: bool = False
-    """Whether this device trains when its clinic asks."""
+    training: Training | None = None
+    """On what this device trains when its clinic asks; null where it does not. Needs PyTorch."""
     power_actions: bool = False
     """Whether the agent may lower a card's power limit when it is too hot; without it people are told, no more."""
     health: HealthAddress | None = None

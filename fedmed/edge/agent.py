@@ -34,6 +34,7 @@ from fedmed.edge.released import Released
 from fedmed.edge.running import Running
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
+from fedmed.edge.training import trainee_of
 from fedmed.edge.wanted import HubLine, fetchers
 from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
 from fedmed.hub.client import HubClient
@@ -67,14 +68,14 @@ class Agent:
         self.spool = Spool(path / "spool", clock, quota, self._dropped, key)
         if self.spool.rescued is not None:
             self.say(str(self.spool.rescued))
-        self._lines = [HubClient(folder.device) for _ in range(3)]
-        sending, beating, releasing = self._lines
+        self._lines = [HubClient(folder.device) for _ in range(4)]
+        sending, beating, releasing, training = self._lines
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
         self.released = Released(path, fetchers(releasing), config.inference, clock, self._release_told, limits)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
-        self.hub = HubLine(beating)
+        self.hub = HubLine(beating, trainee_of(folder, training, self.say))
         hands = EdgeHands(
             self.spool,
             clock,

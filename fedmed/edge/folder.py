@@ -38,9 +38,12 @@ class EdgeFolder:
 
     def key(self) -> bytes:
         """What seals the spool, 32 bytes. Raises ConfigError, StoreError as `key_from`."""
+        return key_from(self.key_source(), self.path, allow_same_mount=True)
+
+    def key_source(self) -> str:
+        """Where the device's key comes from, a file by its whole path."""
         kind, _, place = self.config.key.partition(":")
-        source = f"file:{self.path.resolve() / place}" if kind == "file" else self.config.key
-        return key_from(source, self.path, allow_same_mount=True)
+        return f"file:{self.path.resolve() / place}" if kind == "file" else self.config.key
 
     def log(self) -> AuditLog:
         """The device's audit log, begun where there is none. Raises KeyRefused, StoreError."""

@@ -43,8 +43,8 @@ class Hub(Protocol):
     def beat(self, facts: dict[str, Any]) -> tuple[Event, ...]:
         """Tell that this device lives; what is wanted of it. Raises FedmedError."""
 
-    def train(self, task: str, halt: threading.Event) -> Trained:
-        """Train."""
+    def train(self, halt: threading.Event) -> Trained:
+        """The device's part in a round. Raises FedmedError."""
 
 
 @dataclass
@@ -120,8 +120,12 @@ class EdgeHands:
             return Unheard(str(error)), ()
 
     def train(self, task: str, halt: threading.Event) -> Trained:
-        """Train until it is over, or halted."""
-        return self.hub.train(task, halt)
+        """The device's part in a round; what fails is said, and asked for again where there is time."""
+        try:
+            return self.hub.train(halt)
+        except FedmedError as error:
+            self.say(f"{task}: {error}")
+            return Trained(is_over=True)
 
     def _again(self, kinds: Sequence[str], now: float) -> float | None:
         """When to look again where all that waits was put off."""

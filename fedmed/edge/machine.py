@@ -29,7 +29,7 @@ KINDS: Mapping[Lane, tuple[str, ...]] = {
 """Kinds of entries that each lane takes from the spool, most urgent first."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
 BEAT_S = 10.0
-SETTLED_S = 20.0
+SETTLED_S = 2.0
 """Training goes on when no image came for so long."""
 
 
@@ -92,6 +92,8 @@ class Trained:
     """Training came to its end, or to a checkpoint after a halt."""
 
     is_over: bool
+    follows: bool = False
+    """The hub is asked again at once: a round has several small messages."""
 
 
 @dataclass(frozen=True)
@@ -242,8 +244,10 @@ def _changed(state: State, event: Event, now: float) -> Outcome:
         case Task(name):
             halts = (Halt(),) if name != state.task and state.is_training and not state.is_halting else ()
             return replace(state, task=name, is_halting=state.is_halting or bool(halts)), halts
-        case Trained(is_over):
-            return replace(state, is_training=False, is_halting=False, task=None if is_over else state.task), ()
+        case Trained(is_over, follows):
+            line = replace(state.line, next_beat=now) if follows else state.line
+            task = None if is_over else state.task
+            return replace(state, is_training=False, is_halting=False, task=task, line=line), ()
         case Told(is_paused):
             return replace(state, is_paused=is_paused), ()
     return state, ()

@@ -1,4 +1,4 @@
-"""What a device asks of its hub beside the way for its studies: heartbeats, and the files of releases."""
+"""What a device asks of its hub beside the way for studies: heartbeats, its part in rounds, the files of releases."""
 
 from __future__ import annotations
 
@@ -6,28 +6,36 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from fedmed.edge.machine import Event, Trained
+from fedmed.edge.machine import Event, Task, Trained
 from fedmed.hub.client import HubClient
+from fedmed.hub.fellows import FELLOWS
+from fedmed.hub.messages import Owed
+from fedmed.hub.rounds import ROUND
+from fedmed.hub.training import Trainee
 from fedmed.releases.fetching import Fetcher
 
 AUTHORITIES = ("federation", "clinic")
 
 
 class HubLine:
-    """Heartbeats; for one thread."""
+    """Heartbeats, and the rounds that they tell of; each for one thread."""
 
-    def __init__(self, client: HubClient) -> None:
-        self._client = client
+    def __init__(self, client: HubClient, trainee: Trainee | None) -> None:
+        self._client, self._trainee, self._owed = client, trainee, tuple[Owed, ...]()
 
     def beat(self, facts: dict[str, Any]) -> tuple[Event, ...]:
-        """Tell that this device lives. Raises FedmedError."""
-        self._client.beat("up", facts)
+        """Tell that this device lives; a task where the hub asks for a part of a round. Raises FedmedError."""
+        trainee = self._trainee
+        orders = self._client.beat("up", facts if trainee is None else {**facts, **trainee.facts})
         self._client.renew_if_due()
-        return ()
+        self._owed = tuple(each for each in orders.owed if each.kind in (ROUND, FELLOWS))
+        return () if trainee is None else (Task(ROUND if self._owed else None),)
 
-    def train(self, task: str, halt: threading.Event) -> Trained:
-        """No hub orders any training yet."""
-        return Trained(is_over=True)
+    def train(self, halt: threading.Event) -> Trained:
+        """Answer what was asked last. Raises FedmedError; asked again, it goes on."""
+        assert self._trainee is not None  # without it nothing is ever asked
+        answered = 0 if halt.is_set() else self._trainee.look(self._owed)
+        return Trained(is_over=True, follows=answered > 0)
 
 
 class HubFetcher:

@@ -11,7 +11,7 @@ LEAST = "name: us-1\nhub: hub.clinic.example\n"
 
 def test_a_name_and_a_hub_are_enough_and_what_is_written_is_read_again():
     made = read_role(LEAST, "edge.yaml", Edge)
-    assert (made.port, made.dicom.ae_title, made.pacs, made.training) == (8443, "FEDMED", None, False)
+    assert (made.port, made.dicom.ae_title, made.pacs, made.training) == (8443, "FEDMED", None, None)
     assert made.stow is None  # nothing listens that was not asked for, but the DICOM port
     assert read_role(written(made).decode(), "edge.yaml", Edge) == made
 
