@@ -183,3 +183,14 @@ class World:
         if countersigned:
             self.clinic.allow(new, state)
         return new
+
+
+def stays(world: World, why: str, beats: int = 8) -> None:
+    """No device ever makes another release active than the first one, and says why."""
+    for _ in range(beats):
+        for box in world.boxes:
+            box.live()
+            assert box.active == b"first"
+    for box in world.boxes:
+        assert box.running == b"first"
+        assert any(why in text for text in [*box.refused, *(told.text for told in box.told)]), (box.refused, box.told)
