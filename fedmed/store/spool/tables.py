@@ -12,6 +12,7 @@ Triggers keep `ahead`, `bodies` and `totals`, so that no change of an entry can 
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ APPLICATION, VERSION = 0x666D7370, 1  # "fmsp"
 MOST_FINISHED = 5_000_000
 """Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
 FORGOTTEN_AT_ONCE = 256
+_SUM = 8
 SCHEMA = f"""
 CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN {KINDS}),
     mark BLOB NOT NULL, line BLOB NOT NULL,
@@ -84,13 +86,14 @@ class Tables:
     def create(self, check: bytes) -> None:
         """Make the schema in an empty database; `check` tells its key from others."""
         self._db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}")
-        self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check,))
+        self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check + _sum(check),))
         self._db.execute("COMMIT")
 
     def check(self) -> bytes | None:
-        """What tells the key that it was made with."""
+        """What tells the key that it was made with; None where the disk changed it: no key is blamed for that."""
         found = self._db.execute("SELECT value FROM facts WHERE name = 'check'").fetchone()
-        return None if found is None else bytes(found[0])
+        check, proof = (bytes(found[0][:-_SUM]), bytes(found[0][-_SUM:])) if found else (b"", b"")
+        return check if proof == _sum(check) else None
 
     def insert(self, row: Row, line: bytes, weight: int, body: bytes) -> None:
         """A new entry, at the end of its line."""
@@ -220,3 +223,7 @@ class Tables:
         """When the first entry was put."""
         found = self._db.execute("SELECT unix FROM entries ORDER BY number LIMIT 1").fetchone()
         return None if found is None else float(found[0])
+
+
+def _sum(check: bytes) -> bytes:
+    return hashlib.blake2b(check, digest_size=_SUM).digest()

@@ -101,8 +101,9 @@ def test_whatever_bits_are_flipped_nothing_wrong_is_handed_out_and_nothing_goes_
         there, damaged = {}, set()
         while (entry := spool.next([INSTANCE], START)) is not None:
             try:
-                there[entry.number] = spool.content(entry)
+                content = spool.content(entry)
                 spool.done(entry.number)
+                there[entry.number] = content
             except StoreError:
                 damaged.add(entry.number)
         assert there.items() <= CONTENTS.items()
