@@ -115,8 +115,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     (application,), (version,) = (
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
     )
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables and (application, version) == (0, 0):
+    schema = Tables(connection).schema()
+    if not schema and (application, version) == (0, 0):
         Tables(connection).create(check)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         sync_folder(path.parent)
@@ -125,8 +125,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise Damaged("it is the database of another program")
     if version > VERSION:
         raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
-    if missing := set(TABLES) - tables:
-        raise Damaged(f"its tables {', '.join(sorted(missing))} are missing")
+    if schema != _own_schema():
+        raise Damaged("its schema is not that of a spool")
     for table in CHECKED:
         ((said, *_), *_) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchall()
         if said != "ok":
@@ -139,6 +139,12 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise StoreError(
             f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"
         )
+
+
+def _own_schema() -> set[tuple[str, str, str | None]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        Tables(memory).create(b"")
+        return Tables(memory).schema()
 
 
 def commits_behind(log: Path, frames: int) -> int:

@@ -89,6 +89,10 @@ class Tables:
         self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check + _sum(check),))
         self._db.execute("COMMIT")
 
+    def schema(self) -> set[tuple[str, str, str | None]]:
+        """Kind, name and statement of each part of the schema."""
+        return set(self._db.execute("SELECT type, name, sql FROM sqlite_master"))
+
     def check(self) -> bytes | None:
         """What tells the key that it was made with; None where the disk changed it: no key is blamed for that."""
         found = self._db.execute("SELECT value FROM facts WHERE name = 'check'").fetchone()
