@@ -12,11 +12,12 @@ from fedmed.cli.requests import Cases
 from fedmed.clinic import lacking
 from fedmed.clinic.consenting import Considered
 from fedmed.clinic.folder import ClinicFolder
-from fedmed.clinic.registering import Found, SeveralSites, Source
+from fedmed.clinic.registering import Found
 from fedmed.config.dataset import DataSet
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError
 from fedmed.identity.member import check_name
+from fedmed.sites.own import SeveralSites, Source
 from fedmed.sites.readers import reader_named
 
 Consider = Callable[[DataSet], Considered]

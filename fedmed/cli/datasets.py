@@ -17,7 +17,7 @@ from fedmed.clinic import releasing
 from fedmed.clinic.datasets import FOLDER, DataSets
 from fedmed.clinic.folder import ClinicFolder, open_clinic
 from fedmed.clinic.recording import recorder
-from fedmed.clinic.registering import MADE, Found, Source, register
+from fedmed.clinic.registering import Found, register
 from fedmed.clock import SystemClock
 from fedmed.config.dataset import DataSet, Release
 from fedmed.config.document import Document, Fault
@@ -26,6 +26,7 @@ from fedmed.config.scenario import Scenario, Split
 from fedmed.errors import ConfigError
 from fedmed.identity.authority import day
 from fedmed.identity.member import check_name
+from fedmed.sites.own import MADE, Source
 from fedmed.store.audit.event import Detail, event
 from fedmed.wire.visible import visible
 

@@ -7,44 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedmed.config.dataset import Counts, DataSet
-from fedmed.config.scenario import Data, Split
 from fedmed.errors import ConfigError, NotApproved, StoreError
 from fedmed.outbound.description import Sizes
 from fedmed.sites import prepared
 from fedmed.sites.cases import SPLITS, SetAside, Site, unit_of
-from fedmed.sites.partition import refuse_site_names
-from fedmed.sites.prepare import certified
-from fedmed.sites.readers import pipeline_of, read, reader_named
-from fedmed.sites.split import split
+from fedmed.sites.own import Source, site_of
 
-MADE = "-"
-"""Stands for the folder of a set that its reader makes itself."""
 _STORED = ("uint8", "uint16", "float32")
-
-
-class SeveralSites(ConfigError):
-    """The files hold more than one site, and none was chosen."""
-
-    def __init__(self, sites: tuple[str, ...]) -> None:
-        super().__init__(f"the files hold {len(sites)} sites; say which is this clinic's: --site {' | '.join(sites)}")
-        self.sites = sites
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set's cases come from, and how they are read."""
-
-    reader: str
-    folder: str
-    options: dict[str, Any]
-    site: str | None
-    split: Split
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -97,35 +70,6 @@ def lay_out(dataset: DataSet, member: str, target: Path, group: int | None = Non
         _hand_over(target, group)
     except OSError as error:
         raise StoreError(f"{target}: the cases cannot be laid out ({error.strerror}); make room, then try again") from error
-
-
-def site_of(source: Source, member: str) -> tuple[Site, tuple[str, ...]]:
-    """The clinic's cases, split, under its own name, and the names of all sites that the files hold."""
-    data, root = _data(source)
-    cases = read(data, root, source.seed, "")
-    names = tuple(dict.fromkeys(cases.site.tolist())) if cases.site is not None else ()
-    refuse_site_names(names)
-    chosen = source.site if source.site is not None else (names[0] if len(names) == 1 else None)
-    if source.site is not None and source.site not in names:
-        raise ConfigError(f"the files hold no site {source.site!r}; they hold: {', '.join(names) or 'one, without a name'}")
-    if chosen is None and names:
-        raise SeveralSites(names)
-    if chosen is not None:
-        cases = cases.take((cases.site == chosen).nonzero()[0])  # type: ignore[union-attr]
-    own = replace(split(chosen or member, cases, data.split, source.seed), name=member)
-    parity = certified(cases) if reader_named(data.reader).kernels else None
-    return replace(own, pipeline=pipeline_of(data, root, chosen or member), parity=parity), names
-
-
-def _data(source: Source) -> tuple[Data, Path | None]:
-    needs = reader_named(source.reader).needs_folder
-    if needs != (source.folder != MADE):
-        wanted = "reads a folder: give --folder PATH" if needs else "makes its cases itself: leave out --folder"
-        raise ConfigError(f"the reader {source.reader!r} {wanted}")
-    root = Path(source.folder) if needs else None
-    if root is not None and not root.exists():
-        raise ConfigError(f"{root} is not there; give the folder (or file) of the data set with --folder")
-    return Data(reader=source.reader, options=source.options, split=source.split), root
 
 
 def _facts(name: str, source: Source, site: Site, digest: str, now: float) -> DataSet:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
 from fedmed.config.part import Part
-from fedmed.config.scenario import Data, Name
+from fedmed.config.scenario import Name, Options, Split
 
 EDGE_FILE = "edge.yaml"
 _QUIET = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
@@ -114,8 +114,14 @@ class Training(Part):
 
     federation: Name
     """The federation whose rounds these are: what is signed and masked is bound to its name."""
-    data: Data
-    """The cases, as in a scenario; `folder` lies below this device's folder where it is not absolute."""
+    reader: Name
+    """How the cases are read, as in a scenario's data.reader."""
+    folder: str = "-"
+    """Where they are; below this device's folder where the path is not absolute. `-` for a set that the reader makes."""
+    options: Options = Field(default_factory=dict)
+    """Settings of the reader."""
+    split: Split = Split()
+    """How cases are held back."""
     site: Name | None = None
     """The one site of files that hold several."""
     seed: int = Field(42, ge=0, le=2**63 - 1)

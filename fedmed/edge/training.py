@@ -10,9 +10,10 @@ from typing import Any
 from fedmed.config.edge import Training
 from fedmed.config.privacy import BOUNDS
 from fedmed.edge.folder import EdgeFolder
-from fedmed.errors import ConfigError, MissingPart
+from fedmed.errors import MissingPart
 from fedmed.hub.client import HubClient
 from fedmed.hub.training import Trainee
+from fedmed.sites.own import MADE, Source, site_of
 from fedmed.store.keysource import keystore_at
 from fedmed.tiers.taking_part import Own, Train
 from fedmed.wire.tensors import Tensors
@@ -28,7 +29,7 @@ def trainee_of(folder: EdgeFolder, client: HubClient, say: Callable[[str], None]
     wanted = folder.config.training
     if wanted is None:
         return None
-    train, cases = _trainer(wanted, folder.path)
+    train, cases = _trainer(wanted, folder.path, folder.config.name)
 
     def own(fellows: Callable[[], int]) -> Own:
         return Own(fellows, cases, BOUNDS[32])
@@ -37,20 +38,19 @@ def trainee_of(folder: EdgeFolder, client: HubClient, say: Callable[[str], None]
     return Trainee(client, wanted.federation, train, own, keystore, secrets.token_bytes, say)
 
 
-def _trainer(wanted: Training, root: Path) -> tuple[Train, int]:
+def _trainer(wanted: Training, root: Path, name: str) -> tuple[Train, int]:
     """What trains, and on how many cases."""
     try:
         from fedmed.learning.clinic import Clinic
         from fedmed.learning.order import Order
-        from fedmed.sites.prepare import sites_of
     except ImportError as error:
         raise MissingPart("training needs PyTorch; install fedmed[fl], or set training: null in edge.yaml") from error
-    found = {site.name: site for site in sites_of(wanted.data, root, wanted.seed, "edge.yaml")}
-    if (wanted.site is None and len(found) != 1) or (wanted.site is not None and wanted.site not in found):
-        raise ConfigError(f"training.site is {wanted.site!r}, and the files hold {', '.join(found)}; name one of them")
-    clinic = Clinic(found[wanted.site or next(iter(found))])
+    place = wanted.folder if wanted.folder == MADE else str(root / wanted.folder)
+    source = Source(wanted.reader, place, wanted.options, wanted.site, wanted.split, wanted.seed)
+    site, _ = site_of(source, name)
+    clinic = Clinic(site)
 
     def train(order: str, model: Tensors) -> tuple[Tensors, Mapping[str, Any]]:
         return clinic.train(Order.model_validate_json(order), model)
 
-    return train, len(clinic.site.train)
+    return train, len(site.train)

@@ -15,7 +15,7 @@ from fedmed.clinic.approvals import Approvals
 from fedmed.clinic.approving import Terms, draft
 from fedmed.clinic.datasets import DataSets
 from fedmed.clinic.folder import ClinicFolder, open_clinic
-from fedmed.clinic.registering import Source, register
+from fedmed.clinic.registering import register
 from fedmed.clinic.releasing import released
 from fedmed.clinic.warrants import Warrant, Warrants
 from fedmed.clinic.wheels import Lock
@@ -27,6 +27,7 @@ from fedmed.identity import files
 from fedmed.identity.approval import Approval, Signed
 from fedmed.identity.approver import FILE, ApproverKey, Approvers
 from fedmed.identity.proposal import Offered, Proposal, built_in, offered
+from fedmed.sites.own import Source
 from fedmed.store.audit.event import Event, faults_of
 from fedmed.wire.canonical import canonical
 from tests.center.federation import Brisk

@@ -7,13 +7,14 @@ import pytest
 
 from fedmed.clinic import datasets as module
 from fedmed.clinic.datasets import DataSets, described, require_the_same
-from fedmed.clinic.registering import MADE, Source, lay_out, register, site_of
+from fedmed.clinic.registering import lay_out, register
 from fedmed.clinic.releasing import released, withdrawn
 from fedmed.config.dataset import DataSet
 from fedmed.config.loading import parse
 from fedmed.config.scenario import Split
 from fedmed.errors import ConfigError, DataError, NotApproved, StoreError
 from fedmed.sites import prepared
+from fedmed.sites.own import MADE, Source, site_of
 from fedmed.sites.prepare import sites_of
 from tests.clinic.staff import cases
 from tests.clinic.test_releasing import NOW, dataset

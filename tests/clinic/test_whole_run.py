@@ -9,7 +9,7 @@ import pytest
 
 from fedmed.clinic.approving import draft
 from fedmed.clinic.judging import judge
-from fedmed.clinic.registering import Source, register
+from fedmed.clinic.registering import register
 from fedmed.config.loading import parse
 from fedmed.errors import NotApproved
 from fedmed.flower.arrays import all_views
@@ -17,6 +17,7 @@ from fedmed.flower.guard import Guarded
 from fedmed.flower.proposal import text_of
 from fedmed.identity.proposal import Proposal, built_in, offered
 from fedmed.simulate.run import Request, simulate
+from fedmed.sites.own import Source
 from tests.clinic.staff import PLAIN, POLICY, SCENARIO, WHEELS
 from tests.clinic.test_releasing import NOW
 
