@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["latency", "accuracy"])
     parser.add_argument("--rounds", type=int, default=100, help="calls of each contestant")
     parser.add_argument("--threads", type=int, choices=THREADS, help="both when absent")
-    parser.add_argument("--federated", type=int, default=10, help="rounds that the scenarios are trained for")
+    parser.add_argument("--federated", type=int, default=20, help="rounds that the scenarios are trained for")
     args = parser.parse_args()
     rows = [] if args.only == "accuracy" else latency(args.rounds, args.threads)
     if args.only != "latency":

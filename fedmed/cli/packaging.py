@@ -15,7 +15,7 @@ from fedmed.config.loading import load
 from fedmed.errors import ConfigError, EngineFailed
 from fedmed.report.formats import data_size
 from fedmed.serving import cases as own_cases
-from fedmed.serving.climbing import CheckSet, rungs
+from fedmed.serving.climbing import CheckSet, Trial, rungs
 from fedmed.serving.engines import table
 from fedmed.serving.ladder import choose
 from fedmed.serving.packages import Package
@@ -91,7 +91,7 @@ def climb(folder: Path, own: Own, measure: str, runs: int, as_json: bool) -> Non
     """Choose a precision. Raises ConfigError, DataError, PackageRefused, and EngineFailed where none is left."""
     package = Package.load(folder)
     x, y = own_cases.check_set(package.card, own.read())
-    choice = choose(list(rungs(package, CheckSet(x, y, measure), SystemClock(), runs)))
+    choice = choose(list(rungs(package, CheckSet(x, y, measure), SystemClock(), Trial(runs))))
     if as_json:
         chosen = None if choice.rung is None else {"precision": choice.rung.precision, "backend": choice.rung.backend}
         _write({**_facts(package), "chosen": chosen, "cases": len(x), "rungs": [asdict(row) for row in choice.rows]})

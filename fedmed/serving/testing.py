@@ -18,7 +18,8 @@ from pathlib import Path
 from fedmed.clock import Clock, SystemClock
 from fedmed.errors import DataError, FedmedError, first_line
 from fedmed.serving.engines import table
-from fedmed.serving.engines.engine import Engine
+from fedmed.serving.engines.engine import PLAIN, Engine, Options
+from fedmed.serving.engines.ort_cpu import NAME as PROCESSOR
 from fedmed.serving.packages import Package
 from fedmed.serving.verdict import Verdict, deviation
 
@@ -30,8 +31,12 @@ class Limits:
     """Of the child process."""
 
     seconds: float = 60.0
-    memory_bytes: int | None = 4 << 30
-    """Of its address space; None for engines on a card, which map far more than they use."""
+    """TensorRT needs minutes where it has no plan yet."""
+    memory_bytes: int = 4 << 30
+    """Of its address space, on a processor alone: what computes on a card maps far more than it uses."""
+
+
+LIMITS = Limits()
 
 
 def self_test(engine: Engine, package: Package, clock: Clock | None = None) -> Verdict:
@@ -56,10 +61,13 @@ def self_test(engine: Engine, package: Package, clock: Clock | None = None) -> V
     return Verdict(True, f"off by {worst:.2g} of the logits' size, allowed is {allowed:g}", worst, took)
 
 
-def self_test_apart(folder: Path, precision: str, backend: str = table.AUTO, limits: Limits | None = None) -> Verdict:
+def self_test_apart(
+    folder: Path, precision: str, backend: str = table.AUTO, limits: Limits = LIMITS, options: Options = PLAIN
+) -> Verdict:
     """Load, open and test a package in a child process, which may crash or hang: that is a verdict, and never raised."""
-    limits = limits or Limits()
-    command = [sys.executable, "-m", "fedmed.serving", str(folder), precision, backend, str(limits.memory_bytes or 0)]
+    plans = "" if options.plans is None else str(options.plans)
+    numbers = [str(number) for number in (limits.memory_bytes, options.threads, options.batch)]
+    command = [sys.executable, "-m", "fedmed.serving", str(folder), precision, backend, plans, *numbers]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limits.seconds, check=False)
     except subprocess.TimeoutExpired:
@@ -74,12 +82,13 @@ def self_test_apart(folder: Path, precision: str, backend: str = table.AUTO, lim
 
 def child(arguments: list[str]) -> None:
     """What the child process does: arguments in, one line of JSON out."""
-    folder, precision, backend, memory = arguments
-    if int(memory):
-        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    folder, precision, backend, plans, memory, threads, batch = arguments
+    options = Options(int(threads), Path(plans) if plans else None, int(batch))
     try:
         package = Package.load(Path(folder))
-        verdict = self_test(table.open_engine(package, precision, backend), package)
+        if table.able(package, precision, backend)[:1] == [PROCESSOR]:
+            resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+        verdict = self_test(table.open_engine(package, precision, backend, options), package)
     except (FedmedError, MemoryError) as error:
         verdict = Verdict(False, first_line(error))
     sys.stdout.write(json.dumps(asdict(verdict)) + "\n")

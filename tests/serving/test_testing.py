@@ -8,6 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fedmed.errors import EngineFailed
+from fedmed.serving import testing
 from fedmed.serving.engines import table
 from fedmed.serving.engines.ort_cpu import open_package
 from fedmed.serving.testing import Limits, child, self_test, self_test_apart
@@ -23,7 +24,7 @@ def test_a_good_package_passes_in_every_precision(quantised):
 
 def test_wrong_outputs_do_not_pass(tmp_path):
     package = written(tmp_path, linear(WEIGHTS * 1.01).SerializeToString())
-    verdict = self_test(open_package(package, "fp32", 1), package)
+    verdict = self_test(open_package(package, "fp32"), package)
     assert (verdict.passed, verdict.reason.startswith("its logits are off by 0.01")) == (False, True)
 
 
@@ -108,12 +109,15 @@ def test_an_altered_package_does_not_pass(tmp_path):
     assert "not on the card: more" in self_test_apart(tmp_path, "fp32").reason
 
 
-def test_the_child_says_one_line(tmp_path, capsys):
+def test_the_child_says_one_line(tmp_path, capsys, monkeypatch):
+    capped = []
+    monkeypatch.setattr(testing.resource, "setrlimit", lambda *arguments: capped.append(arguments))  # not for this process
     written(tmp_path)
-    child([str(tmp_path), "fp32", "cpu", "0"])
-    child([str(tmp_path), "int8", "cpu", "0"])
+    for precision in ("fp32", "int8"):
+        child([str(tmp_path), precision, "cpu", "", "0", "1", "8"])
     first, second = capsys.readouterr().out.splitlines()
     assert '"passed": true' in first
+    assert len(capped) == 1
     assert "cannot be opened here" in second
 
 

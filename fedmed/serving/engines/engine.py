@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +13,21 @@ from fedmed.errors import DataError, EngineFailed
 
 Floats = NDArray[np.float32]
 MOST_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an engine is opened on this device; each back end takes what it knows of."""
+
+    threads: int = 0
+    """Of a processor; 0 takes all cores."""
+    plans: Path | None = None
+    """Where TensorRT's plans are kept; without it one is built at each opening, which takes minutes."""
+    batch: int = 8
+    """The largest that a plan takes at once."""
+
+
+PLAIN = Options()
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedmed.serving.engines import ort
+from fedmed.serving.engines.engine import PLAIN, Options
 from fedmed.serving.engines.ort import OrtEngine
 from fedmed.serving.packages import FP32, U8S8, Package
 
@@ -21,9 +22,9 @@ def is_available() -> bool:
     return why_not() is None
 
 
-def open_package(package: Package, precision: str, threads: int = 0) -> OrtEngine:
+def open_package(package: Package, precision: str, options: Options = PLAIN) -> OrtEngine:
     """The package's model. Raises MissingPart, EngineFailed."""
-    return open_model(package.models[FILES[precision]], precision, threads)
+    return open_model(package.models[FILES[precision]], precision, options.threads)
 
 
 def open_model(model: bytes, precision: str, threads: int = 0) -> OrtEngine:

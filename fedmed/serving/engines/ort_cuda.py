@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedmed.serving.engines import ort
+from fedmed.serving.engines.engine import PLAIN, Options
 from fedmed.serving.engines.ort import OrtEngine
 from fedmed.serving.packages import FP32, Package
 
@@ -22,6 +23,6 @@ def is_available() -> bool:
     return why_not() is None
 
 
-def open_package(package: Package, precision: str, threads: int = 0) -> OrtEngine:
+def open_package(package: Package, precision: str, options: Options = PLAIN) -> OrtEngine:
     """The package's model. Raises MissingPart, EngineFailed."""
-    return ort.opened(NAME, precision, package.models[FILES[precision]], [(PROVIDER, EXACT)], threads)
+    return ort.opened(NAME, precision, package.models[FILES[precision]], [(PROVIDER, EXACT)], options.threads)

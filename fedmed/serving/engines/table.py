@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from fedmed.errors import ConfigError, MissingPart
-from fedmed.serving.engines.engine import Engine
+from fedmed.serving.engines.engine import PLAIN, Engine, Options
 from fedmed.serving.packages import Package
 
 TABLE = {
@@ -31,7 +31,7 @@ class Backend(Protocol):
     def is_available(self) -> bool:
         """Whether it can run here."""
 
-    def open_package(self, package: Package, precision: str, **options: Any) -> Engine:
+    def open_package(self, package: Package, precision: str, options: Options = PLAIN) -> Engine:
         """The package's model, opened."""
 
 
@@ -53,8 +53,8 @@ def able(package: Package, precision: str, backend: str = AUTO) -> list[str]:
     return [name for name in names if module(name).is_available() and module(name).FILES.get(precision) in package.models]
 
 
-def open_engine(package: Package, precision: str = "fp32", backend: str = AUTO, **options: Any) -> Engine:
-    """The package's model, opened by the back end named or the fastest that can; `options` are the back end's own.
+def open_engine(package: Package, precision: str = "fp32", backend: str = AUTO, options: Options = PLAIN) -> Engine:
+    """The package's model, opened by the back end named or the fastest that can.
 
     Raises ConfigError for names that are not in the tables or a package without this precision, MissingPart for a back end
     that cannot run here, EngineFailed where it does not open the model.
@@ -62,7 +62,7 @@ def open_engine(package: Package, precision: str = "fp32", backend: str = AUTO, 
     if precision not in PRECISIONS:
         raise ConfigError(f"got the precision {precision!r}, allowed: {', '.join(PRECISIONS)}")
     if found := able(package, precision, backend):
-        return module(found[0]).open_package(package, precision, **options)
+        return module(found[0]).open_package(package, precision, options)
     if backend != AUTO and (reason := module(backend).why_not()):
         others = "; ".join(f"{other}: {state}" for other, state in report().items() if other != backend)
         raise MissingPart(f"the back end {backend} cannot run here: {reason}. Of the others, {others}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from fedmed.errors import DataError, EngineFailed
 from fedmed.serving.engines import cudart
 from fedmed.serving.engines.cudart import Buffer
-from fedmed.serving.engines.engine import Floats, checked
+from fedmed.serving.engines.engine import PLAIN, Floats, Options, checked
 from fedmed.serving.engines.plans import PlanKey, Plans
 from fedmed.serving.packages import FP32, S8S8, Package
 
@@ -27,7 +26,6 @@ FILES = {"fp32": FP32, "fp16": FP32, "int8": S8S8}
 FLAGS = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}
 """Of BuilderFlag; what Q/DQ pairs do not make int8 is fp16 there."""
 WORKSPACE_BYTES = 1 << 30
-BATCH = 8
 
 
 def why_not() -> str | None:
@@ -87,12 +85,13 @@ class TrtEngine:
         return logits
 
 
-def open_package(package: Package, precision: str, plans: Path | None = None, batch: int = BATCH) -> TrtEngine:
-    """The package's model from its plan, which is built where `plans` has none. Raises EngineFailed, OSError."""
+def open_package(package: Package, precision: str, options: Options = PLAIN) -> TrtEngine:
+    """The package's model from its plan, which is built where `options.plans` has none. Raises EngineFailed, OSError."""
     import tensorrt
 
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
-    plan = _plan(package, precision, Plans(plans) if plans else None, batch, logger)
+    batch = options.batch
+    plan = _plan(package, precision, Plans(options.plans) if options.plans else None, batch, logger)
     opened = tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
     if opened is None:
         raise EngineFailed(f"{NAME} {precision} cannot open its plan; remove the cached one and try again")

@@ -8,6 +8,7 @@ import pytest
 
 from fedmed.errors import ConfigError, DataError, EngineFailed, MissingPart
 from fedmed.serving.engines import ort, ort_cpu, ort_cuda, table, tensorrt
+from fedmed.serving.engines.engine import Options
 from fedmed.serving.packages import U8S8
 from tests.serving.models import golden, written
 
@@ -20,7 +21,7 @@ def test_the_engine_gives_the_logits(tmp_path):
 
 
 def test_int8_is_opened_from_its_own_file(quantised):
-    engine = table.open_engine(quantised, "int8", "cpu", threads=1)
+    engine = table.open_engine(quantised, "int8", "cpu", Options(threads=1))
     assert engine.precision == "int8"
     assert np.array_equal(
         engine.run(quantised.golden.inputs),
