@@ -40,7 +40,7 @@ class Pacs(Protocol):
 class Hub(Protocol):
     """What the agent wants of its clinic's hub, beyond what it sends."""
 
-    def beat(self, facts: dict[str, Any]) -> tuple[Event, ...]:
+    def beat(self, facts: dict[str, Any]) -> tuple[Heard, tuple[Event, ...]]:
         """Tell that this device lives; what is wanted of it. Raises FedmedError."""
 
     def train(self, halt: threading.Event) -> Trained:
@@ -115,7 +115,7 @@ class EdgeHands:
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
         try:
-            return Heard(), self.hub.beat(self.facts())
+            return self.hub.beat(self.facts())
         except FedmedError as error:
             return Unheard(str(error)), ()
 

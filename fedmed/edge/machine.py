@@ -70,7 +70,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Heard:
-    """The hub answered a heartbeat."""
+    """The hub answered a heartbeat, and wants the next one so many seconds later."""
+
+    beat_s: float = BEAT_S
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
     if isinstance(event, Heard):
         told = () if line.is_heard else (Say("the hub answers"),)
         hub = replace(state.places[Lane.HUB], rests_until=0.0, failures=0) if not line.is_heard else state.places[Lane.HUB]
-        return _with(replace(state, line=Line(True, 0, now + BEAT_S)), Lane.HUB, hub), told
+        return _with(replace(state, line=Line(True, 0, now + event.beat_s)), Lane.HUB, hub), told
     failures = line.unanswered + 1
     said = (Say(f"the hub does not answer: {event.why}"),) if failures == 1 else ()
     return replace(state, line=Line(False, failures, now + rest(failures))), said

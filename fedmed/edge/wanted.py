@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from fedmed.edge.machine import Event, Task, Trained
+from fedmed.edge.machine import Event, Heard, Task, Trained
 from fedmed.hub.client import HubClient
 from fedmed.hub.fellows import FELLOWS
 from fedmed.hub.messages import Owed
@@ -23,13 +23,13 @@ class HubLine:
     def __init__(self, client: HubClient, trainee: Trainee | None) -> None:
         self._client, self._trainee, self._owed = client, trainee, tuple[Owed, ...]()
 
-    def beat(self, facts: dict[str, Any]) -> tuple[Event, ...]:
+    def beat(self, facts: dict[str, Any]) -> tuple[Heard, tuple[Event, ...]]:
         """Tell that this device lives; a task where the hub asks for a part of a round. Raises FedmedError."""
         trainee = self._trainee
         orders = self._client.beat("up", facts if trainee is None else {**facts, **trainee.facts})
         self._client.renew_if_due()
         self._owed = tuple(each for each in orders.owed if each.kind in (ROUND, FELLOWS))
-        return () if trainee is None else (Task(ROUND if self._owed else None),)
+        return Heard(orders.beat_s), () if trainee is None else (Task(ROUND if self._owed else None),)
 
     def train(self, halt: threading.Event) -> Trained:
         """Answer what was asked last. Raises FedmedError; asked again, it goes on."""
