@@ -1,16 +1,19 @@
 """An image to its result on a real agent: what the agent adds to the model's own time, step by step.
 
 The agent is a process as `fedmed edge up` starts it, with a hub, a signed release, DCMTK's `storescp` as the PACS and
-pseudonyms for copies. Images come one at a time over one association (pynetdicom); the next is sent when the result of the
-one before is written. The model is a ResNet-18 for 224 x 224 with one channel, int8, random weights.
+pseudonyms for copies. Images come one at a time over one association (pynetdicom), four a second. The model is a ResNet-18
+for 224 x 224 with one channel, int8, random weights.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fedmed.config.edge import Inference, Trial
+from fedmed.config.edge import Inference, Pacs, Trial
 from fedmed.dicom.synthetic.phantom import write_hospitals
 from fedmed.learning import weights
 from fedmed.learning.models import TABLE
@@ -33,10 +36,12 @@ from fedmed.serving.exporting import Trained, export, golden_inputs
 from fedmed.serving.quantising import quantise
 from fedmed.sites.readers.folder import FolderOptions, prepared_by
 from tests.edge.device import Channels, Device, device_of, until
-from tests.hub.clinic import serving
+from tests.hub.clinic import free_port, serving
 
 SIDE, IMAGES, WARM, ADDED_MS = 224, 100, 5, 60.0
-STEPS = ("wait", "read", "prepare", "infer", "tell", "copy", "keep")
+EVERY_S = 0.25
+"""Between two images; without a pause the report of one is made while the next is looked at."""
+STEPS = ("wait", "read", "prepare", "infer", "tell", "copy", "keep", "make", "send")
 
 
 def network(inputs: tuple[int, ...], outputs: int) -> nn.Module:
@@ -59,6 +64,20 @@ def package(folder: Path) -> Path:
     return quantise(made, (case for seed in range(4) for case in golden_inputs(trained, seed + 1))).folder
 
 
+@contextmanager
+def storescp(folder: Path) -> Iterator[int]:
+    """DCMTK's, as the PACS; its port."""
+    folder.mkdir()
+    port = free_port()
+    command = ["storescp", "-aet", "PACS", "-od", str(folder), str(port)]
+    process = subprocess.Popen(command, env={**os.environ, "TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
 def sent(port: int, path: Path, association: Any) -> None:
     """One C-STORE, acknowledged."""
     status = association.send_c_store(path)
@@ -79,7 +98,10 @@ def rows(images: int = IMAGES) -> list[Row]:
         paths = sorted((place / "phantom").rglob("*.dcm"))[: images + WARM]
         hub = stack.enter_context(serving(place, beat_s=1.0))
         Channels(hub).release(package(place / "package"), "chest", "1")
-        device = device_of(hub, "us-1", inference=Inference(precision="int8"), trial=Trial(minutes=0.01, results=1))
+        pacs = stack.enter_context(storescp(place / "pacs"))
+        inference, trial = Inference(precision="int8", threads=1), Trial(minutes=0.01, results=1)
+        to = Pacs(host="127.0.0.1", port=pacs, ae_title="PACS")
+        device = device_of(hub, "us-1", inference=inference, trial=trial, pacs=to)
         device.start()
         stack.callback(device.end)
         until(lambda: device.status().get("models", {}).get("active"), device.is_running)
@@ -94,6 +116,7 @@ def rows(images: int = IMAGES) -> list[Row]:
             while results(device) <= number:
                 time.sleep(0.001)
             whole.append(time.monotonic() - began)
+            time.sleep(max(0.0, EVERY_S - whole[-1]))
         association.release()
         until(lambda: device.status()["stages"].get("whole", {}).get("count", 0) >= len(paths), device.is_running)
         stages = device.status()["stages"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import typer
@@ -11,6 +12,8 @@ from fedmed.clock import SystemClock
 from fedmed.operation.logs import RotatedFile, ServiceLog, hearing
 from fedmed.operation.settling import refuse_unsettled
 
+SWITCH_S = 0.001
+"""For how long one of an agent's threads computes while another waits: an image should not wait for a report."""
 GIVEN_UP = 143
 """A second SIGTERM, as shells count signals."""
 
@@ -46,6 +49,7 @@ def edge_up(path: Path, as_json: bool) -> None:
     from fedmed.edge.agent import Agent
     from fedmed.edge.folder import open_edge
 
+    sys.setswitchinterval(SWITCH_S)
     folder = open_edge(path, SystemClock())
     log = _log(path, folder.config.log, as_json)
     with hearing(log):

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from fedmed.clock import Clock
+from fedmed.dicom.results.making import results_of
 from fedmed.dicom.sending import Sent
 from fedmed.dicom.statuses import Outcome
 from fedmed.edge.aside import Aside
+from fedmed.edge.findings import unpacked
 from fedmed.edge.looking import RECORD, Desk, Looked
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
 from fedmed.edge.outgoing import Line
@@ -170,8 +172,7 @@ class EdgeHands:
         elif self.pacs is None:
             raise _Never(f"result {entry.number} was made for a PACS, and none is configured any more")
         else:
-            with self.stages.of("send"):
-                (sent,) = self.pacs.send([content])
+            (sent,) = self._sent(self.pacs, content)
             if sent.outcome is Outcome.NEVER:
                 raise _Never(f"the PACS takes result {entry.number} never: {sent.said}")
             if sent.outcome is Outcome.LATER:
@@ -179,6 +180,16 @@ class EdgeHands:
             if sent.outcome is Outcome.CHANGED:
                 self.say(f"result {entry.number} is in the PACS, changed: {sent.said}")
         self.spool.done(entry.number)
+
+    def _sent(self, pacs: Pacs, content: bytes) -> list[Sent]:
+        """The object of a finding, made and sent. Raises DataError where no object can be about its image."""
+        finding, source = unpacked(content)
+        with self.stages.of("make"):
+            made = results_of([source], finding)
+        if made.why:
+            self.say(made.why)
+        with self.stages.of("send"):
+            return pacs.send(list(made.objects))
 
     def _send(self, entries: tuple[Entry, ...]) -> None:
         refused = self.line.send(self.spool, entries)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.dicom.results.finding import Finding
+from fedmed.edge.findings import packed
 from fedmed.edge.preparing import Prepared, Recipe
 from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, EngineFailed
@@ -109,7 +110,7 @@ class Desk:
         return Looked(tuple(new), tuple(withheld))
 
     def _result(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
-        from fedmed.dicom.results.making import results_of
+        from fedmed.dicom.results.record import record
 
         if self.model is None:
             return []
@@ -118,10 +119,10 @@ class Desk:
         with self.stages.of("infer"):
             logits = self.model.run(prepared.values)
         with self.stages.of("tell"):
-            made = results_of([content], self.model.told(logits, prepared, self.device, unix))
-        facts = {"of": name, "model": self.model.card.digest}
-        objects = [New(RESULT, group, SOON, {**facts, "form": DICOM}, each) for each in made.objects if self.sends]
-        return [*objects, New(RESULT, group, SOON, {**facts, "form": RECORD, "why": made.why}, made.record)]
+            finding = self.model.told(logits, prepared, self.device, unix)
+            told, facts = record([content], finding), {"of": name, "model": finding.digest}
+        made = [New(RESULT, group, SOON, {**facts, "form": RECORD}, told)]
+        return [*made, New(RESULT, group, SOON, {**facts, "form": DICOM}, packed(finding, content))] if self.sends else made
 
     def _copy(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
         if self.copied is None:

@@ -26,12 +26,13 @@ from fedmed.releases.slots import Evidence, Limits
 from fedmed.releases.slotstore import SlotStore
 from fedmed.releases.trusting import MOST
 from fedmed.serving.engines import table
+from fedmed.serving.engines.engine import Options
 from fedmed.serving.packages import Package
 from fedmed.serving.testing import self_test_apart
 from fedmed.wire.tensors import sha256
 
 Floats = NDArray[np.float32]
-FOLDER, ANCHOR = "releases", "anchor/anchor.json"
+FOLDER, ANCHOR, PLANS = "releases", "anchor/anchor.json", "plans"
 SLOW_S = 1.0
 """A result that takes longer counts as slow."""
 SAFE = "fp32"
@@ -59,6 +60,7 @@ class Released:
     ) -> None:
         """`told` hears of what becomes of releases, for the audit log. Raises StoreError where the slots are damaged."""
         self._wanted, self._clock, self._turn = wanted, clock, threading.RLock()
+        self._options = Options(threads=wanted.threads, plans=folder / PLANS, batch=1)
         self._active: Opened | None = None
         self._beside: Opened | None = None
         self._seen = clock.now()
@@ -161,7 +163,7 @@ class Released:
         if folder is None:
             return None
         package = Package.load(folder)
-        engine = table.open_engine(package, self._precision, self._wanted.backend)
+        engine = table.open_engine(package, self._precision, self._wanted.backend, self._options)
         engine.run(package.golden.inputs[:1])  # the first run of an engine is slow, and no patient's
         slot = int(folder.name.rpartition("-")[2])
         return Opened(slot, Model(recipe_of(package.card), engine.precision, engine.run))
