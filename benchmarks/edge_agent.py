@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from edge_serving import EdgeResNet
-from form import Row, make_row
+from form import Row, make_row, show
 from pynetdicom import AE
 from torch import nn
 
@@ -137,3 +137,7 @@ def told(stages: dict[str, Any], whole_ms: np.ndarray[Any, Any]) -> list[Row]:
         make_row("seen from outside, result file written, median", float(np.median(whole_ms)), "ms"),
         make_row("images", len(whole_ms), "images"),
     ]
+
+
+if __name__ == "__main__":
+    show("edge_agent", rows(), "--json" in sys.argv)
