@@ -13,7 +13,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
@@ -34,7 +34,6 @@ from fedmed.edge.released import Released
 from fedmed.edge.running import Running
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
-from fedmed.edge.training import trainee_of
 from fedmed.edge.wanted import HubLine, fetchers
 from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
 from fedmed.hub.client import HubClient
@@ -47,6 +46,9 @@ from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
 from fedmed.store.spool.quota import Quota
 from fedmed.store.spool.spool import Spool
 from fedmed.store.standing import serving, write_status
+
+if TYPE_CHECKING:
+    from fedmed.hub.training import Trainee
 
 RELEASES_S, SIGNS_S = 10.0, 60.0
 DRAIN_S = 60.0
@@ -75,7 +77,7 @@ class Agent:
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
-        self.hub = HubLine(beating, trainee_of(folder, training, self.say))
+        self.hub = HubLine(beating, self._trainee(training))
         hands = EdgeHands(
             self.spool,
             clock,
@@ -95,6 +97,14 @@ class Agent:
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
         self._signed_at, self._signed = float("-inf"), 0
         self._metrics, self._was_paused = Metrics(EDGE, self._reading), False
+
+    def _trainee(self, client: HubClient) -> Trainee | None:
+        """Who trains along; nothing of it is loaded where nobody does."""
+        if self.folder.config.training is None:
+            return None
+        from fedmed.edge.training import trainee_of
+
+        return trainee_of(self.folder, self.folder.config.training, client, self.say)
 
     def say(self, text: str) -> None:
         """Tell staff: in the status, and in the log of the service."""

@@ -21,14 +21,11 @@ from fedmed.wire.tensors import Tensors
 KEYSTORE = "keystore"
 
 
-def trainee_of(folder: EdgeFolder, client: HubClient, say: Callable[[str], None]) -> Trainee | None:
-    """The device's part in rounds; None where its file says that it trains on nothing.
+def trainee_of(folder: EdgeFolder, wanted: Training, client: HubClient, say: Callable[[str], None]) -> Trainee:
+    """The device's part in rounds.
 
     Raises ConfigError and DataError for the cases, MissingPart without PyTorch, KeyRefused, StoreError.
     """
-    wanted = folder.config.training
-    if wanted is None:
-        return None
     train, cases = _trainer(wanted, folder.path, folder.config.name)
 
     def own(fellows: Callable[[], int]) -> Own:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmed.edge.machine import Event, Heard, Task, Trained
 from fedmed.hub.client import HubClient
 from fedmed.hub.fellows import FELLOWS
 from fedmed.hub.messages import Owed
 from fedmed.hub.rounds import ROUND
-from fedmed.hub.training import Trainee
 from fedmed.releases.fetching import Fetcher
+
+if TYPE_CHECKING:
+    from fedmed.hub.training import Trainee
 
 AUTHORITIES = ("federation", "clinic")
 

@@ -7,7 +7,6 @@ from functools import cache
 from importlib.resources import files
 
 import pydicom.datadict
-from pydicom.sr.codedict import codes
 
 FILE = "protocol_words.txt"
 SCHEMES = ("DCM", "SCT", "RADLEX", "FMA", "NEU")
@@ -23,6 +22,8 @@ _HAN = re.compile(r"[\u3400-\u9fff]+")
 @cache
 def words() -> frozenset[str]:
     """Lower-case words of the coding schemes that pydicom ships, of DICOM's own attributes, and of scanners' protocols."""
+    from pydicom.sr.codedict import codes  # 13 MB, which a process that never de-identifies does without
+
     found = set(_listed())
     for scheme in SCHEMES:
         for name in getattr(codes, scheme).dir():
