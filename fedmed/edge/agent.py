@@ -70,21 +70,20 @@ class Agent:
         self.spool = Spool(path / "spool", clock, quota, self._dropped, key)
         if self.spool.rescued is not None:
             self.say(str(self.spool.rescued))
-        self._lines = [HubClient(folder.device) for _ in range(4)]
-        sending, beating, releasing, training = self._lines
+        self._line = HubClient(folder.device)
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
-        self.released = Released(path, fetchers(releasing), config.inference, clock, self._release_told, limits)
+        self.released = Released(path, fetchers(self._line), config.inference, clock, self._release_told, limits)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
-        self.hub = HubLine(beating, self._trainee(training))
+        self.hub = HubLine(self._line, self._trainee())
         hands = EdgeHands(
             self.spool,
             clock,
             self._desk,
             self._sender,
             self.hub,
-            Line(sending, _pace(folder), clock),
+            Line(self._line, _pace(folder), clock),
             Aside(path / "aside", key, clock),
             Records(path / "results"),
             lambda happened: self.running.tell(happened),
@@ -98,13 +97,13 @@ class Agent:
         self._signed_at, self._signed = float("-inf"), 0
         self._metrics, self._was_paused = Metrics(EDGE, self._reading), False
 
-    def _trainee(self, client: HubClient) -> Trainee | None:
+    def _trainee(self) -> Trainee | None:
         """Who trains along; nothing of it is loaded where nobody does."""
         if self.folder.config.training is None:
             return None
         from fedmed.edge.training import trainee_of
 
-        return trainee_of(self.folder, self.folder.config.training, client, self.say)
+        return trainee_of(self.folder, self.folder.config.training, self._line, self.say)
 
     def say(self, text: str) -> None:
         """Tell staff: in the status, and in the log of the service."""
@@ -144,8 +143,7 @@ class Agent:
         write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         if self._sender is not None:
             self._sender.close()
-        for line in self._lines:
-            line.close()
+        self._line.close()
         self.spool.close()
 
     def _turn(self) -> None:
