@@ -68,6 +68,21 @@ def told_in(facts: Mapping[str, Any]) -> Told:
     )
 
 
+def health_in(facts: Mapping[str, Any]) -> str:
+    """What is wrong with the device, else that nothing is and how hot its hottest part is; empty where it told nothing."""
+    health = _part(facts, "health")
+    readings = _part(health, "readings")
+    if isolated := _text(health, "isolated", MOST_WORDS):
+        return f"takes no work: {isolated}"
+    past = health.get("past")
+    if isinstance(past, list) and past:
+        return "past its limit: " + ", ".join(visible(str(each)[:MOST_NAME]) for each in past[:32])
+    if not readings:
+        return ""
+    heat = [value for name, value in readings.items() if name.endswith("_temperature") and type(value) in (int, float)]
+    return f"well, {max(heat):g} C" if heat else "well, temperature unsupported"
+
+
 def _part(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = facts.get(key)
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.hub.told import PAUSED, Told, told_in
+from fedmed.hub.told import PAUSED, Told, health_in, told_in
 from fedmed.placement.tasks import Amount, Precision
 from fedmed.wire.canonical import canonical
 
@@ -50,10 +50,27 @@ def test_what_steers_a_terminal_is_spelled_out():
     assert "\x1b" not in told_in({"health": {"isolated": "\x1b[2J"}}).isolated
 
 
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        (7, ""),
+        ({}, ""),
+        ({"readings": {"cpu_busy": 0.2}}, "well, temperature unsupported"),
+        ({"readings": {"gpu0 gpu_temperature": "unsupported"}}, "well, temperature unsupported"),
+        ({"readings": {"gpu0 gpu_temperature": 61.0, "gpu1 gpu_temperature": 72}}, "well, 72 C"),
+        ({"past": ["gpu0 gpu-hot", 3], "readings": {}}, "past its limit: gpu0 gpu-hot, 3"),
+        ({"past": ["x"], "isolated": "gpu0: lost"}, "takes no work: gpu0: lost"),
+    ],
+)
+def test_how_a_device_is_in_words(health, words):
+    assert health_in({"health": health}) == words
+
+
 @given(st.dictionaries(st.sampled_from(KEYS), JSON | DEEP | st.dictionaries(st.sampled_from(INNER), DEEP, max_size=3)))
 def test_nothing_that_a_device_tells_is_too_much_and_all_that_counts_is_told_again(facts):
     told = told_in(facts)
     told.capacity.check("told")
+    assert len(health_in(facts)) < 40_000
     again = told_in(told.facts())
     assert told_in(again.facts()) == again
     assert replace(told, busy=None) == again
