@@ -49,9 +49,9 @@ def _address(text: str) -> tuple[str, int]:
 def show_status(at: Path, as_json: bool) -> None:
     """Of a device, or of all devices of a clinic."""
     if (at / CLINIC_FILE).is_file() and not (at / EDGE_FILE).is_file():
-        from fedmed.cli.hubs import list_devices
+        from fedmed.cli.whereabouts import show_clinic
 
-        list_devices(at, as_json)
+        show_clinic(at, as_json)
         return
     folder = open_edge(at, SystemClock())
     facts = {**read_status(at), "up": is_serving(at), "paused": (at / PAUSED).exists()}
@@ -74,9 +74,23 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
         f"waits: {waits} ({data_size(spool['bytes'])}){f'; dropped so far: {dropped}' if dropped else ''}",
         _looks(models),
         "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
+        _well(facts["health"]),
         f"certificate until {day(facts['certificate_until'])}",
     ]
     return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _well(health: Mapping[str, Any]) -> str:
+    if health["isolated"]:
+        return f"takes no work: {visible(health['isolated'])}"
+    past = f"past its limit: {', '.join(health['past'])}" if health["past"] else "no limit is passed"
+    shown = [each for each in health["readings"] if each["name"].endswith(("_temperature", "_busy"))]
+    return "; ".join([past, *(_reading(each) for each in shown)])
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    """`gpu0 gpu temperature 61 celsius`, or that it is unsupported."""
+    return " ".join(filter(None, (row["device"], row["name"].replace("_", " "), str(row["value"]), row["unit"])))
 
 
 def _looks(models: Mapping[str, Any]) -> str:

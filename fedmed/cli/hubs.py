@@ -49,7 +49,7 @@ def list_devices(path: Path, as_json: bool) -> None:
     hub = open_hub(path, SystemClock())
     is_up = is_serving(hub.path)
     heard: dict[str, Any] = read_status(hub.path).get("devices", {}) if is_up else {}
-    rows = [_facts(each, heard.get(name)) for name, each in sorted(hub.devices.roll().devices.items())]
+    rows = [device_facts(each, heard.get(name)) for name, each in sorted(hub.devices.roll().devices.items())]
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
@@ -87,7 +87,8 @@ def _on_record(clinic: ClinicFolder, action: str, name: str) -> Iterator[None]:
         raise
 
 
-def _facts(device: Device, heard: dict[str, Any] | None) -> dict[str, Any]:
+def device_facts(device: Device, heard: dict[str, Any] | None) -> dict[str, Any]:
+    """A device as the roll and the hub have it, for programs; `heard` is None where the hub says nothing of it."""
     return {
         "name": device.name,
         "stage": device.stage.value,

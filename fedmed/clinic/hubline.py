@@ -22,6 +22,7 @@ from fedmed.tiers.asking import Devices
 from fedmed.tiers.messages import MOST_CASES
 from fedmed.tiers.round import Rules
 from fedmed.tiers.terms import Device, scope
+from fedmed.wire.visible import visible
 
 SILENT_S, LOOK_S = 90.0, 1.0
 """A status older than this is of a service that is gone; how often it is looked at."""
@@ -39,7 +40,7 @@ def devices_for(folder: ClinicFolder, tell: Callable[[str], None]) -> Callable[[
     hub = open_hub(folder.path, folder.clock)
     if not hub.config.trains:
         return None
-    heard = Heard(hub)
+    heard = Heard(hub, tell)
 
     def made(scenario: Scenario) -> Devices:
         # half of what the center gives the clinic: the rest is for setting up, opening, and the clinic's own way
@@ -54,15 +55,17 @@ def devices_for(folder: ClinicFolder, tell: Callable[[str], None]) -> Callable[[
 class Heard:
     """What the hub's service says of its devices, looked at once a second."""
 
-    def __init__(self, hub: HubFolder) -> None:
+    def __init__(self, hub: HubFolder, tell: Callable[[str], None]) -> None:
+        """`tell` hears once of each device that is left out because it takes no work."""
         self._hub, self._looked, self._found = hub, float("-inf"), dict[str, Mapping[str, Any]]()
+        self._tell, self._left_out = tell, dict[str, str]()
 
     def alive(self) -> Sequence[str]:
-        """Devices that the hub hears; none where its service is down."""
+        """Devices that the hub hears and that take work; none where its service is down."""
         now = self._hub.clock.now()
         if now - self._looked >= LOOK_S:
             self._looked, self._found = now, self._devices()
-        return [name for name, each in self._found.items() if each.get("alive") is True]
+        return [name for name, each in self._found.items() if each.get("alive") is True and not each.get("isolated")]
 
     def _devices(self) -> dict[str, Mapping[str, Any]]:
         try:
@@ -78,10 +81,17 @@ class Heard:
     def known(self) -> list[Device]:
         """Devices that are enrolled; of one that never told its cases, none. Raises StoreError, ProtocolRefused."""
         self.alive()
+        self._say_who_takes_no_work()
         return [
             Device(each.name, each.fingerprint, each.signing_public, _cases(self._found.get(each.name, {})))
             for each in enrolled(self._hub)
         ]
+
+    def _say_who_takes_no_work(self) -> None:
+        isolated = {name: str(each["isolated"]) for name, each in self._found.items() if each.get("isolated")}
+        for name in sorted(isolated.keys() - self._left_out.keys()):
+            self._tell(f"device {name} is asked for no part of a round: {visible(isolated[name])}")
+        self._left_out = isolated
 
 
 def _cases(device: Mapping[str, Any]) -> int:

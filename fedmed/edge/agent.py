@@ -26,7 +26,7 @@ from fedmed.edge.doors import Doors
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.hands import EdgeHands
 from fedmed.edge.looking import Desk
-from fedmed.edge.machine import Kept, Told
+from fedmed.edge.machine import Kept, Lane, Told
 from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
@@ -35,9 +35,13 @@ from fedmed.edge.running import Running
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
 from fedmed.edge.wanted import HubLine, fetchers
+from fedmed.edge.wellbeing import wellbeing_of
 from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
+from fedmed.health.readings import Reading as HealthReading
+from fedmed.health.readings import read
 from fedmed.hub.client import HubClient
 from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import EDGE, Metrics, Reading
 from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
@@ -91,11 +95,13 @@ class Agent:
             self._facts,
             self.stages,
         )
-        self.running = Running(hands, clock, self._died)
+        self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
         self._signed_at, self._signed = float("-inf"), 0
-        self._metrics, self._was_paused = Metrics(EDGE, self._reading), False
+        self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
+        self._metrics, self._rested = Metrics(EDGE, self._reading), False
+        self._metrics.registry.register(Measured(self.well.measures))
 
     def _trainee(self) -> Trainee | None:
         """Who trains along; nothing of it is loaded where nobody does."""
@@ -131,6 +137,7 @@ class Agent:
             threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, else at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
+            threading.Thread(target=self.well.keep, args=(self._stop,), name="health", daemon=True).start()
             self.doors.open()
             forced = keeper.keep(f"{config.name} is up, at {self.doors.told()}; its hub is {config.hub}:{config.port}")
             self._closed()
@@ -147,9 +154,10 @@ class Agent:
         self.spool.close()
 
     def _turn(self) -> None:
-        if self.is_paused != self._was_paused:
-            self._was_paused = self.is_paused
-            self.running.tell(Told(self._was_paused))
+        rests = self.is_paused or self.well.isolated != ""
+        if rests != self._rested:
+            self._rested = rests
+            self.running.tell(Told(rests))
         try:
             self.doors.look()
             self._sign()
@@ -173,9 +181,14 @@ class Agent:
     def _is_idle(self) -> bool:
         return self._stop.is_set() and not self._drained.is_alive()
 
-    def _died(self, thread: str) -> None:
-        """What no hand should raise ended a thread: the process goes, and the next one goes on."""
-        self._say(f"the thread {thread!r} ended by a fault; the agent ends, and is to be started again")
+    def _steps(self) -> list[HealthReading]:
+        """The image that is looked at: standing at one for long is a stall."""
+        number = self.running.state.places[Lane.WORK].busy
+        return [] if number is None else [read("task_steps", float(number), "looking at images")]
+
+    def _died(self, why: str) -> None:
+        """A thread ended by what no hand should raise, or stands still: the process goes, and the next one goes on."""
+        self._say(f"{why}; the agent ends, and is to be started again")
         self.dead.set()
         os._exit(1)
 
@@ -219,10 +232,13 @@ class Agent:
             "spool": {"entries": dict(counts.entries), "bytes": counts.used, "dropped": dict(counts.dropped)},
             "models": self.released.standing(),
             "paused": self.is_paused,
+            "health": self.well.facts(),
+            "node": {**self.well.sizes, "threads": self.folder.config.inference.threads},
         }
 
     def _unready(self) -> list[str]:
         reasons = ["staff has paused it"] if self.is_paused else []
+        reasons += [f"it takes no work: {self.well.isolated}"] if self.well.isolated else []
         return reasons if self.running.state.line.is_heard else [*reasons, "the hub is not heard"]
 
     def _reading(self) -> Reading:
@@ -250,6 +266,7 @@ class Agent:
             "stages": self.stages.told(),
             "said": list(self.said),
             **facts,
+            "health": self.well.told(),
         }
 
 

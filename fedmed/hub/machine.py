@@ -17,6 +17,8 @@ from typing import Any
 
 MISSED = 3
 """Heartbeats after which a device is taken for lost."""
+MOST_SILENT_S = 150.0
+"""But never later than this, so that within three minutes its work has moved or people know."""
 MOST_SKEW_S = 300.0
 """A device's clock that is off by more is told to the clinic's staff: certificates and releases have dates."""
 DAY_S = 86400
@@ -155,7 +157,7 @@ def step(state: State, event: Event, share: Share, beat_s: float) -> tuple[State
     if isinstance(event, Beat):
         return _heard(state, event)
     if isinstance(event, Look):
-        return _looked(state, event, MISSED * beat_s)
+        return _looked(state, event, silent_s(beat_s))
     if isinstance(event, Called):
         return _called(state, event, share)
     if isinstance(event, Ended):
@@ -163,6 +165,11 @@ def step(state: State, event: Event, share: Share, beat_s: float) -> tuple[State
         return _using(state, event.name, replace(used, calls=max(0, used.calls - 1))), []
     left = {name: each for name, each in state.devices.items() if name != event.name}
     return replace(state, devices=MappingProxyType(left)), []
+
+
+def silent_s(beat_s: float) -> float:
+    """Seconds without a heartbeat after which a device is lost."""
+    return min(MISSED * beat_s, MOST_SILENT_S)
 
 
 def _heard(state: State, event: Beat) -> tuple[State, list[Instruction]]:

@@ -19,9 +19,11 @@ from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.service import Ports
+from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
 from fedmed.identity.devices import Stage
 from fedmed.operation.keeping import Duty, Keeper
+from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import HUB, Metrics, Reading
 from fedmed.privacy import keys
 from fedmed.store.audit.event import Event, event
@@ -57,7 +59,9 @@ class Hub:
         self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
         self._ports: Ports | None = None
         self._tend, self._closed = tend, threading.Event()
+        self.whereabouts = Whereabouts(folder, tell)
         self._metrics = Metrics(HUB, self._reading)
+        self._metrics.registry.register(Measured(self.whereabouts.measures))
         self._since, self._renews_at = folder.clock.unix(), 0.0
 
     def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
@@ -122,7 +126,7 @@ class Hub:
         clock = self.folder.clock
         try:
             self.calls.step(machine.Look(clock.unix(), clock.now()))
-            self._shut_out()
+            self.whereabouts.look(self._let_in(), self.calls.state.devices)
             if clock.now() >= self._renews_at:
                 self._renews_at = clock.now() + RENEWS_S
                 self.landing.sweep()
@@ -134,13 +138,13 @@ class Hub:
             self._metrics.failed(error, clock.unix())
             self._tell(str(error))
 
-    def _shut_out(self) -> None:
-        """Forget devices that are let in no more; their calls are refused already."""
-        roll = self.folder.devices.roll()
-        for name in list(self.calls.state.devices):
-            if (found := roll.devices.get(name)) is None or found.stage is not Stage.ENROLLED:
-                self.calls.step(machine.Gone(name))
-                self.landing.forget(name)
+    def _let_in(self) -> set[str]:
+        """The enrolled devices; those that are let in no more are forgotten, their calls are refused already."""
+        enrolled = {name for name, each in self.folder.devices.roll().devices.items() if each.stage is Stage.ENROLLED}
+        for name in self.calls.state.devices.keys() - enrolled:
+            self.calls.step(machine.Gone(name))
+            self.landing.forget(name)
+        return enrolled
 
     def _reading(self) -> Reading:
         now = self.folder.clock.now()
@@ -161,7 +165,11 @@ class Hub:
             "clinic": self.folder.config.clinic,
             "port": self.ports.port,
             "enrolment_port": self.ports.enrolment_port,
-            "devices": {name: _told(each) for name, each in sorted(self.calls.state.devices.items())},
+            "devices": {
+                name: {**_told(each), "isolated": self.whereabouts.placed.isolated(name)}
+                for name, each in sorted(self.calls.state.devices.items())
+            },
+            PLACEMENT: self.whereabouts.told(),
         }
 
 

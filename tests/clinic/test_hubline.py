@@ -53,15 +53,15 @@ def test_devices_train_only_where_the_hub_says_so(clinic):
 
 def test_who_is_heard_is_what_the_service_says_while_it_is_up(clinic):
     hub = open_hub(clinic.path, clinic.clock)
-    assert Heard(hub).alive() == []
+    assert Heard(hub, print).alive() == []
     facts = {"state": "up", "unix": clinic.clock.unix(), "devices": {**told("a"), **told("b", alive=False), "c": 7}}
     write_status(hub.path, facts)
-    assert Heard(hub).alive() == ["a"]
+    assert Heard(hub, print).alive() == ["a"]
     for changed in ({"state": "stopped"}, {"unix": clinic.clock.unix() - 100}, {"devices": []}):
         write_status(hub.path, {**facts, **changed})
-        assert Heard(hub).alive() == []
+        assert Heard(hub, print).alive() == []
     (hub.path / "status.json").write_bytes(b"{")
-    assert Heard(hub).alive() == []
+    assert Heard(hub, print).alive() == []
 
 
 @pytest.mark.parametrize(("cases", "known"), [(50, 50), (0, 0), (-1, 0), (True, 0), ("50", 0), (1.5, 0), (2**40, 0)])
@@ -72,7 +72,7 @@ def test_a_device_has_the_cases_that_it_told(tmp_path, cases, known):
             place.folder.path,
             {"state": "up", "unix": place.clock.unix(), "devices": told("box-1", cases)},
         )
-        (found,) = Heard(place.folder).known()
+        (found,) = Heard(place.folder, print).known()
         assert (found.name, found.fingerprint, found.cases) == ("box-1", device.keys().fingerprint, known)
 
 
@@ -86,3 +86,20 @@ def test_a_hub_whose_authority_is_gone_costs_the_devices_part(clinic):
     gathered = devices.ask(Work("run", "{}", {}, (), 64.0, {}, 100))
     assert gathered.parts == ()
     assert "goes on without its devices" in log[-1]
+
+
+def test_a_device_that_takes_no_work_is_left_out_and_named_once(tmp_path):
+    with serving(tmp_path) as place:
+        place.joined("box-1")
+        rows = told("box-1")
+        rows["box-1"] = {**rows["box-1"], "isolated": "gpu0: gpu temperature is 91 celsius\x1b"}
+        facts = {"state": "up", "unix": place.clock.unix(), "devices": {**rows, **told("box-2")}}
+        write_status(place.folder.path, facts)
+        log: list[str] = []
+        heard = Heard(place.folder, log.append)
+        assert heard.alive() == ["box-2"]
+        heard.known()
+        heard.known()
+        (said,) = log
+        assert said.startswith("device box-1 is asked for no part of a round: gpu0: gpu temperature is 91 celsius")
+        assert "\x1b" not in said

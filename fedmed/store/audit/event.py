@@ -14,8 +14,8 @@ ROLES = ("center", "site", "operator", "researcher", "auditor")
 """The nodes themselves, and people."""
 OUTCOMES = ("done", "refused", "failed")
 _KINDS = """
-    access approve archive backup config data enrol epoch export invite join login model prune refuse release renew restore
-    revoke round run start stop withdraw
+    access alert approve archive backup config data enrol epoch export invite join login model prune refuse release renew
+    restore revoke round run start stop withdraw
 """
 KINDS = tuple(_KINDS.split())
 """First words of an action; more may follow after dots, such as `round.commit`."""

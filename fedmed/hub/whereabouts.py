@@ -1,0 +1,80 @@
+"""The placement of a hub that serves: what it looks at, and how it stands after another process has begun.
+
+Nothing is kept in a journal. Every task follows from what devices tell with each heartbeat and from files in the hub's
+folder, so a hub that is started anew knows all of it again within one heartbeat; until then the last status says what
+devices told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fedmed.errors import FedmedError
+from fedmed.health.policy import CHECK_EVERY_S
+from fedmed.health.readers import read_all, readers
+from fedmed.health.readings import Reading
+from fedmed.health.sizes import sizes
+from fedmed.hub.folder import DOWN, HubFolder
+from fedmed.hub.machine import Known
+from fedmed.hub.placing import Seen, begun, look
+from fedmed.hub.rounds import ROUND, SERIAL_BYTES
+from fedmed.hub.told import Told, told_in
+from fedmed.placement.told import Measure, as_json, measures
+from fedmed.store.standing import read_status
+
+PLACEMENT, TOLD = "placement", "told"
+"""Of the status: the placement, and in it what devices told."""
+
+
+class Whereabouts:
+    """For the thread that looks after the hub; what it shows may be read from any."""
+
+    def __init__(self, folder: HubFolder, tell: Callable[[str], None]) -> None:
+        self._folder, self._tell = folder, tell
+        self._readers, self._read_at, self._own = readers(data=folder.path), float("-inf"), Told()
+        config = folder.config
+        self.placed = begun(config.clinic, config.beat_s, self._last(), folder.clock.now())
+
+    def look(self, names: Iterable[str], devices: Mapping[str, Known]) -> None:
+        """Look at the enrolled devices of these names; the staff is told what has changed."""
+        now = self._folder.clock.now()
+        if now - self._read_at >= CHECK_EVERY_S:
+            self._read_at, self._own = now, _own(read_all(self._readers))
+        seen = [Seen(name, devices.get(name), self._rounds(name)) for name in sorted(names)]
+        self.placed, said = look(self.placed, seen, self._own, now)
+        for each in said:
+            self._tell(each)
+
+    def told(self) -> dict[str, Any]:
+        """For the status."""
+        told = {name: each.facts() for name, each in self.placed.told.items()}
+        return {**as_json(self.placed.state), TOLD: told}
+
+    def measures(self) -> list[Measure]:
+        """For Prometheus."""
+        return measures(self.placed.state)
+
+    def _rounds(self, name: str) -> tuple[str, ...]:
+        """What a round asks of a device now."""
+        found = sorted(path.name for path in (self._folder.path / DOWN / name / ROUND).glob("[0-9]*"))
+        return tuple(each for each in found if len(each) == SERIAL_BYTES and each.isdigit())
+
+    def _last(self) -> dict[str, Told]:
+        """What devices told the hub that ran before this one."""
+        try:
+            last = read_status(self._folder.path).get(PLACEMENT)
+        except FedmedError as error:
+            self._tell(f"{error}; devices are known again at their next heartbeats")
+            return {}
+        told = last.get(TOLD) if isinstance(last, dict) else None
+        return (
+            {name: told_in(each) for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
+        )
+
+
+def _own(readings: Iterable[Reading]) -> Told:
+    """The clinic's machine, read as devices read themselves."""
+    known = list(readings)
+    busy = {f"{each.device} {each.name}": each.value for each in known if each.value is not None}
+    return told_in({"node": sizes(known), "health": {"readings": busy}})

@@ -1,0 +1,104 @@
+"""`fedmed edge status` of a clinic's folder, with the hub and a device's agent as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from typing import Any
+
+from fedmed.clock import SystemClock
+from fedmed.config.edge import EDGE_FILE, Dicom, Edge
+from fedmed.config.roles import written
+from fedmed.edge.folder import make_edge, open_edge
+from fedmed.hub.client import HubClient
+from fedmed.privacy import keys
+from fedmed.store.standing import read_status
+from tests.edge.device import Device, until
+from tests.hub.clinic import free_port
+from tests.hub.process import Service, service
+
+FACTS = {
+    "node": {"cores": 4, "memory": 8 * 10**9, "disk": 10**11, "gpu": 15 * 10**9, "cards": 1, "threads": 2},
+    "models": {"active": {"name": "skin", "version": "2", "precision": "int8"}},
+    "spool": {"entries": {"study": 2}},
+    "health": {"isolated": "", "past": [], "readings": {"gpu0 gpu_temperature": 61.0}},
+}
+
+
+def beside(place: Service, name: str) -> Device:
+    joined = place.joined(name, place.path.parent / name)
+    make_edge(joined)
+    keys.create(joined.path / "site.key")
+    port = place.hub.config.port
+    config = Edge(name=name, hub="127.0.0.1", port=port, dicom=Dicom(port=free_port()))
+    (joined.path / EDGE_FILE).write_bytes(written(config))
+    return Device(open_edge(joined.path, SystemClock()))
+
+
+def status(place: Service, said) -> dict[str, Any]:
+    code, out, err = said("edge", "status", "--at", place.path, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with service(tmp_path) as place:
+        place.end(signal.SIGTERM)
+        place.rules(place.hub, beat_s=1.0)
+        place.start()
+        assert status(place, said)["devices"] == []
+        assert "no device was invited yet" in said("edge", "status", "--at", place.path)[1]
+        agent = beside(place, "us-1")
+        agent.start()
+        with HubClient(place.joined("t4", tmp_path / "t4")) as box:
+            box.beat("up", FACTS)
+            until(lambda: {each["name"] for each in status(place, said)["tasks"]} == {"images:t4", "studies:t4"})
+            found = status(place, said)
+            tasks = {each["name"]: each for each in found["tasks"]}
+            assert (tasks["images:t4"]["where"], tasks["images:t4"]["how"]) == (["t4"], "cuda int8 batch 1")
+            assert tasks["studies:t4"]["where"] == ["clinic:north"]
+            assert {each["tier"] for each in found["nodes"]} == {"device", "clinic", "center"}
+            until(lambda: status(place, said)["devices"][1]["heard"]["facts"].get("health", {}).get("readings"))
+            readings = status(place, said)["devices"][1]["heard"]["facts"]["health"]["readings"]
+            assert 0 < readings["memory_used"] < 1
+            box.beat("up", {**FACTS, "health": {"isolated": "gpu0: gpu reachable is 0, below 1"}})
+            until(lambda: status(place, said)["devices"][0]["heard"]["isolated"])
+            code, out, _ = said("edge", "status", "--at", place.path)
+            assert code == 0
+            assert re.search(r"images:t4 +real-time +nowhere +- +no node has room", out)
+            assert "takes no work: gpu0: gpu reachable is 0, below 1" in out
+            box.beat("up", {"health": "\x1b", "models": 3, "spool": 3, "node": []})  # a device may tell anything
+            until(lambda: status(place, said)["devices"][0]["heard"]["facts"].get("spool") == 3)
+            assert said("edge", "status", "--at", place.path)[0] == 0
+        agent.end(signal.SIGKILL)
+        until(lambda: {each["standing"] for each in status(place, said)["nodes"] if each["tier"] == "device"} == {"lost"})
+        assert "lost, last heard" in said("edge", "status", "--at", place.path)[1]
+        place.kill()
+        code, out, err = said("edge", "status", "--at", place.path)
+        assert code == 0
+        assert "the hub is not up" in err
+        assert re.search(r"us-1 +enrolled +unknown", out)
+        place.start()
+        nodes = ["t4", "us-1", "clinic:north", "center:federation"]
+        until(lambda: [each["name"] for each in status(place, said)["nodes"]] == nodes)
+        told = read_status(place.hub.path)["placement"]["told"]
+        assert told["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
+
+
+def test_a_device_says_how_it_is_itself(tmp_path, said):
+    with service(tmp_path) as place:
+        agent = beside(place, "us-1")
+        agent.start()
+        try:
+            until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
+            code, out, err = said("edge", "status", "--at", agent.path)
+            assert code == 0, err
+            assert "no limit is passed; " in out or "past its limit" in out
+            assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
+            (row,) = [each for each in agent.status()["health"]["readings"] if each["name"] == "memory_total"]
+            assert row["value"] > 0
+            assert row["unit"] == "bytes"
+        finally:
+            assert agent.end() == 0
