@@ -54,9 +54,10 @@ def _devices(folder: ClinicFolder, scenario: Scenario, tell: Callable[[str], Non
     hub = open_hub(folder.path, folder.clock)
     if not hub.config.trains:
         return None
-    # half of what the center gives the clinic: the rest is for setting up, opening, and the clinic's own way
-    wait_s = min(hub.config.train_s, scenario.federation.longest_s / 2)
-    rules = Rules(wait_s, opening_s=max(Rules.opening_s, BEATS * hub.config.beat_s))
+    # half of what the center gives the clinic, and half of the rest for setting up and opening: then the clinic's own way
+    longest_s = scenario.federation.longest_s
+    wait_s, opening_s = min(hub.config.train_s, longest_s / 2), max(Rules.opening_s, BEATS * hub.config.beat_s)
+    rules = Rules(wait_s, opening_s=opening_s, whole_s=longest_s * 3 / 4)
     heard = Heard(hub)
     line = FolderTransport(hub.path, heard.alive, folder.clock)
     return Devices(line, heard.known, scope(folder.config.federation, folder.config.name), rules, folder.clock, tell)
