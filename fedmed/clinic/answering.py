@@ -55,11 +55,11 @@ class Answering(Mapping[str, Call]):
         warrants: Warrants,
         tell: Tell,
         working: Callable[[str, str], None],
-        devices: Callable[[Scenario], Devices] | None = None,
+        devices: Callable[[Scenario], Devices | None] = lambda scenario: None,
     ) -> None:
         """`working` hears of the kind of each message and its run, and of no kind (an empty text) once it is answered.
 
-        `devices`, where the clinic has a hub, gives those that train along in a run of this scenario.
+        `devices` gives those that train along in a run of this scenario; None where the clinic has no hub, or they do not.
         """
         self._folder, self._gatehouse, self._warrants, self._tell = folder, gatehouse, warrants, tell
         self._working, self._gains, self._devices = working, Gains(folder.path), devices
@@ -136,9 +136,9 @@ class Answering(Mapping[str, Call]):
         dataset = warrant.dataset
         subject = Subject(dataset.name, dataset.digest, warrant.sizes, dataset.unit)
         gate: guard.Gate = self._gatehouse.gate(subject, run, warrant.scenario)
-        if self._devices is not None:
+        if (devices := self._devices(warrant.scenario)) is not None:
             own = Own(run, warrant.sizes, warrant.scenario.federation.max_update_norm)
-            gate = WithDevices(gate, self._devices(warrant.scenario), own, self._tell)
+            gate = WithDevices(gate, devices, own, self._tell)
         return _Prepared(warrant, host, Guarded(host, gate))
 
     def _note(self, reference: str, aside: Aside) -> None:

@@ -30,26 +30,38 @@ BEATS = 3
 """Heartbeats of a device that each small message of a round waits for, at least."""
 
 
-def devices_for(folder: ClinicFolder, tell: Callable[[str], None]) -> Callable[[Scenario], Devices] | None:
-    """What makes the devices of a run; None where the clinic has no hub, or its devices do not train.
+def devices_for(folder: ClinicFolder, tell: Callable[[str], None]) -> Callable[[Scenario], Devices | None]:
+    """What makes the devices of a run, as the clinic's folder is when the run begins: a daemon that has been up for months
+    learns of a hub that was made yesterday.
 
-    Raises ConfigError for a hub's configuration that is not in order.
+    None where the clinic has no hub, or its devices do not train. A hub's configuration that is not in order costs the
+    devices' part of the run, and is told.
     """
+
+    def made(scenario: Scenario) -> Devices | None:
+        try:
+            return _devices(folder, scenario, tell)
+        except FedmedError as error:
+            tell(f"the clinic goes on without its devices: {error}")
+            return None
+
+    return made
+
+
+def _devices(folder: ClinicFolder, scenario: Scenario, tell: Callable[[str], None]) -> Devices | None:
+    """Raises ConfigError for a hub's configuration that is not in order."""
     if not (folder.path / FOLDER / HUB_FILE).is_file():
         return None
     hub = open_hub(folder.path, folder.clock)
     if not hub.config.trains:
         return None
+    # half of what the center gives the clinic, and half of the rest for setting up and opening: then the clinic's own way
+    longest_s = scenario.federation.longest_s
+    wait_s, opening_s = min(hub.config.train_s, longest_s / 2), max(Rules.opening_s, BEATS * hub.config.beat_s)
+    rules = Rules(wait_s, opening_s=opening_s, whole_s=longest_s * 3 / 4)
     heard = Heard(hub, tell)
-
-    def made(scenario: Scenario) -> Devices:
-        # half of what the center gives the clinic: the rest is for setting up, opening, and the clinic's own way
-        wait_s = min(hub.config.train_s, scenario.federation.longest_s / 2)
-        rules = Rules(wait_s, opening_s=max(Rules.opening_s, BEATS * hub.config.beat_s))
-        line = FolderTransport(hub.path, heard.alive, folder.clock)
-        return Devices(line, heard.known, scope(folder.config.federation, folder.config.name), rules, folder.clock, tell)
-
-    return made
+    line = FolderTransport(hub.path, heard.alive, folder.clock)
+    return Devices(line, heard.known, scope(folder.config.federation, folder.config.name), rules, folder.clock, tell)
 
 
 class Heard:

@@ -18,7 +18,7 @@ from fedmed.tiers.messages import Task
 from fedmed.tiers.playing import Play, Work
 from fedmed.tiers.round import NONE_CAME, DeviceRound, Rules
 from fedmed.tiers.terms import Device, Way, layout_for, mode_in, privacy_fault, told, way_for
-from fedmed.tiers.transport import Transport
+from fedmed.tiers.transport import Bounded, Transport
 from fedmed.wire.digest import digest_of
 
 NOT_IN = "not in this epoch of secure aggregation"
@@ -54,10 +54,10 @@ class Devices:
         tell: Callable[[str], None],
     ) -> None:
         """`known`: all devices that the clinic has enrolled, reachable or not; `scope` is that of `terms.scope`."""
-        self._transport, self._known, self._scope = transport, known, scope
+        self._transport, self._known, self._scope = Bounded(transport), known, scope
         self._rules, self._clock, self._tell = rules, clock, tell
         self._missed = set[str]()  # devices whose update had not come when its round was over
-        self._epochs = Epochs(transport, clock, rules.opening_s, tell)
+        self._epochs = Epochs(self._transport, clock, rules.opening_s, tell)
 
     def cases(self) -> int:
         """Training cases that all of them declared."""
@@ -78,6 +78,7 @@ class Devices:
         if fault := privacy_fault(mode_in(work.order)):
             return self._told(Gathered((), way, reason=fault))
         failed = dict[str, str]()
+        self._transport.begin(_ends(self._rules, self._clock, is_trained))
         try:
             play = self._begun(way, self._chosen(known, failed, work), failed, work)
             play.is_trained = is_trained
@@ -135,6 +136,18 @@ class Devices:
         else:
             self._tell(f"devices in this round: {', '.join(gathered.joined)}. {gathered.words}")
         return gathered
+
+
+def _ends(rules: Rules, clock: Clock, is_trained: Callable[[], bool]) -> Callable[[], float]:
+    """When a round that begins now is over, whatever of it is under way."""
+    began, trained = clock.now(), list[float]()
+
+    def ends() -> float:
+        if not trained and is_trained():
+            trained.append(clock.now())
+        return min([began + rules.whole_s, *(at + max(rules.after_s, at - began) for at in trained)])
+
+    return ends
 
 
 def _fitting(devices: Sequence[Device], room: int) -> tuple[list[Device], dict[str, str]]:

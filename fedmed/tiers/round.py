@@ -34,6 +34,11 @@ class Rules:
     """Time that each of the small messages has that set an epoch up or open a sum."""
     least: int = 1
     """Devices whose updates are folded in, at least; masked, never fewer than secure aggregation asks for."""
+    after_s: float = 75.0
+    """Time that all of it has beyond the clinic's own training, setting up and opening included, or as long again as that
+    training took: a center that measures its deadlines (`fedmed.federation.pace`) waits for longer, whatever it measured."""
+    whole_s: float = 450.0
+    """Time that all of it has, the clinic's own training included."""
 
 
 class Phase(Enum):

@@ -38,6 +38,33 @@ class Transport(Protocol):
         """Devices whose answer came after its exchange was over, since this was asked last."""
 
 
+class Bounded:
+    """A line on which every exchange of a round ends when the round has to, however many of them it has."""
+
+    def __init__(self, line: Transport) -> None:
+        self._line, self._ends = line, _never
+
+    def begin(self, ends: Callable[[], float]) -> None:
+        """From now on exchanges end at `ends`, on the hub's clock; it is asked again and again."""
+        self._ends = ends
+
+    def devices(self) -> Sequence[str]:
+        """Those that can be asked now."""
+        return self._line.devices()
+
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
+        """As `Transport`."""
+        return self._line.exchange(requests, lambda: min(until(), self._ends()))
+
+    def late(self) -> Sequence[str]:
+        """As `Transport`."""
+        return self._line.late()
+
+
+def _never() -> float:
+    return float("inf")
+
+
 class InMemory:
     """Devices in this process, asked one after the other."""
 

@@ -38,17 +38,29 @@ def clinic(tmp_path) -> Clinic:
     return Clinic(tmp_path, Skewed())
 
 
-def test_a_clinic_without_a_hub_has_no_devices(tmp_path):
-    assert devices_for(Clinic(tmp_path, Skewed()), print) is None
-
-
-def test_devices_train_only_where_the_hub_says_so(clinic):
-    assert devices_for(clinic, print) is not None
+def configure(clinic: Clinic, content: bytes) -> None:
     place = clinic.path / FOLDER / HUB_FILE
-    place.unlink()
-    place.write_bytes(written(Hub(clinic="north")))
+    place.unlink(missing_ok=True)
+    place.write_bytes(content)
     place.chmod(0o600)
-    assert devices_for(clinic, print) is None
+
+
+def test_devices_train_where_the_clinic_has_a_hub_that_says_so_when_a_run_begins(tmp_path):
+    clinic, scenario = Clinic(tmp_path, Skewed()), parse(SCENARIO, "s")
+    made = devices_for(clinic, print)
+    assert made(scenario) is None
+    make_hub(tmp_path, Hub(clinic="north", trains=True), clinic.clock)  # under a daemon that is up
+    assert made(scenario) is not None
+    configure(clinic, written(Hub(clinic="north")))
+    assert made(scenario) is None
+
+
+def test_a_hubs_configuration_that_is_not_in_order_costs_the_devices_part(clinic):
+    log: list[str] = []
+    configure(clinic, b"clinic: north\ntrains: perhaps\n")
+    assert devices_for(clinic, log.append)(parse(SCENARIO, "s")) is None
+    assert "without its devices" in log[0]
+    assert "hub.yaml" in log[0]
 
 
 def test_who_is_heard_is_what_the_service_says_while_it_is_up(clinic):
@@ -78,9 +90,8 @@ def test_a_device_has_the_cases_that_it_told(tmp_path, cases, known):
 
 def test_a_hub_whose_authority_is_gone_costs_the_devices_part(clinic):
     log: list[str] = []
-    made = devices_for(clinic, log.append)
-    assert made is not None
-    devices = made(parse(SCENARIO, "s"))
+    devices = devices_for(clinic, log.append)(parse(SCENARIO, "s"))
+    assert devices is not None
     for path in (clinic.path / FOLDER).glob("devices-ca*"):
         path.unlink()
     gathered = devices.ask(Work("run", "{}", {}, (), 64.0, {}, 100))

@@ -50,13 +50,17 @@ class Service:
     def log(self) -> Path:
         return self.folder.with_suffix(".log")
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        return self.role, "up"
+
     def start(self, version: str | None = None) -> None:
         """`version`: the process takes itself for another version of fedmed than it is."""
         other = f"import fedmed; fedmed.__version__ = {version!r}; from fedmed.__main__ import main; main()"
         program = ["-m", "fedmed"] if version is None else ["-c", other]
         with self.log.open("ab") as log:
             seen = log.tell()
-            command = [sys.executable, *program, self.role, "up", "--at", str(self.folder)]
+            command = [sys.executable, *program, *self.command, "--at", str(self.folder)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **ONE_THREAD})
         until(lambda: b" is up" in self.log.read_bytes()[seen:], self.is_running)
 

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import UpdateRefused
+from fedmed.federation import pace
 from fedmed.privacy.secagg.layout import Layout
 from fedmed.tiers import fold
 from fedmed.tiers.fold import Folded
 from fedmed.tiers.round import Rules
 from fedmed.tiers.terms import Way
-from tests.tiers.clinic import ORDER, Data, apart, clinic, data, flat, model
+from fedmed.tiers.transport import Answer, InMemory
+from tests.tiers.clinic import ORDER, Data, Hands, apart, clinic, data, flat, model, work
 
 CLOSE = 1e-6  # what a tiered mean may be off beside its own bound of rounding
 
@@ -224,3 +229,40 @@ def test_a_device_whose_training_fails_is_out_by_name_and_its_reason_stays_there
 def test_nothing_at_all_cannot_be_folded():
     with pytest.raises(UpdateRefused, match="nothing to fold"):
         fold.fold([], model())
+
+
+@pytest.mark.parametrize("kind", [64, 18, None])
+def test_a_round_is_over_in_its_time_whatever_hangs_and_whenever(kind):
+    """A hub that stops while it sets up, before the updates, or while the sum is opened: the center waits for the clinic."""
+    there = clinic(sets(5), rules=Rules(wait_s=300.0, opening_s=60.0))
+    there.hub._transport._line = Hanging(there.transport, there.clock, kind)  # type: ignore[attr-defined]
+    began = there.clock.now()
+    gathered = there.hub.ask(work(model()), lambda: there.clock.now() - began > 10.0)
+    assert gathered.parts or gathered.reason
+    assert 10.0 < there.clock.now() - began <= 10.0 + Rules.after_s + 2 * Hanging.LOOK_S
+    assert Rules.after_s < pace.LEAST_S, "what the center waits for after a quick training"
+
+
+@dataclass
+class Hanging:
+    """A line to devices of which some answer and nobody is known to be lost, from one kind of request on."""
+
+    line: InMemory
+    clock: Hands
+    kind: int | None
+    hangs: bool = False
+    LOOK_S = 0.05
+
+    def devices(self) -> Sequence[str]:
+        return self.line.devices()
+
+    def exchange(self, requests: Mapping[str, bytes], until: Callable[[], float]) -> Generator[Answer, None, None]:
+        first = next(iter(requests.values()))
+        self.hangs = self.hangs or self.kind in (None, first[5])
+        slow = sorted(requests)[-1:] if self.hangs else []  # one more device each time that it is set up anew
+        yield from self.line.exchange({name: each for name, each in requests.items() if name not in slow}, until)
+        while slow and self.clock.now() < until():
+            self.clock.sleep(self.LOOK_S)
+
+    def late(self) -> Sequence[str]:
+        return self.line.late()
