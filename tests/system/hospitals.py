@@ -42,7 +42,7 @@ def told(*arguments: str | Path) -> dict:
 class Service:
     """`up` of a folder; started and ended as often as a test likes."""
 
-    role: str
+    role: str  # "clinic hub": the command's words
     folder: Path
     process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +56,7 @@ class Service:
         program = ["-m", "fedmed"] if version is None else ["-c", other]
         with self.log.open("ab") as log:
             seen = log.tell()
-            command = [sys.executable, *program, self.role, "up", "--at", str(self.folder)]
+            command = [sys.executable, *program, *self.role.split(), "up", "--at", str(self.folder)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **ONE_THREAD})
         until(lambda: b" is up" in self.log.read_bytes()[seen:], self.is_running)
 
