@@ -35,8 +35,9 @@ from fedmed.serving.card import Preparation
 from fedmed.serving.exporting import Trained, export, golden_inputs
 from fedmed.serving.quantising import quantise
 from fedmed.sites.readers.folder import FolderOptions, prepared_by
-from tests.edge.device import Channels, Device, device_of, until
+from tests.edge.device import Channels, Device, device_of
 from tests.hub.clinic import free_port, serving
+from tests.system.hospitals import until
 
 SIDE, IMAGES, WARM, ADDED_MS = 224, 100, 5, 60.0
 EVERY_S = 0.25
@@ -87,7 +88,7 @@ def sent(port: int, path: Path, association: Any) -> None:
 
 def results(device: Device) -> int:
     """Written so far."""
-    return sum(1 for _ in device.path.glob("results/*/*.json"))
+    return sum(1 for _ in device.folder.glob("results/*/*.json"))
 
 
 def rows(images: int = IMAGES) -> list[Row]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import fedmed.hub.tls  # noqa: F401, before anything imports gRPC, which is told once what it may shake hands with
 
+settings.register_profile("untimed", settings.default, deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("untimed")
 ALLOWED_SKIPS = ("GPU",)
 LONG = ("tests/system/", "tests/faults/", "tests/flower/test_ray", "tests/flower/test_apphost", "tests/attacks/")
 

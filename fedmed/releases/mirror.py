@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fedmed.releases.installing import fetch_manifest, pull
 from fedmed.releases.manifest import sha256_of
 from fedmed.releases.trusting import MOST, Trusted, View, pinned, read_trusted, refresh
 from fedmed.store.disk import Disk, replace_file
+from fedmed.store.locks import alone
 
 TRUSTED = "trusted.json"
 _MOST_TRUSTED = 1 << 22
@@ -25,7 +27,7 @@ _MOST_TRUSTED = 1 << 22
 
 @dataclass(frozen=True)
 class Mirror:
-    """The copy in one folder."""
+    """The copy in one folder. The hub brings it up to date while the staff's commands do: each change is under a lock."""
 
     folder: Path
     clock: Clock
@@ -43,18 +45,20 @@ class Mirror:
         trusted = pinned(root, fingerprint, TARGETS)
         if (self.folder / TRUSTED).exists() and (self.folder / name).read_bytes() != root:
             raise ConfigError(f"{self.folder} trusts another root of releases; a federation's root never begins anew")
-        self._put(name, root)
-        if not (self.folder / TRUSTED).exists():
-            self._put(TRUSTED, trusted.encoded())
+        with self._writing():
+            self._put(name, root)
+            if not (self.folder / TRUSTED).exists():
+                self._put(TRUSTED, trusted.encoded())
 
     def update(self, fetcher: Fetcher) -> View:
         """Bring metadata up to date, and copy it. Raises ReleaseRefused, Unreachable: then devices see what was before."""
         seen = _Seen(fetcher)
-        view = refresh(self._trusted(), seen, self.clock, lambda kept: self._put(TRUSTED, kept.encoded()))
-        for name, data in {**seen.roots, **_metadata(self._trusted())}.items():
-            path = self.folder / name
-            if not path.exists() or path.read_bytes() != data:
-                self._put(name, data)
+        with self._writing():
+            view = refresh(self._trusted(), seen, self.clock, lambda kept: self._put(TRUSTED, kept.encoded()))
+            for name, data in {**seen.roots, **_metadata(self._trusted())}.items():
+                path = self.folder / name
+                if not path.exists() or path.read_bytes() != data:
+                    self._put(name, data)
         return view
 
     def copy(self, release: Release, fetcher: Fetcher) -> None:
@@ -62,14 +66,21 @@ class Mirror:
         manifest, data = fetch_manifest(
             release.manifest, release.length, release.counter, release.package, fetcher, self.clock
         )
-        self._put(manifest_name(release), data)
-        try:
+        with self._writing(".copying"):  # for as long as it takes: metadata goes on
+            self._put(manifest_name(release), data)
             self.disk.make_folder(self.folder / BLOBS)
             for file in manifest.files.values():
                 place = self.folder / BLOBS / file.sha256
                 if not place.exists() or sha256_of(place) != file.sha256:
                     pull(self.disk, fetcher, self.clock, file, place)
             self.disk.sync_folder(self.folder / BLOBS)
+
+    @contextmanager
+    def _writing(self, lock: str = ".lock") -> Iterator[None]:
+        try:
+            self.disk.make_folder(self.folder)
+            with alone(self.folder / lock):
+                yield
         except OSError as error:
             raise StoreError(f"{self.folder} cannot be written ({error.strerror}); make room, then try again") from error
 

@@ -1,12 +1,8 @@
-"""A real archive: Orthanc on free ports, in a folder of its own, with what it is to send to."""
+"""A real archive: Orthanc with its REST and DICOMweb interfaces, on free ports, without a password."""
 
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,65 +13,60 @@ from typing import Any
 import pytest
 
 from tests.dicom.senders import program
+from tests.dicom.storage_servers import free_port, running, wait_for
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+TITLE = "ORTHANC"
 
 
 @dataclass(frozen=True)
 class Orthanc:
+    """One that runs."""
+
     port: int
     dicom_port: int
+    title: str = TITLE
 
-    def ask(self, path: str, content: bytes | Mapping[str, Any] | None = None, method: str | None = None) -> Any:
-        data = json.dumps(content).encode() if isinstance(content, Mapping) else content
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, method=method)
+    def get(self, path: str, content: bytes | None = None) -> bytes:
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content)
         with urllib.request.urlopen(asked, timeout=60) as answer:
-            return json.loads(answer.read() or b"null")
+            return bytes(answer.read())
 
+    def ask(self, path: str, content: bytes | Mapping[str, Any] | None = None) -> Any:
+        data = json.dumps(content).encode() if isinstance(content, Mapping) else content
+        return json.loads(self.get(path, data) or b"null")
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+    def instance(self, name: str) -> bytes:
+        """The file of Orthanc's own `name`."""
+        return self.get(f"/instances/{name}/file")
+
+    def instances(self) -> dict[str, str]:
+        """Orthanc's own names, by SOP Instance UID."""
+        return {each["MainDicomTags"]["SOPInstanceUID"]: each["ID"] for each in self.ask("/instances?expand")}
 
 
 @contextmanager
-def orthanc(folder: Path, modalities: Mapping[str, Any], web_servers: Mapping[str, Any]) -> Iterator[Orthanc]:
-    port, dicom_port = free_ports(2)
+def orthanc(folder: Path, modalities: Mapping[str, Any], servers: Mapping[str, Any], **settings: Any) -> Iterator[Orthanc]:
+    """Runs below `folder`, and knows whom it may send to by C-STORE and by STOW."""
+    found = Orthanc(free_port(), free_port())
     if not PLUGIN.exists():
         pytest.skip("Orthanc's DICOMweb plugin is not installed")
     config = {
         "Name": "test",
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
-        "HttpPort": port,
-        "DicomPort": dicom_port,
+        "HttpPort": found.port,
+        "DicomPort": found.dicom_port,
+        "DicomAet": found.title,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "Plugins": [str(PLUGIN)],
         "DicomModalities": modalities,
-        "DicomWeb": {"Enable": True, "Servers": web_servers},
-        "OverwriteInstances": True,
+        "DicomWeb": {"Enable": True, "Servers": servers},
+        "DefaultEncoding": "Utf8",
+        **settings,
     }
     (folder / "orthanc.json").write_text(json.dumps(config))
-    command = [program("Orthanc"), str(folder / "orthanc.json")]
-    with (folder / "orthanc.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        found = Orthanc(port, dicom_port)
-        try:
-            for _ in range(300):
-                try:
-                    found.ask("/system")
-                    break
-                except (OSError, urllib.error.URLError):
-                    time.sleep(0.1)
-            else:
-                pytest.fail((folder / "orthanc.log").read_text()[-3000:])
-            yield found
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with running([program("Orthanc"), folder / "orthanc.json"], found.port, folder / "orthanc.log") as process:
+        wait_for(found.dicom_port, process)
+        yield found

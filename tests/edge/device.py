@@ -3,84 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmed.clock import SystemClock
 from fedmed.config.edge import EDGE_FILE, Dicom, Edge
 from fedmed.config.roles import written
-from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
+from fedmed.edge.folder import make_edge, open_edge
 from fedmed.identity.releases import ReleaseKey
 from fedmed.privacy import keys
 from fedmed.releases.channel import State
 from fedmed.releases.opening import repository
 from fedmed.store.standing import read_status
 from tests.hub.clinic import Place, free_port
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
+from tests.system.hospitals import Service
 
 
-def until(is_so: Callable[[], object], goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Wait; fails where the process ends first, or after a minute."""
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert goes_on(), "the agent ended"
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.05)
-
-
-@dataclass
-class Device:
+@dataclass(kw_only=True)
+class Device(Service):
     """One box."""
 
-    folder: EdgeFolder
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
+    config: Edge
 
     @property
     def port(self) -> int:
-        assert self.folder.config.dicom is not None
-        return self.folder.config.dicom.port
-
-    @property
-    def log(self) -> Path:
-        return self.path.with_suffix(".log")
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            seen = log.tell()
-            command = [sys.executable, "-m", "fedmed", "edge", "up", "--at", str(self.path)]
-            env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=env)
-        until(lambda: b" is up" in self.log.read_bytes()[seen:], self.is_running)
-
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
+        assert self.config.dicom is not None
+        return self.config.dicom.port
 
     def status(self) -> dict:
-        return read_status(self.path)
+        return read_status(self.folder)
 
     def waiting(self) -> dict:
         return self.status()["spool"]["entries"]
 
     def results(self) -> list[dict]:
-        return [json.loads(path.read_bytes()) for path in sorted(self.path.glob("results/*/*.json"))]
+        return [json.loads(path.read_bytes()) for path in sorted(self.folder.glob("results/*/*.json"))]
 
 
 @dataclass
@@ -122,4 +79,4 @@ def device_of(hub: Place, name: str, **settings: object) -> Device:
         **settings,  # type: ignore[arg-type]
     )
     (joined.path / EDGE_FILE).write_bytes(written(config))
-    return Device(open_edge(joined.path, SystemClock()))
+    return Device("edge", joined.path, config=open_edge(joined.path, SystemClock()).config)

@@ -13,8 +13,9 @@ import pydicom
 import pytest
 
 from fedmed.dicom.synthetic.phantom import write_hospitals
-from tests.edge.device import Device, device_of, until
+from tests.edge.device import Device, device_of
 from tests.hub.clinic import Place, serving
+from tests.system.hospitals import until
 
 needs_dcmtk = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed (scripts/realparts)")
 
@@ -66,11 +67,14 @@ def test_images_reach_the_hub_without_names_and_are_not_sent_twice(device: Devic
 
 
 @needs_dcmtk
-def test_what_was_acknowledged_is_kept_without_a_hub_and_through_kills(device: Device, place: Place, images: list[Path]):
+@pytest.mark.parametrize("at_once", [4, pytest.param(1, marks=pytest.mark.nightly)])
+def test_what_was_acknowledged_is_kept_without_a_hub_and_through_kills(
+    device: Device, place: Place, images: list[Path], at_once: int
+):
     place.hub.ports.stop()
-    for path in images:
+    for first in range(0, len(images), at_once):
         device.start()
-        assert sent(device, [path]) == 0
+        assert sent(device, images[first : first + at_once]) == 0
         device.end(signal.SIGKILL)
     place.again()
     device.start()
@@ -91,4 +95,4 @@ def test_a_wrong_title_is_refused_and_what_is_no_image_is_set_aside_for_people(d
     assert sent(device, [tmp_path / "report.dcm"]) == 0
     until(lambda: device.status().get("spool", {}).get("dropped"), device.is_running)
     assert device.status()["spool"]["dropped"] == {"set aside": 1}
-    assert list(device.path.glob("aside/objects/*/*"))
+    assert list(device.folder.glob("aside/objects/*/*"))

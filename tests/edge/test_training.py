@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,9 +29,11 @@ from fedmed.tiers.round import Rules
 from fedmed.tiers.terms import Device as Known
 from fedmed.tiers.terms import Way, scope
 from fedmed.wire.tensors import Tensors
-from tests.edge.device import Device, device_of, until
+from tests.edge.device import Device, device_of
 from tests.hub.clinic import Place, serving
+from tests.system.hospitals import until
 
+PATIENT, HURRIED = Rules(60.0, opening_s=30.0), Rules(3.0, opening_s=3.0)
 NAMES = ("ct-1", "mr-1", "us-1")
 SPEC = ModelSpec(name="logistic-regression", inputs=(3,), classes=2)
 ORDER = text_of(
@@ -59,7 +60,7 @@ def write_cases(folder: Path, seed: int, cases: int) -> None:
 
 
 def own(device: Device) -> Clinic:
-    site, _ = site_of(Source("csv", str(device.path / "numbers"), {}, None, Split(), 42), device.folder.config.name)
+    site, _ = site_of(Source("csv", str(device.folder / "numbers"), {}, None, Split(), 42), device.config.name)
     return Clinic(site)
 
 
@@ -73,7 +74,7 @@ def tier(path: Path) -> Iterator[tuple[Place, dict[str, Device], Devices]]:
         training = Training(federation="fed", reader="csv", folder="numbers")
         for number, name in enumerate(NAMES):
             devices[name] = device_of(place, name, training=training)
-            write_cases(devices[name].path, number, 20 + 10 * number)
+            write_cases(devices[name].folder, number, 20 + 10 * number)
         for device in devices.values():
             device.start()
             stack.callback(device.end, signal.SIGKILL)
@@ -92,7 +93,7 @@ def tier(path: Path) -> Iterator[tuple[Place, dict[str, Device], Devices]]:
         until(lambda: len(known()) == len(NAMES))
         until(lambda: all(b"has 3 devices" in each.log.read_bytes() for each in devices.values()))
         line = FolderTransport(place.folder.path, alive, SystemClock())
-        hub = Devices(line, known, scope("fed", "north"), Rules(20.0, opening_s=10.0), SystemClock(), place.told.append)
+        hub = Devices(line, known, scope("fed", "north"), PATIENT, SystemClock(), place.told.append)
         yield place, devices, hub
 
 
@@ -121,11 +122,12 @@ def test_three_agents_train_masked_and_one_that_is_killed_is_named(tmp_path: Pat
         folded = fold.fold(gathered.parts, model)
         assert apart(folded.change, flat(list(devices.values()), model)) <= 1e-6 + folded.error
         devices["mr-1"].end(signal.SIGKILL)
+        hub._rules = HURRIED
         gathered = asked(hub, model)
         assert "mr-1" not in gathered.joined
         assert gathered.parts or gathered.reason  # of three, two may be too few to open
+        hub._rules = PATIENT
         devices["mr-1"].start()
-        time.sleep(2)
         until(lambda: sorted(asked(hub, model).joined) == sorted(NAMES))
         assert place.hub.calls.state.devices["mr-1"].is_alive
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -150,6 +152,22 @@ def test_a_mirror_follows_new_roots(tmp_path, package):
         center.rotate([key], [key], 1)
     mirror.update(source)
     assert seen(Repository(mirror.folder, center.clock)).root == 4
+
+
+def test_a_hub_and_a_command_bring_one_copy_up_to_date_at_once(center, package, tmp_path):
+    center.propose(package, "chest", "1")
+    source = FolderFetcher(center.folder)
+    for number in range(5):
+        mirror, together = Mirror(tmp_path / str(number), center.clock), Barrier(4, timeout=60)
+        mirror.pin(source, center.fingerprint())
+
+        def update(mirror=mirror, together=together) -> int:
+            together.wait()
+            return mirror.update(source).version
+
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(update) for _ in range(4)]
+        assert {each.result() for each in asked} == {2}
 
 
 def test_a_mirror_goes_on_with_a_file_that_was_cut_off(center, package, tmp_path):

@@ -42,7 +42,7 @@ def told(*arguments: str | Path) -> dict:
 class Service:
     """`up` of a folder; started and ended as often as a test likes."""
 
-    role: str
+    role: str  # "clinic hub": the command's words
     folder: Path
     process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +52,7 @@ class Service:
 
     @property
     def command(self) -> tuple[str, ...]:
-        return self.role, "up"
+        return *self.role.split(), "up"
 
     def start(self, version: str | None = None) -> None:
         """`version`: the process takes itself for another version of fedmed than it is."""

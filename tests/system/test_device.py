@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
+import shutil
+import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.request import urlopen
 
 import pydicom
 import pytest
@@ -23,26 +21,21 @@ from fedmed.learning import weights
 from fedmed.learning.order import ModelSpec
 from fedmed.serving.card import Preparation
 from fedmed.serving.exporting import Trained, export
+from fedmed.serving.packages import GOLDEN, Package, write_package
 from fedmed.sites.readers.folder import FolderOptions, prepared_by
 from tests.dicom.orthanc import Orthanc, orthanc
-from tests.system.hospitals import ONE_THREAD, ROOT, Hospitals, fedmed, free_port, told
+from tests.system.hospitals import Hospitals, Service, fedmed, free_port, told, until
 
 SIZE = 64
-PATIENCE_S = 90.0
 
 
-def until(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.1)
-
-
-def package(folder: Path, version: str, seed: int) -> Path:
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """A model as training leaves it, exported."""
     spec = ModelSpec(name="small-cnn", inputs=(1, SIZE, SIZE), classes=2, options={"widths": [8], "standardise": True})
     pipeline = prepared_by(FolderOptions(size=SIZE, field_of_view_mm=280.0))
-    made = Trained("chest", version, spec, weights.fresh(spec, seed), ("clear", "opacity"), Preparation("image"), pipeline)
-    return export(made, folder).folder
+    made = Trained("chest", "1", spec, weights.fresh(spec, 3), ("clear", "opacity"), Preparation("image"), pipeline)
+    return export(made, tmp_path_factory.mktemp("exported") / "package")
 
 
 @dataclass
@@ -51,22 +44,13 @@ class Tier:
 
     hospitals: Hospitals
     clinic: Path
-    device: Path
+    edge: Service
     pacs: Orthanc
     port: int
 
-    def start(self, *arguments: str | Path) -> None:
-        """A service, until the end of all tests; up when this returns."""
-        log = self.log(*arguments[:2])
-        with log.open("ab") as file:
-            command = [sys.executable, "-m", "fedmed", *map(str, arguments)]
-            process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT, env={**os.environ, **ONE_THREAD})
-        self.hospitals.stack.callback(process.wait)
-        self.hospitals.stack.callback(process.kill)
-        until(lambda: b" is up" in log.read_bytes())
-
-    def log(self, *names: str | Path) -> Path:
-        return self.hospitals.place / f"{'-'.join(map(str, names))}.log"
+    @property
+    def device(self) -> Path:
+        return self.edge.folder
 
     def release(self, folder: Path) -> int:
         """Proposed, promoted, countersigned."""
@@ -85,8 +69,7 @@ class Tier:
 
     def results(self) -> list[pydicom.Dataset]:
         """What the PACS holds, by when it came."""
-        found = [urlopen(f"http://127.0.0.1:{self.pacs.port}/instances/{each}/file") for each in self.pacs.ask("/instances")]
-        return [pydicom.dcmread(io.BytesIO(each.read())) for each in found]
+        return [pydicom.dcmread(io.BytesIO(self.pacs.instance(each))) for each in self.pacs.ask("/instances")]
 
     def store(self, *paths: Path) -> None:
         subprocess.run(["storescu", "-aec", "FEDMED", "127.0.0.1", str(self.port), *map(str, paths)], check=True)
@@ -116,14 +99,18 @@ def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
         port, enrolment, dicom = free_port(), free_port(), free_port()
         configured(clinic / "devices/hub.yaml", listen="127.0.0.1", port=port, enrolment_port=enrolment, beat_s=1.0)
         (place / "pacs").mkdir()
-        made = Tier(hospitals, clinic, place / "us-1", stack.enter_context(orthanc(place / "pacs", {}, {})), dicom)
-        made.start("clinic", "hub", "up", "--at", clinic)
+        archive = stack.enter_context(orthanc(place / "pacs", {}, {}))
+        made = Tier(hospitals, clinic, Service("edge", place / "us-1"), archive, dicom)
+        hub = Service("clinic hub", clinic)
+        stack.callback(hub.end, signal.SIGKILL)
+        hub.start()
         fedmed("edge", "join", code, "--hub", f"127.0.0.1:{enrolment}", "--at", made.device)
         fedmed("data", "key", made.device / "site.key")
         pacs = {"host": "127.0.0.1", "port": made.pacs.dicom_port, "ae_title": "ORTHANC"}
         trial = {"minutes": 0.02, "results": 1}
         configured(made.device / "edge.yaml", dicom={"port": dicom}, pacs=pacs, deidentify="site.key", trial=trial)
-        made.start("edge", "up", "--at", made.device)
+        stack.callback(made.edge.end, signal.SIGKILL)
+        made.edge.start()
         yield made
 
 
@@ -134,9 +121,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.rglob("*.dcm"))
 
 
-def test_a_release_reaches_the_device_and_a_result_the_patients_own_study(tier: Tier, images: list[Path], tmp_path: Path):
+def test_a_release_reaches_the_device_and_a_result_the_patients_own_study(tier: Tier, images: list[Path], first: Package):
     assert tier.active() is None
-    tier.release(package(tmp_path / "one", "1", 3))
+    tier.release(first.folder)
     until(lambda: (tier.active() or {}).get("version") == "1")
     tier.store(images[0])
     until(lambda: len(tier.results()) == 1)
@@ -153,12 +140,13 @@ def test_a_release_reaches_the_device_and_a_result_the_patients_own_study(tier: 
     assert not any(str(source.PatientName).encode() in path.read_bytes() for path in copies)
 
 
-def test_an_altered_release_never_runs_and_what_ran_runs_on(tier: Tier, images: list[Path], tmp_path: Path):
-    log, before = tier.log("edge", "up"), tier.active()
+def test_an_altered_release_never_runs_and_what_ran_runs_on(tier: Tier, images: list[Path], first: Package, tmp_path: Path):
+    log, before = tier.edge.log, tier.active()
     assert before is not None
     until(lambda: b"release 1: committed" in log.read_bytes())
-    altered = package(tmp_path / "two", "2", 4)
-    golden = altered / "golden.safetensors"
+    altered = shutil.copytree(first.folder, tmp_path / "two")
+    write_package(altered, replace(first.card, version="2"), {})
+    golden = altered / GOLDEN
     golden.write_bytes(golden.read_bytes()[:-4] + b"\x00\x00\xc0\x7f")  # signed as it is, and its last number is not one
     tier.release(altered)
     until(lambda: b"release 2: " in log.read_bytes())
@@ -177,7 +165,7 @@ def test_the_devices_log_verifies_and_its_clinics_tells_of_the_device(tier: Tier
 
 def test_a_device_that_is_revoked_is_let_in_no_more_and_still_serves_its_scanner(tier: Tier, images: list[Path]):
     fedmed("clinic", "devices", "revoke", "us-1", "--at", tier.clinic)
-    until(lambda: b"revoked" in tier.log("edge", "up").read_bytes())
+    until(lambda: b"revoked" in tier.edge.log.read_bytes())
     seen = len(tier.results())
     tier.store(images[2])
     until(lambda: len(tier.results()) == seen + 1)

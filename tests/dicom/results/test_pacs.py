@@ -16,15 +16,21 @@ from fedmed.dicom.sending import Sender, echo, send
 from fedmed.dicom.statuses import Outcome
 from fedmed.errors import Unreachable
 from tests.dicom.files import encoded
+from tests.dicom.orthanc import Orthanc, orthanc
 from tests.dicom.results.samples import FINDING, SMALL, found, masked, reread, series
-from tests.dicom.storage_servers import Orthanc, orthanc
 
 NAME = "Wang^XiaoDong=王^小东"
 
 
+KNOWN = {"AET": "FEDMED", "Host": "127.0.0.1", "Port": 104, "AllowStore": True, "AllowEcho": True}
+STRICT = {"DicomCheckCalledAet": True, "DicomCheckModalityHost": False, "DicomAlwaysAllowStore": False}
+
+
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory):
-    with orthanc(tmp_path_factory.mktemp("pacs")) as running:
+    """Stores for one caller alone, and keeps the first of two objects of one UID."""
+    more = {**STRICT, "DicomAlwaysAllowEcho": False, "OverwriteInstances": False}
+    with orthanc(tmp_path_factory.mktemp("pacs"), {"device": KNOWN}, {}, **more) as running:
         yield running
 
 
@@ -44,7 +50,7 @@ def destination(pacs: Orthanc, **changes) -> Destination:
 
 
 def back(pacs: Orthanc, uid: str) -> bytes:
-    return pacs.get(f"/instances/{pacs.instances()[uid]}/file", "application/dicom")
+    return pacs.instance(pacs.instances()[uid])
 
 
 def test_images_report_and_masks_are_one_study_of_one_patient(pacs, chinese):
@@ -52,11 +58,11 @@ def test_images_report_and_masks_are_one_study_of_one_patient(pacs, chinese):
     objects = [*chinese, report(chinese[0], FINDING), segmentation(chinese, masked(mask))]
     assert [each.outcome for each in send(destination(pacs), objects)] == [Outcome.STORED] * 6
     study = str(reread(chinese[0]).StudyInstanceUID)
-    [found_study] = [each for each in pacs.json("/studies?expand") if each["MainDicomTags"]["StudyInstanceUID"] == study]
+    [found_study] = [each for each in pacs.ask("/studies?expand") if each["MainDicomTags"]["StudyInstanceUID"] == study]
     assert len(found_study["Series"]) == 3
     assert found_study["PatientMainDicomTags"]["PatientName"] == NAME
     assert found_study["PatientMainDicomTags"]["PatientID"] == "P-1"
-    shown = pacs.json(f"/dicom-web/studies/{study}/series")
+    shown = pacs.ask(f"/dicom-web/studies/{study}/series")
     assert sorted(each["00080060"]["Value"][0] for each in shown) == ["CT", "SEG", "SR"]
     sr, seg = (pydicom.dcmread(io.BytesIO(back(pacs, str(reread(each).SOPInstanceUID)))) for each in objects[4:])
     for made in (sr, seg):
@@ -67,7 +73,7 @@ def test_images_report_and_masks_are_one_study_of_one_patient(pacs, chinese):
     assert np.array_equal(read.get_pixels_by_source_instance(uids, combine_segments=True), mask)
     groups = hd.sr.ComprehensiveSR.from_dataset(sr).content.get_image_measurement_groups()
     assert [group.get_measurements()[0].value for group in groups] == [0.9312, 0.0688]
-    [metadata] = pacs.json(f"/dicom-web/studies/{study}/series/{sr.SeriesInstanceUID}/metadata")
+    [metadata] = pacs.ask(f"/dicom-web/studies/{study}/series/{sr.SeriesInstanceUID}/metadata")
     assert metadata["00100010"]["Value"][0]["Ideographic"] == "王^小东"
 
 
