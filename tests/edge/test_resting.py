@@ -42,6 +42,7 @@ def test_a_lost_card_ends_the_work_and_stands_in_log_status_heartbeat_and_metric
         said: list[str] = []
         agent = Agent(device_of(place, "us-1").folder, said.append)
         card = Card()
+        agent.released.begin()
         agent.well.among = [card]
         agent.well.look()
         agent._turn()
