@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from fedmed.clock import SystemClock
@@ -25,6 +26,8 @@ FACTS = {
     "health": {"isolated": "", "past": [], "readings": {"gpu0 gpu_temperature": 61.0}},
 }
 
+Status = dict[str, Any]
+
 
 def beside(place: Service, name: str) -> Device:
     joined = place.joined(name, place.path.parent / name)
@@ -42,6 +45,32 @@ def status(place: Service, said) -> dict[str, Any]:
     return json.loads(out)
 
 
+def heard(found: dict[str, Any], name: str) -> dict[str, Any]:
+    (row,) = [each for each in found["devices"] if each["name"] == name]
+    return row["heard"] or {"facts": {}, "isolated": ""}
+
+
+def told(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return heard(found, name)["facts"]
+
+
+def tasks(found: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each for each in found["tasks"]}
+
+
+def once(place: Service, said, is_so: Callable[[Status], object], box: HubClient, facts: Status) -> Status:
+    """The status once it is so; until then `box` is heard with these facts."""
+    found = dict[str, Any]()
+
+    def looked() -> object:
+        box.beat("up", facts)
+        found.update(status(place, said))
+        return is_so(found)
+
+    until(looked)
+    return found
+
+
 def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with service(tmp_path) as place:
@@ -53,24 +82,21 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
         agent = beside(place, "us-1")
         agent.start()
         with HubClient(place.joined("t4", tmp_path / "t4")) as box:
-            box.beat("up", FACTS)
-            until(lambda: {each["name"] for each in status(place, said)["tasks"]} == {"images:t4", "studies:t4"})
-            found = status(place, said)
-            tasks = {each["name"]: each for each in found["tasks"]}
-            assert (tasks["images:t4"]["where"], tasks["images:t4"]["how"]) == (["t4"], "cuda int8 batch 1")
-            assert tasks["studies:t4"]["where"] == ["clinic:north"]
+            found = once(place, said, lambda now: tasks(now).keys() == {"images:t4", "studies:t4"}, box, FACTS)
+            images = tasks(found)["images:t4"]
+            assert (images["where"], images["how"]) == (["t4"], "cuda int8 batch 1")
+            assert tasks(found)["studies:t4"]["where"] == ["clinic:north"]
             assert {each["tier"] for each in found["nodes"]} == {"device", "clinic", "center"}
-            until(lambda: status(place, said)["devices"][1]["heard"]["facts"].get("health", {}).get("readings"))
-            readings = status(place, said)["devices"][1]["heard"]["facts"]["health"]["readings"]
-            assert 0 < readings["memory_used"] < 1
-            box.beat("up", {**FACTS, "health": {"isolated": "gpu0: gpu reachable is 0, below 1"}})
-            until(lambda: status(place, said)["devices"][0]["heard"]["isolated"])
+            found = once(place, said, lambda now: told(now, "us-1").get("health", {}).get("readings"), box, FACTS)
+            assert 0 < told(found, "us-1")["health"]["readings"]["memory_used"] < 1
+            ill = {**FACTS, "health": {"isolated": "gpu0: gpu reachable is 0, below 1"}}
+            once(place, said, lambda now: heard(now, "t4")["isolated"], box, ill)
             code, out, _ = said("edge", "status", "--at", place.path)
             assert code == 0
             assert re.search(r"images:t4 +real-time +nowhere +- +no node has room", out)
             assert "takes no work: gpu0: gpu reachable is 0, below 1" in out
-            box.beat("up", {"health": "\x1b", "models": 3, "spool": 3, "node": []})  # a device may tell anything
-            until(lambda: status(place, said)["devices"][0]["heard"]["facts"].get("spool") == 3)
+            nonsense = {"health": "\x1b", "models": 3, "spool": 3, "node": []}  # a device may tell anything
+            once(place, said, lambda now: told(now, "t4").get("spool") == 3, box, nonsense)
             assert said("edge", "status", "--at", place.path)[0] == 0
         agent.end(signal.SIGKILL)
         until(lambda: {each["standing"] for each in status(place, said)["nodes"] if each["tier"] == "device"} == {"lost"})
@@ -83,8 +109,8 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
         place.start()
         nodes = ["t4", "us-1", "clinic:north", "center:federation"]
         until(lambda: [each["name"] for each in status(place, said)["nodes"]] == nodes)
-        told = read_status(place.hub.path)["placement"]["told"]
-        assert told["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
+        kept = read_status(place.hub.path)["placement"]["told"]
+        assert kept["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
 
 
 def test_a_device_says_how_it_is_itself(tmp_path, said):
