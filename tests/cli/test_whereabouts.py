@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from fedmed.clock import SystemClock
@@ -17,7 +19,7 @@ from fedmed.privacy import keys
 from fedmed.store.standing import read_status
 from tests.edge.device import Device, until
 from tests.hub.clinic import free_port
-from tests.hub.process import Service, service
+from tests.hub.process import Service
 
 FACTS = {
     "node": {"cores": 4, "memory": 8 * 10**9, "disk": 10**11, "gpu": 15 * 10**9, "cards": 1, "threads": 2},
@@ -71,16 +73,26 @@ def once(place: Service, said, is_so: Callable[[Status], object], box: HubClient
     return found
 
 
+@contextmanager
+def clinic(path: Path) -> Iterator[Service]:
+    """Whose hub misses a device after three seconds."""
+    place = Service(path)
+    place.rules(place.hub, beat_s=1.0)
+    place.start()
+    try:
+        yield place
+    finally:
+        place.end()
+
+
 def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    with service(tmp_path) as place:
-        place.end(signal.SIGTERM)
-        place.rules(place.hub, beat_s=1.0)
-        place.start()
+    with clinic(tmp_path) as place, ExitStack() as stack:
         assert status(place, said)["devices"] == []
         assert "no device was invited yet" in said("edge", "status", "--at", place.path)[1]
         agent = beside(place, "us-1")
         agent.start()
+        stack.callback(agent.end, signal.SIGKILL)
         with HubClient(place.joined("t4", tmp_path / "t4")) as box:
             found = once(place, said, lambda now: tasks(now).keys() == {"images:t4", "studies:t4"}, box, FACTS)
             images = tasks(found)["images:t4"]
@@ -98,6 +110,10 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
             nonsense = {"health": "\x1b", "models": 3, "spool": 3, "node": []}  # a device may tell anything
             once(place, said, lambda now: told(now, "t4").get("spool") == 3, box, nonsense)
             assert said("edge", "status", "--at", place.path)[0] == 0
+        until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
+        out = said("edge", "status", "--at", agent.path)[1]
+        assert "no limit is passed; " in out or "past its limit" in out
+        assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
         agent.end(signal.SIGKILL)
         until(lambda: {each["standing"] for each in status(place, said)["nodes"] if each["tier"] == "device"} == {"lost"})
         assert "lost, last heard" in said("edge", "status", "--at", place.path)[1]
@@ -111,20 +127,3 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
         until(lambda: [each["name"] for each in status(place, said)["nodes"]] == nodes)
         kept = read_status(place.hub.path)["placement"]["told"]
         assert kept["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
-
-
-def test_a_device_says_how_it_is_itself(tmp_path, said):
-    with service(tmp_path) as place:
-        agent = beside(place, "us-1")
-        agent.start()
-        try:
-            until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
-            code, out, err = said("edge", "status", "--at", agent.path)
-            assert code == 0, err
-            assert "no limit is passed; " in out or "past its limit" in out
-            assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
-            (row,) = [each for each in agent.status()["health"]["readings"] if each["name"] == "memory_total"]
-            assert row["value"] > 0
-            assert row["unit"] == "bytes"
-        finally:
-            assert agent.end() == 0
