@@ -98,7 +98,7 @@ class Hub(Part):
     """For how many days a device's certificate is valid; it renews itself when a third is left. A device that is off for
     longer enrols again."""
     beat_s: float = Field(20.0, ge=1, le=60)
-    """Seconds between two heartbeats of a device; one that missed three is taken for lost."""
+    """Seconds between two heartbeats of a device; one that missed three, or is silent for 150 s, is taken for lost."""
     most_gigabytes_a_day: int = Field(256, ge=1, le=65536)
     """What one device may send in a day (UTC), in units of 10**9 bytes."""
     most_gigabytes_open: int = Field(16, ge=1, le=65536)

@@ -88,7 +88,10 @@ class FolderTransport:
 
     def _gone(self, waiting: set[str]) -> list[Answer]:
         alive = set(self._alive())
-        return [Answer(device, None, "the hub does not hear it any more") for device in sorted(waiting - alive)]
+        return [
+            Answer(device, None, "the hub does not hear it any more, or it takes no work")
+            for device in sorted(waiting - alive)
+        ]
 
 
 def _serial_in(path: Path) -> str | None:

@@ -112,6 +112,7 @@ class Hub:
                 if self.folder.config.trains:
                     publish(self.folder)
                 self._tend()
+                self.whereabouts.read()
                 told = ""
             except FedmedError as error:
                 if str(error) != told:

@@ -8,6 +8,7 @@ devices told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fedmed.errors import FedmedError
@@ -32,15 +33,20 @@ class Whereabouts:
 
     def __init__(self, folder: HubFolder, tell: Callable[[str], None]) -> None:
         self._folder, self._tell = folder, tell
-        self._readers, self._read_at, self._own = readers(data=folder.path), float("-inf"), Told()
+        self._readers = readers(data=folder.path)
+        self._own, self._read_at = _own(read_all(self._readers)), folder.clock.now()
         config = folder.config
         self.placed = begun(config.clinic, config.beat_s, self._last(), folder.clock.now())
+
+    def read(self) -> None:
+        """Read how busy the clinic's machine is, once a minute; for a thread that may wait for a driver."""
+        now = self._folder.clock.now()
+        if now - self._read_at >= CHECK_EVERY_S:
+            self._read_at, self._own = now, replace(self._own, busy=_own(read_all(self._readers)).busy)
 
     def look(self, names: Iterable[str], devices: Mapping[str, Known]) -> None:
         """Look at the enrolled devices of these names; the staff is told what has changed."""
         now = self._folder.clock.now()
-        if now - self._read_at >= CHECK_EVERY_S:
-            self._read_at, self._own = now, _own(read_all(self._readers))
         seen = [Seen(name, devices.get(name), self._rounds(name)) for name in sorted(names)]
         self.placed, said = look(self.placed, seen, self._own, now)
         for each in said:

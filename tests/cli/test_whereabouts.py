@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from fedmed.clock import SystemClock
@@ -16,7 +19,7 @@ from fedmed.privacy import keys
 from fedmed.store.standing import read_status
 from tests.edge.device import Device, until
 from tests.hub.clinic import free_port
-from tests.hub.process import Service, service
+from tests.hub.process import Service
 
 FACTS = {
     "node": {"cores": 4, "memory": 8 * 10**9, "disk": 10**11, "gpu": 15 * 10**9, "cards": 1, "threads": 2},
@@ -24,6 +27,8 @@ FACTS = {
     "spool": {"entries": {"study": 2}},
     "health": {"isolated": "", "past": [], "readings": {"gpu0 gpu_temperature": 61.0}},
 }
+
+Status = dict[str, Any]
 
 
 def beside(place: Service, name: str) -> Device:
@@ -42,36 +47,73 @@ def status(place: Service, said) -> dict[str, Any]:
     return json.loads(out)
 
 
+def heard(found: dict[str, Any], name: str) -> dict[str, Any]:
+    (row,) = [each for each in found["devices"] if each["name"] == name]
+    return row["heard"] or {"facts": {}, "isolated": ""}
+
+
+def told(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return heard(found, name)["facts"]
+
+
+def tasks(found: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each for each in found["tasks"]}
+
+
+def once(place: Service, said, is_so: Callable[[Status], object], box: HubClient, facts: Status) -> Status:
+    """The status once it is so; until then `box` is heard with these facts."""
+    found = dict[str, Any]()
+
+    def looked() -> object:
+        box.beat("up", facts)
+        found.update(status(place, said))
+        return is_so(found)
+
+    until(looked)
+    return found
+
+
+@contextmanager
+def clinic(path: Path) -> Iterator[Service]:
+    """Whose hub misses a device after three seconds."""
+    place = Service(path)
+    place.rules(place.hub, beat_s=1.0)
+    place.start()
+    try:
+        yield place
+    finally:
+        place.end()
+
+
 def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    with service(tmp_path) as place:
-        place.end(signal.SIGTERM)
-        place.rules(place.hub, beat_s=1.0)
-        place.start()
+    with clinic(tmp_path) as place, ExitStack() as stack:
         assert status(place, said)["devices"] == []
         assert "no device was invited yet" in said("edge", "status", "--at", place.path)[1]
         agent = beside(place, "us-1")
         agent.start()
+        stack.callback(agent.end, signal.SIGKILL)
         with HubClient(place.joined("t4", tmp_path / "t4")) as box:
-            box.beat("up", FACTS)
-            until(lambda: {each["name"] for each in status(place, said)["tasks"]} == {"images:t4", "studies:t4"})
-            found = status(place, said)
-            tasks = {each["name"]: each for each in found["tasks"]}
-            assert (tasks["images:t4"]["where"], tasks["images:t4"]["how"]) == (["t4"], "cuda int8 batch 1")
-            assert tasks["studies:t4"]["where"] == ["clinic:north"]
+            found = once(place, said, lambda now: tasks(now).keys() == {"images:t4", "studies:t4"}, box, FACTS)
+            images = tasks(found)["images:t4"]
+            assert (images["where"], images["how"]) == (["t4"], "cuda int8 batch 1")
+            assert tasks(found)["studies:t4"]["where"] == ["clinic:north"]
             assert {each["tier"] for each in found["nodes"]} == {"device", "clinic", "center"}
-            until(lambda: status(place, said)["devices"][1]["heard"]["facts"].get("health", {}).get("readings"))
-            readings = status(place, said)["devices"][1]["heard"]["facts"]["health"]["readings"]
-            assert 0 < readings["memory_used"] < 1
-            box.beat("up", {**FACTS, "health": {"isolated": "gpu0: gpu reachable is 0, below 1"}})
-            until(lambda: status(place, said)["devices"][0]["heard"]["isolated"])
+            found = once(place, said, lambda now: told(now, "us-1").get("health", {}).get("readings"), box, FACTS)
+            assert 0 < told(found, "us-1")["health"]["readings"]["memory_used"] < 1
+            ill = {**FACTS, "health": {"isolated": "gpu0: gpu reachable is 0, below 1"}}
+            once(place, said, lambda now: heard(now, "t4")["isolated"], box, ill)
             code, out, _ = said("edge", "status", "--at", place.path)
             assert code == 0
             assert re.search(r"images:t4 +real-time +nowhere +- +no node has room", out)
             assert "takes no work: gpu0: gpu reachable is 0, below 1" in out
-            box.beat("up", {"health": "\x1b", "models": 3, "spool": 3, "node": []})  # a device may tell anything
-            until(lambda: status(place, said)["devices"][0]["heard"]["facts"].get("spool") == 3)
+            nonsense = {"health": "\x1b", "models": 3, "spool": 3, "node": []}  # a device may tell anything
+            once(place, said, lambda now: told(now, "t4").get("spool") == 3, box, nonsense)
             assert said("edge", "status", "--at", place.path)[0] == 0
+        until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
+        out = said("edge", "status", "--at", agent.path)[1]
+        assert "no limit is passed; " in out or "past its limit" in out
+        assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
         agent.end(signal.SIGKILL)
         until(lambda: {each["standing"] for each in status(place, said)["nodes"] if each["tier"] == "device"} == {"lost"})
         assert "lost, last heard" in said("edge", "status", "--at", place.path)[1]
@@ -83,22 +125,5 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
         place.start()
         nodes = ["t4", "us-1", "clinic:north", "center:federation"]
         until(lambda: [each["name"] for each in status(place, said)["nodes"]] == nodes)
-        told = read_status(place.hub.path)["placement"]["told"]
-        assert told["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
-
-
-def test_a_device_says_how_it_is_itself(tmp_path, said):
-    with service(tmp_path) as place:
-        agent = beside(place, "us-1")
-        agent.start()
-        try:
-            until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
-            code, out, err = said("edge", "status", "--at", agent.path)
-            assert code == 0, err
-            assert "no limit is passed; " in out or "past its limit" in out
-            assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
-            (row,) = [each for each in agent.status()["health"]["readings"] if each["name"] == "memory_total"]
-            assert row["value"] > 0
-            assert row["unit"] == "bytes"
-        finally:
-            assert agent.end() == 0
+        kept = read_status(place.hub.path)["placement"]["told"]
+        assert kept["us-1"]["node"]["memory"] > 0  # a hub that was killed still knows what its devices told
