@@ -29,6 +29,8 @@ KINDS: Mapping[Lane, tuple[str, ...]] = {
 """Kinds of entries that each lane takes from the spool, most urgent first."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
 BEAT_S = 10.0
+SOON_S, SOON_FOR_S = 1.0, 30.0
+"""Between two heartbeats once a message of a round was answered, and for how long: more may follow."""
 SETTLED_S = 2.0
 """Training goes on when no image came for so long."""
 
@@ -95,7 +97,7 @@ class Trained:
 
     is_over: bool
     follows: bool = False
-    """The hub is asked again at once: a round has several small messages."""
+    """The hub is asked again at once, and soon again: a round has several small messages."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ class Line:
     unanswered: int = 0
     next_beat: float = 0.0
     is_beating: bool = False
+    soon_until: float = 0.0
+    """Until then heartbeats are `SOON_S` apart: a round is under way, whose next message waits for other devices."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ def _changed(state: State, event: Event, now: float) -> Outcome:
             halts = (Halt(),) if name != state.task and state.is_training and not state.is_halting else ()
             return replace(state, task=name, is_halting=state.is_halting or bool(halts)), halts
         case Trained(is_over, follows):
-            line = replace(state.line, next_beat=now) if follows else state.line
+            line = replace(state.line, next_beat=now, soon_until=now + SOON_FOR_S) if follows else state.line
             task = None if is_over else state.task
             return replace(state, is_training=False, is_halting=False, task=task, line=line), ()
         case Told(is_paused):
@@ -291,7 +295,9 @@ def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
     if isinstance(event, Heard):
         told = () if line.is_heard else (Say("the hub answers"),)
         hub = replace(state.places[Lane.HUB], rests_until=0.0, failures=0) if not line.is_heard else state.places[Lane.HUB]
-        return _with(replace(state, line=Line(True, 0, now + event.beat_s)), Lane.HUB, hub), told
+        beat_s = min(event.beat_s, SOON_S) if now < line.soon_until else event.beat_s
+        line = Line(True, 0, now + beat_s, soon_until=line.soon_until)
+        return _with(replace(state, line=line), Lane.HUB, hub), told
     failures = line.unanswered + 1
     said = (Say(f"the hub does not answer: {event.why}"),) if failures == 1 else ()
     return replace(state, line=Line(False, failures, now + rest(failures))), said

@@ -10,6 +10,8 @@ from fedmed.edge.machine import (
     BEAT_S,
     LONGEST_REST_S,
     SETTLED_S,
+    SOON_FOR_S,
+    SOON_S,
     Beat,
     Defer,
     Done,
@@ -138,6 +140,20 @@ def test_training_has_what_images_leave():
     assert Train("round-3") in agent.hears(Ticked(), later=SETTLED_S)
     agent.hears(Trained(is_over=True))
     assert agent.state.task is None
+
+
+def test_after_an_answer_the_hub_is_asked_soon_and_again_until_the_round_must_be_over():
+    """The next message of a round waits for the other devices: asking once more is not enough."""
+    agent = begun()
+    agent.hears(Task("round-3"), later=1.0)
+    assert Beat() in agent.hears(Trained(is_over=True, follows=True))
+    for _ in range(int(SOON_FOR_S / SOON_S) - 1):
+        agent.hears(Heard(BEAT_S))
+        assert Beat() not in agent.hears(Ticked(), later=SOON_S / 2)
+        assert Beat() in agent.hears(Ticked(), later=SOON_S / 2)
+    agent.hears(Heard(BEAT_S), later=SOON_S)
+    assert Beat() not in agent.hears(Ticked(), later=BEAT_S / 2)
+    assert Beat() in agent.hears(Ticked(), later=BEAT_S / 2)
 
 
 def test_a_task_that_is_taken_back_is_halted():
