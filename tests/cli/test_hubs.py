@@ -70,7 +70,7 @@ def test_the_service_serves_says_how_it_stands_and_ends_when_asked(tmp_path, sai
     notified = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(notified))
-        manager.settimeout(10)
+        manager.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(notified))
         with service(tmp_path) as place:
             assert manager.recv(4096) == b"READY=1"

@@ -9,20 +9,21 @@ from fedmed.serving.packages import FP32, U8S8, Package
 
 
 @pytest.fixture(scope="module")
-def ran(wards, fedmed, tmp_path_factory):
+def ran(wards, spoken, tmp_path_factory):
     """A small run whose scale is the federation's."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    done = fedmed("simulate", wards / "bedside.yaml", "--data", wards, "--out", out, "--set", "data.normalise=federated")
-    assert done.returncode == 0, done.stderr
+    run = ("simulate", wards / "bedside.yaml", "--data", wards, "--out", out, "--set", "data.normalise=federated")
+    code, _, err = spoken(*run)
+    assert code == 0, err
     return out
 
 
 @pytest.fixture(scope="module")
-def released(ran, fedmed, wards, tmp_path_factory):
+def released(ran, fedmed, spoken, wards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages") / "package"
-    done = fedmed("model", "export", ran, folder, "--name", "bedside", "--version", "1.2", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["files"].keys() == {FP32, "golden.safetensors"}
+    code, out, err = spoken("model", "export", ran, folder, "--name", "bedside", "--version", "1.2", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["files"].keys() == {FP32, "golden.safetensors"}
     done = fedmed(
         "model", "quantise", folder, "--scenario", wards / "bedside.yaml", "--data", wards, "--cases", 20, "--json"
     )
@@ -35,6 +36,13 @@ def test_from_a_run_to_a_package(released):
     card = Package.load(released).card
     assert (card.name, card.version, card.classes, card.inputs) == ("bedside", "1.2", ("0", "1"), (2,))
     assert len(card.preparation.mean) == 2
+
+
+@pytest.mark.nightly  # above in this process
+def test_export_alone_says_nothing_but_what_is_asked(ran, fedmed, tmp_path):
+    done = fedmed("model", "export", ran, tmp_path / "package", "--name", "bedside", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Package.load(tmp_path / "package").card.version == json.loads(done.stdout)["version"]
 
 
 def test_check(released, said, tmp_path):

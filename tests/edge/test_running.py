@@ -30,7 +30,7 @@ class Kitchen:
         if number == 13:
             raise ZeroDivisionError
         if number == 99:
-            self.held.wait(10)
+            self.held.wait(60)
         if number in self.lasting:
             return Failed(lane, number, "no image", is_lasting=True)
         self.did.append(f"{lane.value} {number}")
@@ -49,7 +49,7 @@ class Kitchen:
 
     def train(self, task: str, halt: threading.Event) -> Trained:
         self.did.append(f"train {task}")
-        halt.wait(10)
+        halt.wait(60)
         self.halted.set()
         return Trained(is_over=False)
 
@@ -58,7 +58,7 @@ class Kitchen:
 
 
 def until(is_so) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -79,7 +79,7 @@ def test_lanes_go_on_beside_each_other_and_set_aside_what_can_never_work():
     hands.waiting[Lane.WORK].append(4)
     running.tell(Kept("instance"))
     until(lambda: "work 4" in hands.did)
-    assert running.stop(20)
+    assert running.stop(60)
     assert failed == []
 
 
@@ -88,7 +88,7 @@ def test_training_that_the_hub_orders_is_halted_when_the_agent_ends():
     running = Running(hands, SystemClock(), lambda name: None)
     running.start()
     until(lambda: "train round-1" in hands.did)
-    assert running.stop(20)
+    assert running.stop(60)
     assert hands.halted.is_set()
 
 
@@ -100,7 +100,7 @@ def test_what_no_hand_should_raise_is_told_with_the_threads_name():
     running.start()
     until(lambda: failed)
     assert failed == ["pacs"]
-    assert running.stop(20)
+    assert running.stop(60)
 
 
 def test_work_that_does_not_end_in_time_is_given_up():

@@ -32,7 +32,7 @@ def device(hub):
 
 def raw(device: HubClient, method: str, content: bytes):
     with pytest.raises(grpc.RpcError) as found:
-        device._channel.unary_unary(f"/{client.SERVICE}/{method}")(content, timeout=10)
+        device._channel.unary_unary(f"/{client.SERVICE}/{method}")(content, timeout=60)
     return client._error_of(found.value)
 
 

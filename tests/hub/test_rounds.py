@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_bytes
 
@@ -64,7 +64,7 @@ class There:
 
 
 @contextmanager
-def clinic(path: Path, sets: dict[str, Data], wait_s: float = 20.0) -> Iterator[There]:
+def clinic(path: Path, sets: dict[str, Data]) -> Iterator[There]:
     with serving(path, beat_s=1, trains=True) as place:
         keepers = {"update": folder_keeper(place.folder.path / "updates")}
         place._made = lambda: Hub(place.folder, keepers, place._append, place.told.append)
@@ -85,7 +85,7 @@ def clinic(path: Path, sets: dict[str, Data], wait_s: float = 20.0) -> Iterator[
 
         told: list[str] = []
         line = FolderTransport(place.folder.path, alive, SystemClock())
-        hub = Devices(line, known, SCOPE, Rules(wait_s, opening_s=10), SystemClock(), told.append)
+        hub = Devices(line, known, SCOPE, Rules(60, opening_s=30), SystemClock(), told.append)
         for box in boxes.values():
             box.thread.start()
         while len(known()) < len(sets) or any(len(box.trainee.fellows.pins) < len(sets) for box in boxes.values()):
@@ -126,8 +126,9 @@ def test_two_devices_go_as_they_are(tmp_path):
 
 def test_a_device_that_stops_is_named_and_the_others_are_folded(tmp_path):
     here = sets(4)
-    with clinic(tmp_path, here, wait_s=3) as there:
+    with clinic(tmp_path, here) as there:
         assert there.hub.ask(work(model())).parts
+        there.hub._rules = replace(there.hub._rules, wait_s=6)
         there.boxes["box-2"].stop.set()
         there.boxes["box-2"].thread.join()
         gathered = there.hub.ask(work(model()))
