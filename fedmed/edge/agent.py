@@ -36,7 +36,7 @@ from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
 from fedmed.edge.wanted import HubLine, fetchers
 from fedmed.edge.wellbeing import wellbeing_of
-from fedmed.errors import FedmedError, ReleaseRefused, Unreachable
+from fedmed.errors import FedmedError, Unreachable
 from fedmed.health.readings import Reading as HealthReading
 from fedmed.health.readings import read
 from fedmed.hub.client import HubClient
@@ -216,7 +216,7 @@ class Agent:
                 unheard = ""
             except Unreachable as error:
                 unheard = str(error)  # the heartbeat says so
-            except (ReleaseRefused, FedmedError) as error:
+            except FedmedError as error:
                 if str(error) != unheard:
                     self.say(str(error))
                 unheard = str(error)

@@ -42,15 +42,11 @@ class Line:
     def taken(self, spool: Spool) -> tuple[tuple[Entry, ...], float | None]:
         """What may go now, taken from the spool; where nothing may, seconds until something might, None for unknown."""
         now, unix = self.clock.now(), self.clock.unix()
-        minute, found = minute_of_day(unix, _offset_s(unix)), list[Entry]()
+        minute = minute_of_day(unix, _offset_s(unix))
         for ask in asks(self.pace, self._bucket, now, minute):
             kinds = [kind for kind in ask.kinds if kind in (STUDY, UPDATE)]
-            while kinds and len(found) < MOST_ENTRIES and sum(each.size for each in found) < MOST_BYTES:
-                if (entry := spool.next(kinds, unix, ask.least)) is None:
-                    break
-                found.append(entry)
-        if found:
-            return tuple(found), None
+            if kinds and (found := _together(spool, kinds, unix, ask.least)):
+                return tuple(found), None
         wait = wait_s(self.pace, self._bucket, now) or (quiet_s(self.pace, minute) if self.pace.is_quiet(minute) else 0.0)
         counts = spool.counts()
         waits = counts.entries[STUDY] + counts.entries[UPDATE] > 0
@@ -64,6 +60,17 @@ class Line:
         self._bucket = sent(self.pace, self._bucket, sum(each.size for each in entries), self.clock.now())
         refused = {answer.piece.digest: answer.error for answer in answers if answer.error is not None}
         return {each.number: refused[each.digest] for each in entries if each.digest in refused}
+
+
+def _together(spool: Spool, kinds: Sequence[str], unix: float, least: int) -> list[Entry]:
+    """The next study's images, and the next ones', as far as one call goes; what is larger goes alone."""
+    found = list[Entry]()
+    while len(found) < MOST_ENTRIES and (room := MOST_BYTES - sum(each.size for each in found)) > 0:
+        more = spool.batch(kinds, unix, least, MOST_ENTRIES - len(found), room)
+        if not more:
+            break
+        found += more
+    return found
 
 
 def _offset_s(unix: float) -> float:
