@@ -305,8 +305,7 @@ def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[
         make_row(
             "of the last three with every device", cases[-3:].count(max(cases)), "", "3", cases[-3:].count(max(cases)) == 3
         ),
-        make_row("devices named as missing in a round", sum(missing.values()), ""),
-        *[make_row(f"  named: {why}", count, "") for why, count in sorted(missing.items())],
+        *[make_row(f"told: {why}", count, "times") for why, count in sorted(missing.items())],
         make_row("round, longest", max(took), "s"),
         make_row("from coming back until all devices are heard, median", median(hurt.unheard_s), "s"),
         make_row("from coming back until all devices are heard, longest", max(hurt.unheard_s), "s"),
@@ -320,8 +319,10 @@ def named(tier: Tier, begins: Mapping[str, int]) -> dict[str, int]:
         with service.log.open("rb") as log:
             log.seek(begins[clinic])
             said = log.read().decode()
-        for why in re.findall(r"device \S+ is not in this round: (.*)", said):
-            why = re.sub(r"\d+(\.\d+)? s", "N s", why)
+        for what, why in re.findall(r"(is not in this round|goes on without its devices): (.*)", said):
+            why = re.sub(
+                r"\d+(\.\d+)? s", "N s", f"device {what}: {why}" if what.startswith("is") else f"clinic {what}: {why}"
+            )
             found[why] = found.get(why, 0) + 1
     return found
 
