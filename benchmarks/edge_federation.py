@@ -44,6 +44,7 @@ from fedmed.sites.cases import Site
 from fedmed.sites.own import Source, site_of
 from fedmed.store.commits import Commit, Commits
 from fedmed.tiers import fold
+from fedmed.tiers.epochs import PATIENCE
 from fedmed.wire.tensors import Tensors
 from tests.system.beside import Beside
 from tests.system.hospitals import Hospitals, Service, fedmed, until
@@ -279,9 +280,14 @@ def hurting(tier: Tier, kills: int, seed: int, name: str = "hurt") -> list[Row]:
         until(lambda seen=seen: len(tier.hospitals.events(run, "round")) > seen)
         time.sleep(rng.uniform(0.0, ROUND_S))
         hurt.one(kind)
-    seen = len(tier.hospitals.events(run, "committed"))
-    until(lambda: len(tier.hospitals.events(run, "committed")) >= seen + 3)
+    whole, seen = cases_of(tier, run)[1], len(tier.hospitals.events(run, "committed"))
+    until(lambda: whole in cases_of(tier, run)[seen:] or len(cases_of(tier, run)) > seen + PATIENCE + 3)
     return judged(tier, run, hurt, begins)
+
+
+def cases_of(tier: Tier, run: str) -> list[int]:
+    """Training cases in each committed round."""
+    return [int(each["train"]["cases"]) for each in tier.hospitals.events(run, "committed")]
 
 
 def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[Row]:
@@ -293,7 +299,7 @@ def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[
     lost = again + len(set(range(1, max(numbers) + 1)) - set(numbers))
     answers = [each for each in tier.hospitals.events(run, "answered") if each["kind"] == "train"]
     whole = sum(len({each["site"] for each in answers if each["round"] == number}) == len(CLINICS) for number in numbers)
-    cases = [int(each["train"]["cases"]) for each in commits]
+    cases = cases_of(tier, run)
     missing = named(tier, begins)
     took = [float(each["seconds"]) for each in commits[1:]]
     return [
@@ -301,10 +307,8 @@ def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[
         make_row("rounds at the center meanwhile", len(commits), ""),
         make_row("of which lost, or tried again", lost, "", "0", lost == 0),
         make_row("of which with every clinic", whole, "", str(len(commits)), whole == len(commits)),
-        make_row("of which with every device", cases.count(max(cases)), ""),
-        make_row(
-            "of the last three with every device", cases[-3:].count(max(cases)), "", "3", cases[-3:].count(max(cases)) == 3
-        ),
+        make_row("of which with every device", cases.count(cases[1]), ""),
+        make_row("every device in the last round", int(cases[-1] == cases[1]), "", "1", cases[-1] == cases[1]),
         *[make_row(f"told: {why}", count, "times") for why, count in sorted(missing.items())],
         make_row("round, longest", max(took), "s"),
         make_row("from coming back until all devices are heard, median", median(hurt.unheard_s), "s"),
