@@ -38,11 +38,13 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario, Split
 from fedmed.learning.clinic import Clinic
+from fedmed.learning.order import Order
 from fedmed.simulate.run import plan_of
 from fedmed.sites.cases import Site
 from fedmed.sites.own import Source, site_of
-from fedmed.store.commits import Commits
+from fedmed.store.commits import Commit, Commits
 from fedmed.tiers import fold
+from fedmed.tiers.epochs import PATIENCE
 from fedmed.wire.tensors import Tensors
 from tests.system.beside import Beside
 from tests.system.hospitals import Hospitals, Service, fedmed, until
@@ -53,6 +55,8 @@ FOLDER, PIXELS, METADATA = "ham10000_8x8", "hmnist_8_8_L.csv", "HAM10000_metadat
 HELD_BACK = {"test": 0.2, "validation": 0.0}
 SEED = 42
 CLOSE = 1e-6
+MODEL = "model/"
+"""Before the names of the model's tensors in a commit."""
 KINDS = ("device killed", "device cut off", "hub killed", "hub cut off")
 SECONDS_DOWN, ROUND_S = (0.5, 8.0), 5.0
 """How long what was hurt stays away; within which time of a round's beginning it is hurt: about a round's."""
@@ -151,23 +155,19 @@ def over(tier: Tier, run: str) -> list[dict[str, Any]]:
     return tier.hospitals.events(run, "committed")
 
 
-def flat(
-    scenario: Scenario, run: Path, trainers: Mapping[str, Clinic], clinics: list[Site]
-) -> tuple[Tensors, Tensors, Tensors, int]:
-    """The center's last model; that of one mean over all trainers in every round; what both began with; and cases."""
-    commit, faults = Commits(run).latest()
-    assert commit is not None, faults
-    plan, cases = plan_of(scenario, commit, clinics), 0
-    start = model = plan.first_weights()
-    for number in range(1, commit.round + 1):
-        order, parts = plan.order(number), []
-        for each in trainers.values():
-            made, said = each.train(order, model)
-            change = {key: value - model[key] for key, value in made.items() if value.dtype.kind == "f"}
-            parts.append(fold.of_one(change, int(said["num-examples"]), {"loss": said["loss"]}))
-        cases = sum(part.weight for part in parts)
-        model = fold.trained(model, fold.fold(parts, model))
-    return commit.tensors, model, start, cases
+def flat(order: Order, trainers: Mapping[str, Clinic], model: Tensors) -> tuple[Tensors, int]:
+    """One mean over all trainers of what each makes of the model, by cases; and those cases."""
+    parts = []
+    for each in trainers.values():
+        made, said = each.train(order, model)
+        change = {key: value - model[key] for key, value in made.items() if value.dtype.kind == "f"}
+        parts.append(fold.of_one(change, int(said["num-examples"]), {"loss": said["loss"]}))
+    return fold.trained(model, fold.fold(parts, model)), sum(part.weight for part in parts)
+
+
+def model_in(commit: Commit) -> Tensors:
+    """The global model of a commit."""
+    return {name.removeprefix(MODEL): value for name, value in commit.tensors.items() if name.startswith(MODEL)}
 
 
 def difference(one: Tensors, other: Tensors) -> float:
@@ -177,22 +177,51 @@ def difference(one: Tensors, other: Tensors) -> float:
 
 def equality(tier: Tier, rounds: int) -> list[Row]:
     """A run that nobody disturbs, against flat computation."""
-    torch.set_num_threads(1)
-    sites = {name: tier.site(name) for name in tier.data}
-    own = [sites[name] for name in CLINICS]
     scenario, run = asked(tier, rounds, "together")
     commits = over(tier, run)
-    trainers = {name: Clinic(site) for name, site in sites.items()}
-    there, here, start, cases = flat(scenario, tier.hospitals.folder_of(run), trainers, own)
-    apart, joined = difference(there, here), {int(commit["train"]["cases"]) for commit in commits}
-    title = f"center's model and flat computation, largest difference of a weight after {rounds} rounds"
+    sites = {name: tier.site(name) for name in tier.data}
+    compared = held_against_flat(scenario, tier.hospitals.folder_of(run), sites, commits)
+    return [*compared, *timed(f"round with {len(tier.devices())} devices", commits)]
+
+
+def held_against_flat(scenario: Scenario, run: Path, sites: Mapping[str, Site], commits: list[dict[str, Any]]) -> list[Row]:
+    """Each round that the center still has with the one before, against flat computation from the same model.
+
+    Over several rounds the two drift apart: what rounding makes of one model, training makes more of in the next. So does
+    flat computation from a model that rounding might have made, which stands beside it.
+    """
+    torch.set_num_threads(1)
+    kept, own = Commits(run), [sites[name] for name in CLINICS]
+    models = {number: model_in(kept.read(number)) for number in kept.rounds()}
+    plan = plan_of(scenario, kept.read(max(models)), own)
+    start, trainers = plan.first_weights(), {name: Clinic(site) for name, site in sites.items()}
+    models.setdefault(0, start)
+    pairs, apart, cases = [number for number in models if number + 1 in models], 0.0, 0
+    for number in pairs:
+        made, cases = flat(plan.order(number + 1), trainers, models[number])
+        apart = max(apart, difference(models[number + 1], made))
+    rng = np.random.default_rng(3)
+    nudged = {
+        name: (value + rng.uniform(-CLOSE, CLOSE, value.shape) / 5).astype(value.dtype) for name, value in start.items()
+    }
+    whole = start
+    for number in range(1, max(models) + 1):
+        whole, _ = flat(plan.order(number), trainers, whole)
+        nudged, _ = flat(plan.order(number), trainers, nudged)
+    joined = {int(commit["train"]["cases"]) for commit in commits}
     return [
-        make_row(title, apart, "", f"<= {CLOSE:g}", apart <= CLOSE),
-        make_row("largest change of a weight in those rounds", difference(there, start), ""),
+        make_row(
+            "a round and flat computation from its model: largest difference", apart, "", f"<= {CLOSE:g}", apart <= CLOSE
+        ),
+        make_row("rounds so compared", len(pairs), ""),
+        make_row(
+            f"all {max(models)} rounds and flat computation: largest difference", difference(models[max(models)], whole), ""
+        ),
+        make_row(f"flat computation and itself, begun {CLOSE / 5:g} apart", difference(nudged, whole), ""),
+        make_row("largest change of a weight in those rounds", difference(models[max(models)], start), ""),
         make_row("training cases in each round, fewest", min(joined), "", str(cases), joined == {cases}),
         make_row("of which the clinics' own", sum(len(site.train) for site in own), ""),
-        make_row("parameters", sum(value.size for value in there.values()), ""),
-        *timed(f"round with {len(tier.devices())} devices", commits),
+        make_row("parameters", sum(value.size for value in start.values()), ""),
     ]
 
 
@@ -251,9 +280,14 @@ def hurting(tier: Tier, kills: int, seed: int, name: str = "hurt") -> list[Row]:
         until(lambda seen=seen: len(tier.hospitals.events(run, "round")) > seen)
         time.sleep(rng.uniform(0.0, ROUND_S))
         hurt.one(kind)
-    seen = len(tier.hospitals.events(run, "committed"))
-    until(lambda: len(tier.hospitals.events(run, "committed")) >= seen + 3)
+    whole, seen = cases_of(tier, run)[1], len(tier.hospitals.events(run, "committed"))
+    until(lambda: whole in cases_of(tier, run)[seen:] or len(cases_of(tier, run)) > seen + PATIENCE + 3)
     return judged(tier, run, hurt, begins)
+
+
+def cases_of(tier: Tier, run: str) -> list[int]:
+    """Training cases in each committed round."""
+    return [int(each["train"]["cases"]) for each in tier.hospitals.events(run, "committed")]
 
 
 def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[Row]:
@@ -265,7 +299,7 @@ def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[
     lost = again + len(set(range(1, max(numbers) + 1)) - set(numbers))
     answers = [each for each in tier.hospitals.events(run, "answered") if each["kind"] == "train"]
     whole = sum(len({each["site"] for each in answers if each["round"] == number}) == len(CLINICS) for number in numbers)
-    cases = [int(each["train"]["cases"]) for each in commits]
+    cases = cases_of(tier, run)
     missing = named(tier, begins)
     took = [float(each["seconds"]) for each in commits[1:]]
     return [
@@ -273,12 +307,9 @@ def judged(tier: Tier, run: str, hurt: Hurt, begins: Mapping[str, int]) -> list[
         make_row("rounds at the center meanwhile", len(commits), ""),
         make_row("of which lost, or tried again", lost, "", "0", lost == 0),
         make_row("of which with every clinic", whole, "", str(len(commits)), whole == len(commits)),
-        make_row("of which with every device", cases.count(max(cases)), ""),
-        make_row(
-            "of the last three with every device", cases[-3:].count(max(cases)), "", "3", cases[-3:].count(max(cases)) == 3
-        ),
-        make_row("devices named as missing in a round", sum(missing.values()), ""),
-        *[make_row(f"  named: {why}", count, "") for why, count in sorted(missing.items())],
+        make_row("of which with every device", cases.count(cases[1]), ""),
+        make_row("every device in the last round", int(cases[-1] == cases[1]), "", "1", cases[-1] == cases[1]),
+        *[make_row(f"told: {why}", count, "times") for why, count in sorted(missing.items())],
         make_row("round, longest", max(took), "s"),
         make_row("from coming back until all devices are heard, median", median(hurt.unheard_s), "s"),
         make_row("from coming back until all devices are heard, longest", max(hurt.unheard_s), "s"),
@@ -292,8 +323,10 @@ def named(tier: Tier, begins: Mapping[str, int]) -> dict[str, int]:
         with service.log.open("rb") as log:
             log.seek(begins[clinic])
             said = log.read().decode()
-        for why in re.findall(r"device \S+ is not in this round: (.*)", said):
-            why = re.sub(r"\d+(\.\d+)? s", "N s", why)
+        for what, why in re.findall(r"(is not in this round|goes on without its devices): (.*)", said):
+            why = re.sub(
+                r"\d+(\.\d+)? s", "N s", f"device {what}: {why}" if what.startswith("is") else f"clinic {what}: {why}"
+            )
             found[why] = found.get(why, 0) + 1
     return found
 

@@ -11,7 +11,7 @@ import pytest
 from tests.system.beside import Beside
 from tests.system.hospitals import Hospitals, fedmed, until
 
-pytestmark = pytest.mark.nightly  # ten processes with PyTorch; tests/tiers and tests/edge/test_training.py have the parts
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]  # ten processes with PyTorch; tests/tiers has the parts
 SITES = {"east": "east-city", "north": "north-university", "south": "south-childrens"}
 HELD_BACK = {"test": 0.3, "validation": 0.1}
 DATA = ("--reader", "phantom", *(part for key, value in HELD_BACK.items() for part in ("--set", f"split.{key}={value}")))
