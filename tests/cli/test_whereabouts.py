@@ -17,9 +17,10 @@ from fedmed.edge.folder import make_edge, open_edge
 from fedmed.hub.client import HubClient
 from fedmed.privacy import keys
 from fedmed.store.standing import read_status
-from tests.edge.device import Device, until
+from tests.edge.device import Device
 from tests.hub.clinic import free_port
 from tests.hub.process import Service
+from tests.system.hospitals import until
 
 FACTS = {
     "node": {"cores": 4, "memory": 8 * 10**9, "disk": 10**11, "gpu": 15 * 10**9, "cards": 1, "threads": 2},
@@ -38,7 +39,7 @@ def beside(place: Service, name: str) -> Device:
     port = place.hub.config.port
     config = Edge(name=name, hub="127.0.0.1", port=port, dicom=Dicom(port=free_port()))
     (joined.path / EDGE_FILE).write_bytes(written(config))
-    return Device(open_edge(joined.path, SystemClock()))
+    return Device("edge", joined.path, config=open_edge(joined.path, SystemClock()).config)
 
 
 def status(place: Service, said) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
             once(place, said, lambda now: told(now, "t4").get("spool") == 3, box, nonsense)
             assert said("edge", "status", "--at", place.path)[0] == 0
         until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
-        out = said("edge", "status", "--at", agent.path)[1]
+        out = said("edge", "status", "--at", agent.folder)[1]
         assert "no limit is passed; " in out or "past its limit" in out
         assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
         agent.end(signal.SIGKILL)

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from fedmed.clock import SystemClock
 from fedmed.config.edge import Edge
 from fedmed.edge.agent import Agent
+from fedmed.edge.folder import open_edge
 from fedmed.edge.machine import Told
 from fedmed.edge.wellbeing import wellbeing_of
 from fedmed.health.readings import Reading, read
@@ -40,7 +42,7 @@ class Card:
 def test_a_lost_card_ends_the_work_and_stands_in_log_status_heartbeat_and_metrics(tmp_path):
     with serving(tmp_path) as place:
         said: list[str] = []
-        agent = Agent(device_of(place, "us-1").folder, said.append)
+        agent = Agent(open_edge(device_of(place, "us-1").folder, SystemClock()), said.append)
         card = Card()
         agent.released.begin()
         agent.well.among = [card]
