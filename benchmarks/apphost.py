@@ -27,7 +27,9 @@ from fedmed.flower.apphost import AppHost
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import Call
 from fedmed.flower.worker import guarded
+from fedmed.privacy.atrest import AtRest
 
+REST = AtRest(bytes(32), "benchmark")
 APP = AppRef(Path(__file__).parent / "apps", "noop_app:app")
 SIZES = {"10k": 10_000, "1M": 1_000_000, "25M": 25_000_000}
 TIMES, STARTS = 15, 3
@@ -78,7 +80,7 @@ def starting(folder: Path, ref: AppRef) -> float:
     """Seconds until a new process has answered."""
     record, seconds = arrays.borrow({"w": np.zeros(1, np.float32)}), []
     for turn in range(STARTS):
-        host = AppHost(ref, {}, Cell(policy="as-available"), print, folder / f"start{turn}")
+        host = AppHost(ref, {}, Cell(policy="as-available"), print, folder / f"start{turn}", REST)
         seconds.append(ask(host, record, 1))
         host.close()
     return median(seconds)
@@ -92,7 +94,7 @@ def main() -> None:
     identity.assume(identity.SERVER_NODE)
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        host = AppHost(APP, {}, Cell(policy="as-available"), print, Path(folder) / "states")
+        host = AppHost(APP, {}, Cell(policy="as-available"), print, Path(folder) / "states", REST)
         here = guarded(APP)
         rows = [row for name, size in SIZES.items() for row in rows_of(name, size, host, here)]
         host.close()

@@ -15,11 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from form import Row, make_row, show
 
+from fedmed.store.entries import Form, Plain, Sealed
 from fedmed.store.packs import HEADER_BYTES, Pack, write_pack
 from fedmed.store.tensors import Key, TensorStore
 from fedmed.wire.samples import Sample
@@ -182,16 +184,20 @@ def rows_of_all(folder: Path) -> list[Row]:
     path, shards, told = folder / "set.pack", folder / "shards", list[str]()
     write_pack(path, samples())
     write_shards(shards, samples(), ("a", "b"), most=64 * 1024**2)
-    store = TensorStore(folder / "store", 2 * SAMPLES * SAMPLE_BYTES, told.append)
+    forms: dict[str, Form] = {"sealed": Sealed(bytes(range(32))), "in clear": Plain()}
+    stores = {
+        name: TensorStore(folder / name, 2 * SAMPLES * SAMPLE_BYTES, told.append, each) for name, each in forms.items()
+    }
     for number, sample in enumerate(samples()):
-        store.put(Key("p", str(number)), {"x": sample.array})
+        for store in stores.values():
+            store.put(Key("p", str(number)), {"x": sample.array})
     seen, offset = Pack(path), 8 + HEADER_BYTES
     from_pack(seen)
     plain = Arm("plain seek and read, unchecked", lambda: plain_reads(path, offset))
     first = Arm("pack, first pass, every digest checked", lambda: from_pack(Pack(path)))
     later = Arm("pack, later passes", lambda: from_pack(seen))
     others = [
-        Arm("tensor store, every digest checked every time", lambda: from_store(store)),
+        *(Arm(f"tensor store {name}, all checked every time", partial(from_store, store)) for name, store in stores.items()),
         Arm("shards, every digest checked", lambda: from_shards(shards)),
         Arm("shards through webdataset, unchecked", lambda: from_webdataset(shards)),
     ]

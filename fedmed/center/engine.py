@@ -8,6 +8,7 @@ from pathlib import Path
 from fedmed.center.accepting import Failed
 from fedmed.center.listening import Listener, Tls
 from fedmed.flower.fence import Admit, Fence
+from fedmed.flower.resting import AtRest
 from fedmed.flower.superlink import SuperLink
 from fedmed.wire.asgi import App
 
@@ -18,6 +19,7 @@ class Engine:
     def __init__(
         self,
         database: Path | None,
+        rest: AtRest,
         tls: Tls,
         host: str,
         port: int,
@@ -26,10 +28,10 @@ class Engine:
         around: Callable[[App], App] = lambda app: app,
         failed: Failed = lambda address, error: None,
     ) -> None:
-        """`database`: an SQLite file, or None for memory; `admit`, `own` as `Fence` takes them; `around` goes round it;
-        `failed` as `Listener` takes it.
+        """`database`: an SQLite file, or None for memory; `rest` seals the objects beside it. `admit`, `own` as `Fence`
+        takes them; `around` goes round it; `failed` as `Listener` takes it.
         """
-        self.link = SuperLink(database)
+        self.link = SuperLink(database, rest)
         self.fence = Fence(self.link, admit, own)
         self.listener = Listener(around(self.fence), tls, host, port, failed=failed)
 

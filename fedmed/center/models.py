@@ -12,9 +12,11 @@ from pathlib import Path
 
 from fedmed.center.folder import CenterFolder
 from fedmed.errors import ConfigError
+from fedmed.flower.resting import IN_CLEAR, AtRest
 from fedmed.identity import files
 from fedmed.identity.modelkey import ModelKey, certify, read_certified
 from fedmed.privacy import keys
+from fedmed.privacy.atrest import AtRest as Closing
 from fedmed.store.keysource import key_from
 from fedmed.store.models.blobs import FolderStore, Store
 from fedmed.store.models.copying import Copier
@@ -67,17 +69,23 @@ def signing_key(folder: CenterFolder) -> ModelKey:
 
 def cover_of(folder: CenterFolder) -> Cover:
     """How models are sealed. Raises KeyRefused, StoreError for the key."""
-    said = folder.config.models
-    if not said.sealed:
-        return Bare()
-    path = folder.path / SECRET_FILE
-    if said.key is not None:
-        return Sealed(keys.derived(key_from(said.key), _LABEL))
+    return Sealed(keys.derived(_secret(folder), _LABEL)) if folder.config.models.sealed else Bare()
+
+
+def rest_of(folder: CenterFolder) -> AtRest:
+    """How messages on their way lie on the disk: as models do, for models are in them. Raises KeyRefused, StoreError."""
+    return Closing(_secret(folder), "messages on their way") if folder.config.models.sealed else IN_CLEAR
+
+
+def _secret(folder: CenterFolder) -> bytes:
+    path, source = folder.path / SECRET_FILE, folder.config.models.key
+    if source is not None:
+        return key_from(source)
     if not path.exists():
         if (folder.path / FOLDER).exists():
             raise files.KeyRefused(f"{path}: the key that models are sealed with is gone; put a copy of it back")
         keys.create(path)
-    return Sealed(keys.read(path).derive(_LABEL))
+    return keys.read(path).secret
 
 
 def copy_store(folder: CenterFolder) -> Store | None:

@@ -23,7 +23,7 @@ from fedmed.center.handshakes import Handshakes
 from fedmed.center.heads import PATH as HEADS
 from fedmed.center.heads import HeadsApp
 from fedmed.center.models import FOLDER as MODELS
-from fedmed.center.models import copier, open_registry
+from fedmed.center.models import copier, open_registry, rest_of
 from fedmed.center.proposals import PATHS as PROPOSALS
 from fedmed.center.proposals import ProposalsApp
 from fedmed.center.refusals import Refusals
@@ -71,7 +71,7 @@ class Service:
         self._refusals = Refusals(*noting, frozenset((*FLEET_PATHS, *own)))
         self._handshakes = Handshakes(*noting, self._metrics.handshake_failed)
         at, watchers = (config.listen, config.port), (self._refusals.around, self._handshakes.note)
-        self.engine = Engine(folder.path / DATABASE, folder.tls(), *at, self._admit, own, *watchers)
+        self.engine = Engine(folder.path / DATABASE, rest_of(folder), folder.tls(), *at, self._admit, own, *watchers)
         self._since, self._told = folder.clock.unix(), (folder.clock, tell)
         self._conductor = threading.Thread(target=self._conduct, name="conductor", daemon=True)
 

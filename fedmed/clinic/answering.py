@@ -128,7 +128,8 @@ class Answering(Mapping[str, Call]):
         hidden = tuple(place / name for name in HIDDEN)
         cell = Cell((cases,), hidden, self._folder.config.confinement, user)
         config = {"sites-folder": str(cases), "partition-id": 0, APPROVED: digest}
-        host = AppHost(ref, config, cell, self._tell, place / STATES / digest, aside=partial(self._note, warrant.reference))
+        states, rest = place / STATES / digest, self._gatehouse.rest(f"what the app of {digest} keeps")
+        host = AppHost(ref, config, cell, self._tell, states, rest, aside=partial(self._note, warrant.reference))
         host.begin()
         if warrant.approval.encryption == "off":
             self._tell(f"run {run} is not encrypted: the center sees this clinic's own updates and figures")

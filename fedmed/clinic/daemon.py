@@ -228,8 +228,8 @@ class Daemon:
 
     def run_node(self, stop: threading.Event) -> None:
         """Serve the center until `stop` is set. Raises FedmedError for files that are not in order."""
-        public = self.folder.keys().transport_public
-        run_node(self.door(), public, self.folder.path / SPOOL, self._answering, {}, stop, self.tell, self._met)
+        public, rest = self.folder.keys().transport_public, self.gatehouse.rest("answers and models")
+        run_node(self.door(), public, self.folder.path / SPOOL, rest, self._answering, {}, stop, self.tell, self._met)
 
     def _met(self, version: str) -> None:
         self.center_version = version

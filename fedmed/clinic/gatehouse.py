@@ -17,6 +17,7 @@ from fedmed.outbound.description import Sizes
 from fedmed.outbound.gate import Books, Gate, Rules
 from fedmed.outbound.outbox import Outbox
 from fedmed.outbound.private import Private
+from fedmed.privacy.atrest import AtRest
 from fedmed.privacy.dp.history import Limit
 from fedmed.privacy.keys import create as create_key
 from fedmed.privacy.keystream import SEED_BYTES
@@ -26,7 +27,7 @@ from fedmed.privacy.secagg.schedule import rounding_seed
 from fedmed.store import ledger
 from fedmed.store.budgets import Budget
 from fedmed.store.departures import SUFFIX, Departures
-from fedmed.store.keysource import keystore_at
+from fedmed.store.keysource import counter_from, key_from
 from fedmed.store.keystore import FileKeystore
 from fedmed.store.ledgers import FOLDER as LEDGERS
 from fedmed.wire.tensors import sha256
@@ -60,7 +61,7 @@ class Gatehouse:
         self.departures = Departures(folder.path / LEDGERS / f"{config.name}{SUFFIX}")
         center = bytes.fromhex(config.center)
         self.watcher = Watcher(folder.path / WATCH, center, keys, lambda: self.pins, folder.clock, tell)
-        self.keystore = _keystore(folder)
+        self.keystore, self._secret = _keystore(folder)
         modes: tuple[Mode, ...] = ("malicious",) if config.encryption == "malicious" else ("malicious", "hbc")
         policy = Policy(config.federation, self.pins, config.least_members, config.least_members, modes)
         member = Member(keys, policy, token_bytes)
@@ -86,6 +87,10 @@ class Gatehouse:
         dither = self._rounding if rules.private is None else _fresh
         return Gate(self.folder.certificate(), self.outbox, rules, dither, books)
 
+    def rest(self, use: str) -> AtRest:
+        """What seals the clinic's own files of one use: the keystore's key, in other words."""
+        return AtRest(self._secret, use)
+
     def _private(self, subject: Subject, scenario: Scenario) -> Private | None:
         rules = scenario.privacy.differential_privacy
         if rules is None:
@@ -106,11 +111,14 @@ def _fresh(what: bytes) -> bytes:
     return token_bytes(SEED_BYTES)
 
 
-def _keystore(folder: ClinicFolder) -> FileKeystore:
-    place, kind, path = folder.path / KEYSTORE, *folder.config.keystore.partition(":")[::2]
-    if kind != "file":
-        return keystore_at(place, folder.config.keystore, folder.clock)
-    key = folder.path.resolve() / path  # an absolute path stays one
-    if not key.exists() and not place.exists():
-        create_key(key)
-    return keystore_at(place, f"file:{key}", folder.clock, allow_same_mount=not Path(path).is_absolute())
+def _keystore(folder: ClinicFolder) -> tuple[FileKeystore, bytes]:
+    """It, and its key; made where neither is there and the key is to be a file."""
+    place, source, is_beside = folder.path / KEYSTORE, folder.config.keystore, False
+    kind, _, path = source.partition(":")
+    if kind == "file":
+        key = folder.path.resolve() / path  # an absolute path stays one
+        if not key.exists() and not place.exists():
+            create_key(key)
+        source, is_beside = f"file:{key}", not Path(path).is_absolute()
+    secret = key_from(source, place, allow_same_mount=is_beside)
+    return FileKeystore(place, secret, folder.clock, counter_from(source, secret)), secret

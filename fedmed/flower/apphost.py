@@ -27,6 +27,7 @@ from fedmed.flower.checkpoints import Checkpoints
 from fedmed.flower.guard import MAX_REASON, REFUSED
 from fedmed.flower.hearsay import ANSWER, CHECKPOINT, STATE, Said
 from fedmed.flower.lanes import CRASHED
+from fedmed.flower.resting import AtRest
 from fedmed.flower.states import NOTHING, State, States
 from fedmed.wire.asides import Aside
 from fedmed.wire.confided import of_error
@@ -48,21 +49,22 @@ class AppHost:
         cell: Cell,
         tell: Callable[[str], None],
         states: Path,
+        rest: AtRest,
         limit_s: float | None = None,
         checkpoint_s: float = CHECKPOINT_S,
         aside: Callable[[Aside], None] = lambda aside: None,
     ) -> None:
         """`config` is what the app finds as its node's configuration; the data set is in `cell.readable`, the app's own
-        folder is added. `states`: the folder for what the app keeps between rounds. `limit_s`: seconds that an answer may
-        take; None for as long as nobody says `stop_work`. `checkpoint_s`: seconds between two checkpoints of a training.
-        `aside` hears what the app says for the clinic alone. Raises ConfigError as `Cell.check`.
+        folder is added. `states`: the folder for what the app keeps between rounds, which `rest` seals. `limit_s`: seconds
+        that an answer may take; None for as long as nobody says `stop_work`. `checkpoint_s`: seconds between two checkpoints
+        of a training. `aside` hears what the app says for the clinic alone. Raises ConfigError as `Cell.check`.
         """
         self._cell = replace(cell, readable=(*cell.readable, ref.root))
         self._cell.check()
         self._told = json.dumps({"ref": appchild.ref_text(ref), "config": dict(config)})
         self._name, self._tell, self._aside, self._limit_s = ref.name, tell, aside, limit_s
-        self._states, self._clock = States(states), SystemClock()
-        self._checkpoints = Checkpoints(states, checkpoint_s, self._clock, tell)
+        self._states, self._clock = States(states, rest), SystemClock()
+        self._checkpoints = Checkpoints(states, rest, checkpoint_s, self._clock, tell)
         self._turn, self._guard = Lock(), Lock()
         self._is_working = self._is_stopped = self._is_closed = False  # under `_guard`
         self._child: Confined | None = None

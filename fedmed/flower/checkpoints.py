@@ -1,6 +1,7 @@
 """The checkpoint of the training that an app is at, on the clinic's disk: one file, until the order is answered.
 
-It belongs to one order on one model: to whatever else is asked it is not given, and the next checkpoint takes its place.
+It belongs to one order on one model: to whatever else is asked it is not given, and the next checkpoint takes its place. It
+lies sealed under the clinic's key.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fedmed.clock import Clock
 from fedmed.errors import FedmedError
 from fedmed.flower import sealed
 from fedmed.flower.client import order_in, tensors_in
+from fedmed.flower.resting import AtRest
 from fedmed.identity.files import replace
 from fedmed.wire.checkpoints import Checkpoint
 from fedmed.wire.digest import digest_of
@@ -27,9 +29,10 @@ TRIES = 2
 class Checkpoints:
     """A folder with one file at most."""
 
-    def __init__(self, folder: Path, every_s: float, clock: Clock, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, rest: AtRest, every_s: float, clock: Clock, tell: Callable[[str], None]) -> None:
         """`every_s`: seconds between two that the app is to offer; one that comes in less than half of that is not kept."""
         self.every_s, self._path, self._clock, self._tell = every_s, folder / NAME, clock, tell
+        self._rest = rest
         self._last, self._given = clock.now(), 0
 
     def find(self, message: Message) -> Checkpoint | None:
@@ -41,7 +44,7 @@ class Checkpoints:
             self.drop()
             return None
         try:
-            head, tensors = sealed.opened(self._path.read_bytes())
+            head, tensors = sealed.opened(self._rest.opened(NAME, self._path.read_bytes()))
             told = json.loads(head)
             if told["key"] != key_of(message):
                 return None
@@ -58,7 +61,7 @@ class Checkpoints:
             return
         try:
             head = json.dumps({"key": key_of(message), "text": checkpoint.text}).encode()
-            replace(self._path, b"".join(sealed.pieces(head, checkpoint.tensors)))
+            replace(self._path, *self._rest.closed(NAME, sealed.pieces(head, checkpoint.tensors)))
         except (OSError, ValueError, FedmedError) as error:
             self._tell(f"{self._path} cannot be written ({error}): a training that is broken off now would begin anew")
         self._last, self._given = self._clock.now(), 0

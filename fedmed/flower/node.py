@@ -15,7 +15,7 @@ from typing import Any
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 
-from fedmed.errors import ProtocolRefused
+from fedmed.errors import ProtocolRefused, StoreError
 from fedmed.flower import identity
 from fedmed.flower.calls import CHUNK
 from fedmed.flower.fleet import CallFailed, Fleet, Stopped, Taken
@@ -91,7 +91,13 @@ class Node:
     def _settle(self) -> None:
         """What a killed process still owed."""
         for answer in self.spool.kept():
-            self._deliver(self.spool.read(answer), SMALL)
+            try:
+                parcel = self.spool.read(answer)
+            except StoreError as error:
+                self.tell(f"{error}; this answer is dropped, and its round goes on without it unless the center asks again")
+                self.spool.drop(answer)
+                continue
+            self._deliver(parcel, SMALL)
 
     def _handle(self, taken: Taken) -> None:
         try:

@@ -1,11 +1,13 @@
 """Flower's object store, in memory or as files: an object that is large is a file named by its SHA-256, else it is a row.
 
 An object that was put is on the disk, synced, before `put` returns: neither a kill nor a power cut takes back what a node
-was told. Trees are few, one for each message on its way; so they, and who needs what, are kept in memory too.
+was told. Contents are sealed under the center's key, names are not. Trees are few, one for each message on its way; so they,
+and who needs what, are kept in memory too.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import Counter
@@ -19,7 +21,9 @@ from flwr.supercore.inflatable.inflatable_utils import validate_object_content
 from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
+from fedmed.errors import StoreError
 from fedmed.flower.parcels import ids_in
+from fedmed.flower.resting import AtRest
 from fedmed.identity.files import replace
 
 SMALL = 64 * 2**10
@@ -70,10 +74,10 @@ class MemoryStore(InMemoryObjectStore, Objects):
 class FileStore(Objects):
     """A folder that one process has to itself."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rest: AtRest) -> None:
         """Take the folder up as it is; files that a killed process left half-written, or that no tree names, go."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder, self._lock = folder, threading.RLock()
+        self._folder, self._rest, self._lock = folder, rest, threading.RLock()
         self._rows = sqlite3.connect(folder / "trees.db", isolation_level=None, check_same_thread=False)
         for pragma in PRAGMAS:
             self._rows.execute(f"PRAGMA {pragma}")
@@ -153,14 +157,16 @@ class FileStore(Objects):
         new = {name: content for name, content in objects.items() if name not in self._there}
         large = {name: content for name, content in new.items() if len(content) > SMALL}
         for name, content in large.items():  # outside the lock: these take long, and two that write the same one agree
-            replace(self._folder / name, content, mark=f".{threading.get_ident()}{HALF}")
+            sealed = self._rest.closed(name, [content])
+            replace(self._folder / name, *sealed, mark=f".{threading.get_ident()}{HALF}")
         self._note(large.keys(), {name: content for name, content in new.items() if name not in large})
 
     def _note(self, large: Iterable[str], small: Mapping[str, bytes]) -> None:
         with self._lock:
             if small:
+                rows = [(name, b"".join(self._rest.closed(name, [content]))) for name, content in small.items()]
                 with self._transaction():
-                    self._rows.executemany("INSERT OR IGNORE INTO object VALUES (?, ?)", small.items())
+                    self._rows.executemany("INSERT OR IGNORE INTO object VALUES (?, ?)", rows)
             names = {*large, *small}
             self._there |= names & self._needed.keys()
             self._remove(names - self._needed.keys())  # the tree went while its objects came
@@ -174,18 +180,30 @@ class FileStore(Objects):
         with self._lock:
             if object_id not in self._there:
                 return b"" if object_id in self._needed else None
-            if found := self.small(object_id):
+            if (found := self.small(object_id)) or object_id not in self._there:
                 return found
         try:
-            return (self._folder / object_id).read_bytes()
+            content = (self._folder / object_id).read_bytes()
         except FileNotFoundError:  # deleted since
             return None
+        return self._opened(object_id, content)
 
     def small(self, name: str) -> bytes:
         """A row, in other words."""
         with self._lock:
             found = self._rows.execute("SELECT content FROM object WHERE name = ?", (name,)).fetchone()
-        return bytes(found[0]) if found else b""
+        return self._opened(name, bytes(found[0])) if found else b""
+
+    def _opened(self, name: str, content: bytes) -> bytes:
+        """An object; nothing for one that the disk has damaged: it is awaited again, and put again by who sends it."""
+        try:
+            return self._rest.opened(name, content)
+        except StoreError as error:
+            logging.getLogger(__name__).warning("an object of a message is lost, and is sent anew: %s", error)
+        with self._lock:
+            self._there.discard(name)
+            self._remove({name})
+        return b""
 
     def delete(self, object_id: str) -> None:
         """As `delete_all`."""

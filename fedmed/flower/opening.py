@@ -17,16 +17,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fedmed.errors import FederationError, StoreError
 from fedmed.flower.objects import FileStore, MemoryStore, Objects
+from fedmed.flower.resting import AtRest
 
 
-def opened(database: Path | None) -> tuple[LinkState, Objects]:
+def opened(database: Path | None, rest: AtRest) -> tuple[LinkState, Objects]:
     """The state, and the store of its objects; what a killed process had begun to keep for no message goes."""
     name = FLWR_IN_MEMORY_DB_NAME if database is None else str(database)
     objects, states = get_objectstore_linkstate_factories(name, get_federation_manager())
     if database is None:
         objects.store_instance = memory = MemoryStore()
         return states.state(), memory
-    objects.store_instance = store = FileStore(database.with_name(f"{database.name}-objects"))
+    objects.store_instance = store = FileStore(database.with_name(f"{database.name}-objects"), rest)
     state = states.state()
     if not isinstance(state, SqlLinkState) or state._engine is None:
         raise FederationError(f"{database} is opened by another kind of state than SQLite's; Flower has moved")

@@ -1,7 +1,7 @@
 """What an app keeps between rounds (Flower's context state), on the clinic's disk: one file a run, and the one before it.
 
 A message may be handed out again after a crash. It then meets the state that it met the first time, so that what the app
-counts is counted once.
+counts is counted once. The files are sealed under the clinic's key.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from fedmed.errors import FedmedError, StoreError, UpdateRefused
 from fedmed.flower import sealed
 from fedmed.flower.hearsay import described
+from fedmed.flower.resting import AtRest
 from fedmed.identity.files import replace
 from fedmed.wire.tensors import Tensors
 
@@ -37,8 +38,8 @@ class State:
 class States:
     """A folder of them."""
 
-    def __init__(self, folder: Path, most: int = MOST, runs: int = RUNS) -> None:
-        self._folder, self._most, self._runs = folder, most, runs
+    def __init__(self, folder: Path, rest: AtRest, most: int = MOST, runs: int = RUNS) -> None:
+        self._folder, self._rest, self._most, self._runs = folder, rest, most, runs
         self._newest: dict[int, bytes] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -62,7 +63,7 @@ class States:
             if self._path(run).exists():
                 self._path(run, "before").unlink(missing_ok=True)
                 self._path(run, "before").hardlink_to(self._path(run))  # the newest is there at every moment
-            replace(self._path(run), b"".join(sealed.pieces(head, state.tensors)))
+            replace(self._path(run), *self._rest.closed(str(run), sealed.pieces(head, state.tensors)))
             self._forget_old()
         except OSError as error:
             raise StoreError(
@@ -81,7 +82,7 @@ class States:
 
     def _read(self, path: Path) -> State | None:
         try:
-            head, tensors = sealed.opened(path.read_bytes())
+            head, tensors = sealed.opened(self._rest.opened(path.stem, path.read_bytes()))
             told = json.loads(head)
             if not described(told["state"]):
                 raise ValueError("no description")

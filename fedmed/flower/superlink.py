@@ -42,6 +42,7 @@ from fedmed.flower.calls import pem_of
 from fedmed.flower.opening import opened
 from fedmed.flower.parcels import Parcel, ids_in
 from fedmed.flower.refusals import BAD, FORBIDDEN, TOO_LARGE, CallRefused, Node, parsed, refuse_other_nodes
+from fedmed.flower.resting import IN_CLEAR, AtRest
 
 UPLOAD_S = 7 * 86_400
 """How long a half-sent answer is kept; Flower gives it up after three minutes, and a cut of the line is longer."""
@@ -71,9 +72,12 @@ class Traffic:
 class SuperLink:
     """State of nodes, runs and messages, in memory or in an SQLite file, and what nodes may ask of it."""
 
-    def __init__(self, database: Path | None = None) -> None:
-        """`database`: the file, beside which a folder of the same name has the objects; None keeps everything in memory."""
-        self.state, self.objects = opened(database)
+    def __init__(self, database: Path | None = None, rest: AtRest = IN_CLEAR) -> None:
+        """`database`: the file, beside which a folder of the same name has the objects; None keeps everything in memory.
+
+        `rest` seals the objects.
+        """
+        self.state, self.objects = opened(database, rest)
         self._turn = threading.RLock()
         self.uploaded = threading.Event()
         """Set whenever something came from a node."""

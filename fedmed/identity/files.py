@@ -38,7 +38,7 @@ def write_new(path: Path, content: bytes) -> None:
         raise KeyRefused(f"{path}: the key cannot be written ({error.strerror})") from error
 
 
-def replace(path: Path, *content: bytes, mark: str = ".new") -> None:
+def replace(path: Path, *content: bytes | memoryview, mark: str = ".new") -> None:
     """Write a file beside its place, sync it and rename it: the old content whole, or the new. Raises OSError.
 
     `content` is what comes after one another; `mark` ends the name that the file has until then.
@@ -54,7 +54,7 @@ def replace(path: Path, *content: bytes, mark: str = ".new") -> None:
     sync_folder(path.parent)
 
 
-def _write(path: Path, content: Iterable[bytes], how: int) -> None:
+def _write(path: Path, content: Iterable[bytes | memoryview], how: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.writelines(content)

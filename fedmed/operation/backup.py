@@ -29,8 +29,7 @@ from fedmed.operation.settling import Restored, mark
 from fedmed.operation.snapshot import Snapshot, Taken, snapshot
 from fedmed.privacy import wrapping
 from fedmed.privacy.keys import SiteKey
-from fedmed.privacy.sealing import seal, unsealed
-from fedmed.store.models.cover import Pieces
+from fedmed.privacy.sealing import Pieces, seal, unsealed
 from fedmed.wire.canonical import canonical
 
 MAGIC = b"fedmed-backup-1\n"
@@ -77,11 +76,13 @@ CLINIC = Kind(
         "keystore": "secrets of secure aggregation: an older state would mask twice alike (ADR 0020); a new epoch begins",
         "keystore.key*": "the keystore's key and counter, which belong to it",
         "spool": "messages and masked answers of epochs that are over",
+        "running": "what apps keep between rounds, sealed with the keystore's key, and cases laid out for them",
     },
     (
         "what was withdrawn since then is released and approved again: fedmed clinic data, fedmed clinic approvals",
         "members that were removed since then are approved again: fedmed clinic members list|remove",
         "devices that were revoked since then are let in again: fedmed clinic devices list|revoke",
+        "an app that keeps something of its own between rounds begins anew",
         "privacy budgets lack what was charged since then: withdraw data sets that took part in a private run since",
         "the record of what left the building, and the audit log, end at the backup: keep what is left of the old disk",
     ),

@@ -6,6 +6,7 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def create(path: Path, random_bytes: Callable[[int], bytes] = secrets.token_byte
     key = SiteKey(random_bytes(BYTES))
     files.write_new(path, f"{_PREFIX}{base64.b64encode(key.secret).decode()}\n".encode())
     return key
+
+
+def read_or_create(path: Path) -> SiteKey:
+    """The key in a file, made where there is none; two processes that make it at once have the same. Raises KeyRefused."""
+    if not path.exists():
+        with suppress(KeyRefused):  # another process was first, or reading says why
+            return create(path)
+    return read(path)
 
 
 def read(path: Path) -> SiteKey:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -45,6 +45,38 @@ class Target(Protocol):
 
     def write(self, data: bytes, /) -> object:
         """Write all of `data`."""
+
+
+class Pieces:
+    """Pieces of bytes, read like a file: what is sealed needs no copy of the whole."""
+
+    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
+        self._pieces, self._rest = iter(pieces), memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; fewer at the end alone."""
+        taken = []
+        while size:
+            if not self._rest:
+                following = next(self._pieces, None)
+                if following is None:
+                    break
+                self._rest = memoryview(following)
+                continue
+            taken.append(self._rest[:size])
+            size, self._rest = size - len(taken[-1]), self._rest[len(taken[-1]) :]
+        return b"".join(taken)
+
+
+class Parts:
+    """What was written, in the pieces in which it was: a buffer that grows would be copied as often as it does."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes, /) -> None:
+        """Keep a piece."""
+        self.written.append(data)
 
 
 class SealBroken(StoreError):

@@ -6,6 +6,7 @@ disk or a stranger leaves behind is found by its digest on reading, dropped and 
 - Reading takes no lock. An entry is written beside its place and renamed, which POSIX makes atomic.
 - Writing takes a lock for the moment in which the bound is kept: the least recently used entries go first. What is being
   read is mapped, and an unlinked file's bytes stay until its last reader lets go of them.
+- Entries of another form, or under another key, are of no use: a store that meets them begins anew (`store.entries`).
 - `kill -9` at any moment leaves at worst a file that nobody holds the lock of; whoever opens the store next removes it.
 - A disk that refuses (full, read-only) costs the cache, not the work: `said` hears of it once.
 """
@@ -20,12 +21,12 @@ from itertools import count
 from pathlib import Path
 
 from fedmed.errors import StoreError
-from fedmed.store import entries
+from fedmed.store.entries import Form
 from fedmed.store.locks import alone, is_held
 from fedmed.wire.canonical import digest
 from fedmed.wire.tensors import Tensors
 
-WRITING, LOCK, TOTAL = ".writing-", ".lock", ".total"
+WRITING, LOCK, TOTAL, MARK = ".writing-", ".lock", ".total", ".form"
 ROOM = 0.9  # of the bound: what is left after entries had to go, so that not every write has to look for the oldest
 NUMBERS = count()
 
@@ -48,13 +49,14 @@ class Key:
 class TensorStore:
     """Finished tensors below `folder`, of at most `max_bytes` together."""
 
-    def __init__(self, folder: Path, max_bytes: int, said: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, max_bytes: int, said: Callable[[str], None], form: Form) -> None:
         """`said` is told, once each, why the cache cannot be written and which entries were damaged."""
-        self.folder, self.max_bytes, self._said = folder, max_bytes, said
+        self.folder, self.max_bytes, self._said, self.form = folder, max_bytes, said, form
         self._refused = False
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._sweep()
+            self._take_over()
         except OSError as error:
             self._go_without(error)
 
@@ -62,7 +64,7 @@ class TensorStore:
         """The tensors under `key`, mapped and read-only, or None; counts as a use."""
         path = self._place(key.name)
         try:
-            found = entries.read(path, key.name)
+            found = self.form.read(path, key.name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (StoreError, OSError) as error:
@@ -80,11 +82,11 @@ class TensorStore:
         try:
             with temporary.open("xb") as file:
                 is_held(file.fileno())  # nobody's but ours: the lock says that its writer lives
-                size = entries.write(tensors, key.name, file)
+                size = self.form.write(tensors, key.name, file)
                 if size > self.max_bytes:
                     return False
                 with alone(self.folder / LOCK):
-                    self._make_room(size, key.name)
+                    self._make_room(size, self.form.name(key.name))
                     place = self._place(key.name)
                     place.parent.mkdir(exist_ok=True)
                     temporary.replace(place)
@@ -119,6 +121,7 @@ class TensorStore:
         return sum(size for _, size, _ in self._entries())
 
     def _place(self, name: str) -> Path:
+        name = self.form.name(name)
         return self.folder / name[:2] / name
 
     def _make_room(self, size: int, name: str) -> None:
@@ -163,7 +166,27 @@ class TensorStore:
                 if not is_held(file.fileno()):
                     begun.unlink()
 
+    def _take_over(self) -> None:
+        """Let entries go that this form, or this key, cannot read."""
+        mark = self.folder / MARK
+        if _said_by(mark) == self.form.mark:
+            return
+        with alone(self.folder / LOCK):
+            if _said_by(mark) == self.form.mark:  # another process was first
+                return
+            for _, _, path in self._entries():
+                path.unlink(missing_ok=True)
+            (self.folder / TOTAL).unlink(missing_ok=True)
+            mark.write_text(self.form.mark)
+
     def _go_without(self, error: OSError) -> None:
         if not self._refused:
             self._refused = True
             self._said(f"the cache in {self.folder} cannot be written ({error.strerror or error}); going on without it")
+
+
+def _said_by(mark: Path) -> str | None:
+    try:
+        return mark.read_text("ascii", "replace")
+    except FileNotFoundError:
+        return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedmed.confinement import seccomp, syscalls
 from fedmed.confinement.cell import Cell
+from tests.flower.resting import REST
 
 APPS = Path(__file__).parent / "apps"
 SECRET = ctypes.create_string_buffer(b"a key in memory")
@@ -46,6 +47,7 @@ def replies(given: dict[str, Any]) -> list[str]:
         cell,
         lambda text: print(text, file=sys.stderr),
         Path(given["states"]),
+        REST,
         given.get("limit_s", 100),
     )
     found = []

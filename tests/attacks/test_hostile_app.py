@@ -31,6 +31,7 @@ from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.store.departures import verify
 from fedmed.wire.digest import digest_of
+from tests.flower.resting import REST
 from tests.outbound.test_gate import LAYOUT, MODEL, standing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,8 +307,10 @@ def test_keys_among_the_data_are_refused_before_anything_runs(tmp_path, place):
     path.parent.mkdir(parents=True)
     path.write_text("secret")
     with pytest.raises(ConfigError, match="must stay hidden from the app, and lies in"):
-        AppHost(AppRef(APPS, "hostile:app"), {}, Cell((tmp_path / "data",), hidden=(path,)), print, tmp_path / "states")
-    AppHost(AppRef(APPS, "hostile:app"), {}, Cell(hidden=(path,)), print, tmp_path / "states").close()
+        AppHost(
+            AppRef(APPS, "hostile:app"), {}, Cell((tmp_path / "data",), hidden=(path,)), print, tmp_path / "states", REST
+        )
+    AppHost(AppRef(APPS, "hostile:app"), {}, Cell(hidden=(path,)), print, tmp_path / "states", REST).close()
 
 
 def asked(given: dict[str, Any]) -> Message:
@@ -331,7 +334,7 @@ SMUGGLED = {
 
 def test_what_the_layout_does_not_name_stays_in(tmp_path):
     here = standing(tmp_path)
-    with_app = AppHost(AppRef(APPS, "hostile:app"), {}, Cell(), print, tmp_path / "states")
+    with_app = AppHost(AppRef(APPS, "hostile:app"), {}, Cell(), print, tmp_path / "states", REST)
     try:
         for given in SMUGGLED.values():
             reply = Guarded(with_app, here.gate)(asked(given), Context(1, 2, {}, RecordDict(), {}))

@@ -42,6 +42,7 @@ from fedmed.store.ledgers import FOLDER
 from fedmed.wire.tensors import sha256
 from tests.center.pki import Authority
 from tests.faults.points import MOMENT, around, reach
+from tests.flower.resting import REST
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERRIDES = ["rounds=2", "federation.deadline_s=100", "training.average_last=1"]
@@ -81,7 +82,7 @@ def center(told: dict[str, Any]) -> None:
 
     scenario = load(folder / "tiny.yaml", OVERRIDES)
     tls = Tls(*(Path(each) for each in told["tls"]))
-    with Engine(Path(told["database"]), tls, "127.0.0.1", told["port"], admit) as engine:
+    with Engine(Path(told["database"]), REST, tls, "127.0.0.1", told["port"], admit) as engine:
         for each in told["keys"]:
             engine.link.register(bytes.fromhex(each))
         _mark(engine.link)
@@ -130,7 +131,13 @@ def clinic(told: dict[str, Any]) -> None:
     inside.Clinic.train = around("training", inside.Clinic.train)  # type: ignore[method-assign]
     place = Path(told["spool"])
     Node(
-        fleet, MarkedSpool(place), Shelf(place / "model"), {"clinic": marked}, told["config"], stop, lambda text: None
+        fleet,
+        MarkedSpool(place, REST),
+        Shelf(place / "model", REST),
+        {"clinic": marked},
+        told["config"],
+        stop,
+        lambda text: None,
     ).serve()
 
 

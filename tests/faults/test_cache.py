@@ -12,18 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmed.store.entries import Sealed
 from fedmed.store.packs import Pack, write_pack
 from fedmed.store.tensors import WRITING, Key, TensorStore
 from fedmed.wire.samples import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
-BOUND = 3_000_000
+BOUND, SEALED = 3_000_000, Sealed(bytes(32))
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
+from fedmed.store.entries import Sealed
 from fedmed.store.tensors import Key, TensorStore
-store, number = TensorStore(Path(sys.argv[1]), int(sys.argv[2]), print), 0
+store, number = TensorStore(Path(sys.argv[1]), int(sys.argv[2]), print, Sealed(bytes(32))), 0
 print("ready", flush=True)
 while True:
     store.get_or_make(Key("p", str(number % 40)), lambda: {"x": np.full(50_000, number % 40, np.float32)})
@@ -57,7 +59,7 @@ def looked_through(store: TensorStore) -> int:
 
 def test_writers_killed_at_any_moment_leave_no_wrong_entry_and_no_waste(tmp_path):
     draw, said = random.Random(11), list[str]()
-    reader = TensorStore(tmp_path, BOUND, said.append)
+    reader = TensorStore(tmp_path, BOUND, said.append, SEALED)
     seen = 0
     for _ in range(8):
         process = writer(tmp_path)
@@ -68,7 +70,7 @@ def test_writers_killed_at_any_moment_leave_no_wrong_entry_and_no_waste(tmp_path
         process.communicate(timeout=30)
         seen += looked_through(reader)
     assert seen > 0
-    after = TensorStore(tmp_path, BOUND, said.append)
+    after = TensorStore(tmp_path, BOUND, said.append, SEALED)
     assert said == []
     assert not list(tmp_path.glob(f"{WRITING}*"))
     for number in range(40):
@@ -90,13 +92,13 @@ def test_a_kill_while_others_wait_for_the_same_entry_frees_them(tmp_path):
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "making\n"]
     process.kill()
     process.communicate(timeout=30)
-    made = TensorStore(tmp_path, BOUND, print).get_or_make(Key("p", "0"), lambda: {"x": np.ones(3)})
+    made = TensorStore(tmp_path, BOUND, print, SEALED).get_or_make(Key("p", "0"), lambda: {"x": np.ones(3)})
     assert made["x"].tolist() == [1, 1, 1]
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_work(small_disk):
     said: list[str] = []
-    store = TensorStore(small_disk / "cache", 10**9, said.append)
+    store = TensorStore(small_disk / "cache", 10**9, said.append, SEALED)
     for number in range(8):
         found = store.get_or_make(Key("p", str(number)), lambda number=number: {"x": np.full(60_000, number, np.float32)})
         assert (found["x"] == number).all()

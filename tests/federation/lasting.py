@@ -31,6 +31,7 @@ from fedmed.store.disk import Disk
 from tests.federation.parties import FEDERATION, Parties
 from tests.federation.peers import Peer, honest
 from tests.federation.test_journal import lines
+from tests.flower.resting import REST
 
 SCENARIO = """
 name: tiny
@@ -112,8 +113,8 @@ class Clinic:
         fleet = LocalFleet(link, self.keys.transport_public)
         told, stop = list[str](), threading.Event()
         stop.set()
-        shelf = Shelf(self.spool.with_name(f"{self.spool.name}-model"))
-        node = Node(fleet, Spool(self.spool), shelf, {"app": self.call}, {}, stop, told.append)
+        shelf = Shelf(self.spool.with_name(f"{self.spool.name}-model"), REST)
+        node = Node(fleet, Spool(self.spool, REST), shelf, {"app": self.call}, {}, stop, told.append)
         node._number = fleet.activate()
         node._settle()
         while not told and (taken := fleet.take()) is not None:  # a message that is not whole yet is dropped, and told of
@@ -156,7 +157,7 @@ class Lasting:
 
     def link(self) -> SuperLink:
         """That of a new process, on the state that there is."""
-        made = SuperLink(self.folder / "superlink.db")
+        made = SuperLink(self.folder / "superlink.db", REST)
         for clinic in self.clinics:
             made.register(clinic.keys.transport_public)
         if self.order:

@@ -16,6 +16,7 @@ from fedmed.errors import ProtocolRefused
 from fedmed.identity.authority import PublicMember, read_certificate
 from fedmed.identity.member import MemberKeys
 from tests.center.pki import Authority, Client
+from tests.flower.resting import REST
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +76,7 @@ class Federation:
 def federation(folder: Path, database: Path | None = None, own=None):
     authority = Authority(folder / "ca")
     roll = Roll(authority)
-    with Engine(database, authority.server(), "127.0.0.1", 0, roll, own) as engine:
+    with Engine(database, REST, authority.server(), "127.0.0.1", 0, roll, own) as engine:
         yield Federation(folder, authority, roll, engine)
 
 
@@ -111,7 +112,9 @@ def serve(config: Path) -> None:
     apps = {name: guarded(AppRef(Path(ref["root"]), ref["name"], gate=ref["gate"])) for name, ref in told["apps"].items()}
     stop = threading.Event()
     public = bytes.fromhex(told["public"])
-    run_node(Door(**files), public, Path(told["spool"]), apps, told["config"], stop, lambda text: print(text, flush=True))
+    run_node(
+        Door(**files), public, Path(told["spool"]), REST, apps, told["config"], stop, lambda text: print(text, flush=True)
+    )
 
 
 if __name__ == "__main__":

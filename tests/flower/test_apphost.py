@@ -17,6 +17,7 @@ from fedmed.flower import arrays, identity, keys, packing
 from fedmed.flower.apphost import AppHost
 from fedmed.flower.apps import AppRef
 from fedmed.flower.worker import guarded
+from tests.flower.resting import REST
 
 REF = AppRef(Path(__file__).with_name("apps"), "obedient:app", ("json",))
 CONFIG = {"partition-id": 3}
@@ -41,7 +42,7 @@ def make(tmp_path) -> Iterator[Callable[..., AppHost]]:
     made: list[AppHost] = []
 
     def host(ref: AppRef = REF, cell: Cell = CELL, tell: Callable[[str], None] = lambda text: None, **more: Any) -> AppHost:
-        made.append(AppHost(ref, CONFIG, cell, tell, tmp_path / "states", **more))
+        made.append(AppHost(ref, CONFIG, cell, tell, tmp_path / "states", REST, **more))
         return made[-1]
 
     yield host

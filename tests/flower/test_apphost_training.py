@@ -24,6 +24,7 @@ from fedmed.learning.order import ModelSpec
 from fedmed.simulate.engines import CLIENT
 from fedmed.sites import prepared
 from fedmed.wire.asides import Aside
+from tests.flower.resting import REST
 from tests.learning.parts import order, site
 
 SPEC = ModelSpec(name="small-cnn", inputs=(1, 16, 16), classes=2, options={"widths": [8, 16]})
@@ -62,7 +63,7 @@ def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment)
     config = {"partition-id": 0, "sites-folder": str(sites)}
     heard: list[Aside] = []
     cell = Cell((sites,), policy="as-available")
-    host = AppHost(CLIENT, config, cell, print, tmp_path / "states", limit_s=200, aside=heard.append)
+    host = AppHost(CLIENT, config, cell, print, tmp_path / "states", REST, limit_s=200, aside=heard.append)
     here = guarded(CLIENT)
     try:
         for kind in ("train", "evaluate"):
@@ -88,7 +89,7 @@ def test_the_bits_are_those_of_training_without_a_cell(sites, tmp_path, augment)
 
 def test_a_data_set_that_is_not_there_is_an_error_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="which is not there"):
-        AppHost(CLIENT, {}, Cell((tmp_path / "none",)), print, tmp_path / "states")
+        AppHost(CLIENT, {}, Cell((tmp_path / "none",)), print, tmp_path / "states", REST)
 
 
 def test_a_training_whose_process_is_killed_goes_on_at_its_last_checkpoint_with_the_same_bits(sites, tmp_path):
@@ -97,7 +98,7 @@ def test_a_training_whose_process_is_killed_goes_on_at_its_last_checkpoint_with_
     message = asked("train", epochs=40)  # 200 steps
 
     def host() -> AppHost:
-        return AppHost(CLIENT, config, cell, told.append, tmp_path / "states", limit_s=200, checkpoint_s=0.0)
+        return AppHost(CLIENT, config, cell, told.append, tmp_path / "states", REST, limit_s=200, checkpoint_s=0.0)
 
     def context() -> Context:
         return Context(1, 2, {}, RecordDict(), {})

@@ -11,7 +11,9 @@ from fedmed.errors import UpdateRefused
 from fedmed.flower import arrays, identity, keys
 from fedmed.flower.checkpoints import NAME, TRIES, Checkpoints
 from fedmed.flower.hearsay import checkpoint_in
+from fedmed.privacy.atrest import AtRest
 from fedmed.wire.checkpoints import Checkpoint
+from tests.flower.resting import REST
 
 KEPT = Checkpoint('{"steps": 3}', {"model/w": np.arange(4, dtype=np.float32), "n": np.array(7)})
 
@@ -45,13 +47,13 @@ def told() -> list[str]:
 
 @pytest.fixture
 def kept(tmp_path, told):
-    found = Checkpoints(tmp_path, 0.0, Hands(), told.append)
+    found = Checkpoints(tmp_path, REST, 0.0, Hands(), told.append)
     found.keep(message(), KEPT)
     return found
 
 
 def again(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path, 0.0, Hands(), print)
+    return Checkpoints(tmp_path, REST, 0.0, Hands(), print)
 
 
 def test_the_same_order_on_the_same_model_finds_it_in_another_process_as_well(kept, tmp_path):
@@ -61,6 +63,16 @@ def test_the_same_order_on_the_same_model_finds_it_in_another_process_as_well(ke
         assert found.text == KEPT.text
         assert {n: v.tobytes() for n, v in found.tensors.items()} == {n: v.tobytes() for n, v in KEPT.tensors.items()}
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+
+
+def test_it_is_sealed_on_the_disk(kept, tmp_path):
+    found = (tmp_path / NAME).read_bytes()
+    for value in KEPT.tensors.values():
+        assert value.tobytes() not in found
+    assert b"model/w" not in found
+    told = list[str]()
+    assert Checkpoints(tmp_path, AtRest(bytes(32), "tests"), 0.0, Hands(), told.append).find(message()) is None
+    assert "the training begins anew" in told[0]
 
 
 @pytest.mark.parametrize("other", [{"order": "another"}, {"value": 1.5}, {"kind": "evaluate"}])
@@ -92,7 +104,7 @@ def test_one_that_leads_to_another_is_not(kept):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda c: c[:40], lambda c: b"", lambda c: b"\xff" * 64, lambda c: c.replace(b"text", b"tex_")]
+    "spoil", [lambda c: c[:40], lambda c: b"", lambda c: b"\xff" * 64, lambda c: c[:-1] + bytes([c[-1] ^ 1])]
 )
 def test_one_that_was_damaged_is_told_and_nothing_is_gone_on_with(kept, told, tmp_path, spoil):
     path = tmp_path / NAME
@@ -104,7 +116,7 @@ def test_one_that_was_damaged_is_told_and_nothing_is_gone_on_with(kept, told, tm
 
 def test_an_app_that_offers_all_the_time_wears_no_disk_out(tmp_path):
     clock = Hands()
-    kept = Checkpoints(tmp_path, 60.0, clock, print)
+    kept = Checkpoints(tmp_path, REST, 60.0, clock, print)
     kept.keep(message(), KEPT)
     assert not (tmp_path / NAME).exists()
     clock.sleep(30)
@@ -114,7 +126,7 @@ def test_an_app_that_offers_all_the_time_wears_no_disk_out(tmp_path):
 
 def test_a_disk_that_takes_nothing_is_told_and_the_training_goes_on(tmp_path, told):
     (tmp_path / "file").touch()
-    kept = Checkpoints(tmp_path / "file" / "below", 0.0, Hands(), told.append)
+    kept = Checkpoints(tmp_path / "file" / "below", REST, 0.0, Hands(), told.append)
     kept.keep(message(), KEPT)
     assert "would begin anew" in told[0]
 

@@ -28,6 +28,7 @@ from fedmed.flower.direct import DirectGrid
 from fedmed.flower.parcels import head_of, ids_in, pack, unpack
 from fedmed.flower.superlink import UPLOAD_S, WITH_STORE, SuperLink
 from fedmed.identity.member import MemberKeys
+from tests.flower.resting import REST
 
 CORE = """
 acknowledge_node_heartbeat activate_node activate_task claim_task cleanup_run create_node create_run deactivate_node
@@ -40,7 +41,7 @@ STORE = "preregister get_object_tree put get delete delete_objects_in_run clear 
 
 @pytest.fixture(params=[None, "state.db"])
 def link(request: pytest.FixtureRequest, tmp_path: Path):
-    return SuperLink(request.param and tmp_path / request.param)
+    return SuperLink(request.param and tmp_path / request.param, REST)
 
 
 def test_this_is_the_flower_that_was_read():
@@ -57,7 +58,7 @@ def test_the_state_takes_a_store_of_ours_and_a_store_has_no_other_methods_than_o
 
 
 def test_a_state_on_the_disk_is_synced_with_every_transaction_and_is_one_with_the_session(tmp_path: Path):
-    link = SuperLink(tmp_path / "state.db")
+    link = SuperLink(tmp_path / "state.db", REST)
     with link.turn(), link.state.session() as inner:  # type: ignore[attr-defined]
         assert inner.execute(text("PRAGMA synchronous")).scalar() == 2
         assert inner.execute(text("PRAGMA journal_mode")).scalar() == "wal"

@@ -18,6 +18,7 @@ from fedmed.flower.parcels import Parcel, head_of, ids_in, pack, unpack
 from fedmed.flower.refusals import CallRefused, Node
 from fedmed.flower.superlink import SuperLink
 from fedmed.identity.member import MemberKeys
+from tests.flower.resting import REST
 
 LARGE = 3 * CHUNK // 8  # numbers of a tensor that is two chunks
 
@@ -26,7 +27,7 @@ class Center:
     """A state without a port, two nodes, and one message for the first."""
 
     def __init__(self, database: Path | None) -> None:
-        self.link = SuperLink(database)
+        self.link = SuperLink(database, REST)
         self.hatch = Hatch(self.link)
         self.north, self.south = self.node(), self.node()
         self.run = self.link.start_run("app")
@@ -216,7 +217,7 @@ def test_an_answer_that_was_begun_before_the_center_was_killed_is_announced_agai
     lacking = center.give(parcel, [])
     large = [name for name in lacking if len(parcel.objects[name]) > 100_000]
     center.more(parcel, large[:1])
-    center.link, numbers = SuperLink(tmp_path / "state.db"), center.north
+    center.link, numbers = SuperLink(tmp_path / "state.db", REST), center.north
     center.hatch, center.grid = Hatch(center.link), DirectGrid(center.link, center.run)
     center.link.take_up(center.run)
     center.grid.expect({message_id: numbers.number})

@@ -23,6 +23,7 @@ from fedmed.flower.node import Node
 from fedmed.flower.spool import Shelf, Spool
 from tests.center.pki import Authority, Client
 from tests.flower.real import Federation, federation
+from tests.flower.resting import REST
 
 COUNT = 2_000_000  # more than one chunk, so that an answer takes more than one call
 
@@ -48,7 +49,7 @@ def running(fed: Federation, client: Client, call=doubled, told: list[str] | Non
     stop = threading.Event()
     tell = (told if told is not None else []).append
     fleet = Fleet(door(fed, client, **other), client.keys.transport_public, stop, tell)
-    node = Node(fleet, Spool(fed.folder / "spool"), Shelf(fed.folder / "shelf"), {"app": call}, {}, stop, tell)
+    node = Node(fleet, Spool(fed.folder / "spool", REST), Shelf(fed.folder / "shelf", REST), {"app": call}, {}, stop, tell)
     thread = threading.Thread(target=node.serve)
     thread.start()
     try:
@@ -138,7 +139,7 @@ def test_the_order_of_starting_does_not_matter_and_a_center_that_is_gone_is_wait
         while not told:
             threading.Event().wait(0.05)
         assert "cannot be reached" in told[0]
-        with Engine(database, fed.authority.server(), "127.0.0.1", port, fed.roll) as again:
+        with Engine(database, REST, fed.authority.server(), "127.0.0.1", port, fed.roll) as again:
             again.link.take_up(run)
             grid = DirectGrid(again.link, run)
             grid.expect({ids[0]: node})
@@ -252,9 +253,9 @@ def test_a_node_that_is_killed_answers_after_its_restart(fed: Federation, monkey
 
 
 def test_a_half_written_answer_is_made_anew(tmp_path: Path):
-    Spool(tmp_path)
+    Spool(tmp_path, REST)
     (tmp_path / ".abc.new").write_bytes(b"half")
-    assert Spool(tmp_path).kept() == []
+    assert Spool(tmp_path, REST).kept() == []
     assert list(tmp_path.iterdir()) == []
 
 

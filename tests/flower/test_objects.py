@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from fedmed.flower.objects import SMALL, FileStore
 from fedmed.flower.parcels import ids_in
+from tests.flower.resting import REST
 
 
 def record(*sizes: int) -> tuple[ObjectTree, dict[str, bytes]]:
@@ -45,7 +48,7 @@ def put(store: FileStore | InMemoryObjectStore, name: str, content: bytes) -> st
 @settings(max_examples=60, deadline=None)
 def test_it_answers_as_flowers_own_store_does_and_forgets_nothing_when_it_is_opened_again(steps):
     with tempfile.TemporaryDirectory() as folder:
-        store, expected = FileStore(Path(folder)), InMemoryObjectStore()
+        store, expected = FileStore(Path(folder), REST), InMemoryObjectStore()
         for what, which, part in steps:
             tree, objects = RECORDS[which]
             if what == "register":
@@ -57,7 +60,7 @@ def test_it_answers_as_flowers_own_store_does_and_forgets_nothing_when_it_is_ope
                 store.delete(tree.object_id)
                 expected.delete(tree.object_id)
             elif what == "reopen":
-                store = FileStore(Path(folder))
+                store = FileStore(Path(folder), REST)
             for _, objects in RECORDS:
                 assert {name: store.get(name) for name in objects} == {name: expected.get(name) for name in objects}
                 assert [name in store for name in objects] == [name in expected for name in objects]
@@ -68,7 +71,7 @@ def test_it_answers_as_flowers_own_store_does_and_forgets_nothing_when_it_is_ope
 
 
 def test_a_run_that_is_over_takes_its_objects_with_it_and_no_others(tmp_path: Path):
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, REST)
     for run, (tree, objects) in enumerate(RECORDS[2:4]):
         store.preregister(run, tree)
         store.put_all(objects)
@@ -79,12 +82,12 @@ def test_a_run_that_is_over_takes_its_objects_with_it_and_no_others(tmp_path: Pa
 
 def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path: Path):
     tree, objects = RECORDS[3]
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, REST)
     store.preregister(1, tree)
     store.put_all(objects)
     (tmp_path / f".{'a' * 64}.17.new").write_bytes(b"half")
     (tmp_path / ("b" * 64)).write_bytes(b"of a tree that was never kept")
-    again = FileStore(tmp_path)
+    again = FileStore(tmp_path, REST)
     files = {file.name for file in tmp_path.iterdir() if file.name[:8] != "trees.db"}
     assert files == {name for name, content in objects.items() if len(content) > SMALL}
     assert [again.get(name) for name in objects] == list(objects.values())
@@ -92,7 +95,7 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path: Path)
 
 def test_a_content_that_is_not_what_its_name_says_is_not_kept(tmp_path: Path):
     tree, objects = RECORDS[0]
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, REST)
     store.preregister(1, tree)
     one, other = list(objects)[:2]
     with pytest.raises(ValueError, match="another digest"):
@@ -102,11 +105,11 @@ def test_a_content_that_is_not_what_its_name_says_is_not_kept(tmp_path: Path):
 
 def test_names_that_are_no_digests_never_become_files(tmp_path: Path):
     with pytest.raises(ValueError, match="Invalid object ID"):
-        FileStore(tmp_path).preregister(1, ObjectTree(object_id="../" + "a" * 61))
+        FileStore(tmp_path, REST).preregister(1, ObjectTree(object_id="../" + "a" * 61))
 
 
 def test_what_two_messages_need_stays_until_both_are_gone(tmp_path: Path):
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, REST)
     shared = set(RECORDS[2][1]) & set(RECORDS[3][1])
     for tree, objects in RECORDS[2:4]:
         store.preregister(1, tree)
@@ -116,3 +119,31 @@ def test_what_two_messages_need_stays_until_both_are_gone(tmp_path: Path):
     assert all(store.is_there(name) for name in shared)
     store.delete(RECORDS[3][0].object_id)
     assert not any(store.is_there(name) for name in ids_in(RECORDS[3][0]))
+
+
+def test_contents_lie_sealed_on_the_disk(tmp_path: Path):
+    said = [ConfigRecord({"bytes": random.Random(size).randbytes(size)}) for size in (100, 2 * SMALL)]
+    store = FileStore(tmp_path, REST)
+    for each in said:
+        store.preregister(1, get_object_tree(each))
+        store.put(each.object_id, each.deflate())
+        assert store.get(each.object_id) == each.deflate()
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert not any(each["bytes"][-64:] in kept for each in said)
+
+
+def test_an_object_that_the_disk_damaged_is_awaited_again(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    tree, objects = RECORDS[3]
+    store = FileStore(tmp_path, REST)
+    store.preregister(1, tree)
+    store.put_all(objects)
+    large, small = (next(n for n, c in objects.items() if (len(c) > SMALL) is is_large) for is_large in (True, False))
+    (tmp_path / large).write_bytes((tmp_path / large).read_bytes()[:-1])
+    with sqlite3.connect(tmp_path / "trees.db") as rows:
+        rows.execute("UPDATE object SET content = X'00' WHERE name = ?", (small,))
+    rows.close()
+    assert [store.get(name) for name in (large, small)] == [b"", b""]
+    assert caplog.text.count("is sent anew") == 2
+    assert sorted(store.preregister(1, tree)) == sorted([large, small])
+    store.put_all({name: objects[name] for name in (large, small)})
+    assert [FileStore(tmp_path, REST).get(name) for name in objects] == list(objects.values())

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
+from fedmed.errors import StoreError
 from fedmed.flower import arrays
 from fedmed.flower.calls import CHUNK
 from fedmed.flower.direct import DirectGrid
+from fedmed.flower.identity import set_message_id
+from fedmed.flower.parcels import Parcel, pack
+from fedmed.flower.resting import IN_CLEAR, AtRest
+from fedmed.flower.spool import Shelf, Spool
 from tests.flower.real import Federation, federation
+from tests.flower.resting import REST
 from tests.flower.test_node import COUNT, answers, ask, is_doubled, running
 
 
@@ -72,3 +78,53 @@ def test_an_answer_that_is_too_large_is_an_error_at_once(fed: Federation, monkey
         (got,) = answers(grid, ask(grid, fed.engine.link.register(client.keys.transport_public)))
     assert "bytes in 6 objects; allowed are" in got.error.reason
     assert list((fed.folder / "spool").iterdir()) == []
+
+
+def parcel(values: np.ndarray) -> Parcel:
+    asked = Message(RecordDict(), 1, "train")
+    set_message_id(asked, "m1")
+    return pack(Message(RecordDict({"arrays": arrays.own({"w": values})}), reply_to=asked))
+
+
+def in_folder(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("rest", "seen"), [(IN_CLEAR, True), (REST, False)])
+def test_an_answer_and_a_model_lie_sealed_on_the_disk(tmp_path: Path, rest: AtRest, seen: bool):
+    values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    answer = parcel(values)
+    spool, shelf = Spool(tmp_path / "spool", rest), Shelf(tmp_path / "shelf", rest)
+    spool.keep(answer)
+    for name, content in answer.objects.items():
+        shelf.put(name, content)
+    for folder in ("spool", "shelf"):
+        assert (values[1000:1100].tobytes() in in_folder(tmp_path / folder)) is seen
+    assert Spool(tmp_path / "spool", rest).read(answer.id).objects == answer.objects
+    assert {name: shelf.get(name) for name in answer.objects} == answer.objects
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda c: b"", lambda c: c[:-1], lambda c: c[:100], lambda c: c[:-1] + bytes([c[-1] ^ 1]), lambda c: b"no answer"],
+)
+def test_an_answer_that_was_damaged_is_refused_by_name(tmp_path: Path, spoil):
+    spool, answer = Spool(tmp_path, REST), parcel(np.zeros(10, np.float32))
+    spool.keep(answer)
+    path = tmp_path / answer.id
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(StoreError, match=answer.id):
+        spool.read(answer.id)
+
+
+def test_a_damaged_answer_is_dropped_and_told_and_the_node_goes_on(fed: Federation):
+    client, told = fed.admit("north"), list[str]()
+    spool, answer = Spool(fed.folder / "spool", REST), parcel(np.zeros(10, np.float32))
+    spool.keep(answer)
+    (fed.folder / "spool" / answer.id).write_bytes(b"changed")
+    node = fed.engine.link.register(client.keys.transport_public)
+    grid = DirectGrid(fed.engine.link, fed.engine.link.start_run("app"))
+    with running(fed, client, told=told):
+        assert is_doubled(answers(grid, ask(grid, node)))
+    assert spool.kept() == []
+    assert [answer.id in text and "this answer is dropped" in text for text in told] == [True]

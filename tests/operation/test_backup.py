@@ -41,6 +41,7 @@ def clinic(tmp_path) -> Path:
         "keystore.key": b"key",
         "keystore.key.counter": b"7",
         "spool/answer": b"masked",
+        "running/states/ab/7.state": b"sealed",
         "status.json": b"{}",
         ".clinic.yaml.new": b"half",
         ".service.lock": b"",
@@ -63,7 +64,15 @@ def test_what_is_in_a_backup_and_what_is_not(clinic, tmp_path):
     assert not any(word in raw for word in (b"secret", b"member.keys", b"north"))
     assert "twice alike" in made.left_out["keystore"]
     before = content(clinic)
-    gone = {"keystore/keys", "keystore.key", "keystore.key.counter", "spool/answer", "status.json", ".clinic.yaml.new"}
+    gone = {
+        "keystore/keys",
+        "keystore.key",
+        "keystore.key.counter",
+        "spool/answer",
+        "running/states/ab/7.state",
+        "status.json",
+        ".clinic.yaml.new",
+    }
     back = restore(tmp_path / "north.backup", CLINIC, tmp_path / "new", None, KEY, Hand())
     after = content(tmp_path / "new")
     assert after.pop(MARK)

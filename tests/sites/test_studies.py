@@ -16,6 +16,7 @@ from fedmed.preprocess.grid import nearest_axes_grid, to_voxel
 from fedmed.sites import studies
 from fedmed.sites.cases import SetAside
 from fedmed.sites.studies import Study, Target, Workshop, prepared
+from fedmed.store.entries import Sealed
 from fedmed.store.tensors import TensorStore
 
 PROTOCOL = Protocol(slices=6, rows=32, columns=32, gap_mm=12.0, spacing_mm=(10.0, 10.0))
@@ -89,7 +90,7 @@ def test_two_volumes_are_in_memory_at_a_time(folder, monkeypatch):
 
 
 def test_files_that_were_only_touched_cost_no_kernel_and_a_half_written_cache_costs_its_entries_alone(folder, tmp_path):
-    store = TensorStore(tmp_path / "cache", 2**28, pytest.fail)
+    store = TensorStore(tmp_path / "cache", 2**28, pytest.fail, Sealed(bytes(32)))
     fresh = [each.image.tobytes() for each in prepared(folder, Workshop(TARGET, store))]
     entries = [path for path in (tmp_path / "cache").glob("??/*") if path.stat().st_size > 4 * np.prod(TARGET.size)]
     assert len(entries) == COUNT

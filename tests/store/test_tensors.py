@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import DataError
-from fedmed.store.entries import HEAD
+from fedmed.store.entries import HEAD, Plain, Sealed
 from fedmed.store.locks import alone
 from fedmed.store.tensors import WRITING, Key, TensorStore
 
 LARGE = 10**9
+FORM, SEALED = Plain(), Sealed(bytes(range(32)))
 
 
 def key(number: int, pipeline: str = "p") -> Key:
@@ -32,7 +33,7 @@ def is_right(found, number: int, size: int = 100) -> bool:
 
 
 def entry(store: TensorStore, number: int) -> Path:
-    name = key(number).name
+    name = store.form.name(key(number).name)
     return store.folder / name[:2] / name
 
 
@@ -41,12 +42,12 @@ def said():
     return []
 
 
-@pytest.fixture
-def store(tmp_path, said):
-    return TensorStore(tmp_path / "cache", LARGE, said.append)
+@pytest.fixture(params=[FORM, SEALED], ids=["plain", "sealed"])
+def store(request, tmp_path, said):
+    return TensorStore(tmp_path / "cache", LARGE, said.append, request.param)
 
 
-def test_what_was_put_is_got_mapped_and_read_only(store, said):
+def test_what_was_put_is_got_without_a_copy_and_read_only(store, said):
     assert store.get(key(1)) is None
     assert store.put(key(1), tensors(1))
     found = store.get(key(1))
@@ -73,7 +74,7 @@ steps = st.lists(
 @given(steps=steps, bound=st.integers(500, 6000))
 def test_whatever_is_done_the_bound_holds_and_entries_are_right(tmp_path_factory, steps, bound):
     said: list[str] = []
-    store = TensorStore(tmp_path_factory.mktemp("cache"), bound, said.append)
+    store = TensorStore(tmp_path_factory.mktemp("cache"), bound, said.append, FORM)
     sizes: dict[int, int] = {}
     for what, number, size in steps:
         match what:
@@ -90,14 +91,14 @@ def test_whatever_is_done_the_bound_holds_and_entries_are_right(tmp_path_factory
                     sizes[number] = size
                 assert is_right(found, number, sizes[number])
             case "reopen":
-                store = TensorStore(store.folder, bound, said.append)
+                store = TensorStore(store.folder, bound, said.append, FORM)
         assert store.size() <= bound
     assert said == []
 
 
 def test_the_least_recently_used_goes_first(tmp_path, said):
     size = HEAD + 600
-    store = TensorStore(tmp_path, 4 * size, said.append)
+    store = TensorStore(tmp_path, 4 * size, said.append, FORM)
     for number in range(3):
         store.put(key(number), tensors(number))
         os.utime(entry(store, number), ns=(number, number))
@@ -110,7 +111,7 @@ def test_the_least_recently_used_goes_first(tmp_path, said):
 
 
 def test_what_is_larger_than_the_bound_is_not_kept_and_costs_no_other(tmp_path, said):
-    store = TensorStore(tmp_path, 2000, said.append)
+    store = TensorStore(tmp_path, 2000, said.append, FORM)
     store.put(key(1), tensors(1))
     assert not store.put(key(2), tensors(2, 1000))
     assert is_right(store.get(key(1)), 1)
@@ -118,7 +119,7 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_costs_no_other(tmp_path, 
 
 
 def test_what_is_being_read_stays_good_when_it_is_evicted(tmp_path, said):
-    store = TensorStore(tmp_path, 1500, said.append)
+    store = TensorStore(tmp_path, 1500, said.append, FORM)
     store.put(key(0), tensors(0))
     held = store.get(key(0))
     for number in range(1, 9):
@@ -156,11 +157,38 @@ def test_an_entry_under_another_name_is_not_taken_for_it(store, said):
     entry(store, 2).parent.mkdir(exist_ok=True)
     entry(store, 1).rename(entry(store, 2))
     assert store.get(key(2)) is None
-    assert "is not the entry that its name says" in said[0]
+    assert "is not the entry that its name says" in said[0] or "under this name" in said[0]
+
+
+def content(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_who_has_a_sealed_cache_sees_neither_what_is_in_it_nor_whether_a_known_image_is(tmp_path, said):
+    values = np.arange(5000, dtype=np.float32)
+    for form, seen in ((FORM, True), (SEALED, False)):
+        folder = tmp_path / str(seen)
+        TensorStore(folder, LARGE, said.append, form).put(key(1), {"x": values})
+        found = content(folder)
+        assert (values[100:200].tobytes() in found) is seen
+        assert (b"safetensors" in found or b"data_offsets" in found) is seen
+        assert (bytes.fromhex(key(1).name) in found) is seen
+        assert bool(list(folder.rglob(key(1).name))) is seen
+
+
+def test_another_form_or_key_begins_anew_and_leaves_nothing_in_clear(tmp_path, said):
+    for form in (FORM, SEALED, Sealed(bytes(32)), FORM):
+        store = TensorStore(tmp_path, LARGE, said.append, form)
+        assert store.size() == 0
+        assert store.get(key(1)) is None
+        assert store.put(key(1), tensors(1))
+        again = TensorStore(tmp_path, LARGE, said.append, form)
+        assert is_right(again.get(key(1)), 1)
+    assert said == []
 
 
 def test_a_wrong_total_is_counted_anew(tmp_path, said):
-    store = TensorStore(tmp_path, 3000, said.append)
+    store = TensorStore(tmp_path, 3000, said.append, FORM)
     for number, text in enumerate(("", "many", "99999999", "-5")):
         (tmp_path / ".total").write_text(text)
         assert store.put(key(number), tensors(number))
@@ -175,11 +203,11 @@ def test_an_unknown_type_is_refused_and_nothing_stays(store):
 
 
 def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path, said):
-    store = TensorStore(tmp_path, LARGE, said.append)
+    store = TensorStore(tmp_path, LARGE, said.append, FORM)
     dead, living = tmp_path / f"{WRITING}1-0", tmp_path / f"{WRITING}2-0"
     dead.write_bytes(b"half")
     with alone(living):
-        TensorStore(tmp_path, LARGE, said.append)
+        TensorStore(tmp_path, LARGE, said.append, FORM)
         assert not dead.exists()
         assert living.exists()
     assert store.put(key(1), tensors(1))
@@ -203,7 +231,7 @@ def test_threads_that_want_the_same_make_it_once(store):
 def churn(folder: Path, seed: int, makings: Path) -> None:
     """What each of two processes does: make, put and get in one small store, and find nothing wrong."""
     said: list[str] = []
-    store, rng = TensorStore(folder, 20_000, said.append), np.random.default_rng(seed)
+    store, rng = TensorStore(folder, 20_000, said.append, FORM), np.random.default_rng(seed)
     for number in rng.integers(0, 40, 150).tolist():
         found = store.get_or_make(key(number), lambda number=number: tensors(number, 200 + number))
         assert is_right(found, number, 200 + number)
@@ -226,12 +254,12 @@ def test_two_processes_share_one_store(tmp_path):
     for process in crew:
         process.join()
     assert [process.exitcode for process in crew] == [0, 0]
-    assert TensorStore(tmp_path / "cache", 20_000, print).size() <= 20_000
+    assert TensorStore(tmp_path / "cache", 20_000, print, FORM).size() <= 20_000
 
 
 def test_a_folder_that_cannot_be_made_costs_the_cache_and_not_the_work(tmp_path, said):
     (tmp_path / "file").write_text("")
-    store = TensorStore(tmp_path / "file" / "cache", LARGE, said.append)
+    store = TensorStore(tmp_path / "file" / "cache", LARGE, said.append, FORM)
     assert is_right(store.get_or_make(key(1), lambda: tensors(1)), 1)
     assert is_right(store.get_or_make(key(2), lambda: tensors(2)), 2)
     assert len(said) == 1

@@ -21,6 +21,7 @@ from fedmed.preprocess.fingerprint import orientation_code
 from fedmed.preprocess.grid import to_voxel
 from fedmed.preprocess.labels import nearest
 from fedmed.preprocess.pipeline import Pipeline
+from fedmed.privacy import keys
 from fedmed.sites.cases import Cases, SetAside, pool
 from fedmed.sites.partition import refuse_site_names
 from fedmed.sites.readers.folder import refuse_partial_columns, site_folders
@@ -28,6 +29,8 @@ from fedmed.sites.readers.nifti import is_nifti, read_nifti
 from fedmed.sites.readers.reader import MissingData, Reader
 from fedmed.sites.readers.table import Faults, Table, read_table
 from fedmed.sites.studies import Study, Target, Workshop, prepared
+from fedmed.store.entries import Form, Plain, Sealed
+from fedmed.store.keysource import key_from
 from fedmed.store.quarantine import Quarantine
 from fedmed.store.tensors import TensorStore
 
@@ -36,6 +39,8 @@ IDS = ("study", "series", "accession")
 OPTIONAL = ("patient", "split")
 CACHE = "FEDMED_CACHE"
 """Names a folder for finished tensors; without it none are kept, for they are images of patients."""
+CACHE_KEY, IN_CLEAR = "FEDMED_CACHE_KEY", "off"
+"""Where the key comes from that they are sealed with, as `store.keysource` writes it; absent: a file of the user's own."""
 QUARANTINE = "FEDMED_QUARANTINE"
 """Names the folder in which `fedmed data quarantine` releases what a person has looked at."""
 MAX_VOXELS = 512**3
@@ -250,7 +255,17 @@ def _cache(options: StudiesOptions) -> TensorStore | None:
     named = os.environ.get(CACHE)
     if not named:
         return None
-    return TensorStore(Path(named), options.cache_mb * 1024**2, logging.getLogger(__name__).warning)
+    return TensorStore(Path(named), options.cache_mb * 1024**2, logging.getLogger(__name__).warning, _form())
+
+
+def _form() -> Form:
+    source = os.environ.get(CACHE_KEY)
+    if source == IN_CLEAR:
+        return Plain()
+    if source:
+        return Sealed(key_from(source))
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fedmed" / "cache.key"
+    return Sealed(keys.read_or_create(own).secret)
 
 
 def _quarantine() -> Quarantine | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from fedmed.privacy.keys import derived
@@ -69,24 +69,3 @@ class Bare:
         """Blocks; nothing is proven."""
         while block := blob.read(BLOCK):
             yield block
-
-
-class Pieces:
-    """Pieces of bytes, read like a file: the model is written without a copy of the whole."""
-
-    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
-        self._pieces, self._rest = iter(pieces), memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; fewer at the end alone."""
-        taken = []
-        while size:
-            if not self._rest:
-                following = next(self._pieces, None)
-                if following is None:
-                    break
-                self._rest = memoryview(following)
-                continue
-            taken.append(self._rest[:size])
-            size, self._rest = size - len(taken[-1]), self._rest[len(taken[-1]) :]
-        return b"".join(taken)

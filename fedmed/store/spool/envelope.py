@@ -13,7 +13,7 @@ from io import BytesIO
 
 from fedmed.errors import StoreError
 from fedmed.privacy.keys import derived
-from fedmed.privacy.sealing import seal, unsealed
+from fedmed.privacy.sealing import Parts, seal, unsealed
 from fedmed.store.spool.entry import Entry, New
 from fedmed.store.spool.tables import Row
 from fedmed.wire.canonical import canonical
@@ -34,16 +34,6 @@ class Closed:
     """Mark of its group and kind: those whose order is kept."""
     head: bytes
     body: bytes = field(repr=False)
-
-
-class _Parts:
-    """What was written, in the pieces in which it was: a buffer that grows would be copied as often as it does."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes, /) -> None:
-        self.written.append(data)
 
 
 class Envelope:
@@ -101,7 +91,7 @@ class Envelope:
     def _closed(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:
             return data if part == BODY else self.mark(HEAD, data.decode()) + data
-        parts = _Parts()
+        parts = Parts()
         seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), parts)
         return b"".join(parts.written)
 

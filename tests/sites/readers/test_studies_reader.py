@@ -10,8 +10,9 @@ from fedmed.clock import SystemClock
 from fedmed.dicom.synthetic.ct_phantom import Protocol, Series, synthesise, write
 from fedmed.dicom.synthetic.traps import write_trap
 from fedmed.errors import ConfigError, DataError
+from fedmed.privacy import keys
 from fedmed.sites.readers.nifti import write_nifti
-from fedmed.sites.readers.studies import CACHE, QUARANTINE, StudiesOptions, read_studies
+from fedmed.sites.readers.studies import CACHE, CACHE_KEY, QUARANTINE, StudiesOptions, read_studies
 from fedmed.store.quarantine import Quarantine
 
 PROTOCOL = Protocol(slices=8, rows=32, columns=32, gap_mm=12.0, spacing_mm=(10.0, 10.0))
@@ -193,6 +194,7 @@ def test_a_mask_that_cannot_be_used_sets_its_study_aside(tmp_path: Path, fault: 
 
 def test_kept_tensors_are_the_same_and_follow_their_files(site: Path, tmp_path: Path, monkeypatch) -> None:
     fresh = read_studies(site.parent, SMALL, 0)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     made, kept = read_studies(site.parent, SMALL, 0), read_studies(site.parent, SMALL, 0)
     assert np.array_equal(fresh.x, made.x)
@@ -206,6 +208,7 @@ def test_kept_tensors_are_the_same_and_follow_their_files(site: Path, tmp_path: 
 
 
 def test_kept_tensors_spare_the_decoding(site: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     before = read_studies(site.parent, SMALL, 0)
 
@@ -217,6 +220,23 @@ def test_kept_tensors_spare_the_decoding(site: Path, tmp_path: Path, monkeypatch
     wider = SMALL.model_copy(update={"window": (-500.0, 500.0)})
     with pytest.raises(AssertionError):
         read_studies(site.parent, wider, 0)
+
+
+def test_kept_tensors_are_sealed_by_the_users_own_key_or_another_or_written_off(site: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    fresh, clear = read_studies(site.parent, SMALL, 0).x, {}
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    keys.create(tmp_path / "other.key")
+    for source in ("", "off", f"file:{tmp_path / 'other.key'}"):
+        monkeypatch.setenv(CACHE_KEY, source)
+        assert np.array_equal(read_studies(site.parent, SMALL, 0).x, fresh)
+        kept = [path.read_bytes() for path in (tmp_path / "cache").glob("??/*")]
+        clear[source[:5]] = {b"data_offsets" in each for each in kept}
+    assert clear == {"": {False}, "off": {True}, "file:": {False}}
+    assert (tmp_path / "own" / "fedmed" / "cache.key").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv(CACHE_KEY, "pass:word")
+    with pytest.raises(ConfigError, match="credential:NAME"):
+        read_studies(site.parent, SMALL, 0)
 
 
 def test_compressed_studies_are_read_and_a_damaged_one_costs_itself_alone(site: Path) -> None:
