@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fedmed.center.accepting import Failed, Porter
 from fedmed.errors import ConfigError
+from fedmed.wire import ports
 from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
 
 if TYPE_CHECKING:
@@ -107,14 +108,7 @@ class Listener:
 
     def start(self) -> None:
         """Listen, and return once connections are taken. Raises ConfigError where the address is not to be had."""
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
-            ) from error
+        self._socket = ports.listening(*self._address, BACKLOG)
         self._port = self._socket.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="listener", daemon=True)

@@ -23,6 +23,7 @@ from fedmed.dicom.network.acceptor import Acceptor, End, Keep, Policy, Step, sto
 from fedmed.dicom.network.config import ReceiverConfig as ReceiverConfig
 from fedmed.dicom.network.pdus import Broken, Inbox
 from fedmed.errors import ConfigError
+from fedmed.wire import ports
 
 Told = Callable[[str, str, str], None]
 """Told of what was refused: the peer's address, its AE title where it is known, and why. Called from many threads."""
@@ -80,14 +81,7 @@ class Receiver:
 
     def start(self) -> None:
         """Listen. Raises ConfigError where the address is not to be had."""
-        host, port = self.config.host, self.config.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
-            ) from error
+        self._socket = ports.listening(self.config.host, self.config.port, BACKLOG)
         self._port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, args=(self._socket,), name="dicom-receiver", daemon=True)
         self._thread.start()

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from fedmed import __version__
-from fedmed.errors import ConfigError, FedmedError
+from fedmed.errors import FedmedError
 from fedmed.hub.greeting import LASTS_S, Talk, hexadecimal
 from fedmed.hub.messages import text
 from fedmed.hub.refusals import MOST_TEXT, word_of
+from fedmed.wire import ports
 from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
@@ -75,9 +76,7 @@ class Door(socketserver.ThreadingTCPServer):
         try:
             super().__init__((host, port), socketserver.BaseRequestHandler)
         except OSError as error:
-            raise ConfigError(
-                f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
-            ) from error
+            raise ports.refused(host, port, error.strerror) from error
         self._thread = threading.Thread(target=self.serve_forever, args=(0.2,), name="door", daemon=True)
 
     @property

@@ -21,10 +21,11 @@ from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError
 from fedmed.hub.greeting import Talk, dialled, hexadecimal
 from fedmed.hub.messages import text, whole
 from fedmed.identity import files
-from fedmed.identity.authority import PublicMember, read_certificate
+from fedmed.identity.authority import read_certificate
 from fedmed.identity.deviceca import check_hub
 from fedmed.identity.devicecode import Code, invitation_of, proof_of, read_code
-from fedmed.identity.issuing import MAX_BYTES, certificate_pem, der_of_pem, public_of
+from fedmed.identity.issuing import MAX_BYTES, certificate_pem, public_of
+from fedmed.identity.joined import JoinedFolder, put
 from fedmed.identity.member import NAME, MemberKeys
 from fedmed.identity.requests import certificate_request
 from fedmed.wire.canonical import canonical
@@ -49,29 +50,11 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class DeviceFolder:
+class DeviceFolder(JoinedFolder):
     """The folder of a device that has joined."""
 
-    path: Path
     hub: Joined
-    clock: Clock
-
-    def keys(self) -> MemberKeys:
-        """The device's own keys. Raises KeyRefused as `MemberKeys.load`."""
-        return MemberKeys.load(self.path / KEYS_FILE)
-
-    def certificate(self) -> bytes:
-        """The newest certificate, DER. Raises StoreError where there is none to read."""
-        return _der(self.path / CERTIFICATE_FILE)
-
-    def authority(self) -> bytes:
-        """The authority's certificate, DER. Raises StoreError where there is none to read."""
-        return _der(self.path / AUTHORITY_FILE)
-
-    def member(self, at_unix: float | None = None) -> PublicMember:
-        """What the certificate says, read as at `at_unix`, now when absent. Raises ProtocolRefused where it is not valid."""
-        at = self.clock.unix() if at_unix is None else at_unix
-        return read_certificate(self.certificate(), public_of(self.authority()), at)
+    keys_file, certificate_file, authority_file, joined_with = KEYS_FILE, CERTIFICATE_FILE, AUTHORITY_FILE, "a new code"
 
     def keep(self, certificate: bytes) -> None:
         """Put a newer certificate (DER) in place of the old one, on the disk before this returns.
@@ -81,7 +64,7 @@ class DeviceFolder:
         member = read_certificate(certificate, public_of(self.authority()), self.clock.unix())
         if member.name != self.hub.name or member.fingerprint != self.keys().fingerprint:
             raise ProtocolRefused(f"a certificate of {member.name!r}, with other keys or another name than this device's")
-        _write(self.path / CERTIFICATE_FILE, certificate_pem(certificate))
+        super().keep(certificate)
 
 
 def open_device(path: Path, clock: Clock) -> DeviceFolder:
@@ -98,7 +81,7 @@ def open_device(path: Path, clock: Clock) -> DeviceFolder:
         )
     except (OSError, ValueError, AttributeError, ProtocolRefused) as error:
         raise StoreError(f"{place} cannot be read ({error}); put a copy back, or join anew with a new code") from error
-    return DeviceFolder(path, hub, clock)
+    return DeviceFolder(path, clock, hub)
 
 
 def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
@@ -123,9 +106,9 @@ def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
         talk.say({"proof": proof.hex(), "request": request.hex()})
         answer = talk.hear()
     hub = Joined(name, text(greeting, "clinic", NAME), host, whole(answer, "port", 65535))
-    _write(folder / AUTHORITY_FILE, certificate_pem(authority))
-    DeviceFolder(folder, hub, clock).keep(hexadecimal(answer, "certificate"))
-    _write(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")
+    put(folder / AUTHORITY_FILE, certificate_pem(authority))
+    DeviceFolder(folder, clock, hub).keep(hexadecimal(answer, "certificate"))
+    put(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")
     return hub
 
 
@@ -149,17 +132,3 @@ def _own_keys(path: Path) -> MemberKeys:
     if not path.exists():
         MemberKeys.generate().save(path)
     return MemberKeys.load(path)
-
-
-def _der(path: Path) -> bytes:
-    try:
-        return der_of_pem(files.read(path, 2 * MAX_BYTES, files.OTHERS_CHANGE))
-    except (OSError, ProtocolRefused) as error:
-        raise StoreError(f"{path} holds no certificate ({error}); put a copy back, or join anew with a new code") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        files.replace(path, content)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}); make room, then try again") from error

@@ -22,6 +22,7 @@ from fedmed.hub.tls import check_no_older, grpc
 from fedmed.identity.devices import Ask, invited
 from fedmed.identity.issuing import certificate_pem, der_of_pem
 from fedmed.identity.requests import read_request
+from fedmed.wire import ports
 
 SERVICE = "fedmed.hub.v1"
 THREADS, AT_ONCE = 16, 128
@@ -103,9 +104,7 @@ class Ports:
             return server, server.add_secure_port(address, self._credentials())
         except RuntimeError as error:
             self._door.server_close()
-            raise ConfigError(
-                f"nothing can listen on {host} port {port}; name one of this machine and a free port"
-            ) from error
+            raise ports.refused(host, port) from error
 
     def _credentials(self) -> Any:
         """Certificates of this clinic's authority alone; the hub's own is looked up at each handshake."""

@@ -14,7 +14,7 @@ from fedmed.config.roles import HUB_FILE
 from fedmed.errors import ConfigError, FedmedError
 from fedmed.hub import machine
 from fedmed.hub.calls import Calls
-from fedmed.hub.desk import Desk, FolderDesk
+from fedmed.hub.desk import FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
 from fedmed.hub.landing import Arrived, Keep, Landing
@@ -45,7 +45,6 @@ class Hub:
         keepers: Mapping[str, Keep],
         append: Callable[[Event], Any],
         tell: Tell,
-        desk: Desk | None = None,
         tend: Callable[[], object] = lambda: None,
     ) -> None:
         """`keepers` by kind of object that devices send; `append` writes the clinic's audit log; `tend` brings what devices
@@ -56,7 +55,7 @@ class Hub:
         self.folder, self._append, self._tell = folder, append, tell
         config = folder.config
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
-        self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
+        self.calls = Calls(folder, FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
         self._ports: Ports | None = None
         self._tend, self._closed = tend, threading.Event()
         self.whereabouts = Whereabouts(folder, tell)

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fedmed.dicom.arrivals import Door
 from fedmed.edge.intake.stow import Limits, Stow, Told
 from fedmed.errors import ConfigError
+from fedmed.wire import ports
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -107,14 +108,7 @@ class WebIntake:
 
     def start(self) -> None:
         """Listen, and return once requests are taken. Raises ConfigError where the address is not to be had."""
-        host, port = self._config.host, self._config.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise ConfigError(
-                f"nothing can listen on {host} port {port} ({error.strerror}); name one of this machine and a free port"
-            ) from error
+        listening = ports.listening(self._config.host, self._config.port, BACKLOG)
         self._port = listening.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(
