@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,10 @@ from fedmed.errors import FedmedError, StoreError
 from fedmed.store.disk import Disk
 from fedmed.store.spool import opening, rescue
 from fedmed.store.spool.ballast import Ballast
+from fedmed.store.spool.contents import APART, Contents
 from fedmed.store.spool.entry import KINDS, MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
 from fedmed.store.spool.envelope import Closed, Envelope
-from fedmed.store.spool.quota import DAMAGED, DAY_S, Quota, make_room, weight
+from fedmed.store.spool.quota import DAMAGED, DAY_S, Drop, Quota, make_room, weight
 from fedmed.store.spool.tables import Row, Tables
 
 MOST_WAIT_S = DAY_S
@@ -31,6 +32,7 @@ MOST_WAIT_S = DAY_S
 MOST_WHY = 200
 COMMIT_BYTES = 16 * opening.PAGE
 """About what a commit adds to the log beside contents."""
+MOST_NUMBER = 2**63 - 1
 T = TypeVar("T")
 
 
@@ -49,6 +51,7 @@ class Spool:
         self.rescued: Rescue | None = None
         self._clock, self._dropped, self._envelope = clock, dropped, Envelope(key)
         self._ballast, self._path = Ballast(folder, quota.ballast), folder / opening.NAME
+        self._contents, self._loose = Contents(folder), list[int]()
         self._lock, self._telling = threading.Lock(), threading.Lock()
         self._taken, self._logged, self._untold = set[int](), 0, True
         try:
@@ -60,12 +63,13 @@ class Spool:
             undo.callback(os.close, self._owned)
             try:
                 self._db = self._open()
+                self._tables = Tables(self._db)
+                self._contents.begin(self._reading(self._tables.files))
             except OSError as error:
                 raise StoreError(
                     f"{folder}: the spool cannot be opened ({error.strerror}); make room or mend the disk"
                 ) from error
             undo.pop_all()
-        self._tables = Tables(self._db)
         if quota.ballast:
             self._ballast.take()
         self._tell()
@@ -89,19 +93,11 @@ class Spool:
 
         Raises SpoolFull where there is no room, by the quota or on the disk, and DataError for what a spool does not hold.
         """
-        closed = [self._closed(each) for each in new]
-        return self._change(lambda: self._insert(closed))
+        return self._add(new)
 
     def turn(self, number: int, *new: New) -> list[Put]:
         """An entry is finished, and what came of it is put: both or neither. Raises as `put`, and where it is not here."""
-        closed = [self._closed(each) for each in new]
-
-        def work() -> list[Put]:
-            if not self._finish(number):
-                raise StoreError(f"entry {number} is not in the spool: a step is made once; go on with `next`")
-            return self._insert(closed)
-
-        made = self._change(work, drains=True)
+        made = self._add(new, number)
         self._free(number)
         return made
 
@@ -136,8 +132,7 @@ class Spool:
     def content(self, entry: Entry) -> bytes:
         """What was put, byte for byte. Raises StoreError; one that the disk changed is dropped then, counted and told."""
         mark = self._envelope.content_mark(entry.kind, entry.digest)
-        with self._lock:
-            body = self._reading(lambda: self._tables.body(entry.number))
+        body = self._body(entry.number)
         if body is None:
             raise StoreError(f"entry {entry.number} is not in the spool: it was finished with, or dropped")
         try:
@@ -188,6 +183,64 @@ class Spool:
         self.rescued = rescue.rescue(self.folder, self._clock.unix(), self._envelope)
         return opening.open_sound(self._path, self._envelope.check)
 
+    def _add(self, new: Iterable[New], finished: int | None = None) -> list[Put]:
+        """Contents that are files first, then the transaction that names them and finishes an entry, if one is given."""
+        closed = [self._envelope.closed(each, self._clock.unix()) for each in new]
+        files = self._set_down(closed, drains=finished is not None)
+
+        def work() -> list[Put]:
+            if finished is not None and not self._finish(finished):
+                raise StoreError(f"entry {finished} is not in the spool: a step is made once; go on with `next`")
+            return self._insert(closed, files)
+
+        try:
+            made = self._change(work, drains=finished is not None)
+        except StoreError as error:
+            # Of a commit that failed halfway the log may hold all, and the next opening would find it: the files stay for that.
+            if isinstance(error, SpoolFull) or error.__cause__ is None:
+                self._contents.remove(*files.values())
+            raise
+        self._contents.remove(*(name for index, name in files.items() if not made[index].is_new))
+        return made
+
+    def _set_down(self, closed: list[Closed], drains: bool) -> dict[int, int]:
+        """Names of the files that are on the disk now, by the place of what they hold in `closed`."""
+        files = dict[int, int]()
+        try:
+            for index, each in enumerate(closed):
+                if len(each.body) >= APART and self._is_welcome(each, drains):
+                    files[index] = self._contents.keep(each.body)
+        except (StoreError, OSError) as error:
+            self._contents.remove(*files.values())
+            refused = error if isinstance(error, StoreError) else opening.translated(error, self._path)
+            if drains and isinstance(refused, SpoolFull) and self._ballast.let_go():
+                return self._set_down(closed, drains)
+            raise refused from error
+        return files
+
+    def _is_welcome(self, each: Closed, drains: bool) -> bool:
+        """Whether it is new; raises SpoolFull where the quota has no room for it. The transaction asks again."""
+        with self._lock:
+            if self._reading(lambda: self._known(each)) is not None:
+                return False
+            if not drains:
+                self._reading(lambda: self._drops(weight(len(each.head), len(each.body)), each.entry, MOST_NUMBER))
+        return True
+
+    def _body(self, number: int) -> bytes | None:
+        """A content as it lies on the disk; None where there is no such entry."""
+        with self._lock:
+            if (name := self._reading(lambda: self._tables.file(number))) is None:
+                return self._reading(lambda: self._tables.body(number))
+        try:
+            return self._contents.read(name)
+        except FileNotFoundError:
+            with self._lock:
+                is_here = self._reading(lambda: self._tables.file(number)) == name
+            return b"" if is_here else None  # no entry with a file is empty: its digest tells
+        except OSError as error:
+            raise opening.translated(error, self._path) from error
+
     def _change(self, work: Callable[[], T], drains: bool = False) -> T:
         """One transaction, on the disk when this returns; `drains` says that it makes room."""
         with self._lock:
@@ -200,11 +253,14 @@ class Spool:
                 if not (drains and isinstance(refused, SpoolFull) and self._ballast.let_go()):
                     raise refused from error
                 made = self._reading(lambda: self._commit(work))
+            loose, self._loose = self._loose, []
+        self._contents.remove(*loose)
         if self._untold:
             self._tell()
         return made
 
     def _commit(self, work: Callable[[], T]) -> T:
+        self._tables.loose.clear()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             made = work()
@@ -212,6 +268,7 @@ class Spool:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+        self._loose += self._tables.loose
         self._logged += COMMIT_BYTES
         if self._logged >= opening.LOG_BYTES:
             with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong
@@ -244,32 +301,34 @@ class Spool:
             return StoreError(f"{self._path}: damaged ({refused}); it is set aside, and rescued, when the agent starts anew")
         return refused
 
-    def _closed(self, new: New) -> Closed:
-        return self._envelope.closed(new, self._clock.unix())
-
-    def _insert(self, closed: list[Closed]) -> list[Put]:
+    def _insert(self, closed: list[Closed], files: Mapping[int, int]) -> list[Put]:
         first = number = self._tables.next_number()
         made = list[Put]()
-        for each in closed:
-            entry = each.entry
-            if (known := self._tables.of_mark(each.mark)) is not None:
-                made.append(Put(self._entry(known), False))
-            elif (was := self._tables.finished(each.mark, self._remembered)) is not None:
-                made.append(Put(replace(entry, number=was), False))
-            else:
-                need = weight(len(each.head), len(each.body))
-                self._make_room(need, entry, first)
-                row = Row(number, entry.kind, each.mark, entry.priority, entry.size, entry.unix, each.head)
-                self._tables.insert(row, each.line, need, each.body)
-                self._logged += need
-                made.append(Put(replace(entry, number=number), True))
-                number += 1
+        for index, each in enumerate(closed):
+            if (known := self._known(each)) is not None:
+                made.append(Put(known, False))
+                continue
+            entry, need, file = each.entry, weight(len(each.head), len(each.body)), files.get(index)
+            for drop in self._drops(need, entry, first):
+                self._let_go(drop.number, drop.reason)
+            row = Row(number, entry.kind, each.mark, entry.priority, entry.size, entry.unix, each.head)
+            self._tables.insert(row, each.line, need, each.body, file)
+            self._logged += need if file is None else 0
+            made.append(Put(replace(entry, number=number), True))
+            number += 1
         return made
 
-    def _make_room(self, need: int, entry: Entry, first: int) -> None:
+    def _known(self, each: Closed) -> Entry | None:
+        """The entry that holds this content, or held it."""
+        if (known := self._tables.of_mark(each.mark)) is not None:
+            return self._entry(known)
+        was = self._tables.finished(each.mark, self._remembered)
+        return None if was is None else replace(each.entry, number=was)
+
+    def _drops(self, need: int, entry: Entry, first: int) -> list[Drop]:
+        """What has to go for it, of entries before `first`."""
         candidates = (each for each in self._tables.least(first) if each.number not in self._taken)
-        for drop in make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates):
-            self._let_go(drop.number, drop.reason)
+        return make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates)
 
     def _finish(self, *numbers: int) -> int:
         """How many of them were here; the first of a line last, so that only one that stays becomes the first."""
