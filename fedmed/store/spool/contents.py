@@ -1,4 +1,4 @@
-"""Large contents of a spool, a file each beside the database: SQLite would write each of them twice, into its log and out of it.
+"""Large contents of a spool, a file each beside the database: SQLite would write each twice, into its log and out of it.
 
     contents/NUMBER     one content as the envelope closed it; the row that names it is its commit
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import suppress
 from pathlib import Path
 
-from fedmed.store.disk import Disk
+from fedmed.store.disk import Disk, Sink
 from fedmed.store.spool.entry import MOST_CONTENT
 
 FOLDER = "contents"
@@ -50,12 +50,12 @@ class Contents:
         self._next = max(names, default=0) + 1
         self.remove(*(name for name in names if name not in named))
 
-    def keep(self, body: bytes) -> int:
-        """The name under which `body` is on the disk now."""
+    def keep(self, fill: Callable[[Sink], None]) -> int:
+        """The name under which what `fill` writes is on the disk now."""
         name = self._name()
         handle = self._disk.reopen(self._path(name))
         try:
-            self._disk.write(handle, body, 0)
+            fill(Sink(self._disk, handle))
             self._disk.sync(handle)
         except OSError:
             self.remove(name)  # a full disk gets its room back at once

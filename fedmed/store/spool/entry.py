@@ -130,6 +130,6 @@ class Rescue:
     def __str__(self) -> str:
         loose = f"{self.loose} contents have no entry any more; " if self.loose else ""
         return (
-            f"the spool was damaged ({self.why}): {self.kept} entries were rescued, {self.lost} are known to be lost; {loose}"
-            f"the damaged files are in {self.aside}: keep them for whoever mends the disk, or remove them"
+            f"the spool was damaged ({self.why}): {self.kept} entries were rescued, {self.lost} are known to be lost; "
+            f"{loose}the damaged files are in {self.aside}: keep them for whoever mends the disk, or remove them"
         )

@@ -20,7 +20,7 @@ from fedmed.store.spool.entry import Rescue
 from fedmed.store.spool.envelope import Envelope
 from fedmed.store.spool.opening import NAME, connect, translated
 from fedmed.store.spool.quota import DAMAGED
-from fedmed.store.spool.tables import ROW, Row, Tables
+from fedmed.store.spool.tables import ROW, Body, Row, Tables
 from fedmed.store.syncing import sync_folder
 from fedmed.wire.canonical import canonical
 
@@ -160,11 +160,10 @@ def _carry(
         entry = envelope.opened(row)
     except (sqlite3.Error, StoreError, TypeError, ValueError):
         return False
-    file = _file(source, number)
-    if (body := _body(source, row, entry.digest, envelope, contents, file)) is not None:
+    if (body := _body(source, row, entry.digest, envelope, contents)) is not None:
         target.execute("SAVEPOINT one")
         try:
-            Tables(target).insert(row, line, weight, body, file)
+            Tables(target).insert(row, line, weight, body)
         except sqlite3.IntegrityError:  # the same content twice: one of the two rows is a phantom of the damage
             target.execute("ROLLBACK TO one")
         else:
@@ -177,23 +176,14 @@ def _carry(
     return False
 
 
-def _file(source: sqlite3.Connection, number: int) -> int | None:
-    with suppress(sqlite3.Error, TypeError, ValueError):  # a database of the first version has no such table
-        return Tables(source).file(number)
-    return None
-
-
-def _body(
-    source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope, contents: Contents, file: int | None
-) -> bytes | None:
-    """The content as it lies there, where every byte of it is as it was put."""
+def _body(source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope, contents: Contents) -> Body | None:
+    """The content as it lies there, or the file that it is, where every byte of it is as it was put."""
     with suppress(sqlite3.Error, StoreError, OSError, TypeError, ValueError):
-        if file is not None:
-            body = contents.read(file)
-        else:
-            (body,) = source.execute("SELECT content FROM bodies WHERE number = ?", (row.number,)).fetchone()
-        if len(envelope.content(row.mark, digest, body)) == row.size:
-            return bytes(body)
+        found = source.execute("SELECT content FROM bodies WHERE number = ?", (row.number,)).fetchone()
+        body: Body = Tables(source).file(row.number) or 0 if found is None else bytes(found[0])
+        there = contents.read(body) if isinstance(body, int) else body
+        if len(envelope.content(row.mark, digest, there)) == row.size:
+            return body
     return None
 
 

@@ -21,17 +21,16 @@ from fedmed.errors import FedmedError, StoreError
 from fedmed.store.disk import Disk
 from fedmed.store.spool import opening, rescue
 from fedmed.store.spool.ballast import Ballast
+from fedmed.store.spool.commits import Commits
 from fedmed.store.spool.contents import APART, Contents
-from fedmed.store.spool.entry import KINDS, MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
+from fedmed.store.spool.entry import MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
 from fedmed.store.spool.envelope import Closed, Envelope
 from fedmed.store.spool.quota import DAMAGED, DAY_S, Drop, Quota, make_room, weight
-from fedmed.store.spool.tables import Row, Tables
+from fedmed.store.spool.tables import Body, Row
 
 MOST_WAIT_S = DAY_S
 """Longest that an entry is deferred; what waits longer does so because the clock was set back, and is handed out."""
 MOST_WHY = 200
-COMMIT_BYTES = 16 * opening.PAGE
-"""About what a commit adds to the log beside contents."""
 MOST_NUMBER = 2**63 - 1
 T = TypeVar("T")
 
@@ -51,9 +50,8 @@ class Spool:
         self.rescued: Rescue | None = None
         self._clock, self._dropped, self._envelope = clock, dropped, Envelope(key)
         self._ballast, self._path = Ballast(folder, quota.ballast), folder / opening.NAME
-        self._contents, self._loose = Contents(folder), list[int]()
-        self._lock, self._telling = threading.Lock(), threading.Lock()
-        self._taken, self._logged, self._untold = set[int](), 0, True
+        self._contents, self._telling = Contents(folder), threading.Lock()
+        self._taken, self._untold = set[int](), True
         try:
             Disk().make_folder(folder)
             self._owned = opening.lock(folder)
@@ -62,8 +60,8 @@ class Spool:
         with ExitStack() as undo:
             undo.callback(os.close, self._owned)
             try:
-                self._db = self._open()
-                self._tables = Tables(self._db)
+                self._commits = Commits(self._open(), self._path, self._ballast)
+                self._tables, self._lock = self._commits.tables, self._commits.lock
                 self._contents.begin(self._reading(self._tables.files))
             except OSError as error:
                 raise StoreError(
@@ -82,8 +80,7 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the folder; what is in the spool stays there."""
-        with self._lock, suppress(sqlite3.Error):
-            self._db.close()
+        self._commits.close()
         if self._owned >= 0:
             os.close(self._owned)
             self._owned = -1
@@ -119,7 +116,7 @@ class Spool:
         """
         while True:
             with self._lock:
-                rows = self._reading(lambda: self._several(kinds, now, least, most, most_bytes))
+                rows = self._commits.reading(lambda: self._several(kinds, now, least, most, most_bytes))
                 self._taken.update(row.number for row in rows)
             try:
                 return [self._entry(row) for row in rows]
@@ -164,8 +161,7 @@ class Spool:
     def counts(self) -> Counts:
         """What is here, and what went."""
         now = self._clock.unix()
-        with self._lock:
-            return self._reading(lambda: self._counted(now))
+        return self._reading(lambda: self._tables.counted(now))
 
     def _open(self) -> sqlite3.Connection:
         why = rescue.suspected(self.folder)
@@ -186,134 +182,91 @@ class Spool:
     def _add(self, new: Iterable[New], finished: int | None = None) -> list[Put]:
         """Contents that are files first, then the transaction that names them and finishes an entry, if one is given."""
         closed = [self._envelope.closed(each, self._clock.unix()) for each in new]
-        files = self._set_down(closed, drains=finished is not None)
+        bodies = self._set_down(closed, drains=finished is not None)
 
         def work() -> list[Put]:
             if finished is not None and not self._finish(finished):
                 raise StoreError(f"entry {finished} is not in the spool: a step is made once; go on with `next`")
-            return self._insert(closed, files)
+            return self._insert(closed, bodies)
 
         try:
             made = self._change(work, drains=finished is not None)
         except StoreError as error:
-            # Of a commit that failed halfway the log may hold all, and the next opening would find it: the files stay for that.
+            # Of a commit that failed halfway the log may hold all, and the next opening would find it: then the files stay.
             if isinstance(error, SpoolFull) or error.__cause__ is None:
-                self._contents.remove(*files.values())
+                self._contents.remove(*_files(bodies))
             raise
-        self._contents.remove(*(name for index, name in files.items() if not made[index].is_new))
+        self._contents.remove(*_files({index: body for index, body in bodies.items() if not made[index].is_new}))
         return made
 
-    def _set_down(self, closed: list[Closed], drains: bool) -> dict[int, int]:
-        """Names of the files that are on the disk now, by the place of what they hold in `closed`."""
-        files = dict[int, int]()
+    def _set_down(self, closed: list[Closed], drains: bool) -> dict[int, Body]:
+        """The bodies by their places in `closed`, those that are large on the disk; without those that are known."""
+        bodies = dict[int, Body]()
         try:
             for index, each in enumerate(closed):
-                if len(each.body) >= APART and self._is_welcome(each, drains):
-                    files[index] = self._contents.keep(each.body)
+                if each.size < APART:
+                    bodies[index] = each.body()
+                elif self._is_welcome(each, drains):
+                    bodies[index] = self._contents.keep(each.fill)
         except (StoreError, OSError) as error:
-            self._contents.remove(*files.values())
+            self._contents.remove(*_files(bodies))
             refused = error if isinstance(error, StoreError) else opening.translated(error, self._path)
             if drains and isinstance(refused, SpoolFull) and self._ballast.let_go():
                 return self._set_down(closed, drains)
             raise refused from error
-        return files
+        return bodies
 
     def _is_welcome(self, each: Closed, drains: bool) -> bool:
         """Whether it is new; raises SpoolFull where the quota has no room for it. The transaction asks again."""
-        with self._lock:
-            if self._reading(lambda: self._known(each)) is not None:
+
+        def look() -> bool:
+            if self._known(each) is not None:
                 return False
             if not drains:
-                self._reading(lambda: self._drops(weight(len(each.head), len(each.body)), each.entry, MOST_NUMBER))
-        return True
+                self._drops(weight(len(each.head), each.size), each.entry, MOST_NUMBER)
+            return True
+
+        return self._reading(look)
 
     def _body(self, number: int) -> bytes | None:
         """A content as it lies on the disk; None where there is no such entry."""
-        with self._lock:
-            if (name := self._reading(lambda: self._tables.file(number))) is None:
-                return self._reading(lambda: self._tables.body(number))
+        body = self._reading(lambda: self._tables.body(number))
+        if not isinstance(body, int):
+            return body
         try:
-            return self._contents.read(name)
+            return self._contents.read(body)
         except FileNotFoundError:
-            with self._lock:
-                is_here = self._reading(lambda: self._tables.file(number)) == name
+            is_here = self._reading(lambda: self._tables.file(number)) == body
             return b"" if is_here else None  # no entry with a file is empty: its digest tells
         except OSError as error:
             raise opening.translated(error, self._path) from error
 
     def _change(self, work: Callable[[], T], drains: bool = False) -> T:
         """One transaction, on the disk when this returns; `drains` says that it makes room."""
-        with self._lock:
-            try:
-                if self._logged >= opening.LOG_BYTES and not drains:
-                    self._carry_over()
-                made = self._commit(work)
-            except sqlite3.Error as error:
-                refused = self._refused(error)
-                if not (drains and isinstance(refused, SpoolFull) and self._ballast.let_go()):
-                    raise refused from error
-                made = self._reading(lambda: self._commit(work))
-            loose, self._loose = self._loose, []
-        self._contents.remove(*loose)
+        made = self._commits.change(work, drains)
+        self._contents.remove(*self._commits.gone())
         if self._untold:
             self._tell()
         return made
 
-    def _commit(self, work: Callable[[], T]) -> T:
-        self._tables.loose.clear()
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            made = work()
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        self._loose += self._tables.loose
-        self._logged += COMMIT_BYTES
-        if self._logged >= opening.LOG_BYTES:
-            with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong
-                self._carry_over()
-        return made
-
-    def _carry_over(self) -> None:
-        """The log into the database: where the disk has no room for that, nothing more is taken in until it has.
-
-        So the log holds little that the database has no room for, and the ballast lasts for what makes room.
-        """
-        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self._logged = 0
-        if self.quota.ballast:
-            self._ballast.take()
-
     def _reading(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
+        with self._commits.lock:
+            return self._commits.reading(work)
 
-    def _refused(self, error: sqlite3.Error) -> StoreError:
-        if self._owned < 0:
-            return StoreError(f"{self.folder}: this spool was closed; open it again")
-        refused = opening.translated(error, self._path)
-        if isinstance(refused, opening.Damaged):
-            with suppress(OSError):
-                rescue.suspect(self.folder, str(refused))
-            return StoreError(f"{self._path}: damaged ({refused}); it is set aside, and rescued, when the agent starts anew")
-        return refused
-
-    def _insert(self, closed: list[Closed], files: Mapping[int, int]) -> list[Put]:
+    def _insert(self, closed: list[Closed], bodies: Mapping[int, Body]) -> list[Put]:
         first = number = self._tables.next_number()
         made = list[Put]()
         for index, each in enumerate(closed):
             if (known := self._known(each)) is not None:
                 made.append(Put(known, False))
                 continue
-            entry, need, file = each.entry, weight(len(each.head), len(each.body)), files.get(index)
+            entry, need = each.entry, weight(len(each.head), each.size)
             for drop in self._drops(need, entry, first):
                 self._let_go(drop.number, drop.reason)
             row = Row(number, entry.kind, each.mark, entry.priority, entry.size, entry.unix, each.head)
-            self._tables.insert(row, each.line, need, each.body, file)
-            self._logged += need if file is None else 0
+            body = bodies[index] if index in bodies else each.body()
+            self._tables.insert(row, each.line, need, body)
+            self._commits.logged(0 if isinstance(body, int) else need)
             made.append(Put(replace(entry, number=number), True))
             number += 1
         return made
@@ -363,24 +316,11 @@ class Spool:
         best = min((each for each in found if each[1]), default=None)
         return None if best is None else self._tables.of_number(best[1])
 
-    def _counted(self, now: float) -> Counts:
-        totals, drops = self._tables.totals(), self._tables.drops()
-        return Counts(
-            {kind: totals[kind][0] for kind in KINDS},
-            {kind: totals[kind][1] for kind in KINDS},
-            self._tables.used(),
-            self._tables.deferred(now),
-            {reason: entries for reason, (entries, _) in drops.items()},
-            sum(size for _, size in drops.values()),
-            len(self._tables.untold()),
-            self._tables.oldest(),
-        )
-
     def _tell(self) -> None:
         """Of what went; what nobody takes note of is told again."""
         with self._telling:
             with self._lock:
-                rows, self._untold = self._reading(self._tables.untold), False
+                rows, self._untold = self._commits.reading(self._tables.untold), False
             told = list[int]()
             try:
                 for row, reason in rows:
@@ -390,8 +330,8 @@ class Spool:
                 self._untold = True
             finally:
                 if told:
-                    with self._lock, suppress(sqlite3.Error):  # told twice rather than not at all
-                        self._commit(lambda: self._tables.told(told))
+                    with suppress(StoreError):  # told twice rather than not at all
+                        self._commits.change(lambda: self._tables.told(told), drains=True)
 
     def _entry(self, row: Row) -> Entry:
         return self._envelope.opened(row)
@@ -411,3 +351,7 @@ class Spool:
     def _free(self, *numbers: int) -> None:
         with self._lock:
             self._taken.difference_update(numbers)
+
+
+def _files(bodies: Mapping[int, Body]) -> list[int]:
+    return [body for body in bodies.values() if isinstance(body, int)]

@@ -18,7 +18,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fedmed.store.spool.entry import KINDS
+from fedmed.store.spool.entry import KINDS, Counts
 from fedmed.store.spool.quota import Candidate
 
 APPLICATION = 0x666D7370  # "fmsp"
@@ -82,6 +82,8 @@ class Row:
     head: bytes
 
 
+Body = bytes | int
+"""A content as it lies on the disk, or the name of the file that it is."""
 ROW = "number, kind, mark, priority, size, unix, head"
 
 
@@ -114,17 +116,15 @@ class Tables:
         check, proof = (bytes(found[0][:-_SUM]), bytes(found[0][-_SUM:])) if found else (b"", b"")
         return check if proof == _sum(check) else None
 
-    def insert(self, row: Row, line: bytes, weight: int, body: bytes, file: int | None = None) -> None:
-        """A new entry, at the end of its line; `file` names its content where that lies beside the database."""
+    def insert(self, row: Row, line: bytes, weight: int, body: Body) -> None:
+        """A new entry, at the end of its line."""
         self._db.execute(
             "INSERT INTO entries (number, kind, mark, line, priority, size, weight, unix, ahead, head) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM entries WHERE line = ?), ?)",
             (row.number, row.kind, row.mark, line, row.priority, row.size, weight, row.unix, line, row.head),
         )
-        if file is None:
-            self._db.execute("INSERT INTO bodies VALUES (?, ?)", (row.number, body))
-        else:
-            self._db.execute("INSERT INTO files VALUES (?, ?)", (row.number, file))
+        table = "files" if isinstance(body, int) else "bodies"
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", (row.number, body))
 
     def is_in_order(self) -> bool:
         """Whether each line has one entry that is ahead."""
@@ -154,10 +154,10 @@ class Tables:
         found = self._db.execute("SELECT number FROM finished WHERE mark = ? AND unix >= ?", (mark, since)).fetchone()
         return None if found is None else int(found[0])
 
-    def body(self, number: int) -> bytes | None:
-        """A content as it lies in the database."""
+    def body(self, number: int) -> Body | None:
+        """A content."""
         found = self._db.execute("SELECT content FROM bodies WHERE number = ?", (number,)).fetchone()
-        return None if found is None else bytes(found[0])
+        return self.file(number) if found is None else bytes(found[0])
 
     def file(self, number: int) -> int | None:
         """The name of a content that is a file."""
@@ -249,6 +249,20 @@ class Tables:
     def drops(self) -> dict[str, tuple[int, int]]:
         """Entries and bytes that went, by reason."""
         return {reason: (entries, size) for reason, entries, size in self._db.execute("SELECT * FROM dropped")}
+
+    def counted(self, now: float) -> Counts:
+        """What is here, and what went."""
+        totals, drops = self.totals(), self.drops()
+        return Counts(
+            {kind: totals[kind][0] for kind in KINDS},
+            {kind: totals[kind][1] for kind in KINDS},
+            self.used(),
+            self.deferred(now),
+            {reason: entries for reason, (entries, _) in drops.items()},
+            sum(size for _, size in drops.values()),
+            len(self.untold()),
+            self.oldest(),
+        )
 
     def deferred(self, now: float) -> dict[str, int]:
         """Lines that wait, by reason."""
