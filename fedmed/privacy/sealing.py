@@ -112,6 +112,11 @@ def seal(
             raise StoreError(f"{name}: longer than {MOST_CHUNKS} chunks of {size} bytes, which is all that can be sealed")
 
 
+def sealed_size(size: int, chunk_log2: int = CHUNK_LOG2) -> int:
+    """Bytes that `size` bytes have once they are sealed."""
+    return HEADER + size + TAG * max(1, -(-size >> chunk_log2))
+
+
 def unsealed(key: bytes, name: str, source: BinaryIO) -> Iterator[bytes]:
     """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
 

@@ -124,9 +124,12 @@ class Rescue:
     """Entries that are in the new spool, each with the content it was put with."""
     lost: int
     """Entries that were seen there and could not be read; counted among the dropped as `damaged`."""
+    loose: int = 0
+    """Contents that no entry names any more; they are with the damaged files."""
 
     def __str__(self) -> str:
+        loose = f"{self.loose} contents have no entry any more; " if self.loose else ""
         return (
             f"the spool was damaged ({self.why}): {self.kept} entries were rescued, {self.lost} are known to be lost; "
-            f"the damaged files are in {self.aside}: keep them for whoever mends the disk, or remove them"
+            f"{loose}the damaged files are in {self.aside}: keep them for whoever mends the disk, or remove them"
         )

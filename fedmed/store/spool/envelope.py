@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
 from fedmed.errors import StoreError
 from fedmed.privacy.keys import derived
-from fedmed.privacy.sealing import Parts, seal, unsealed
+from fedmed.privacy.sealing import Parts, Target, seal, sealed_size, unsealed
 from fedmed.store.spool.entry import Entry, New
 from fedmed.store.spool.tables import Row
 from fedmed.wire.canonical import canonical
@@ -33,7 +34,16 @@ class Closed:
     line: bytes
     """Mark of its group and kind: those whose order is kept."""
     head: bytes
-    body: bytes = field(repr=False)
+    size: int
+    """Bytes of the body: of the content as it lies on the disk."""
+    fill: Callable[[Target], None] = field(repr=False)
+    """Writes the body, so that a large one is never whole in memory a second time."""
+
+    def body(self) -> bytes:
+        """The body."""
+        parts = Parts()
+        self.fill(parts)
+        return parts.written[0] if len(parts.written) == 1 else b"".join(parts.written)
 
 
 class Envelope:
@@ -65,8 +75,9 @@ class Envelope:
         facts, digest = new.checked(), new.digest
         mark = self.content_mark(new.kind, digest)
         entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), float(unix))
-        head = self._closed(mark, HEAD, _said(entry) + b"\n" + facts)
-        return Closed(entry, mark, self.mark(f"group of {new.kind}", new.group), head, self._closed(mark, BODY, new.content))
+        said, line = _said(entry) + b"\n" + facts, self.mark(f"group of {new.kind}", new.group)
+        size = len(new.content) if self._sealing is None else sealed_size(len(new.content))
+        return Closed(entry, mark, line, self._head(mark, said), size, lambda target: self._fill(mark, new.content, target))
 
     def opened(self, row: Row) -> Entry:
         """The entry of a row. Raises StoreError where the disk changed the head, or anything that it says of the row."""
@@ -88,12 +99,18 @@ class Envelope:
             raise StoreError(f"content {digest[:12]} does not have the digest it was put with")
         return content
 
-    def _closed(self, mark: bytes, part: str, data: bytes) -> bytes:
+    def _head(self, mark: bytes, said: bytes) -> bytes:
         if self._sealing is None:
-            return data if part == BODY else self.mark(HEAD, data.decode()) + data
+            return self.mark(HEAD, said.decode()) + said
         parts = Parts()
-        seal(self._sealing, f"{part}/{mark.hex()}", BytesIO(data), parts)
+        seal(self._sealing, f"{HEAD}/{mark.hex()}", BytesIO(said), parts)
         return b"".join(parts.written)
+
+    def _fill(self, mark: bytes, content: bytes, target: Target) -> None:
+        if self._sealing is None:
+            target.write(content)
+        else:
+            seal(self._sealing, f"{BODY}/{mark.hex()}", BytesIO(content), target)
 
     def _open(self, mark: bytes, part: str, data: bytes) -> bytes:
         if self._sealing is None:

@@ -1,6 +1,7 @@
 """Opens a spool's database: one process at a time, known by its marks, and never a damaged one as if it were sound.
 
     spool.db, -wal      the database, WAL with synchronous=FULL: a commit is on the disk when it returns
+    contents/           large contents, a file each: see `contents`
     spool.lock          held by the process that owns the spool, with its number
     suspect.json        the database is damaged, or was found so while it was used: it is set aside at the next opening
     damaged-UNIX/       what was set aside
@@ -16,21 +17,23 @@ import os
 import sqlite3
 import struct
 from contextlib import ExitStack, closing, suppress
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from fedmed.errors import StoreError
 from fedmed.store.locks import is_held
+from fedmed.store.spool.contents import Contents
 from fedmed.store.spool.entry import SpoolFull
-from fedmed.store.spool.tables import APPLICATION, TABLES, VERSION, Tables
+from fedmed.store.spool.tables import APPLICATION, VERSION, Tables
 from fedmed.store.syncing import sync_folder
 
 NAME, LOCK = "spool.db", "spool.lock"
 PAGE = 8192
 LOG_BYTES = 4 << 20
 """The log is carried over into the database when it is about this long: a writer waits for that, and a reader with it."""
-CHECKED = tuple(table for table in TABLES if table != "bodies")
-"""With their indexes: half a second for 86,400 entries. Contents have a digest each, which is checked when one is read; to
-read them all would take minutes."""
+UNCHECKED = "bodies"
+"""All other tables are checked with their indexes when a spool is opened: half a second for 86,400 entries. Contents have a
+digest each, which is checked when one is read; to read them all would take minutes."""
 _HEADER = struct.Struct(">16s52xI")  # of the database: its magic, and at 68 whose it is
 _LOG_HEADER, _FRAME = struct.Struct(">8I"), struct.Struct(">6I")  # sqlite.org/fileformat2.html, section 4.1
 _LOG_MAGIC = (0x377F0682, 0x377F0683)
@@ -117,6 +120,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     )
     schema = Tables(connection).schema()
     if not schema and (application, version) == (0, 0):
+        if any(Contents(path.parent).names().values()):
+            raise Damaged("it is empty, and contents of entries are beside it")
         Tables(connection).create(check)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         sync_folder(path.parent)
@@ -125,9 +130,9 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise Damaged("it is the database of another program")
     if version > VERSION:
         raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
-    if schema != _own_schema():
+    if version < 1 or schema != _own_schema(version):
         raise Damaged("its schema is not that of a spool")
-    for table in CHECKED:
+    for table in sorted(name for kind, name, _ in schema if kind == "table" and name != UNCHECKED):
         ((said, *_), *_) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchall()
         if said != "ok":
             raise Damaged(f"table {table}: {said}")
@@ -139,11 +144,13 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise StoreError(
             f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"
         )
+    if version < VERSION:
+        Tables(connection).renew(version)
 
 
-def _own_schema() -> set[tuple[str, str, str | None]]:
+def _own_schema(version: int) -> set[tuple[str, str, str | None]]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
-        Tables(memory).create(b"")
+        Tables(memory).create(b"", version)
         return Tables(memory).schema()
 
 
@@ -170,10 +177,10 @@ def commits_behind(log: Path, frames: int) -> int:
     return max(found - 1, 0)
 
 
-def translated(error: sqlite3.Error, path: Path) -> StoreError:
-    """What SQLite says, as an error of ours."""
+def translated(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    """What SQLite or the system says, as an error of ours."""
     text = str(error)
-    if "disk is full" in text:
+    if "disk is full" in text or (isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT)):
         return SpoolFull(
             f"{path}: the disk is full; make room on it: nothing that was acknowledged is lost, and work goes on by itself"
         )

@@ -15,11 +15,12 @@ from typing import Any
 
 from fedmed.errors import StoreError
 from fedmed.store.disk import Disk, replace_file
+from fedmed.store.spool.contents import FOLDER, Contents
 from fedmed.store.spool.entry import Rescue
 from fedmed.store.spool.envelope import Envelope
 from fedmed.store.spool.opening import NAME, connect, translated
 from fedmed.store.spool.quota import DAMAGED
-from fedmed.store.spool.tables import ROW, Row, Tables
+from fedmed.store.spool.tables import ROW, Body, Row, Tables
 from fedmed.store.syncing import sync_folder
 from fedmed.wire.canonical import canonical
 
@@ -56,15 +57,29 @@ def rescue(folder: Path, unix: float, envelope: Envelope) -> Rescue:
     fresh = folder / f"{NAME}.new"
     for part in ("", "-wal", "-shm"):
         fresh.with_name(fresh.name + part).unlink(missing_ok=True)
+    contents = Contents(folder)
     try:
-        kept, lost = _copy(aside / NAME, fresh, envelope, unix)
+        kept, lost, named = _copy(aside / NAME, fresh, envelope, contents, unix)
     except sqlite3.Error as error:
         raise translated(error, fresh) from error
+    loose = _set_aside(contents, named, aside / FOLDER)
     fresh.rename(folder / NAME)
     sync_folder(folder)
     (folder / SUSPECT).unlink()
     sync_folder(folder)
-    return Rescue(aside, why, kept, lost)
+    return Rescue(aside, why, kept, lost, loose)
+
+
+def _set_aside(contents: Contents, named: set[int], aside: Path) -> int:
+    """Move what no entry names any more to where the damaged files are; how many are there."""
+    loose = {name: size for name, size in contents.names().items() if name not in named}
+    if any(loose.values()):
+        aside.mkdir(exist_ok=True, mode=0o700)
+    for name, size in loose.items():
+        if size:
+            contents.set_aside(name, aside)
+    contents.begin(named)
+    return sum(1 for _ in aside.iterdir()) if aside.exists() else 0
 
 
 def _aside(folder: Path, unix: float) -> Path:
@@ -78,15 +93,15 @@ def _aside(folder: Path, unix: float) -> Path:
     return found
 
 
-def _copy(damaged: Path, fresh: Path, envelope: Envelope, unix: float) -> tuple[int, int]:
-    """How many entries are in the new database now, and how many are known to be lost."""
+def _copy(damaged: Path, fresh: Path, envelope: Envelope, contents: Contents, unix: float) -> tuple[int, int, set[int]]:
+    """How many entries are in the new database now, how many are known to be lost, and the files that are named."""
     with closing(connect(fresh)) as target, closing(_reader(damaged)) as source:
         tables = Tables(target)
         tables.create(envelope.check)
         target.execute("BEGIN IMMEDIATE")
         numbers, lost = sorted(set(_numbers(source))), 0
         for count, number in enumerate(numbers):
-            lost += not _carry(source, target, number, envelope)
+            lost += not _carry(source, target, number, envelope, contents)
             if count % BATCH == BATCH - 1:
                 target.execute("COMMIT")
                 target.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -101,12 +116,13 @@ def _copy(damaged: Path, fresh: Path, envelope: Envelope, unix: float) -> tuple[
             )
         target.execute("COMMIT")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        named = tables.files()
     handle = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    return len(numbers) - lost, lost
+    return len(numbers) - lost, lost, named
 
 
 def _reader(damaged: Path) -> sqlite3.Connection:
@@ -132,7 +148,9 @@ def _numbers(source: sqlite3.Connection) -> Iterator[int]:
         yield from (number for (number,) in _readable(source, statement) if isinstance(number, int))
 
 
-def _carry(source: sqlite3.Connection, target: sqlite3.Connection, number: int, envelope: Envelope) -> bool:
+def _carry(
+    source: sqlite3.Connection, target: sqlite3.Connection, number: int, envelope: Envelope, contents: Contents
+) -> bool:
     """Whether the entry is whole, and now in the new database; one with a readable head is told as lost."""
     try:
         values = source.execute(
@@ -142,7 +160,7 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection, number: int, 
         entry = envelope.opened(row)
     except (sqlite3.Error, StoreError, TypeError, ValueError):
         return False
-    if (body := _body(source, row, entry.digest, envelope)) is not None:
+    if (body := _body(source, row, entry.digest, envelope, contents)) is not None:
         target.execute("SAVEPOINT one")
         try:
             Tables(target).insert(row, line, weight, body)
@@ -158,12 +176,14 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection, number: int, 
     return False
 
 
-def _body(source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope) -> bytes | None:
-    """The content as it lies there, where every byte of it is as it was put."""
-    with suppress(sqlite3.Error, StoreError, TypeError, ValueError):
-        (body,) = source.execute("SELECT content FROM bodies WHERE number = ?", (row.number,)).fetchone()
-        if len(envelope.content(row.mark, digest, body)) == row.size:
-            return bytes(body)
+def _body(source: sqlite3.Connection, row: Row, digest: str, envelope: Envelope, contents: Contents) -> Body | None:
+    """The content as it lies there, or the file that it is, where every byte of it is as it was put."""
+    with suppress(sqlite3.Error, StoreError, OSError, TypeError, ValueError):
+        found = source.execute("SELECT content FROM bodies WHERE number = ?", (row.number,)).fetchone()
+        body: Body = Tables(source).file(row.number) or 0 if found is None else bytes(found[0])
+        there = contents.read(body) if isinstance(body, int) else body
+        if len(envelope.content(row.mark, digest, there)) == row.size:
+            return body
     return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +21,17 @@ from fedmed.errors import FedmedError, StoreError
 from fedmed.store.disk import Disk
 from fedmed.store.spool import opening, rescue
 from fedmed.store.spool.ballast import Ballast
-from fedmed.store.spool.entry import KINDS, MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
+from fedmed.store.spool.commits import Commits
+from fedmed.store.spool.contents import APART, Contents
+from fedmed.store.spool.entry import MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
 from fedmed.store.spool.envelope import Closed, Envelope
-from fedmed.store.spool.quota import DAMAGED, DAY_S, Quota, make_room, weight
-from fedmed.store.spool.tables import Row, Tables
+from fedmed.store.spool.quota import DAMAGED, DAY_S, Drop, Quota, make_room, weight
+from fedmed.store.spool.tables import Body, Row
 
 MOST_WAIT_S = DAY_S
 """Longest that an entry is deferred; what waits longer does so because the clock was set back, and is handed out."""
 MOST_WHY = 200
-COMMIT_BYTES = 16 * opening.PAGE
-"""About what a commit adds to the log beside contents."""
+MOST_NUMBER = 2**63 - 1
 T = TypeVar("T")
 
 
@@ -49,8 +50,8 @@ class Spool:
         self.rescued: Rescue | None = None
         self._clock, self._dropped, self._envelope = clock, dropped, Envelope(key)
         self._ballast, self._path = Ballast(folder, quota.ballast), folder / opening.NAME
-        self._lock, self._telling = threading.Lock(), threading.Lock()
-        self._taken, self._logged, self._untold = set[int](), 0, True
+        self._contents, self._telling = Contents(folder), threading.Lock()
+        self._taken, self._untold = set[int](), True
         try:
             Disk().make_folder(folder)
             self._owned = opening.lock(folder)
@@ -59,13 +60,14 @@ class Spool:
         with ExitStack() as undo:
             undo.callback(os.close, self._owned)
             try:
-                self._db = self._open()
+                self._commits = Commits(self._open(), self._path, self._ballast)
+                self._tables, self._lock = self._commits.tables, self._commits.lock
+                self._contents.begin(self._reading(self._tables.files))
             except OSError as error:
                 raise StoreError(
                     f"{folder}: the spool cannot be opened ({error.strerror}); make room or mend the disk"
                 ) from error
             undo.pop_all()
-        self._tables = Tables(self._db)
         if quota.ballast:
             self._ballast.take()
         self._tell()
@@ -78,8 +80,7 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the folder; what is in the spool stays there."""
-        with self._lock, suppress(sqlite3.Error):
-            self._db.close()
+        self._commits.close()
         if self._owned >= 0:
             os.close(self._owned)
             self._owned = -1
@@ -89,19 +90,11 @@ class Spool:
 
         Raises SpoolFull where there is no room, by the quota or on the disk, and DataError for what a spool does not hold.
         """
-        closed = [self._closed(each) for each in new]
-        return self._change(lambda: self._insert(closed))
+        return self._add(new)
 
     def turn(self, number: int, *new: New) -> list[Put]:
         """An entry is finished, and what came of it is put: both or neither. Raises as `put`, and where it is not here."""
-        closed = [self._closed(each) for each in new]
-
-        def work() -> list[Put]:
-            if not self._finish(number):
-                raise StoreError(f"entry {number} is not in the spool: a step is made once; go on with `next`")
-            return self._insert(closed)
-
-        made = self._change(work, drains=True)
+        made = self._add(new, number)
         self._free(number)
         return made
 
@@ -123,7 +116,7 @@ class Spool:
         """
         while True:
             with self._lock:
-                rows = self._reading(lambda: self._several(kinds, now, least, most, most_bytes))
+                rows = self._commits.reading(lambda: self._several(kinds, now, least, most, most_bytes))
                 self._taken.update(row.number for row in rows)
             try:
                 return [self._entry(row) for row in rows]
@@ -136,8 +129,7 @@ class Spool:
     def content(self, entry: Entry) -> bytes:
         """What was put, byte for byte. Raises StoreError; one that the disk changed is dropped then, counted and told."""
         mark = self._envelope.content_mark(entry.kind, entry.digest)
-        with self._lock:
-            body = self._reading(lambda: self._tables.body(entry.number))
+        body = self._body(entry.number)
         if body is None:
             raise StoreError(f"entry {entry.number} is not in the spool: it was finished with, or dropped")
         try:
@@ -169,8 +161,7 @@ class Spool:
     def counts(self) -> Counts:
         """What is here, and what went."""
         now = self._clock.unix()
-        with self._lock:
-            return self._reading(lambda: self._counted(now))
+        return self._reading(lambda: self._tables.counted(now))
 
     def _open(self) -> sqlite3.Connection:
         why = rescue.suspected(self.folder)
@@ -188,88 +179,109 @@ class Spool:
         self.rescued = rescue.rescue(self.folder, self._clock.unix(), self._envelope)
         return opening.open_sound(self._path, self._envelope.check)
 
+    def _add(self, new: Iterable[New], finished: int | None = None) -> list[Put]:
+        """Contents that are files first, then the transaction that names them and finishes an entry, if one is given."""
+        closed = [self._envelope.closed(each, self._clock.unix()) for each in new]
+        bodies = self._set_down(closed, drains=finished is not None)
+
+        def work() -> list[Put]:
+            if finished is not None and not self._finish(finished):
+                raise StoreError(f"entry {finished} is not in the spool: a step is made once; go on with `next`")
+            return self._insert(closed, bodies)
+
+        try:
+            made = self._change(work, drains=finished is not None)
+        except StoreError as error:
+            # Of a commit that failed halfway the log may hold all, and the next opening would find it: then the files stay.
+            if isinstance(error, SpoolFull) or error.__cause__ is None:
+                self._contents.remove(*_files(bodies))
+            raise
+        self._contents.remove(*_files({index: body for index, body in bodies.items() if not made[index].is_new}))
+        return made
+
+    def _set_down(self, closed: list[Closed], drains: bool) -> dict[int, Body]:
+        """The bodies by their places in `closed`, those that are large on the disk; without those that are known."""
+        bodies = dict[int, Body]()
+        try:
+            for index, each in enumerate(closed):
+                if each.size < APART:
+                    bodies[index] = each.body()
+                elif self._is_welcome(each, drains):
+                    bodies[index] = self._contents.keep(each.fill)
+        except (StoreError, OSError) as error:
+            self._contents.remove(*_files(bodies))
+            refused = error if isinstance(error, StoreError) else opening.translated(error, self._path)
+            if drains and isinstance(refused, SpoolFull) and self._ballast.let_go():
+                return self._set_down(closed, drains)
+            raise refused from error
+        return bodies
+
+    def _is_welcome(self, each: Closed, drains: bool) -> bool:
+        """Whether it is new; raises SpoolFull where the quota has no room for it. The transaction asks again."""
+
+        def look() -> bool:
+            if self._known(each) is not None:
+                return False
+            if not drains:
+                self._drops(weight(len(each.head), each.size), each.entry, MOST_NUMBER)
+            return True
+
+        return self._reading(look)
+
+    def _body(self, number: int) -> bytes | None:
+        """A content as it lies on the disk; None where there is no such entry."""
+        body = self._reading(lambda: self._tables.body(number))
+        if not isinstance(body, int):
+            return body
+        try:
+            return self._contents.read(body)
+        except FileNotFoundError:
+            is_here = self._reading(lambda: self._tables.file(number)) == body
+            return b"" if is_here else None  # no entry with a file is empty: its digest tells
+        except OSError as error:
+            raise opening.translated(error, self._path) from error
+
     def _change(self, work: Callable[[], T], drains: bool = False) -> T:
         """One transaction, on the disk when this returns; `drains` says that it makes room."""
-        with self._lock:
-            try:
-                if self._logged >= opening.LOG_BYTES and not drains:
-                    self._carry_over()
-                made = self._commit(work)
-            except sqlite3.Error as error:
-                refused = self._refused(error)
-                if not (drains and isinstance(refused, SpoolFull) and self._ballast.let_go()):
-                    raise refused from error
-                made = self._reading(lambda: self._commit(work))
+        made = self._commits.change(work, drains)
+        self._contents.remove(*self._commits.gone())
         if self._untold:
             self._tell()
         return made
 
-    def _commit(self, work: Callable[[], T]) -> T:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            made = work()
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        self._logged += COMMIT_BYTES
-        if self._logged >= opening.LOG_BYTES:
-            with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong
-                self._carry_over()
-        return made
-
-    def _carry_over(self) -> None:
-        """The log into the database: where the disk has no room for that, nothing more is taken in until it has.
-
-        So the log holds little that the database has no room for, and the ballast lasts for what makes room.
-        """
-        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self._logged = 0
-        if self.quota.ballast:
-            self._ballast.take()
-
     def _reading(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
+        with self._commits.lock:
+            return self._commits.reading(work)
 
-    def _refused(self, error: sqlite3.Error) -> StoreError:
-        if self._owned < 0:
-            return StoreError(f"{self.folder}: this spool was closed; open it again")
-        refused = opening.translated(error, self._path)
-        if isinstance(refused, opening.Damaged):
-            with suppress(OSError):
-                rescue.suspect(self.folder, str(refused))
-            return StoreError(f"{self._path}: damaged ({refused}); it is set aside, and rescued, when the agent starts anew")
-        return refused
-
-    def _closed(self, new: New) -> Closed:
-        return self._envelope.closed(new, self._clock.unix())
-
-    def _insert(self, closed: list[Closed]) -> list[Put]:
+    def _insert(self, closed: list[Closed], bodies: Mapping[int, Body]) -> list[Put]:
         first = number = self._tables.next_number()
         made = list[Put]()
-        for each in closed:
-            entry = each.entry
-            if (known := self._tables.of_mark(each.mark)) is not None:
-                made.append(Put(self._entry(known), False))
-            elif (was := self._tables.finished(each.mark, self._remembered)) is not None:
-                made.append(Put(replace(entry, number=was), False))
-            else:
-                need = weight(len(each.head), len(each.body))
-                self._make_room(need, entry, first)
-                row = Row(number, entry.kind, each.mark, entry.priority, entry.size, entry.unix, each.head)
-                self._tables.insert(row, each.line, need, each.body)
-                self._logged += need
-                made.append(Put(replace(entry, number=number), True))
-                number += 1
+        for index, each in enumerate(closed):
+            if (known := self._known(each)) is not None:
+                made.append(Put(known, False))
+                continue
+            entry, need = each.entry, weight(len(each.head), each.size)
+            for drop in self._drops(need, entry, first):
+                self._let_go(drop.number, drop.reason)
+            row = Row(number, entry.kind, each.mark, entry.priority, entry.size, entry.unix, each.head)
+            body = bodies[index] if index in bodies else each.body()
+            self._tables.insert(row, each.line, need, body)
+            self._commits.logged(0 if isinstance(body, int) else need)
+            made.append(Put(replace(entry, number=number), True))
+            number += 1
         return made
 
-    def _make_room(self, need: int, entry: Entry, first: int) -> None:
+    def _known(self, each: Closed) -> Entry | None:
+        """The entry that holds this content, or held it."""
+        if (known := self._tables.of_mark(each.mark)) is not None:
+            return self._entry(known)
+        was = self._tables.finished(each.mark, self._remembered)
+        return None if was is None else replace(each.entry, number=was)
+
+    def _drops(self, need: int, entry: Entry, first: int) -> list[Drop]:
+        """What has to go for it, of entries before `first`."""
         candidates = (each for each in self._tables.least(first) if each.number not in self._taken)
-        for drop in make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates):
-            self._let_go(drop.number, drop.reason)
+        return make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates)
 
     def _finish(self, *numbers: int) -> int:
         """How many of them were here; the first of a line last, so that only one that stays becomes the first."""
@@ -304,24 +316,11 @@ class Spool:
         best = min((each for each in found if each[1]), default=None)
         return None if best is None else self._tables.of_number(best[1])
 
-    def _counted(self, now: float) -> Counts:
-        totals, drops = self._tables.totals(), self._tables.drops()
-        return Counts(
-            {kind: totals[kind][0] for kind in KINDS},
-            {kind: totals[kind][1] for kind in KINDS},
-            self._tables.used(),
-            self._tables.deferred(now),
-            {reason: entries for reason, (entries, _) in drops.items()},
-            sum(size for _, size in drops.values()),
-            len(self._tables.untold()),
-            self._tables.oldest(),
-        )
-
     def _tell(self) -> None:
         """Of what went; what nobody takes note of is told again."""
         with self._telling:
             with self._lock:
-                rows, self._untold = self._reading(self._tables.untold), False
+                rows, self._untold = self._commits.reading(self._tables.untold), False
             told = list[int]()
             try:
                 for row, reason in rows:
@@ -331,8 +330,8 @@ class Spool:
                 self._untold = True
             finally:
                 if told:
-                    with self._lock, suppress(sqlite3.Error):  # told twice rather than not at all
-                        self._commit(lambda: self._tables.told(told))
+                    with suppress(StoreError):  # told twice rather than not at all
+                        self._commits.change(lambda: self._tables.told(told), drains=True)
 
     def _entry(self, row: Row) -> Entry:
         return self._envelope.opened(row)
@@ -352,3 +351,7 @@ class Spool:
     def _free(self, *numbers: int) -> None:
         with self._lock:
             self._taken.difference_update(numbers)
+
+
+def _files(bodies: Mapping[int, Body]) -> list[int]:
+    return [body for body in bodies.values() if isinstance(body, int)]

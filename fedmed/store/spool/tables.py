@@ -2,12 +2,13 @@
 
     entries    one row each, with the sealed head; `ahead` marks the first of its kind and group: the only one that may go
     bodies     contents, apart: a change of a row would write its content again
+    files      names of those contents that are files beside the database (`contents`)
     finished   marks of contents that were finished with, in the order of time
     totals     entries, bytes and weight by kind, and the next number (in `entries` of the row `next`)
     dropped    how many entries and bytes went, by reason
     untold     entries that went, until somebody took note of it
 
-Triggers keep `ahead`, `bodies` and `totals`, so that no change of an entry can forget one of them.
+Triggers keep `ahead`, `bodies`, `files` and `totals`, so that no change of an entry can forget one of them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fedmed.store.spool.entry import KINDS
+from fedmed.store.spool.entry import KINDS, Counts
 from fedmed.store.spool.quota import Candidate
 
-APPLICATION, VERSION = 0x666D7370, 1  # "fmsp"
+APPLICATION = 0x666D7370  # "fmsp"
 MOST_FINISHED = 5_000_000
 """Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
 FORGOTTEN_AT_ONCE = 256
 _SUM = 8
-SCHEMA = f"""
+_FIRST = f"""
 CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN {KINDS}),
     mark BLOB NOT NULL, line BLOB NOT NULL,
     priority INTEGER NOT NULL, size INTEGER NOT NULL, weight INTEGER NOT NULL, unix REAL NOT NULL,
@@ -56,9 +57,16 @@ CREATE TRIGGER first_out AFTER DELETE ON entries WHEN OLD.ahead BEGIN
 END;
 INSERT INTO totals VALUES ('next', 1, 0, 0){"".join(f", ('{kind}', 0, 0, 0)" for kind in KINDS)};
 PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
 """
-TABLES = ("entries", "bodies", "finished", "totals", "dropped", "untold", "facts")
+_SECOND = """
+CREATE TABLE files (number INTEGER PRIMARY KEY, name INTEGER NOT NULL UNIQUE);
+CREATE TRIGGER file_out AFTER DELETE ON entries BEGIN
+    DELETE FROM files WHERE number = OLD.number;
+END;
+"""
+STEPS = (_FIRST, _SECOND)
+"""From one version of the schema to the next, the first from an empty database."""
+VERSION = len(STEPS)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ class Row:
     head: bytes
 
 
+Body = bytes | int
+"""A content as it lies on the disk, or the name of the file that it is."""
 ROW = "number, kind, mark, priority, size, unix, head"
 
 
@@ -82,12 +92,19 @@ class Tables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self.loose = list[int]()
+        """Names of files whose entries went; the caller removes them once that is on the disk, and clears this."""
 
-    def create(self, check: bytes) -> None:
+    def create(self, check: bytes, version: int = VERSION) -> None:
         """Make the schema in an empty database; `check` tells its key from others."""
-        self._db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}")
+        self._db.executescript(f"BEGIN IMMEDIATE;{''.join(STEPS[:version])} PRAGMA user_version = {version};")
         self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check + _sum(check),))
         self._db.execute("COMMIT")
+
+    def renew(self, version: int) -> None:
+        """Bring a schema of an earlier version up to this one: all of it or nothing."""
+        steps = "".join(STEPS[version:])
+        self._db.executescript(f"BEGIN IMMEDIATE;{steps} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def schema(self) -> set[tuple[str, str, str | None]]:
         """Kind, name and statement of each part of the schema."""
@@ -99,14 +116,15 @@ class Tables:
         check, proof = (bytes(found[0][:-_SUM]), bytes(found[0][-_SUM:])) if found else (b"", b"")
         return check if proof == _sum(check) else None
 
-    def insert(self, row: Row, line: bytes, weight: int, body: bytes) -> None:
+    def insert(self, row: Row, line: bytes, weight: int, body: Body) -> None:
         """A new entry, at the end of its line."""
         self._db.execute(
             "INSERT INTO entries (number, kind, mark, line, priority, size, weight, unix, ahead, head) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM entries WHERE line = ?), ?)",
             (row.number, row.kind, row.mark, line, row.priority, row.size, weight, row.unix, line, row.head),
         )
-        self._db.execute("INSERT INTO bodies VALUES (?, ?)", (row.number, body))
+        table = "files" if isinstance(body, int) else "bodies"
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", (row.number, body))
 
     def is_in_order(self) -> bool:
         """Whether each line has one entry that is ahead."""
@@ -136,10 +154,19 @@ class Tables:
         found = self._db.execute("SELECT number FROM finished WHERE mark = ? AND unix >= ?", (mark, since)).fetchone()
         return None if found is None else int(found[0])
 
-    def body(self, number: int) -> bytes | None:
-        """A content as it lies there."""
+    def body(self, number: int) -> Body | None:
+        """A content."""
         found = self._db.execute("SELECT content FROM bodies WHERE number = ?", (number,)).fetchone()
-        return None if found is None else bytes(found[0])
+        return self.file(number) if found is None else bytes(found[0])
+
+    def file(self, number: int) -> int | None:
+        """The name of a content that is a file."""
+        found = self._db.execute("SELECT name FROM files WHERE number = ?", (number,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def files(self) -> set[int]:
+        """The names of all contents that are files."""
+        return {int(name) for (name,) in self._db.execute("SELECT name FROM files")}
 
     def ready(self, kind: str, least: int, now: float, latest: float) -> Iterator[tuple[int, int]]:
         """Priority and number of the first of each line, the most urgent first; `until` beyond `latest` counts as passed."""
@@ -169,7 +196,7 @@ class Tables:
             "INSERT OR REPLACE INTO finished (mark, number, unix) SELECT mark, number, ? FROM entries WHERE number = ?",
             (unix, number),
         )
-        return self._db.execute("DELETE FROM entries WHERE number = ?", (number,)).rowcount
+        return self._delete(number)
 
     def forget(self, before: float) -> None:
         """The oldest contents that were finished before, some of them, and those that are too many."""
@@ -194,6 +221,11 @@ class Tables:
             "ON CONFLICT (reason) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes",
             (reason, number),
         )
+        return self._delete(number)
+
+    def _delete(self, number: int) -> int:
+        if (name := self.file(number)) is not None:
+            self.loose.append(name)
         return self._db.execute("DELETE FROM entries WHERE number = ?", (number,)).rowcount
 
     def untold(self) -> list[tuple[Row, str]]:
@@ -217,6 +249,20 @@ class Tables:
     def drops(self) -> dict[str, tuple[int, int]]:
         """Entries and bytes that went, by reason."""
         return {reason: (entries, size) for reason, entries, size in self._db.execute("SELECT * FROM dropped")}
+
+    def counted(self, now: float) -> Counts:
+        """What is here, and what went."""
+        totals, drops = self.totals(), self.drops()
+        return Counts(
+            {kind: totals[kind][0] for kind in KINDS},
+            {kind: totals[kind][1] for kind in KINDS},
+            self.used(),
+            self.deferred(now),
+            {reason: entries for reason, (entries, _) in drops.items()},
+            sum(size for _, size in drops.values()),
+            len(self.untold()),
+            self.oldest(),
+        )
 
     def deferred(self, now: float) -> dict[str, int]:
         """Lines that wait, by reason."""

@@ -54,8 +54,5 @@ def new(content: bytes | str, group: str = "g", kind: str = "instance", priority
 
 def as_killed(folder: Path, to: Path) -> Path:
     """What is on the disk of a spool that is in use, as a kill of its process would leave it, in another folder."""
-    to.mkdir()
-    for path in folder.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, to / path.name)
+    shutil.copytree(folder, to)
     return to

@@ -28,12 +28,12 @@ def test_what_was_closed_opens_as_it_was(key, content, facts):
     entry = envelope.opened(row_of(closed))
     assert entry == replace(closed.entry, number=7)
     assert entry.facts == {"a": 1, "b": facts}
-    assert envelope.content(closed.mark, entry.digest, closed.body) == content
+    assert envelope.content(closed.mark, entry.digest, closed.body()) == content
 
 
 def test_with_a_key_nothing_of_it_can_be_read_or_compared():
     closed = Envelope(KEY).closed(new(CONTENT, "1.2.840", patient="Weiß"), 5.0)
-    lying = closed.mark + closed.line + closed.head + closed.body
+    lying = closed.mark + closed.line + closed.head + closed.body()
     for word in (b"patient", b"1.2.840", "Weiß".encode(), closed.entry.digest.encode(), CONTENT[:20]):
         assert word not in lying
     plain = Envelope(None).closed(new(CONTENT, "1.2.840"), 5.0)
@@ -54,7 +54,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(key, place, bit):
     with pytest.raises(StoreError):
         envelope.opened(replace(row_of(closed), head=flipped(closed.head)))
     with pytest.raises(StoreError):
-        envelope.content(closed.mark, closed.entry.digest, flipped(closed.body))
+        envelope.content(closed.mark, closed.entry.digest, flipped(closed.body()))
 
 
 @KEYS
@@ -70,7 +70,7 @@ def test_a_body_of_another_entry_is_refused():
     envelope = Envelope(KEY)
     one, two = envelope.closed(new("one"), 5.0), envelope.closed(new("two"), 5.0)
     with pytest.raises(StoreError, match="not what was sealed"):
-        envelope.content(one.mark, one.entry.digest, two.body)
+        envelope.content(one.mark, one.entry.digest, two.body())
 
 
 def test_a_key_of_another_length_is_refused():
