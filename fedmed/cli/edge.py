@@ -54,11 +54,21 @@ def pause(at: At = FOLDER, as_json: Json = False) -> None:
 
 
 @edge.command()
-def resume(at: At = FOLDER, as_json: Json = False) -> None:
+def resume(
+    seen_to: Annotated[
+        str | None, typer.Option("--seen-to", metavar="CARD", help="A card that was seen to after it failed, such as gpu0.")
+    ] = None,
+    at: At = FOLDER,
+    as_json: Json = False,
+) -> None:
     """Look at images again."""
     from fedmed.cli.edging import pause as look_again
+    from fedmed.cli.mending import say_seen_to
 
-    look_again(at, False, as_json)
+    if seen_to is None:
+        look_again(at, False, as_json)
+    else:
+        say_seen_to(at, seen_to, as_json)
 
 
 @edge.command()

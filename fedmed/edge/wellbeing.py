@@ -3,7 +3,8 @@
 An alert is said and stands in the device's audit log. What may follow it: the device takes no work (an isolation; its hub
 hears so with the next heartbeat), a card draws less power (only with `power_actions: true`), and an agent that stands at one
 image for twenty minutes ends, so that its next process tries again. An isolation that only a person ends (uncorrected memory
-errors, a lost card) ends with the agent: it is started anew once the card was seen to, and reads it first.
+errors, a lost card) ends when staff says that the card was seen to (`fedmed edge resume --seen-to CARD`) and its reading
+says so, too; and with the agent, whose next process reads the card first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.edge import standing
 from fedmed.edge.folder import EdgeFolder
 from fedmed.errors import FedmedError, StoreError
 from fedmed.health import exposed
@@ -30,8 +32,10 @@ from fedmed.health.policy import (
     LimitPower,
     Restart,
     Restore,
+    Stays,
     Switches,
     Watch,
+    seen_to,
     step,
 )
 from fedmed.health.readers import Reader, read_all, readers
@@ -45,6 +49,8 @@ POWER = "power.json"
 MOST_TOLD = 6 << 10
 """Bytes of readings in one heartbeat, whose facts have 16 KiB for everything."""
 MOST_FILE = 64 << 10
+HEARS_S = 2.0
+"""Between two looks for what staff says it has seen to."""
 Record = Callable[..., None]
 """action, resource, outcome, reason, further details -> the device's audit log. Raises StoreError."""
 
@@ -83,8 +89,10 @@ class Wellbeing:
         self._give_power_back()
         while True:
             self.look()
-            if stop.wait(CHECK_EVERY_S):
-                return
+            for _ in range(int(CHECK_EVERY_S / HEARS_S)):
+                if stop.wait(HEARS_S):
+                    return
+                self.hear()
 
     def look(self) -> None:
         """Read all of it once, and do what policy says."""
@@ -97,6 +105,38 @@ class Wellbeing:
                 self._act(finding)
             except FedmedError as error:
                 self.say(str(error))
+
+    def hear(self) -> None:
+        """Lift the isolation of what staff says it has seen to, where a new reading is good; answered and recorded."""
+        device = standing.asked_of(self.folder)
+        if device is None:
+            return
+        self.look()
+        watch, findings = seen_to(self.watch, device, self.readings)
+        try:
+            for each in findings:
+                outcome, still = ("refused", f"; {each.words}") if isinstance(each, Stays) else ("done", "")
+                self.record("start.work", device, outcome, f"staff has seen to it{still}", limit=each.limit)
+            self.watch = watch
+            for each in findings:
+                if isinstance(each, Restore):
+                    self._lift(each)
+                else:
+                    self.say(f"this device takes no work, as before: {each.words}")
+            standing.answer(self.folder, device, self._answer(device, findings))
+        except FedmedError as error:  # what cannot be written down is not done
+            (self.folder / standing.SEEN_TO).unlink(missing_ok=True)
+            self.say(str(error))
+
+    def _answer(self, device: str, findings: Sequence[Restore | Stays]) -> str:
+        """What still keeps this device from work; empty where nothing does."""
+        if findings or not self.isolated:
+            return self.isolated
+        return f"nothing of {device!r} waits for staff; this device takes no work since {self.isolated}"
+
+    def _lift(self, what: Restore) -> None:
+        self._isolated = {key: words for key, words in self._isolated.items() if key != (what.limit, what.device)}
+        self.say(f"{_on(what.device)}{what.limit} no longer keeps this device from work")
 
     def _act(self, finding: Finding) -> None:
         match finding:
@@ -111,8 +151,7 @@ class Wellbeing:
                 self.say(f"this device takes no work: {words}")
                 self.record("stop.work", device or "this machine", reason=words, limit=limit)
             case Restore(limit, device):
-                self._isolated = {key: words for key, words in self._isolated.items() if key != (limit, device)}
-                self.say(f"{_on(device)}{limit} no longer keeps this device from work")
+                self._lift(finding)
                 self.record("start.work", device or "this machine", limit=limit)
             case LimitPower(device, share):
                 self._set_power(device, share)

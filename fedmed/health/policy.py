@@ -171,6 +171,15 @@ class Restore:
 
 
 @dataclass(frozen=True)
+class Stays:
+    """A person says that the device was seen to, and its reading says otherwise: the node takes no tasks, as before."""
+
+    limit: str
+    device: str
+    words: str
+
+
+@dataclass(frozen=True)
 class LimitPower:
     """The card is to draw `share` of its default power; 1 is as before."""
 
@@ -219,11 +228,24 @@ def _forget_ended(
                 _over(limit, key[1], episodes.pop(key), found)
 
 
-def restored(watch: Watch, device: str) -> tuple[Watch, list[Finding]]:
-    """A person says that the device is sound: what was past its limit there is forgotten until it is read again."""
-    gone = [key for key in watch.episodes if key[1] == device]
-    findings: list[Finding] = [Restore(*key) for key in gone if Action.ISOLATE in watch.episodes[key].done]
-    return replace(watch, episodes={key: each for key, each in watch.episodes.items() if key not in gone}), findings
+def seen_to(watch: Watch, device: str, readings: Iterable[Reading]) -> tuple[Watch, list[Restore | Stays]]:
+    """A person says that the device was seen to: what only a person ends is over there, where its reading says so, too.
+
+    A reading that is missing or unsupported ends nothing. What ends by itself (heat) is left to do so.
+    """
+    values = {each.name: each.value for each in readings if each.device == device}
+    episodes, findings = dict(watch.episodes), list[Restore | Stays]()
+    for limit in watch.limits:
+        episode = episodes.get((limit.name, device))
+        if not limit.is_latched or episode is None or Action.ISOLATE not in episode.done:
+            continue
+        value = values.get(limit.quantity)
+        if value is not None and limit.is_safe(value):
+            del episodes[limit.name, device]
+            findings.append(Restore(limit.name, device))
+        else:
+            findings.append(Stays(limit.name, device, _still(limit, device, value)))
+    return replace(watch, episodes=episodes), findings
 
 
 def _looked_at(
@@ -286,6 +308,11 @@ def _over(limit: Limit, device: str, episode: Episode | None, found: list[Findin
         found.append(LimitPower(device, 1.0))
     if Action.ISOLATE in episode.done:
         found.append(Restore(limit.name, device))
+
+
+def _still(limit: Limit, device: str, value: float | None) -> str:
+    said = "cannot be read" if value is None else f"is {value:g} still; allowed is {limit.clear:g}"
+    return f"{device}: {limit.quantity.replace('_', ' ')} {said}"
 
 
 def _words(limit: Limit, device: str, episode: Episode, now: float) -> str:

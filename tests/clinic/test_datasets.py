@@ -19,7 +19,7 @@ from fedmed.sites.prepare import sites_of
 from tests.clinic.staff import cases
 from tests.clinic.test_releasing import NOW, dataset
 
-PHANTOM = Source("phantom", MADE, {}, None, Split(test=0.3, validation=0.1), 42)
+PHANTOM = Source("phantom", MADE, {"share": 0.1}, None, Split(test=0.3, validation=0.1), 42)
 
 
 def source(path: Path, **changed: object) -> Source:
@@ -90,8 +90,8 @@ def test_what_an_approval_binds_of_it():
 
 
 def test_a_clinics_site_is_the_one_of_a_simulation_bit_by_bit(tmp_path):
-    scenario = parse("{name: x, title: x, rounds: 1, data: {reader: phantom, split: {test: 0.3, validation: 0.1}}, "
-                     "task: {name: scan}, training: {epochs: 1}}", "x")  # fmt: skip
+    data = "{reader: phantom, options: {share: 0.1}, split: {test: 0.3, validation: 0.1}}"
+    scenario = parse(f"{{name: x, title: x, rounds: 1, data: {data}, task: {{name: scan}}, training: {{epochs: 1}}}}", "x")
     sites = sites_of(scenario.data, None, scenario.seed, "")
     for site in sites[:2]:
         own, names = site_of(Source(**{**PHANTOM.__dict__, "site": site.name}), site.name)

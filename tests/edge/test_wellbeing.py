@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.edge import standing
 from fedmed.edge.wellbeing import MOST_TOLD, POWER, Wellbeing
 from fedmed.errors import ConfigError, StoreError
 from fedmed.health.policy import CHECK_EVERY_S, Switches
@@ -83,7 +84,7 @@ class Box:
     def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: object) -> None:
         if self.disk_is_full:
             raise StoreError("the disk is full")
-        self.happened.append(("record", action, resource))
+        self.happened.append(("record", action, resource) if outcome == "done" else ("record", action, resource, outcome))
 
     def pass_minutes(self, number: int) -> None:
         for _ in range(number):
@@ -224,3 +225,47 @@ def test_a_device_tells_how_large_it_is_as_it_was_at_first(tmp_path):
     box.lost = True
     box.pass_minutes(1)
     assert box.well.sizes["cards"] == 2
+
+
+def test_a_card_that_staff_has_seen_to_works_again_where_its_reading_is_good(tmp_path):
+    box = Box(tmp_path, lost=True)
+    box.pass_minutes(1)
+    assert box.well.isolated
+    box.well.hear()
+    standing.say_seen_to(tmp_path, "gpu0")
+    box.well.hear()
+    assert standing.answered(tmp_path) == box.well.isolated == "gpu0: gpu reachable is 0, below 1"
+    assert box.what("record")[-1] == ("start.work", "gpu0", "refused")
+    assert box.what("say")[-1] == ("this device takes no work, as before: gpu0: gpu reachable is 0 still; allowed is 1",)
+    box.lost = False
+    box.pass_minutes(9)
+    assert box.well.isolated  # only a person ends it
+    standing.say_seen_to(tmp_path, "gpu7")
+    box.well.hear()
+    assert "nothing of 'gpu7' waits for staff" in (standing.answered(tmp_path) or "")
+    standing.say_seen_to(tmp_path, "gpu0")
+    box.disk_is_full = True
+    box.well.hear()
+    assert box.well.isolated  # what cannot be written down is not done
+    assert not (tmp_path / standing.SEEN_TO).exists()
+    box.disk_is_full = False
+    standing.say_seen_to(tmp_path, "gpu0")
+    box.well.hear()
+    assert standing.answered(tmp_path) == box.well.isolated == ""
+    assert standing.answered(tmp_path) is None
+    assert box.what("record")[-1] == ("start.work", "gpu0")
+    box.lost = True
+    box.pass_minutes(1)
+    assert box.well.isolated
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"[" * 9999, b'{"answer":"yes"}', b"7"])
+def test_what_nobody_said_is_not_heard(tmp_path, content):
+    box = Box(tmp_path, lost=True)
+    box.pass_minutes(1)
+    box.lost = False
+    place = tmp_path / standing.SEEN_TO
+    place.write_bytes(content)
+    place.chmod(0o600)
+    box.well.hear()
+    assert box.well.isolated

@@ -16,9 +16,10 @@ from fedmed.health.policy import (
     Restart,
     Restore,
     Severity,
+    Stays,
     Switches,
     Watch,
-    restored,
+    seen_to,
     step,
 )
 from fedmed.health.readings import QUANTITIES, read
@@ -69,13 +70,26 @@ def test_a_short_peak_of_work_is_no_alert_and_five_minutes_are():
     assert found[0][1].severity is Severity.WARNING
 
 
+STILL = {
+    1.0: "gpu0: gpu ecc uncorrected is 1 still; allowed is 0",
+    None: "gpu0: gpu ecc uncorrected cannot be read",
+    0: "gpu0: gpu ecc uncorrected cannot be read",
+}
+
+
 def test_one_uncorrected_error_isolates_until_a_person_restores():
     watch, found = run(Watch(), "gpu_ecc_uncorrected", (0, 0), (60, 1), (120, 1), (180, 0), (900, 0), (9000, 0))
     assert kinds(found) == [(60, Alert), (60, Isolate)]
-    watch, findings = restored(watch, "gpu0")
+    errors = "gpu_ecc_uncorrected"
+    for bad in ([read(errors, 1, "gpu0")], [read(errors, None, "gpu0")], [], [read(errors, 0, "gpu1")]):
+        assert seen_to(watch, "gpu0", bad) == (watch, [Stays("ecc-uncorrected", "gpu0", STILL[len(bad) and bad[0].value])])
+    assert seen_to(watch, "gpu1", [read(errors, 0, "gpu1")]) == (watch, [])
+    watch, findings = seen_to(watch, "gpu0", [read(errors, 0, "gpu0")])
     assert findings == [Restore("ecc-uncorrected", "gpu0")]
     assert not watch.episodes
-    assert restored(watch, "gpu0")[1] == []
+    assert seen_to(watch, "gpu0", [read(errors, 0, "gpu0")])[1] == []
+    _, found = run(watch, errors, (9060, 1))
+    assert kinds(found) == [(9060, Alert), (9060, Isolate)]  # and it comes back
 
 
 def test_corrected_errors_are_told_and_nothing_more():
@@ -177,3 +191,21 @@ def test_a_limit_that_could_not_work_is_refused():
         Limit("x", "gpu_busy", 0.5, 0.4, is_low=True)
     with pytest.raises(ConfigError, match=r"from 0\.3 to 1"):
         Switches(power_share=0.0)
+
+
+@given(st.lists(st.lists(readings, max_size=6), max_size=30), st.lists(readings, max_size=6))
+def test_nobodys_word_lifts_what_is_read_as_bad_or_ends_by_itself(rounds, newest):
+    watch = Watch()
+    for number, heard in enumerate(rounds):
+        watch, _ = step(watch, heard, 60.0 * number)
+    latched = {limit.name: limit for limit in LIMITS if limit.is_latched}
+    after, findings = seen_to(watch, "gpu0", newest)
+    gone = watch.episodes.keys() - after.episodes.keys()
+    assert {(each.limit, each.device) for each in findings if isinstance(each, Restore)} == gone
+    newest_of = {each.name: each.value for each in newest if each.device == "gpu0"}
+    for name, device in gone:
+        assert device == "gpu0"
+        value = newest_of[latched[name].quantity]
+        assert value is not None
+        assert latched[name].is_safe(value)
+    assert {key: watch.episodes[key] for key in after.episodes} == after.episodes
