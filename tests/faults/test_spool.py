@@ -41,6 +41,21 @@ def test_a_day_offline_at_a_fast_clock_with_kills_loses_nothing_doubles_nothing_
     assert drained(tmp_path / "spool", INSTANCE) == [(number, image(number, SIZE)) for number in range(count)]
 
 
+def test_large_images_that_are_files_survive_kills_with_their_rows_and_leave_nothing_behind(tmp_path: Path):
+    count, size = 60, 300_000
+    assert fill_with_kills(tmp_path / "spool", count, size, 5, random.Random(4), each=2) == 5
+    folder = tmp_path / "spool" / "contents"
+    assert len([path for path in folder.iterdir() if path.stat().st_size]) >= count
+    assert drained(tmp_path / "spool", INSTANCE) == [(number, image(number, size)) for number in range(count)]
+    assert not [path for path in folder.iterdir() if path.stat().st_size]
+
+
+def test_large_steps_are_made_once_whatever_is_killed(tmp_path: Path):
+    count, size = 40, 300_000
+    assert fill_with_kills(tmp_path / "spool", count, size, 4, random.Random(5), "step") == 4
+    assert drained(tmp_path / "spool", STUDY) == [(number, b"study" + image(number, size)) for number in range(count)]
+
+
 def test_steps_made_while_images_come_in_are_made_once_whatever_is_killed(tmp_path: Path):
     count = 300
     assert fill_with_kills(tmp_path / "spool", count, SIZE, 3, random.Random(2), "step") == 3

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fedmed.errors import StoreError
+from fedmed.store.spool import spool
 from fedmed.store.spool.entry import KINDS, REAL_TIME, New, SpoolFull
 from fedmed.store.spool.quota import Policy, Quota
 from tests.store.spool.spools import KEY, Clock, Told, as_killed, opened
@@ -238,5 +239,10 @@ class Machine(RuleBasedStateMachine):
         assert sum(counts.dropped.values()) == len(self.drops)
 
 
-TestMachine = Machine.TestCase
+@pytest.fixture
+def _large_from_a_block(monkeypatch):
+    monkeypatch.setattr(spool, "APART", BLOCK)
+
+
+TestMachine = pytest.mark.usefixtures("_large_from_a_block")(Machine.TestCase)
 TestMachine.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
