@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedmed.clinic.doctor.finding import Finding, fail, ok, warn
 from fedmed.clinic.doctor.traffic import Exchange, Sent, Speed
+from fedmed.operation.doctor.finding import Finding, fail, ok, warn
 from fedmed.report.formats import data_size, duration
 from fedmed.wire.visible import visible
 

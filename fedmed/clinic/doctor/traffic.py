@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
-from fedmed.clinic.doctor.connecting import NotConnected, path_mtu
+from fedmed.operation.doctor.connecting import NotConnected, path_mtu
 
 PATH = "/fedmed/probe"
 """As in fedmed.center.echo."""

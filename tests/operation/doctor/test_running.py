@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.clinic.doctor.examination import Asked, checks
-from fedmed.clinic.doctor.finding import CODES, Finding, Status, exit_code, fail, ok, skipped, warn
-from fedmed.clinic.doctor.running import Check, Seen, examine
 from fedmed.clinic.doctor.settings import Given
 from fedmed.clock import SystemClock
+from fedmed.operation.doctor.finding import CODES, Finding, Status, exit_code, fail, ok, skipped, warn
+from fedmed.operation.doctor.running import Check, Seen, examine
 
 
 def run(*steps: Check, total_s: float = 60.0, clock: SystemClock | None = None) -> list[Finding]:
