@@ -10,11 +10,12 @@ from pathlib import Path
 
 from fedmed.clinic.dialing import proxy_for
 from fedmed.clinic.doctor import estimate, kernels, load, strength, traffic
-from fedmed.clinic.doctor.settings import Given, Settings, read_settings
+from fedmed.clinic.doctor.settings import Given, read_settings
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError
 from fedmed.operation.doctor import connecting, disk, machine, shaking, trust, way
 from fedmed.operation.doctor.finding import Finding, fail, skipped
+from fedmed.operation.doctor.peer import Settings
 from fedmed.operation.doctor.running import Check, Seen
 from fedmed.wire.visible import visible
 

@@ -25,9 +25,8 @@ def name(found: Lookup, other: Other = CENTER) -> Finding:
     if found.addresses:
         more = f"; the proxy looks up the {other.name}'s" if found.is_proxy else ""
         return ok("name", f"{what} is {', '.join(found.addresses[:4])}{more}")
-    todo = "mend the name, or have it entered into this network's DNS" + (
-        "; behind a proxy give --proxy" if other is CENTER else ""
-    )
+    todo = "mend the name, or have it entered into this network's DNS"
+    todo += "; behind a proxy give --proxy" if other is CENTER else ""
     return fail("name", f"{what} is not known here ({found.fault})", "a name that this machine's DNS knows", todo)
 
 
@@ -44,9 +43,5 @@ def connection(found: Dialled, is_in_environment: bool = False, other: Other = C
     todo = _TODO["proxy" if found.is_proxy and found.kind == "unreachable" else found.kind].format(name=other.name)
     if not found.is_proxy and other is CENTER:
         todo += f"; {_NAME_IT}{_NOT_USED if is_in_environment else ''}"
-    return fail(
-        "connection",
-        f"{found.where}: {how}{said}",
-        "a TCP connection" + (", by CONNECT behind a proxy" if other is CENTER else ""),
-        todo,
-    )
+    allowed = "a TCP connection" + (", by CONNECT behind a proxy" if other is CENTER else "")
+    return fail("connection", f"{found.where}: {how}{said}", allowed, todo)
