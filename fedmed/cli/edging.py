@@ -26,8 +26,8 @@ from fedmed.wire.visible import visible
 
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
-    host, port = _address(hub)
-    enrol(code, host, port, at, SystemClock())
+    host, port = host_and_port(hub)
+    enrol(code, host, port or ENROLMENT_PORT, at, SystemClock())
     folder = make_edge(open_device(at, SystemClock()))
     config = folder.config
     facts = {"name": config.name, "clinic": folder.device.hub.clinic, "hub": config.hub, "port": config.port}
@@ -39,11 +39,12 @@ def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     )
 
 
-def _address(text: str) -> tuple[str, int]:
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """HOST or HOST:PORT. Raises ConfigError."""
     host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
     if colon and not (port.isdecimal() and 0 < int(port) < 1 << 16):
         raise ConfigError(f"--hub {text[:80]!r}; it is a host, or HOST:PORT with a port of 1 to 65535")
-    return (host, int(port)) if colon else (text, ENROLMENT_PORT)
+    return (host, int(port)) if colon else (text, None)
 
 
 def show_status(at: Path, as_json: bool) -> None:

@@ -106,7 +106,9 @@ class Greeted:
     """Whose hub answers at an enrolment port, as it says itself."""
 
     authority: bytes
-    """The certificate (DER) of its authority; the certificate that it showed is checked against it."""
+    """The certificate (DER) of its authority."""
+    shown: bytes
+    """The certificate (DER) that it showed."""
     clinic: str
     version: str
 
@@ -122,7 +124,7 @@ def greeted(host: str, port: int, clock: Clock) -> Greeted:
         authority = hexadecimal(greeting, "authority")
         check_hub(shown, public_of(authority), clock.unix())
         talk.say({ONLY: "greeting"})
-        return Greeted(authority, text(greeting, "clinic", NAME), text(greeting, "version", most=MOST_TEXT))
+        return Greeted(authority, shown, text(greeting, "clinic", NAME), text(greeting, "version", most=MOST_TEXT))
 
 
 def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
