@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -57,11 +57,16 @@ class Measured:
     decided: Labels | None = None
 
 
-def rungs_apart(package: Package, shown: Shown, how: Trial, backend: str = table.AUTO) -> tuple[Rung, ...]:
-    """Every precision on every back end that can run it here, the reference first. What fails is a rung with its failure."""
+def rungs_apart(
+    package: Package, shown: Shown, how: Trial, backend: str = table.AUTO, only: Collection[str] = table.PRECISIONS
+) -> tuple[Rung, ...]:
+    """Every precision of `only` on every back end that can run it here, the reference first.
+
+    What fails is a rung with its failure.
+    """
     found, y = list[Rung](), shown.y
     measure = AGREEMENT[package.card.kind] if shown.y is None else LEADING[package.card.kind]
-    for precision in table.PRECISIONS:
+    for precision in (each for each in table.PRECISIONS if each in only):
         for name in table.able(package, precision, backend):
             known = precision != REFERENCE or shown.y is not None
             if known and y is None:
@@ -148,7 +153,7 @@ def child(arguments: list[str], given: IO[bytes], answer: IO[bytes]) -> None:
         if verdict.passed:
             said["median_ms"] = _median_ms(engine, package.golden.inputs[:1], runs)
             if count:
-                said["score"], decided = _scored(engine, x, y, measure)
+                said["score"], decided = _scored(engine, x, y, measure, batch)
     except (FedmedError, MemoryError) as error:
         said["failure"] = first_line(error)
     answer.write(json.dumps(said).encode() + b"\n" + (b"" if decided is None else decided.astype(np.uint16).tobytes()))
@@ -173,9 +178,9 @@ def _median_ms(engine: Engine, x: Floats, runs: int) -> float:
     return latency(engine, x, clock, min(runs, most), 1).median_ms
 
 
-def _scored(engine: Engine, x: Floats, y: Labels | None, measure: str) -> tuple[float | None, Labels | None]:
+def _scored(engine: Engine, x: Floats, y: Labels | None, measure: str, batch: int) -> tuple[float | None, Labels | None]:
     """The score, None where it is undefined or there are no numbers; the decisions where there were none before."""
-    logits = logits_of(engine, x)
+    logits = logits_of(engine, x, batch)
     if not np.isfinite(logits).all():
         return None, None
     decided = probabilities_of(logits).argmax(1) if y is None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedmed.edge.doctor.configuration import Subject
 from fedmed.edge.preparing import recipe_of
-from fedmed.edge.released import ANCHOR, FOLDER, PLANS
+from fedmed.edge.released import ANCHOR, FOLDER, options_of
 from fedmed.errors import FedmedError
 from fedmed.operation.doctor.finding import Finding, fail, ok, skipped, warn
 from fedmed.operation.doctor.running import Seen
@@ -13,7 +13,6 @@ from fedmed.releases.slotstore import STATE, SlotStore
 from fedmed.serving.apart import Shown, rungs_apart
 from fedmed.serving.climbing import Trial
 from fedmed.serving.engines import table
-from fedmed.serving.engines.engine import Options
 from fedmed.serving.ladder import Rung
 from fedmed.serving.packages import Package
 from fedmed.serving.testing import Limits
@@ -44,8 +43,8 @@ def model(seen: Seen) -> Finding:
 
 def _judged(subject: Subject, slots: Slots, package: Package) -> Finding:
     wanted, card = subject.config.inference, package.card
-    options = Options(threads=wanted.threads, plans=subject.folder / PLANS, batch=1)
-    rungs = rungs_apart(package, NOTHING, Trial(RUNS, Limits(seconds=EACH_S), options), wanted.backend)
+    how = Trial(RUNS, Limits(seconds=EACH_S), options_of(subject.folder, wanted))
+    rungs = rungs_apart(package, NOTHING, how, wanted.backend)
     place = "on trial" if slots.trial is not None else "committed"
     got = f"{card.name} {card.version}, {place}: {'; '.join(map(_said, rungs))}"
     asked = [each for each in rungs if wanted.precision in ("auto", each.precision)]
