@@ -51,7 +51,7 @@ class CheckSet:
             with path.with_name(f".{name}").open("wb") as file:
                 seal(self._key, f"{space}/{name}", BytesIO(np.ascontiguousarray(image, np.float32).tobytes()), file)
             path.with_name(f".{name}").replace(path)
-            for old in names[: len(names) + 1 - self._most]:
+            for old in names[: max(0, len(names) + 1 - self._most)]:
                 (self._folder / space / old).unlink(missing_ok=True)
         except OSError as error:
             path.with_name(f".{name}").unlink(missing_ok=True)

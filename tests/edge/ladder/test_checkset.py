@@ -61,11 +61,15 @@ def test_images_that_are_prepared_otherwise_are_of_no_use(tmp_path: Path, quanti
     assert list(tmp_path.iterdir()) == []
 
 
+def fill(checks: CheckSet, package: Package) -> None:
+    for number in range(1000):
+        checks.keep(package.card, np.full((1, 32, 32), number, np.float32))
+
+
 def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(small_disk: Path, quantised: Package):
     checks = CheckSet(small_disk, KEY, most=1000)
     with pytest.raises(StoreError, match="cannot be written"):
-        for number in range(1000):
-            checks.keep(quantised.card, np.full((1, 32, 32), number, np.float32))
+        fill(checks, quantised)
     names = [each.name for each in (small_disk / FOLDER).rglob("*") if each.is_file()]
     assert names
     assert not [each for each in names if each.startswith(".")]

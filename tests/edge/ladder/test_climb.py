@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +55,12 @@ def test_the_process_may_end_on_probation_once():
 
 @given(st.lists(st.sampled_from(["boot", "stop", "prove", "fall"]), max_size=12))
 def test_once_held_in_fp32_nothing_leads_away_from_it(events: list[str]):
-    steps = {"boot": booted, "stop": stopped, "prove": lambda each: proven(each, 100), "fall": lambda each: fallen(each, "x")}
+    steps = {
+        "boot": booted,
+        "stop": stopped,
+        "prove": lambda each: proven(each, 100),
+        "fall": lambda each: fallen(each, "x"),
+    }
     found, was_safe = chosen(), False
     for event in events:
         if event in ("prove", "fall") and (found.phase is Phase.HELD and not (event == "fall" and found.is_fast)):
@@ -67,5 +70,3 @@ def test_once_held_in_fp32_nothing_leads_away_from_it(events: list[str]):
         assert not (was_safe and found.is_fast)
         assert found.crashes <= CRASHES
         assert found.phase is not Phase.SAFE
-
-
