@@ -106,14 +106,15 @@ def doctor(
     """
     from fedmed.cli.doctor import run
     from fedmed.clinic.doctor.estimate import read_parameters
-    from fedmed.clinic.doctor.examination import Asked
+    from fedmed.clinic.doctor.examination import Asked, checks
     from fedmed.clinic.doctor.settings import Given
+    from fedmed.clock import SystemClock
     from fedmed.errors import ConfigError
 
     if lanes not in (16, 32):
         raise ConfigError(f"--lanes {lanes}; allowed: 16 or 32")
     given = Given(folder, host, port, proxy, ca, certificate, key)
-    run(Asked(given, read_parameters(parameters), lanes), as_json)
+    run(checks(Asked(given, read_parameters(parameters), lanes), SystemClock()), as_json)
 
 
 @clinic.command()

@@ -1,4 +1,4 @@
-"""`fedmed clinic doctor`: findings as a table and what to do, or as JSON; progress on standard error."""
+"""`fedmed clinic|edge doctor`: findings as a table and what to do, or as JSON; progress on standard error."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fedmed.clinic.doctor.estimate import Term
-from fedmed.clinic.doctor.examination import Asked, checks
-from fedmed.clinic.doctor.finding import Finding, Status, exit_code
-from fedmed.clinic.doctor.running import Seen, examine
 from fedmed.clock import SystemClock
+from fedmed.operation.doctor.finding import Finding, Status, exit_code
+from fedmed.operation.doctor.running import TOTAL_S, Check, Seen, examine
+
+if TYPE_CHECKING:
+    from fedmed.clinic.doctor.estimate import Term
 
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.SKIPPED: "dim"}
 _PIPED = 200  # columns where nobody said how many
 
 
-def run(asked: Asked, as_json: bool) -> None:
+def run(checks: Sequence[Check], as_json: bool, total_s: float = TOTAL_S) -> None:
     """Examine, show, and end with the exit code that the findings come to."""
     seen, clock = Seen(), SystemClock()
-    findings = list(examine(checks(asked, clock), clock, _tell, seen))
+    findings = list(examine(checks, clock, _tell, seen, total_s))
     code, terms = exit_code(findings), seen.get("round", ())
     if as_json:
         sys.stdout.write(json.dumps(facts(findings, terms, code), ensure_ascii=False) + "\n")

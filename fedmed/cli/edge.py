@@ -30,6 +30,33 @@ def join(
 
 
 @edge.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(envvar="FEDMED_EDGE", help="The device's folder.")] = FOLDER,
+    hub: Annotated[
+        str | None, typer.Option(metavar="HOST[:PORT]", help="Before joining: the hub, and its port for enrolment.")
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(help="Before joining: to see that the hub is the one that it is for; not used up."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check configuration, packages, hub, PACS, doors, disk, memory and model within a minute; change nothing.
+
+    Ends with 0 where all is well, 2 configuration, 10 warnings only, 11 network or PACS, 12 trust or clock, 13 this device,
+    14 a check that broke; the first check that failed decides.
+    """
+    from fedmed.cli.doctor import run
+    from fedmed.cli.edging import host_and_port
+    from fedmed.clock import SystemClock
+    from fedmed.edge.doctor.configuration import Asked
+    from fedmed.edge.doctor.examination import TOTAL_S, checks
+
+    asked = Asked(folder, None if hub is None else host_and_port(hub), code)
+    run(checks(asked, SystemClock()), as_json, TOTAL_S)
+
+
+@edge.command()
 def up(at: At = FOLDER, as_json: Json = False) -> None:
     """Receive, look, send: until SIGTERM or Ctrl-C."""
     from fedmed.cli.serving import edge_up

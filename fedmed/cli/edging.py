@@ -26,8 +26,8 @@ from fedmed.wire.visible import visible
 
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
-    host, port = _address(hub)
-    enrol(code, host, port, at, SystemClock())
+    host, port = host_and_port(hub)
+    enrol(code, host, port or ENROLMENT_PORT, at, SystemClock())
     folder = make_edge(open_device(at, SystemClock()))
     config = folder.config
     facts = {"name": config.name, "clinic": folder.device.hub.clinic, "hub": config.hub, "port": config.port}
@@ -39,11 +39,12 @@ def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     )
 
 
-def _address(text: str) -> tuple[str, int]:
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """HOST or HOST:PORT. Raises ConfigError."""
     host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
     if colon and not (port.isdecimal() and 0 < int(port) < 1 << 16):
         raise ConfigError(f"--hub {text[:80]!r}; it is a host, or HOST:PORT with a port of 1 to 65535")
-    return (host, int(port)) if colon else (text, ENROLMENT_PORT)
+    return (host, int(port)) if colon else (text, None)
 
 
 def show_status(at: Path, as_json: bool) -> None:
@@ -73,6 +74,7 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
         f"{name}: {'paused' if facts['paused'] else 'up'} since {day(facts['since'])}, version {facts['version']}",
         f"waits: {waits} ({data_size(spool['bytes'])}){f'; dropped so far: {dropped}' if dropped else ''}",
         _looks(models),
+        *_rungs(models.get("ladder", {})),
         "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
         _well(facts["health"]),
         f"certificate until {day(facts['certificate_until'])}",
@@ -99,6 +101,19 @@ def _looks(models: Mapping[str, Any]) -> str:
         return "no model is released yet: images are kept, and copies sent"
     said = f"looks with {active['name']} {active['version']}, {active['precision']}"
     return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
+
+
+def _rungs(ladder: Mapping[str, Any]) -> list[str]:
+    """Why it runs in that precision, and of each rung how fast it is and why it was left out."""
+    if ladder.get("wanted") != "auto":
+        return []
+    why = f"its precision: {visible(str(ladder['why']))}"
+    lines = [f"{why}; by {visible(ladder['basis'])}" if ladder.get("basis") else why]
+    for row in ladder.get("rungs", ()):
+        took = "" if row["median_ms"] is None else f" {row['median_ms']:.3g} ms"
+        lost = "" if row["loss_points"] is None else f", {row['loss_points']:.2f} points lost"
+        lines.append(f"  {row['precision']} on {row['backend']}{took}{lost}: {visible(row['reason'])}")
+    return lines
 
 
 def pause(at: Path, is_paused: bool, as_json: bool) -> None:

@@ -50,6 +50,15 @@ def echo(destination: Destination) -> None:
         sender.echo()
 
 
+def not_taken(destination: Destination, sop_classes: Iterable[str]) -> tuple[str, ...]:
+    """Those of the SOP classes that the destination would not store, as an association agrees on them; nothing is sent.
+
+    It is asked C-ECHO as well. Raises Unreachable with the reason, MissingPart, ConfigError as `Sender`.
+    """
+    with Sender(destination) as sender:
+        return sender.not_taken(tuple(sop_classes))
+
+
 class Sender:
     """A destination with an association that is kept for the next object, and opened anew when it is gone.
 
@@ -99,6 +108,14 @@ class Sender:
         if "Status" not in answer or answer.Status != 0x0000:
             said = f"answered C-ECHO with {answer.Status:04X}" if "Status" in answer else "did not answer C-ECHO"
             raise Unreachable(f"{self.destination} {said}; its log says more")
+
+    def not_taken(self, sop_classes: Sequence[str]) -> tuple[str, ...]:
+        """See `not_taken`."""
+        if why := self._associate(frozenset({(VERIFICATION, IMPLICIT), *((each, EXPLICIT) for each in sop_classes)})):
+            raise Unreachable(f"{self.destination}: {why}")
+        self.echo()
+        taken = {str(context.abstract_syntax) for context in self._association.accepted_contexts}
+        return tuple(each for each in sop_classes if each not in taken)
 
     def _associate(self, kinds: frozenset[tuple[str, str]]) -> str:
         """Empty once an association stands that was proposed all of `kinds`; else why there is none."""

@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
@@ -25,12 +26,13 @@ from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.hands import EdgeHands
+from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
 from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
-from fedmed.edge.released import Released
+from fedmed.edge.released import Released, options_of
 from fedmed.edge.running import Running
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
@@ -45,6 +47,8 @@ from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import EDGE, Metrics, Reading
 from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
+from fedmed.serving.climbing import Trial
+from fedmed.serving.testing import LIMITS
 from fedmed.store.audit.event import event
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
 from fedmed.store.spool.quota import Quota
@@ -56,6 +60,8 @@ if TYPE_CHECKING:
 
 RELEASES_S, SIGNS_S = 10.0, 60.0
 DRAIN_S = 60.0
+LADDER_RUNS, LADDER_S = 30, 300.0
+"""Calls of an engine that are timed, and seconds for all that is asked of one; TensorRT may have to build its plan."""
 TOLD = 20
 """Lines of what the staff was told that the status keeps."""
 Say = Callable[[str], None]
@@ -76,7 +82,12 @@ class Agent:
             self.say(str(self.spool.rescued))
         self._line = HubClient(folder.device)
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
-        self.released = Released(path, fetchers(self._line), config.inference, clock, self._release_told, limits)
+        how = Trial(LADDER_RUNS, replace(LIMITS, seconds=LADDER_S), options_of(path, config.inference))
+        self.climber = Climber(path, key, config.inference, clock, how, self._is_behind, self.say, self.record)
+        self.released = Released(
+            path, fetchers(self._line), config.inference, clock, self._release_told, limits, self.climber
+        )
+        self.climber.engines = self.released
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
@@ -123,6 +134,10 @@ class Agent:
             event(folder.clock.unix(), folder.config.name, "site", action, resource, outcome, reason=reason, **details)
         )
 
+    def _is_behind(self) -> bool:
+        """Whether more images wait than the one that is looked at."""
+        return self.spool.counts().entries[INSTANCE] > 1
+
     @property
     def is_paused(self) -> bool:
         """Whether staff wants no image to be looked at; what comes in is kept all the same."""
@@ -137,6 +152,7 @@ class Agent:
             threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, else at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
+            threading.Thread(target=self.climber.keep, args=(self._stop,), name="ladder", daemon=True).start()
             threading.Thread(target=self.well.keep, args=(self._stop,), name="health", daemon=True).start()
             self.doors.open()
             forced = keeper.keep(f"{config.name} is up, at {self.doors.told()}; its hub is {config.hub}:{config.port}")
@@ -145,6 +161,7 @@ class Agent:
 
     def _closed(self) -> None:
         self.released.end()
+        self.climber.end()
         self.record("stop", "the device's agent")
         self.log.head()
         write_status(self.folder.path, {**self.standing(), "state": "stopped"})

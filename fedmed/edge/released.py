@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedmed.clock import Clock
 from fedmed.config.edge import Inference
+from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Model, probabilities
 from fedmed.edge.preparing import recipe_of
 from fedmed.errors import EngineFailed, FedmedError, Unreachable
@@ -27,7 +28,7 @@ from fedmed.releases.slotstore import SlotStore
 from fedmed.releases.trusting import MOST
 from fedmed.serving.engines import table
 from fedmed.serving.engines.engine import Options
-from fedmed.serving.packages import Package
+from fedmed.serving.packages import Package, read_card_of
 from fedmed.serving.testing import self_test_apart
 from fedmed.wire.tensors import sha256
 
@@ -57,10 +58,12 @@ class Released:
         clock: Clock,
         told: Callable[[kinds.Tell], None],
         limits: Limits,
+        climber: Climber,
     ) -> None:
-        """`told` hears of what becomes of releases, for the audit log. Raises StoreError where the slots are damaged."""
-        self._wanted, self._clock, self._turn = wanted, clock, threading.RLock()
-        self._options = Options(threads=wanted.threads, plans=folder / PLANS, batch=1)
+        """`told` hears of what becomes of releases, for the audit log; `climber` says in which precision they run once they
+        are committed. Raises StoreError where the slots are damaged."""
+        self._wanted, self._clock, self._turn, self._climber = wanted, clock, threading.RLock(), climber
+        self._options = options_of(folder, wanted)
         self._active: Opened | None = None
         self._beside: Opened | None = None
         self._seen = clock.now()
@@ -105,10 +108,33 @@ class Released:
         opened = self._active
         return None if opened is None else replace(opened.model, run=lambda x: self._watched(opened, x))
 
+    def committed(self) -> tuple[Path, Model] | None:
+        """Where the committed release is, and as what it runs; None while one is on trial, or there is none."""
+        with self._turn:
+            slots, opened = self.device.slots, self._active
+            if opened is None or slots.trial is not None or opened.slot != slots.active:
+                return None
+            return self.device.store.package(opened.slot), opened.model
+
+    def use(self, package: str, precision: str, backend: str) -> bool:
+        """Run the committed release of this digest so, from the next image on; False where another one runs by now.
+
+        Raises EngineFailed, PackageRefused: what ran runs on.
+        """
+        if (found := self.committed()) is None or found[1].card.digest != package:
+            return False
+        opened = self._opened_as(found[0], precision, backend)  # beside the one that runs: it takes its time
+        with self._turn:
+            if (now := self.committed()) is None or now[1].card.digest != opened.model.card.digest:
+                return False
+            self._active = opened
+        return True
+
     def standing(self) -> dict[str, object]:
         """For status and heartbeats."""
         names = {"active": self._active, "beside": self._beside}
-        return {name: None if one is None else _told(one.model) for name, one in names.items()}
+        told: dict[str, object] = {name: None if one is None else _told(one.model) for name, one in names.items()}
+        return {**told, "ladder": self._climber.facts()}
 
     def _watched(self, opened: Opened, x: Floats) -> Floats:
         """An answer that counts, seen by whoever decides about the release."""
@@ -117,10 +143,15 @@ class Released:
             logits = opened.model.run(x)
         except EngineFailed:
             self._observe(opened.slot, Evidence(results=1, errors=1))
+            self._climber.fell(opened.model.card.digest, "an image got no answer")
             raise
         took = self._clock.now() - began
         is_bad = not np.isfinite(logits).all()
         self._observe(opened.slot, Evidence(0.0, 1, int(is_bad), int(took > SLOW_S)))
+        if is_bad:
+            self._climber.fell(opened.model.card.digest, "an image's answer was no number")
+        else:
+            self._climber.seen(opened.model.card.digest, x[0])
         if (beside := self._beside) is not None and not is_bad:
             self._compare(beside, x, logits)
         return logits
@@ -146,27 +177,42 @@ class Released:
             recipe_of(Package.load(folder).card)
         except FedmedError as error:
             return str(error)
-        verdict = self_test_apart(folder, self._precision, self._wanted.backend)
+        verdict = self_test_apart(folder, self._released_in, self._wanted.backend)
         return "" if verdict.passed else verdict.reason
 
     @property
-    def _precision(self) -> str:
+    def _released_in(self) -> str:
+        """The precision that a release is tested and tried in: what a faster one falls back to has proven itself."""
         return SAFE if self._wanted.precision == "auto" else self._wanted.precision
 
     def _run(self, folder: Path | None) -> None:
-        self._active = self._opened(folder)
+        self._active = self._opened(folder, self.device.slots.trial is None)
 
     def _run_beside(self, folder: Path | None) -> None:
-        self._beside = self._opened(folder)
+        self._beside = self._opened(folder, False)
 
-    def _opened(self, folder: Path | None) -> Opened | None:
+    def _opened(self, folder: Path | None, is_committed: bool) -> Opened | None:
         if folder is None:
             return None
+        digest = read_card_of(folder).digest
+        if is_committed and (rung := self._climber.rung(digest)) != (self._released_in, self._wanted.backend):
+            try:
+                return self._opened_as(folder, *rung)
+            except EngineFailed as error:
+                self._climber.fell(digest, f"it could not be opened: {error}")
+        return self._opened_as(folder, self._released_in, self._wanted.backend)
+
+    def _opened_as(self, folder: Path, precision: str, backend: str) -> Opened:
         package = Package.load(folder)
-        engine = table.open_engine(package, self._precision, self._wanted.backend, self._options)
+        engine = table.open_engine(package, precision, backend, self._options)
         engine.run(package.golden.inputs[:1])  # the first run of an engine is slow, and no patient's
         slot = int(folder.name.rpartition("-")[2])
         return Opened(slot, Model(recipe_of(package.card), engine.precision, engine.run))
+
+
+def options_of(folder: Path, wanted: Inference) -> Options:
+    """How engines are opened on the device in a folder."""
+    return Options(threads=wanted.threads, plans=folder / PLANS, batch=1)
 
 
 def _told(model: Model) -> dict[str, str]:

@@ -6,6 +6,7 @@
     fetch    a digest and an offset                    up to 1 MiB of it
     renew    a certificate request                     a newer certificate
     release  an authority, a file's name, an offset    up to 256 KiB of it, of what `fedmed.releases` asks for
+    probe    how many bytes, and bytes                 the hub's clock, and so many bytes, to measure the line by
 
 The device is whoever its certificate names, looked up in the roll on every call; a head that names another is refused.
 """
@@ -32,7 +33,7 @@ from fedmed.releases.fetching import NAMES, FolderFetcher
 from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
-METHODS = ("beat", "offer", "send", "fetch", "renew", "release")
+METHODS = ("beat", "offer", "send", "fetch", "renew", "release", "probe")
 RELEASES = {"federation": "releases/federation", "clinic": "releases/own"}
 """Below the clinic's folder: where each authority's files are (`fedmed.clinic.releases`)."""
 _AUTHORITY = re.compile("|".join(RELEASES))
@@ -95,6 +96,9 @@ class Calls:
             return self._renewed(member, request.body)
         if method == "release":
             return self._released(request.head)
+        if method == "probe":
+            wanted = whole(request.head, "bytes", MOST_BODY)
+            return Message({"unix": self._clock.unix(), "version": __version__}, bytes(wanted))
         raise ProtocolRefused(f"a call {method[:40]!r}; allowed are {', '.join(METHODS)}")
 
     def _beat(self, name: str, head: Mapping[str, Any]) -> Message:

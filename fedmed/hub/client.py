@@ -85,6 +85,17 @@ class Patience:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """One question to the hub that changes nothing there."""
+
+    seconds: float
+    """Until the answer was here."""
+    skew_s: float
+    """This device's clock less the hub's, half the call's time taken off."""
+    hub_version: str
+
+
+@dataclass(frozen=True)
 class Orders:
     """What the hub answers a heartbeat with."""
 
@@ -140,6 +151,19 @@ class HubClient:
         refuse_far(__version__, version, "the hub")
         found = [owed(row) for row in rows(head, "owed")]
         return Orders(found, number(head, "beat_s", 3600), theirs, unix + took / 2 - theirs, version)
+
+    def probe(self, down: int = 0, up: int = 0) -> Probed:
+        """Have `down` bytes from the hub and send it `up`, at most `MOST_BODY` each: for measuring, nothing is kept.
+
+        Raises as `beat`; ProtocolRefused, too, by a hub that is older than this question.
+        """
+        began, unix = self._clock.now(), self._clock.unix()
+        answer = self._call("probe", {"bytes": down}, bytes(up))
+        took = self._clock.now() - began
+        if len(answer.body) != down:
+            raise ProtocolRefused(f"{down} bytes were asked for, and {len(answer.body)} came")
+        theirs = number(answer.head, "unix", float(1 << 40))
+        return Probed(took, unix + took / 2 - theirs, text(answer.head, "version", most=MOST_VERSION))
 
     def upload(self, pieces: Sequence[Piece], read: Read) -> list[Sent]:
         """Send objects, each from where the hub has it to; what became of each, in their order.
@@ -219,7 +243,7 @@ class HubClient:
                 f"this device's certificate ended at {day(self._ends)}; where its clock is right, enrol it with a new code"
             )
         content = encoded(Message({**head, "device": self.folder.hub.name, "version": __version__}, body))
-        deadline = SEND_DEADLINE_S if method in ("send", "fetch") else DEADLINE_S
+        deadline = SEND_DEADLINE_S if method in ("send", "fetch", "probe") else DEADLINE_S
         try:
             answer: bytes = self._channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=deadline)
         except grpc.RpcError as error:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from fedmed import __version__
 from fedmed.errors import FedmedError
-from fedmed.hub.greeting import LASTS_S, Talk, hexadecimal
+from fedmed.hub.greeting import LASTS_S, ONLY, Talk, hexadecimal
 from fedmed.hub.messages import text
 from fedmed.hub.refusals import MOST_TEXT, word_of
 from fedmed.wire import ports
@@ -124,6 +124,9 @@ class Door(socketserver.ThreadingTCPServer):
         try:
             talk.say({**self._desk.greeting(), "version": __version__})
             asked = talk.hear()
+            if ONLY in asked:
+                self._fail(peer)  # it costs a handshake, so it counts as a try; there is nothing to write down
+                return
             refuse_far(__version__, text(asked, "version", most=MOST_VERSION), "the device")
             invitation = text(asked, "invitation", most=64)
             talk.say({"name": self._desk.named(invitation)})

@@ -1,7 +1,7 @@
 """What a device and its hub say while it enrols, over TLS 1.3 with the hub's certificate alone.
 
     hub     authority, clinic, version      the device compares the authority with its code, and the hub with the authority
-    device  invitation, version
+    device  invitation, version             or: only, for who wants to see the greeting and goes
     hub     name                            what the code's device is to be called
     device  request, proof
     hub     certificate, until, port        or, in place of any of its turns: refused, word
@@ -24,6 +24,8 @@ from fedmed.hub.refusals import MOST_TEXT, error_of
 
 MOST_TURN = 32 << 10
 """Bytes of one turn."""
+ONLY = "only"
+"""What a device says that wanted to know whose hub this is, and nothing else."""
 LASTS_S = 15.0
 """All of it, so that nobody holds a place by sending slowly."""
 

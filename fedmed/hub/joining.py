@@ -18,7 +18,7 @@ from typing import Any
 from fedmed import __version__
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError
-from fedmed.hub.greeting import Talk, dialled, hexadecimal
+from fedmed.hub.greeting import ONLY, Talk, dialled, hexadecimal
 from fedmed.hub.messages import text, whole
 from fedmed.identity import files
 from fedmed.identity.authority import read_certificate
@@ -82,6 +82,32 @@ def open_device(path: Path, clock: Clock) -> DeviceFolder:
     except (OSError, ValueError, AttributeError, ProtocolRefused) as error:
         raise StoreError(f"{place} cannot be read ({error}); put a copy back, or join anew with a new code") from error
     return DeviceFolder(path, clock, hub)
+
+
+@dataclass(frozen=True)
+class Greeted:
+    """Whose hub answers at an enrolment port, as it says itself."""
+
+    authority: bytes
+    """The certificate (DER) of its authority."""
+    shown: bytes
+    """The certificate (DER) that it showed."""
+    clinic: str
+    version: str
+
+
+def greeted(host: str, port: int, clock: Clock) -> Greeted:
+    """Hear whose hub answers, and go: nothing is said of this device, and no code is used up.
+
+    Raises ProtocolRefused where it is not the hub of the authority that it names, Unreachable.
+    """
+    with dialled(host, port) as line:
+        talk, shown = Talk(line, clock.now), line.getpeercert(binary_form=True) or b""
+        greeting = talk.hear()
+        authority = hexadecimal(greeting, "authority")
+        check_hub(shown, public_of(authority), clock.unix())
+        talk.say({ONLY: "greeting"})
+        return Greeted(authority, shown, text(greeting, "clinic", NAME), text(greeting, "version", most=MOST_TEXT))
 
 
 def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:

@@ -85,6 +85,12 @@ def read_code(text: str) -> Code:
     return Code(content[:SECRET], content[SECRET:])
 
 
+def letters_of(authority: bytes) -> str:
+    """The seventeenth to the thirty-second letter of every code of this authority (certificate, DER), in groups."""
+    letters = base64.b32encode(fingerprint_of(authority)[:PREFIX]).decode()
+    return "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
+
+
 def kept(code: Code, authority: bytes) -> Kept:
     """What the hub of this authority (certificate, DER) keeps of its code."""
     salted = _salted(code, authority)

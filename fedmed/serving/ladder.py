@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 REFERENCE = "fp32"
 SAFEST_FIRST = ("fp32", "fp16", "int8")
+OUT = "out: "
 GATE_POINTS = 1.0
 LEAST_CASES = 100
 """Of a check set: with fewer, one case alone is more than a point."""
@@ -45,6 +46,11 @@ class Row:
     """Score of FP32 less its own, in points; below 0 where it is better."""
     chosen: bool
     reason: str
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it may not run."""
+        return self.reason.startswith(OUT)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def loss_points(rung: Rung, reference: Rung | None) -> float | None:
 def _row(rung: Rung, fault: str, reference: Rung | None, chosen: Rung | None) -> Row:
     lost = loss_points(rung, reference)
     if fault:
-        reason = f"out: {fault}"
+        reason = f"{OUT}{fault}"
     elif rung is chosen:
         reason = "chosen: the fastest within the gate"
     else:

@@ -79,13 +79,18 @@ class Package:
         Raises PackageRefused, naming the file, for a wrong digest, a missing or additional file, one over its cap, weights
         that are NaN or in other files, operators that a device does not run, and shapes that are not those of the card.
         """
-        card = read_card(_read(folder, CARD, MAX_CARD_BYTES))
+        card = read_card_of(folder)
         _refuse_other_files(folder, card)
         content = {name: _checked(folder, name, file) for name, file in card.files.items()}
         models = {name: data for name, data in content.items() if name != GOLDEN}
         for name, data in models.items():
             _refuse_misfit(read_graph(data, name), card, name)
         return cls(folder, card, models, _golden(content[GOLDEN], card))
+
+
+def read_card_of(folder: Path) -> Card:
+    """The card alone, of a package that was checked before. Raises PackageRefused."""
+    return read_card(_read(folder, CARD, MAX_CARD_BYTES))
 
 
 def write_package(folder: Path, card: Card, content: Mapping[str, bytes]) -> Package:

@@ -24,6 +24,7 @@ from fedmed.serving.packages import Package
 from fedmed.serving.verdict import Verdict, deviation
 
 MAX_ANSWER_BYTES = 64 * 1024
+SILENT = "gave no answer within {:g} s and was ended"
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def self_test_apart(
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limits.seconds, check=False)
     except subprocess.TimeoutExpired:
-        return Verdict(False, f"gave no answer within {limits.seconds:g} s and was ended", None, limits.seconds)
+        return Verdict(False, SILENT.format(limits.seconds), None, limits.seconds)
     if done.returncode != 0:
-        return Verdict(False, f"the engine ended {_ending(done.returncode)}: {_last_line(done.stderr)}")
+        return Verdict(False, ended(done.returncode, done.stderr))
     try:
         return _parsed(done.stdout)
     except (ValueError, TypeError, DataError) as error:
@@ -86,12 +87,17 @@ def child(arguments: list[str]) -> None:
     options = Options(int(threads), Path(plans) if plans else None, int(batch))
     try:
         package = Package.load(Path(folder))
-        if table.able(package, precision, backend)[:1] == [PROCESSOR]:
-            resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+        cap_memory(package, precision, backend, int(memory))
         verdict = self_test(table.open_engine(package, precision, backend, options), package)
     except (FedmedError, MemoryError) as error:
         verdict = Verdict(False, first_line(error))
     sys.stdout.write(json.dumps(asdict(verdict)) + "\n")
+
+
+def cap_memory(package: Package, precision: str, backend: str, most_bytes: int) -> None:
+    """Of this process, where the model will run on the processor."""
+    if table.able(package, precision, backend)[:1] == [PROCESSOR]:
+        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
 
 
 def _parsed(answer: bytes) -> Verdict:
@@ -102,6 +108,11 @@ def _parsed(answer: bytes) -> Verdict:
     if type(verdict.passed) is not bool or not isinstance(verdict.reason, str):
         raise DataError("it is no verdict")
     return verdict
+
+
+def ended(code: int, said: bytes) -> str:
+    """How a child process ended, and its last words."""
+    return f"the engine ended {_ending(code)}: {_last_line(said)}"
 
 
 def _ending(code: int) -> str:

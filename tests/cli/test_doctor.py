@@ -1,4 +1,4 @@
-"""`fedmed clinic doctor` as IT staff see it: table, JSON, exit codes."""
+"""`fedmed clinic doctor` and `fedmed edge doctor` as IT staff see them: table, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fedmed.center.echo import Echo
 from fedmed.center.listening import Listener
 from fedmed.clock import SystemClock
 from tests.center.pki import Authority
+from tests.hub.clinic import serving
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +82,23 @@ def test_help_lists_the_codes(said):
     code, out, _ = said("clinic", "doctor", "--help")
     assert code == 0
     assert all(word in " ".join(out.split()) for word in ("11 network", "12 trust", "13 this machine"))
+
+
+def test_a_device_before_it_joins(said, tmp_path: Path):
+    with serving(tmp_path) as place:
+        hub = f"127.0.0.1:{place.hub.ports.enrolment_port}"
+        code = place.folder.invite("us-1").text()
+        ended, out, err = said("edge", "doctor", tmp_path / "edge", "--hub", hub, "--code", code, "--json")
+        told = json.loads(out)
+        assert {each["check"]: each["status"] for each in told["findings"]}["authority"] == "ok"
+        assert ended == told["exit_code"]
+        assert ended in (0, 10, 13)  # this machine's disk may be small
+        assert "21/21 model" in err
+        assert not (tmp_path / "edge").exists()
+
+
+def test_a_device_without_a_hub_and_a_hub_that_is_none(said, tmp_path: Path):
+    code, out, _ = said("edge", "doctor", tmp_path)
+    assert code == 2
+    assert "give --hub HOST[:PORT]" in " ".join(out.split())
+    assert said("edge", "doctor", tmp_path, "--hub", "hub:none")[0] == 2

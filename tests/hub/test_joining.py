@@ -13,9 +13,9 @@ from fedmed.errors import ConfigError, JoinRefused, StoreError, Unreachable
 from fedmed.hub.door import TRIES
 from fedmed.hub.folder import make_hub
 from fedmed.hub.greeting import Talk, dialled, listening
-from fedmed.hub.joining import CERTIFICATE_FILE, HUB_FILE, KEYS_FILE, join, open_device
+from fedmed.hub.joining import CERTIFICATE_FILE, HUB_FILE, KEYS_FILE, greeted, join, open_device
 from fedmed.identity.authority import read_certificate
-from fedmed.identity.devicecode import new_code, proof_of
+from fedmed.identity.devicecode import letters_of, new_code, proof_of
 from fedmed.identity.issuing import certificate_pem
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
@@ -43,6 +43,16 @@ def test_a_device_joins_with_keys_that_never_left_it(place):
     assert not [path for path in place.path.rglob("*") if path.is_file() and path.read_bytes() == secret]
     [done] = [each for each in place.events if each.action == "enrol"]
     assert (done.resource, done.details["fingerprint"]) == ("device echo", member.fingerprint.hex())
+
+
+def test_who_only_wants_to_see_whose_hub_it_is_uses_up_no_code_and_is_no_refusal_but_has_tries_like_all(place):
+    for _ in range(TRIES):
+        found = greeted("127.0.0.1", place.hub.ports.enrolment_port, Skewed())
+        assert (found.clinic, found.authority) == ("north", place.folder.authority().certificate)
+        assert new_code(found.authority).text()[20:39] == letters_of(found.authority)
+    assert place.refusals() == []
+    with pytest.raises(Unreachable):
+        greeted("127.0.0.1", place.hub.ports.enrolment_port, Skewed())
 
 
 def test_the_code_is_not_kept_at_the_hub(place):

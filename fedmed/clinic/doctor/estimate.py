@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from fedmed.clinic.doctor.finding import Finding, ok
-from fedmed.clinic.doctor.machine import Written
 from fedmed.clinic.doctor.strength import WEIGHT
-from fedmed.clinic.doctor.traffic import Speed
 from fedmed.errors import ConfigError
+from fedmed.operation.doctor.finding import Finding, ok
+from fedmed.operation.doctor.machine import Written
+from fedmed.operation.doctor.speed import Speed
 from fedmed.report.formats import data_size, duration
 
 CHUNK = 5 * 2**20

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed.clinic.dialing import proxy_for
-from fedmed.clinic.doctor import connecting, estimate, kernels, load, machine, shaking, strength, traffic, trust, way
-from fedmed.clinic.doctor.finding import Finding, fail, skipped
-from fedmed.clinic.doctor.running import Check, Seen
-from fedmed.clinic.doctor.settings import Given, Settings, read_settings
+from fedmed.clinic.doctor import estimate, kernels, load, strength, traffic
+from fedmed.clinic.doctor.settings import Given, read_settings
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError
+from fedmed.operation.doctor import connecting, disk, machine, shaking, trust, way
+from fedmed.operation.doctor.finding import Finding, fail, skipped
+from fedmed.operation.doctor.peer import Settings
+from fedmed.operation.doctor.running import Check, Seen
 from fedmed.wire.visible import visible
 
 JOIN_FIRST = "the center answers members alone: join first, or give --certificate and --key"
@@ -130,7 +132,7 @@ class _Machine:
 
     def writing(self, seen: Seen) -> Finding:
         seen["writing"] = machine.write(self._folder, self._clock.now)
-        return strength.writing(seen["writing"])
+        return disk.writing(seen["writing"])
 
     def kernel(self, name: str) -> Callable[[Seen], Finding]:
         def found(_: Seen) -> Finding:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedmed.clinic.doctor.finding import Finding, fail, ok, warn
-from fedmed.clinic.doctor.traffic import Exchange, Sent, Speed
+from fedmed.clinic.doctor.traffic import Exchange, Sent
+from fedmed.operation.doctor.finding import Finding, fail, ok, warn
+from fedmed.operation.doctor.speed import Speed, judged
 from fedmed.report.formats import data_size, duration
 from fedmed.wire.visible import visible
 
 LEAST_MTU = 1280
 """Octets; the smallest that IPv6 allows (RFC 8200, 5). A VPN inside a VPN comes close."""
-SLOW = 500e3
-"""Octets per second, 4 Mbit/s: what a small practice has."""
 
 _HOLE = (
     "large packets are lost on the way (MTU black hole): let ICMP 'fragmentation needed' through, clamp the MSS at the VPN "
@@ -61,15 +60,5 @@ def packets(sent: Sequence[Sent], mtu: int | None) -> Finding:
 
 def speed(found: Speed | str) -> Finding:
     """Both ways, warned of where a small practice has more."""
-    allowed = f"{_rate(SLOW)} and more each way"
-    if isinstance(found, str):
-        todo = "run it again; where it stays so, ask the center's operator"
-        return warn("speed", f"not measured ({visible(found)})", allowed, todo)
-    got = f"{_rate(found.down)} down, {_rate(found.up)} up, {duration(found.trip_s)} there and back"
-    if min(found.down, found.up) < SLOW:
-        return warn("speed", got, allowed, "rounds will wait for this line: use 16-bit lanes, or a faster line")
-    return ok("speed", got, allowed)
-
-
-def _rate(octets: float) -> str:
-    return f"{octets * 8 / 1e6:.3g} Mbit/s" if octets < 125e6 else f"{octets * 8 / 1e9:.3g} Gbit/s"
+    again = "run it again; where it stays so, ask the center's operator"
+    return judged(found, again, "rounds will wait for this line: use 16-bit lanes, or a faster line")

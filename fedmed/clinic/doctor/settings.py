@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fedmed.clinic.doctor.finding import Finding, fail, ok
 from fedmed.config.document import MAX_BYTES, read_document
+from fedmed.operation.doctor.finding import Finding, fail, ok
+from fedmed.operation.doctor.peer import Proxy, Settings
 from fedmed.wire.visible import visible
 
 NO_PROXY = "none"
@@ -28,30 +29,6 @@ class Given:
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """An HTTP proxy that knows CONNECT."""
-
-    host: str
-    port: int
-    user: str | None = None
-    password: str = ""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the checks need to know. A certificate has its key; both are None before the clinic has joined."""
-
-    host: str
-    port: int
-    proxy: Proxy | None
-    ca: Path
-    certificate: Path | None
-    key: Path | None
-    proxy_from: str = ""
-    """Who named the proxy."""
 
 
 class _Wrong(Exception):

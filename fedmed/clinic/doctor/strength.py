@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fedmed.clinic.doctor.finding import Finding, fail, ok, warn
 from fedmed.clinic.doctor.kernels import Ran
-from fedmed.clinic.doctor.machine import Room, Written
 from fedmed.confinement.cell import NEEDED, TODO, Lacks
+from fedmed.operation.doctor.finding import Finding, fail, ok, warn
+from fedmed.operation.doctor.machine import Room
 from fedmed.report.formats import data_size
 
 WEIGHT = 4
@@ -16,7 +16,6 @@ ROOM_BESIDE = 10**9
 """For ledgers and logs."""
 MEMORY, MEMORY_BESIDE = 6, 10**9
 """Models in memory (weights, gradients, two moments, update, lanes), and what the interpreter and libraries need."""
-RATE, SYNCS = 20e6, 20.0
 DESCRIPTORS = 1024
 
 
@@ -35,20 +34,6 @@ def room(found: Room, parameters: int) -> Finding:
     if found.free < good:
         return warn("room", got, f"{data_size(good)}", todo)
     return ok("room", got, data_size(good))
-
-
-def writing(found: Written) -> Finding:
-    """Writing, syncing, reading back."""
-    allowed = f"{data_size(RATE)}/s, {SYNCS:.0f} fsync/s"
-    if found.fault:
-        todo = "give it to the user that runs fedmed, mount it for writing, make room, or name another folder"
-        return fail("writing", f"{found.place}: {found.fault}", allowed, todo)
-    if not found.is_same:
-        return fail("writing", f"{found.place}: read back other than written", "what was written", "replace this disk")
-    got = f"{data_size(found.rate)}/s, {found.syncs:,.0f} fsync/s at {found.place}"
-    if found.rate < RATE or found.syncs < SYNCS:
-        return warn("writing", got, allowed, "put the folder on a local disk, not on a network share")
-    return ok("writing", got, allowed)
 
 
 def memory(found: int | None, parameters: int) -> Finding:

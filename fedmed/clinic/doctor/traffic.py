@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 
-from fedmed.clinic.doctor.connecting import NotConnected, path_mtu
+from fedmed.operation.doctor.connecting import NotConnected, path_mtu
+from fedmed.operation.doctor.speed import Speed
 
 PATH = "/fedmed/probe"
 """As in fedmed.center.echo."""
@@ -52,15 +53,6 @@ class Sent:
     seconds: float | None
     said: str = ""
     is_stalled: bool = False
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Octets per second each way, and seconds of a small question and its answer."""
-
-    down: float
-    up: float
-    trip_s: float
 
 
 class Line:

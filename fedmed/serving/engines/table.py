@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Container
 from typing import Protocol, cast
 
 from fedmed.errors import ConfigError, MissingPart
@@ -35,6 +37,15 @@ class Backend(Protocol):
         """The package's model, opened."""
 
 
+def versions() -> str:
+    """Of what computes here: a plan, a latency and a rounding are one version's."""
+    found = []
+    for name in ("onnxruntime", "tensorrt"):
+        if importlib.util.find_spec(name) is not None:
+            found.append(f"{name} {importlib.import_module(name).__version__}")
+    return ", ".join(found)
+
+
 def report() -> dict[str, str]:
     """Each back end with its precisions where it runs, or why it cannot."""
     return {name: module(name).why_not() or f"runs {', '.join(module(name).FILES)}" for name in TABLE}
@@ -49,8 +60,13 @@ def module(name: str) -> Backend:
 
 def able(package: Package, precision: str, backend: str = AUTO) -> list[str]:
     """The back ends that can run the package in this precision here, the fastest first."""
+    return able_with(package.models, precision, backend)
+
+
+def able_with(files: Container[str | None], precision: str, backend: str = AUTO) -> list[str]:
+    """The same for a package that has these files, read or not."""
     names = list(TABLE) if backend == AUTO else [backend]
-    return [name for name in names if module(name).is_available() and module(name).FILES.get(precision) in package.models]
+    return [name for name in names if module(name).is_available() and module(name).FILES.get(precision) in files]
 
 
 def open_engine(package: Package, precision: str = "fp32", backend: str = AUTO, options: Options = PLAIN) -> Engine:

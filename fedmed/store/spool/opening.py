@@ -95,6 +95,23 @@ def open_sound(path: Path, check: bytes) -> sqlite3.Connection:
     return connection
 
 
+def why_not_its_key(folder: Path, check: bytes) -> str:
+    """Why the spool in a folder would not open with the key of this `check`; empty where it would, or is none yet.
+
+    Reads alone, and nothing but the database itself: for a spool that no process owns.
+    """
+    path = folder / NAME
+    if not path.is_file() or path.stat().st_size == 0:
+        return ""
+    try:
+        _refuse_foreign(path)
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as connection:
+            made_with = Tables(connection).check()
+    except (OSError, sqlite3.Error, Damaged) as error:
+        return f"{path} is damaged or cannot be read ({error})"
+    return "" if made_with == check else f"{path} was made with another key"
+
+
 def _refuse_foreign(path: Path) -> None:
     """Before SQLite touches a file that is not ours. Raises Damaged."""
     if path.exists() and not path.with_name(f"{path.name}-wal").exists():

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedmed.center.listening import Tls
 from fedmed.clinic.doctor.examination import Asked, checks
-from fedmed.clinic.doctor.finding import Finding
-from fedmed.clinic.doctor.running import Seen, examine
 from fedmed.clinic.doctor.settings import Given
 from fedmed.clock import Clock, SystemClock
 from fedmed.identity.authority import KEY_FILE
+from fedmed.operation.doctor.finding import Finding
+from fedmed.operation.doctor.running import Seen, examine
 from tests.center.pki import Authority
 
 NETWORK = ("configuration", "name", "connection", "tls", "authority", "certificate", "answer", "clock", "packets", "speed")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.clinic.doctor.estimate import read_parameters, round_time, terms
-from fedmed.clinic.doctor.machine import Written
-from fedmed.clinic.doctor.traffic import Speed
 from fedmed.errors import ConfigError
 from fedmed.flower.calls import CHUNK
+from fedmed.operation.doctor.machine import Written
+from fedmed.operation.doctor.speed import Speed
 
 DISK = Written(Path("/spool"), 100e6, 300.0)
 

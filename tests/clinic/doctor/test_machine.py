@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fedmed.clinic.doctor import kernels, machine, strength
-from fedmed.clinic.doctor.finding import Status
+from fedmed.clinic.doctor import kernels, strength
 from fedmed.clinic.doctor.kernels import Ran
-from fedmed.clinic.doctor.machine import Room, Written
 from fedmed.clock import SystemClock
 from fedmed.confinement.cell import Cell
 from fedmed.confinement.means import lacking
 from fedmed.errors import MissingPart
+from fedmed.operation.doctor import disk, machine
+from fedmed.operation.doctor.finding import Status
+from fedmed.operation.doctor.machine import Room, Written
 
 NOW = SystemClock().now
 
@@ -51,7 +52,7 @@ def test_a_folder_to_be_made_is_judged_by_the_one_above(tmp_path: Path):
 
 def test_a_full_disk(tmp_path: Path):
     with mounted(tmp_path / "full", "size=1m") as folder:
-        room, found = strength.room(machine.room(folder), 10**6), strength.writing(machine.write(folder, NOW))
+        room, found = strength.room(machine.room(folder), 10**6), disk.writing(machine.write(folder, NOW))
         assert list(folder.iterdir()) == []
     assert room.status is Status.FAIL
     assert room.got.startswith("1.05 MB free")
@@ -62,7 +63,7 @@ def test_a_full_disk(tmp_path: Path):
 
 def test_a_read_only_disk(tmp_path: Path):
     with mounted(tmp_path / "ro", "ro,size=1m") as folder:
-        found = strength.writing(machine.write(folder, NOW))
+        found = disk.writing(machine.write(folder, NOW))
     assert found.status is Status.FAIL
     assert "Read-only file system" in found.got
     assert "mount it for writing" in found.todo
@@ -85,7 +86,7 @@ def test_room_for_a_model_of_10m(free: int | None, status: Status):
     ],
 )
 def test_speed_and_truth_of_a_disk(found: Written, status: Status, word: str):
-    judged = strength.writing(found)
+    judged = disk.writing(found)
     assert judged.status is status
     assert word in judged.got
 

@@ -15,9 +15,9 @@ import pytest
 from fedmed.center.echo import Echo
 from fedmed.center.listening import Listener, Tls
 from fedmed.clinic.doctor import traffic
-from fedmed.clinic.doctor.finding import Finding, Status, exit_code
 from fedmed.clinic.doctor.settings import Given
 from fedmed.clock import SystemClock
+from fedmed.operation.doctor.finding import Finding, Status, exit_code
 from fedmed.wire.asgi import Receive, Scope, Send, length_in
 from tests.center.pki import Authority
 from tests.clinic.doctor.center import NETWORK, Off, Proxy, examined, expired, serving, silent, speaking_tls, tinyproxy
@@ -107,7 +107,7 @@ def test_a_proxy_of_the_environment_that_is_not_used_is_told_where_there_is_no_w
 
 
 def test_a_port_that_takes_the_connection_and_says_nothing(given: Given, monkeypatch):
-    monkeypatch.setattr("fedmed.clinic.doctor.shaking.SHAKE_S", 0.5)
+    monkeypatch.setattr("fedmed.operation.doctor.shaking.SHAKE_S", 0.5)
     with serving(silent) as port:
         failed = only_fault(examined(replace(given, port=port)), "tls", 12)
     assert "says nothing" in failed.got

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedmed.clinic.doctor.finding import Finding, Status
 from fedmed.clinic.doctor.settings import Given, Proxy, Settings, read_settings
+from fedmed.operation.doctor.finding import Finding, Status
 
 FILE = """\
 host: center.example

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.clinic.doctor.examination import Asked, checks
-from fedmed.clinic.doctor.finding import CODES, Finding, Status, exit_code, fail, ok, skipped, warn
-from fedmed.clinic.doctor.running import Check, Seen, examine
 from fedmed.clinic.doctor.settings import Given
+from fedmed.edge.doctor import configuration, examination
 from fedmed.clock import SystemClock
+from fedmed.operation.doctor.finding import CODES, Finding, Status, exit_code, fail, ok, skipped, warn
+from fedmed.operation.doctor.running import Check, Seen, examine
 
 
 def run(*steps: Check, total_s: float = 60.0, clock: SystemClock | None = None) -> list[Finding]:
@@ -94,11 +95,13 @@ def test_progress_is_told_before_each_check():
 
 
 def test_every_check_that_can_fail_has_a_code_and_needs_only_earlier_ones(tmp_path: Path):
-    steps = checks(Asked(Given(tmp_path), 1000, 32), SystemClock())
-    names = [each.name for each in steps]
-    assert set(names) == {*CODES, "round"}
-    assert all(need in names[: names.index(each.name)] for each in steps for need in each.needs)
-    assert len(set(names)) == len(names)
+    of_a_clinic = checks(Asked(Given(tmp_path), 1000, 32), SystemClock())
+    of_a_device = examination.checks(configuration.Asked(tmp_path), SystemClock())
+    for steps in (of_a_clinic, of_a_device):
+        names = [each.name for each in steps]
+        assert all(need in names[: names.index(each.name)] for each in steps for need in each.needs)
+        assert len(set(names)) == len(names)
+    assert {each.name for each in (*of_a_clinic, *of_a_device)} == {*CODES, "round", "sensors"}
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(CODES)), st.sampled_from(list(Status)))))

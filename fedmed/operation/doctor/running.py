@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedmed.clinic.doctor.finding import Finding, Status, fail, skipped
 from fedmed.clock import Clock
+from fedmed.operation.doctor.finding import Finding, Status, fail, skipped
 
 TOTAL_S = 180.0
 """All checks together take at most this long."""

@@ -1,4 +1,4 @@
-"""Probes of the way to the center: names looked up, a connection made, through a proxy by CONNECT where there is one."""
+"""Probes of the way to the other end: names looked up, a connection made, through a proxy by CONNECT where there is one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedmed.clinic.doctor.settings import Proxy, Settings
+from fedmed.operation.doctor.peer import Proxy, Settings
 
 CONNECT_S = 5.0
 MOST_HEAD = 16 * 2**10
@@ -38,7 +38,7 @@ class Dialled:
 
 
 class NotConnected(Exception):
-    """No connection to the center; holds the `Dialled` that says why."""
+    """No connection to the other end; holds the `Dialled` that says why."""
 
     def __init__(self, dialled: Dialled) -> None:
         super().__init__(dialled.said)
@@ -57,7 +57,7 @@ def look_up(settings: Settings) -> Lookup:
 
 
 def dial(settings: Settings, now: Callable[[], float], timeout_s: float = CONNECT_S) -> tuple[socket.socket, Dialled]:
-    """A connection to the center's port, nothing said on it yet. Raises NotConnected."""
+    """A connection to the other end's port, nothing said on it yet. Raises NotConnected."""
     proxy, began = settings.proxy, now()
     host, port = (proxy.host, proxy.port) if proxy else (settings.host, settings.port)
     where = f"{'proxy ' if proxy else ''}{host}:{port}"

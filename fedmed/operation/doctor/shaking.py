@@ -1,4 +1,4 @@
-"""Probe of TLS: once as the clinic will shake hands; where that fails once more, believing anything, to see who answers."""
+"""Probe of TLS: once as it will be spoken; where that fails once more, believing anything, to see who answers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fedmed.clinic.doctor.connecting import NotConnected
-from fedmed.clinic.doctor.settings import Settings
 from fedmed.errors import ConfigError, ProtocolRefused
 from fedmed.identity.shown import Shown, shown
+from fedmed.operation.doctor.connecting import NotConnected
+from fedmed.operation.doctor.peer import Settings
 
 SHAKE_S = 8.0
 DATES = frozenset({9, 10})
@@ -37,13 +37,15 @@ class Handshake:
 
 
 def context(settings: Settings, is_timeless: bool = False) -> ssl.SSLContext:
-    """What the clinic shakes hands with: the federation's authority alone, TLS 1.3; `is_timeless`: whatever the date is.
+    """What this machine shakes hands with: the other end's authority alone, TLS 1.3; `is_timeless`: whatever the date is.
 
     Raises ConfigError for the files.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.hostname_checks_common_name = False
+    if settings.protocols:
+        made.set_alpn_protocols(list(settings.protocols))
     if is_timeless:
         made.verify_flags |= NO_CHECK_TIME
     try:
@@ -59,17 +61,18 @@ def context(settings: Settings, is_timeless: bool = False) -> ssl.SSLContext:
 
 
 def shake(settings: Settings, strict: ssl.SSLContext, opened: Callable[[], socket.socket]) -> Handshake:
-    """What TLS to the center looks like; `opened` connects anew. No secret is shown to who is not the center."""
-    first = _try(strict, settings.host, opened)
+    """What TLS to the other end looks like; `opened` connects anew. No secret is shown to who is somebody else."""
+    first = _try(strict, settings.named or settings.host, opened)
     if first.version and not first.fault:
         return first
     if first.is_silent:
         return first
-    second = _try(_believing(), settings.host, opened)
+    second = _try(believing(), settings.host, opened)
     return replace(second, fault=first.fault, said=first.said or second.said)
 
 
-def _believing() -> ssl.SSLContext:
+def believing() -> ssl.SSLContext:
+    """What believes anything, to see who answers."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE

@@ -3,9 +3,9 @@
     0    all is as it must be; what is not needed here may have been skipped
     2    the configuration is missing or wrong
     10   warnings only: it will work, slower or with less room than is good
-    11   network: name, connection, large packets
+    11   network: name, connection, large packets; of a device also the PACS
     12   trust: TLS, authority, certificate, clock
-    13   machine: disk, memory, descriptors, confinement, kernels
+    13   machine: disk, memory, descriptors, confinement, kernels; of a device also packages, doors, spool and model
     14   a check itself broke
 
 Where several checks failed, the first one decides: it is to be mended first.
@@ -20,9 +20,10 @@ from enum import Enum
 WARNED, BROKEN = 10, 14
 CODES = {
     **dict.fromkeys(("configuration",), 2),
-    **dict.fromkeys(("name", "connection", "packets", "speed"), 11),
+    **dict.fromkeys(("name", "connection", "packets", "speed", "pacs"), 11),
     **dict.fromkeys(("tls", "authority", "certificate", "answer", "clock"), 12),
     **dict.fromkeys(("room", "writing", "memory", "descriptors", "confinement", "gpu", "gpu masks", "vector AES"), 13),
+    **dict.fromkeys(("python", "packages", "scanner port", "stow port", "folder", "spool", "model"), 13),
 }
 """Exit code of each check that fails."""
 

@@ -1,0 +1,1 @@
+"""Which precision a device runs a release in: measured here, gated here, watched, and remembered (ADR 0058)."""
