@@ -1,4 +1,4 @@
-"""The hub's end of looks: devices ask, the placement says who looks, the answer goes back to who asked. See `fedmed.hub.looks`.
+"""The hub's end of looks: devices ask, the placement says who looks, and the answer goes back. See `fedmed.hub.looks`.
 
     ask     a look, and a piece of its input     where it stands: more, waiting, running, failed, or done and its logits
     unask   a look                               it is not wanted any more, or was fetched
@@ -303,7 +303,7 @@ class Lending:
     # The placement's word, and time.
 
     def _carry(self, due: Sequence[Instruction]) -> None:
-        """Attempts are in the journal before a node can hear of them; one that is not there is never given out, and fails."""
+        """Attempts are in the journal before a node can hear of them; one that is not is never given out, and fails."""
         for each in due:
             look = self._looks.get(each.task.name) if isinstance(each, Start) else None
             if look is None or not isinstance(each, Start):

@@ -1,7 +1,7 @@
 """The journal of looks: which attempt of which look was given to whom, on the disk before that node is told.
 
-It holds no pixel and no answer. What it is for: after a restart no older attempt counts as a new one, an answer that was under
-way is still taken, and what hurts those that look at it is not tried for ever.
+It holds no pixel and no answer. What it is for: after a restart no older attempt counts as a new one, an answer that was
+under way is still taken, and what hurts those that look at it is not tried for ever.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LookLog:
         return Given() if row is None else Given(int(row[0]), str(row[1]))
 
     def note(self, name: str, attempt: int, node: str, unix: float) -> None:
-        """An attempt is given to a node, or is over where `node` is empty; on the disk when this returns. Raises StoreError."""
+        """An attempt is given to a node, or over where `node` is empty; on the disk when this returns. Raises StoreError."""
         with self._turn, self._told():
             self._base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?)", (name, attempt, node, unix))
 

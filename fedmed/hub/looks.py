@@ -31,7 +31,7 @@ BUSY_S = 300.0
 """After the last question devices are told to be ready for the next for so long."""
 TASK = re.compile(re.escape(LOOK) + r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9a-f]{32}")
 OFF, ON, NOW = "off", "on", "now"
-"""What a heartbeat's answer says: no look is placed here; a device may ask; there is, or soon may be, something to look at."""
+"""What a heartbeat's answer says: nothing is placed here; a device may ask; there is, or soon may be, something to do."""
 
 
 def digest_of(package: str, content: str) -> str:
