@@ -85,9 +85,10 @@ class Borrowing:
             elif _come(question.answer, answer):
                 return stand
 
-    def unask(self, question: Question) -> None:
-        """It is not wanted any more."""
-        self._client.call("unask", {"task": question.task})
+    def unask(self, question: Question, is_refused: bool = False) -> None:
+        """It is not wanted any more; or its answer is none, and another machine than the one that gave it is wanted."""
+        self._client.call("unask", {"task": question.task, "refused": is_refused})
+        question.answer.clear()
 
     def work(self, runs: Sequence[Order], waits: int) -> tuple[bool, list[Order]]:
         """Whether there is, or soon may be, something to look at; and what is to be done, of which `runs` is under way.

@@ -1,7 +1,7 @@
 """The hub's end of looks: devices ask, the placement says who looks, and the answer goes back. See `fedmed.hub.looks`.
 
     ask     a look, and a piece of its input     where it stands: more, waiting, running, failed, or done and its logits
-    unask   a look                               it is not wanted any more, or was fetched
+    unask   a look                               it is not wanted any more, was fetched, or its answer is none
     work    what a node has under way            what it is to start, to put down, to stop
     input   a look and its attempt, an offset    a piece of the input
     answer  a look and its attempt, the logits   whether they count
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedmed.clock import Clock
+from fedmed.config.roles import Hub
 from fedmed.errors import ProtocolRefused, QuotaRefused, StoreError
 from fedmed.hub.looklog import KEPT_S, LookLog
 from fedmed.hub.looks import (
@@ -57,9 +58,10 @@ Record = Callable[..., None]
 class Lending:
     """Safe from any thread: all of it happens within the placement's own turn."""
 
-    def __init__(self, where: Whereabouts, log: LookLog, clock: Clock, is_on: bool, record: Record) -> None:
+    def __init__(self, where: Whereabouts, log: LookLog, clock: Clock, hub: Hub, record: Record) -> None:
         """`record` writes the clinic's audit log."""
-        self._where, self._log, self._clock, self._is_on, self._record = where, log, clock, is_on, record
+        self._where, self._log, self._clock, self._record = where, log, clock, record
+        self._is_on, self._late_s = hub.elsewhere.places != "none", LOOK_S + hub.beat_s
         self._looks: dict[str, Look] = {}
         self._coming: dict[str, tuple[str, int, bytearray]] = {}
         """Answers that have not come whole, one a node."""
@@ -72,8 +74,11 @@ class Lending:
     @property
     def word(self) -> str:
         """What a heartbeat's answer says of looks."""
+        if not self._is_on:
+            return OFF
         last = max(self._asked.values(), default=float("-inf"))
-        return OFF if not self._is_on else NOW if self._looks or self._clock.now() - last < BUSY_S else ON
+        asks = any(each.asks for each in self._where.placed.told.values())
+        return NOW if asks or self._looks or self._clock.now() - last < BUSY_S else ON
 
     def call(self, method: str, device: str, request: Message) -> Message:
         """Answer a device's call. Raises ProtocolRefused, QuotaRefused, StoreError, DeviceRefused."""
@@ -166,13 +171,23 @@ class Lending:
         return Message({"state": "waiting", "why": waiting.why if waiting else "the hub has too many tasks"})
 
     def _submit(self, look: Look) -> None:
-        asked = look_task(self._where.placed, asker_in(look.name), look.name, look.package)
+        not_on = frozenset((asker_in(look.name), *look.refused))
+        asked = look_task(self._where.placed, look.name, look.package, not_on)
         self._where.step(lambda now: Submitted(asked, now, look.attempt))
 
     def _unask(self, device: str, head: Mapping[str, Any]) -> Message:
         look = self._looks.get(name_of(device, text(head, "task", DIGEST)))
-        if look is not None:
-            self._give_up(look)
+        if look is None:
+            return Message({})
+        if head.get("refused") is True and look.answer is not None and look.size:
+            look.refused |= {look.by}
+            look.answer = None
+            self._count(look.name, "refused")
+            self._where.tell(
+                f"device {device} takes no answer of {look.by}: it is none; another is asked, look after {look.by}"
+            )
+            return Message({})
+        self._give_up(look)
         return Message({})
 
     def _give_up(self, look: Look) -> None:
@@ -195,7 +210,7 @@ class Lending:
         All of it follows from the state, so that an answer that was lost costs nothing.
         """
         with self._where.turn:
-            self._where.worked(node, waits, runs)
+            self._where.worked(node, waits)
             return [*self._starts(node), *self._ends(node, runs)]
 
     def _starts(self, node: str) -> Iterator[dict[str, Any]]:
@@ -271,7 +286,6 @@ class Lending:
                 if self._knows(name):
                     return False
             look.answer, look.by, look.precision = logits, node, precision
-            look.content, look.size = bytearray(), 0
             self._count(name, "answered")
             self._note_end(look)
             return True
@@ -330,7 +344,7 @@ class Lending:
             for look in [each for each in self._looks.values() if now - each.asked_at > FORGET_S]:
                 self._give_up(look)
             for name, grant in list(self._state.running.items()):
-                if name.startswith(LOOK) and now - grant.started > LOOK_S:
+                if name.startswith(LOOK) and now - grant.started > self._late_s:
                     self._overdue(name, grant.held.attempt, grant.nodes[0])
             self._asked = {name: at for name, at in self._asked.items() if now - at < BUSY_S}
             if now >= self._sweeps_at:
@@ -339,7 +353,7 @@ class Lending:
 
     def _overdue(self, name: str, attempt: int, node: str) -> None:
         self._count(name, "failed")
-        self._where.step(lambda now: Failed(name, attempt, node, f"no answer within {LOOK_S:.0f} s", now))
+        self._where.step(lambda now: Failed(name, attempt, node, f"no answer within {self._late_s:.0f} s", now))
 
     def told(self) -> dict[str, Any]:
         """For the status: how often, of each device that asked."""

@@ -22,7 +22,7 @@ MOST_OPEN, MOST_HELD = 8, 256 << 20
 FORGET_S = 150.0
 """A look that nobody asks for any more is given up."""
 LOOK_S = 60.0
-"""A node that has not answered by then has failed, whatever its heartbeats say."""
+"""A node that has not answered by then has failed, whatever its heartbeats say; it hears of the first look with one."""
 GRACE_S = 10.0
 """For so long a hub that was started anew waits for answers of looks that it had given out."""
 MOST_ATTEMPTS = 12
@@ -64,6 +64,8 @@ class Look:
     node: str = ""
     """The newest that is in the journal: nothing else was ever given out."""
     answer: bytes | None = field(default=None, repr=False)
+    refused: frozenset[str] = frozenset()
+    """Nodes whose answer was none, as who asked says."""
     by: str = ""
     precision: str = ""
 

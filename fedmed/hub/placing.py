@@ -123,21 +123,21 @@ def stepped(placed: Placed, events: Sequence[Event]) -> Placed:
     return replace(placed, state=state, due=tuple(due))
 
 
-def worked(placed: Placed, node: str, waits: int, runs: Sequence[Claim], now: float) -> Placed:
-    """A node asked what it has to look at: so many images of its own wait, and of the looks these are under way there."""
+def worked(placed: Placed, node: str, waits: int, now: float) -> Placed:
+    """A node asked what it has to look at, and so many images of its own wait. All that it was given is told to it again."""
     told = placed.told.get(node)
     events: list[Event] = []
     if told is not None and (told.waits > 0) != (waits > 0):
         placed = replace(placed, told={**placed.told, node: replace(told, waits=waits)})
         events = [Withdrawn(f"images:{node}", now), *(Submitted(each, now) for each in _images(placed, node))]
-    claims = *(each for each in _claims(placed, node) if not each.task.startswith(LOOK)), *runs
-    return stepped(placed, [*events, Heard(node, now, Live(told.busy if told else None), claims)])
+    live = Live(told.busy if told else None)
+    return stepped(placed, [*events, Heard(node, now, live, tuple(_claims(placed, node)))])
 
 
-def look_task(placed: Placed, asker: str, name: str, package: str) -> Task:
-    """One image of `asker`, for whoever else has its package open."""
+def look_task(placed: Placed, name: str, package: str, not_on: frozenset[str]) -> Task:
+    """One image, for whoever has its package open, but who asks and whose answer was none."""
     needs = Needs(Amount(1000), (CUDA, CPU), LADDER, data=frozenset((_release(package),)))
-    return Task(name, Kind.COMPUTE, placed.clinic, needs, priority=8, not_on=frozenset((asker,)))
+    return Task(name, Kind.COMPUTE, placed.clinic, needs, priority=8, not_on=not_on)
 
 
 def _named(said: Start | Yield | Stop) -> str:
@@ -179,7 +179,7 @@ def _beats(placed: Placed, fresh: Sequence[str], own: Told, now: float) -> Itera
 
 
 def _claims(placed: Placed, node: str) -> Iterator[Claim]:
-    """What was given to a node it does: its own facts made the task."""
+    """What was given to a node it does: its own facts made the task; a look is told to it again, and has its time."""
     for task in placed.state.on.get(node, ()):
         yield Claim(task, placed.state.running[task].held.attempt)
 

@@ -59,8 +59,7 @@ class Hub:
         config = folder.config
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
         self.whereabouts = Whereabouts(folder, tell)
-        is_on = config.elsewhere.places != "none"
-        self.lending = Lending(self.whereabouts, LookLog(folder.path), folder.clock, is_on, self.record)
+        self.lending = Lending(self.whereabouts, LookLog(folder.path), folder.clock, config, self.record)
         desk = desk or FolderDesk(folder.path / DOWN)
         self.calls = Calls(folder, desk, self.landing, self.lending, self.record, tell)
         self._ports: Ports | None = None

@@ -29,6 +29,8 @@ class Told:
     """Digest of its package, hexadecimal."""
     helps: bool = False
     """Whether it looks at images of other devices that run the same package."""
+    asks: bool = False
+    """Whether it asks others to look at its images."""
     precision: Precision = Precision.FP32
     studies: int = 0
     """That wait to be sent to the clinic."""
@@ -52,6 +54,7 @@ class Told:
             "spool": {"entries": {"study": self.studies, "instance": self.waits}},
             "health": health,
             "helps": self.helps,
+            "asks_others": self.asks,
         }
 
 
@@ -72,6 +75,7 @@ def told_in(facts: Mapping[str, Any]) -> Told:
         model,
         digest if model and DIGEST.fullmatch(digest) else "",
         facts.get("helps") is True,
+        facts.get("asks_others") is True,
         next((each for each in Precision if each.value == active.get("precision")), Precision.FP32),
         _whole(waiting, "study", 1 << 40),
         _whole(waiting, "instance", 1 << 40),

@@ -22,7 +22,7 @@ from fedmed.hub.machine import Known
 from fedmed.hub.placing import Placed, Seen, begun, look, stepped, worked
 from fedmed.hub.rounds import ROUND, SERIAL_BYTES
 from fedmed.hub.told import Told, told_in
-from fedmed.placement.events import Claim, Event, Instruction
+from fedmed.placement.events import Event, Instruction
 from fedmed.placement.told import Measure, as_json, measures
 from fedmed.store.standing import read_status
 
@@ -66,10 +66,10 @@ class Whereabouts:
         with self.turn:
             self._stepped(stepped(self.placed, [event(self._now())]))
 
-    def worked(self, node: str, waits: int, runs: Sequence[Claim]) -> None:
+    def worked(self, node: str, waits: int) -> None:
         """As `placing.worked`."""
         with self.turn:
-            self._stepped(worked(self.placed, node, waits, runs, self._now()))
+            self._stepped(worked(self.placed, node, waits, self._now()))
 
     def _stepped(self, placed: Placed) -> None:
         self.placed = placed

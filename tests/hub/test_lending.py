@@ -199,13 +199,13 @@ def test_what_nobody_answers_goes_on_to_the_next_and_at_last_is_said_to_have_fai
     for _ in range(3):
         asker.line.ask(question)
         seen.append(row(place).where)
-        place.clock.by += LOOK_S + 1
+        place.clock.by += LOOK_S + place.folder.config.beat_s + 1
         for each in boxes:
             each.beat(isolated="hot" if each is asker else "")
         place.hub.look()
     stand = asker.line.ask(question)
     assert stand.state == "failed"
-    assert "no answer within 60 s" in stand.why
+    assert "no answer within 80 s" in stand.why
     assert seen[0] != seen[1]
 
 
@@ -289,6 +289,21 @@ def test_what_is_not_asked_for_any_more_is_given_up_and_whoever_looks_is_told_to
     place.clock.by += 300.0
     place.hub.look()
     assert place.hub.lending.word == "on"
+
+
+def test_an_answer_that_is_none_is_asked_of_another(place, boxes):
+    asker = boxes[0]
+    question, seen = Question(PACKAGE, INPUT), []
+    for _ in range(2):
+        assert asker.line.ask(question).state == "running"
+        liar = by_name(boxes, *row(place).where)
+        assert liar.line.done(liar.only(), b"lies", "int8")
+        assert asker.line.ask(question).by == liar.name
+        asker.line.unask(question, is_refused=True)
+        seen.append(liar.name)
+    assert sorted(seen) == ["us-2", "us-3"]
+    assert asker.line.ask(question).state == "waiting"
+    assert place.told[-1].startswith("device us-1 takes no answer of us-")
 
 
 def test_a_clinic_that_wants_none_of_it_places_nothing(tmp_path):
