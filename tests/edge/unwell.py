@@ -1,4 +1,4 @@
-"""An agent whose card is lost: `fedmed edge up`, with a reader of health that says so. No such card can be had for a test."""
+"""An agent whose card is lost: `fedmed edge up`, with a reader of health that says so; no test can have one."""
 
 from __future__ import annotations
 

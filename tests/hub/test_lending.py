@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from fedmed.errors import ProtocolRefused, QuotaRefused
+from fedmed.errors import FederationError, ProtocolRefused, QuotaRefused
 from fedmed.hub.borrowing import PIECE, Borrowing, Order, Question
 from fedmed.hub.client import HubClient
 from fedmed.hub.looks import LOOK_S, MOST_OPEN, MOST_TENSOR, digest_of
 from fedmed.hub.messages import Message
+from fedmed.hub.placing import CENTER
 from fedmed.placement.choosing import Why
+from fedmed.placement.moving import Work
+from fedmed.placement.state import Grant
+from fedmed.placement.tasks import Amount, Rung
 from fedmed.placement.told import reasons, task_rows
 from tests.hub.clinic import Place, Skewed, serving
 from tests.hub.test_placing import FACTS
@@ -191,6 +196,24 @@ def test_without_a_place_it_waits_and_the_reason_is_told(place, boxes):
     first.beat()
     place.hub.look()
     assert row(place).where == ("us-2",)
+
+
+def test_the_center_is_never_a_place_even_where_it_has_the_release(place, boxes):
+    asker, *others = boxes
+    for each in others:
+        each.beat(package=OTHER)
+    place.hub.look()
+    nodes = place.hub.whereabouts.placed.state.nodes
+    center = replace(nodes[CENTER].node, capacity=Amount(64_000, 10**12), data=frozenset((f"release:{PACKAGE}",)))
+    nodes[CENTER] = replace(nodes[CENTER], node=center, isolated="")
+    assert asker.line.ask(Question(PACKAGE, INPUT)).state == "waiting"
+    place.hub.look()
+    assert row(place).where == ()
+    assert reasons(place.hub.whereabouts.placed.state, row(place).name)[CENTER] == Why.OUTSIDE.value
+    work = Work(place.hub.whereabouts.placed.state.copied())
+    faulty = Grant(work.state.waiting[row(place).name].held, (CENTER,), ("cpu",), (Amount(),), Rung(), 0.0, 0.0, "a fault")
+    with pytest.raises(FederationError, match="its clinic north alone"):
+        work.seat(faulty)
 
 
 def test_what_nobody_answers_goes_on_to_the_next_and_at_last_is_said_to_have_failed(place, boxes):
