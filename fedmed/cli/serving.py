@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from fedmed.clock import SystemClock
 from fedmed.operation.logs import RotatedFile, ServiceLog, hearing
 from fedmed.operation.settling import refuse_unsettled
+
+if TYPE_CHECKING:
+    from fedmed.hub.serving import Hub
 
 SWITCH_S = 0.001
 """For how long one of an agent's threads computes while another waits: an image should not wait for a report."""
@@ -68,8 +73,18 @@ def hub_up(path: Path, as_json: bool) -> None:
     clinic = open_clinic(path, SystemClock())
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
-    with hearing(log):
-        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic)).serve())
+    hub = Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic))
+    with hearing(log), _looking(hub):
+        _ended(hub.serve())
+
+
+def _looking(hub: Hub) -> AbstractContextManager[None]:
+    """This machine looks at devices' images, where its clinic wants that."""
+    if hub.folder.config.elsewhere.places != "clinic":
+        return nullcontext()
+    from fedmed.edge.atclinic import helping
+
+    return helping(hub)
 
 
 def _ended(forced: bool) -> None:

@@ -131,6 +131,18 @@ class Training(Part):
     """Of the split into cases to train on and others."""
 
 
+class Elsewhere(Part):
+    """What devices of one clinic do for each other: one looks at an image that another cannot look at."""
+
+    asks: bool = False
+    """Whether this device sends images that it cannot look at, as its model's input and without names, to its hub, which
+    gives them to another device of this clinic with the same package (hub.yaml, elsewhere)."""
+    after: int | None = Field(50, ge=1, le=1_000_000)
+    """So many images may wait here; what is beyond is sent. Null: only while this device takes no work."""
+    helps: bool = True
+    """Whether this device looks at others' images while none of its own waits."""
+
+
 class Edge(Part):
     """`edge.yaml`."""
 
@@ -161,6 +173,8 @@ class Edge(Part):
     """Of the released model."""
     trial: Trial = Trial()
     """Of a new release."""
+    elsewhere: Elsewhere = Elsewhere()
+    """Images of which one device cannot look at, looked at by another."""
     training: Training | None = None
     """On what this device trains when its clinic asks; null where it does not. Needs PyTorch."""
     power_actions: bool = False

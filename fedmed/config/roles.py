@@ -83,6 +83,16 @@ class Clinic(Part):
     """The service's own log: a path, below this folder where it is not absolute; null for none beside standard error."""
 
 
+class Elsewhere(Part):
+    """Where an image is looked at that a device cannot look at itself; never outside the clinic."""
+
+    places: Literal["none", "devices", "clinic"] = "devices"
+    """devices: other devices that run the same package. clinic: also this machine, which opens the active release for it
+    (needs fedmed[edge]). none: images wait where they are. A device sends none unless its own edge.yaml says so."""
+    share: float = Field(0.5, gt=0, le=1)
+    """Of all devices' cores together, and of this machine's: what looks for others may take at most."""
+
+
 class Hub(Part):
     """`hub.yaml`: the hub of one clinic's devices."""
 
@@ -108,6 +118,8 @@ class Hub(Part):
     Null for files, one folder a device, below `studies`."""
     key: str | None = None
     """The key of that store (fedmed data key)."""
+    elsewhere: Elsewhere = Elsewhere()
+    """Where images are looked at whose own device cannot."""
     trains: bool = False
     """Whether devices train along in the clinic's rounds, each on its own cases."""
     train_s: float = Field(600.0, ge=1, le=86_400)

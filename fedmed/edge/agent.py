@@ -24,8 +24,10 @@ from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
+from fedmed.edge.elsewhere import Elsewhere
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.hands import EdgeHands
+from fedmed.edge.helping import Helping
 from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
@@ -41,7 +43,9 @@ from fedmed.edge.wellbeing import wellbeing_of
 from fedmed.errors import FedmedError, Unreachable
 from fedmed.health.readings import Reading as HealthReading
 from fedmed.health.readings import read
+from fedmed.hub.borrowing import Borrowing
 from fedmed.hub.client import HubClient
+from fedmed.hub.looks import NOW, OFF, ON
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import EDGE, Metrics, Reading
@@ -92,6 +96,10 @@ class Agent:
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
         self.hub = HubLine(self._line, self._trainee())
+        self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
+        borrowing = Borrowing(self._line)
+        self.elsewhere = Elsewhere(borrowing, clock, self._stop)
+        self.helping = Helping(borrowing, self.released.lent, self._helps, self._heard_of_work, self._waits, self.say)
         hands = EdgeHands(
             self.spool,
             clock,
@@ -105,13 +113,13 @@ class Agent:
             self.say,
             self._facts,
             self.stages,
+            self.elsewhere,
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
-        self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
         self._signed_at, self._signed = float("-inf"), 0
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
-        self._metrics, self._rested = Metrics(EDGE, self._reading), False
+        self._metrics, self._rested = Metrics(EDGE, self._reading), Told(False)
         self._metrics.registry.register(Measured(self.well.measures))
 
     def _trainee(self) -> Trainee | None:
@@ -154,6 +162,7 @@ class Agent:
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
             threading.Thread(target=self.climber.keep, args=(self._stop,), name="ladder", daemon=True).start()
             threading.Thread(target=self.well.keep, args=(self._stop,), name="health", daemon=True).start()
+            threading.Thread(target=self.helping.keep, args=(self._stop,), name="helping", daemon=True).start()
             self.doors.open()
             forced = keeper.keep(f"{config.name} is up, at {self.doors.told()}; its hub is {config.hub}:{config.port}")
             self._closed()
@@ -171,10 +180,10 @@ class Agent:
         self.spool.close()
 
     def _turn(self) -> None:
-        rests = self.is_paused or self.well.isolated != ""
+        rests = Told(self.is_paused or self.well.isolated != "", bool(self._asks_others()))
         if rests != self._rested:
             self._rested = rests
-            self.running.tell(Told(rests))
+            self.running.tell(rests)
         try:
             self.doors.look()
             self._sign()
@@ -182,6 +191,28 @@ class Agent:
         except FedmedError as error:
             self._metrics.failed(error, self.folder.clock.unix())
             self._say(str(error))
+
+    def _asks_others(self) -> str:
+        """Why images are looked at elsewhere; empty where they are not."""
+        wanted = self.folder.config.elsewhere
+        if not wanted.asks or self.hub.elsewhere == OFF or self.is_paused or self.released.model is None:
+            return ""
+        if self.well.isolated:
+            return f"it takes no work: {self.well.isolated}"
+        is_many = wanted.after is not None and self._waits() > wanted.after
+        return f"more than {wanted.after} images wait" if is_many else ""
+
+    def _waits(self) -> int:
+        """Images of its own that wait, or are looked at."""
+        return self.spool.counts().entries[INSTANCE]
+
+    def _helps(self) -> bool:
+        """Whether it looks at others' images, and there are some."""
+        takes = self.folder.config.elsewhere.helps and not self.is_paused and not self.well.isolated
+        return takes and self.hub.elsewhere == NOW
+
+    def _heard_of_work(self, is_wanted: bool) -> None:
+        self.hub.elsewhere = NOW if is_wanted else ON
 
     def _sign(self) -> None:
         """A head of the audit log, where it has grown since the last one."""
@@ -249,6 +280,8 @@ class Agent:
             "spool": {"entries": dict(counts.entries), "bytes": counts.used, "dropped": dict(counts.dropped)},
             "models": self.released.standing(),
             "paused": self.is_paused,
+            "helps": self.folder.config.elsewhere.helps,
+            "asks_others": self._asks_others() != "",
             "health": self.well.facts(),
             "node": {**self.well.sizes, "threads": self.folder.config.inference.threads},
         }
@@ -282,6 +315,7 @@ class Agent:
             "working_on": {lane.value: place.busy for lane, place in state.places.items() if place.busy is not None},
             "stages": self.stages.told(),
             "said": list(self.said),
+            "elsewhere": {"why": self._asks_others(), "by": self.elsewhere.told, "for_others": self.helping.count},
             **facts,
             "health": self.well.told(),
         }

@@ -39,21 +39,25 @@ class Aside:
         return self._studies.get(address)
 
     @contextmanager
-    def trying(self, entry: Entry) -> Iterator[int]:
-        """Work on an image, and how often that has been begun and never ended, this time included. Raises StoreError."""
-        tries = 1 + self._tries(entry.number)
+    def trying(self, entry: Entry, lane: str = "") -> Iterator[int]:
+        """Work on an image, and how often that has been begun and never ended, this time included. Raises StoreError.
+
+        `lane`: which of several that work at the same time.
+        """
+        path = self._working.with_stem(f"{self._working.stem}-{lane}") if lane else self._working
+        tries = 1 + self._tries(path, entry.number)
         try:
-            self._working.write_text(json.dumps({"number": entry.number, "tries": tries}))
+            path.write_text(json.dumps({"number": entry.number, "tries": tries}))
         except OSError as error:
-            raise StoreError(f"{self._working} cannot be written ({error.strerror}); make room or mend the disk") from error
+            raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend the disk") from error
         try:
             yield tries
         finally:
-            self._working.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
-    def _tries(self, number: int) -> int:
+    def _tries(self, path: Path, number: int) -> int:
         try:
-            known = json.loads(self._working.read_bytes())
+            known = json.loads(path.read_bytes())
             return int(known["tries"]) if known["number"] == number else 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0  # nothing was under way, or the machine died while it was noted

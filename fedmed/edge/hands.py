@@ -16,13 +16,16 @@ from fedmed.dicom.results.making import results_of
 from fedmed.dicom.sending import Sent
 from fedmed.dicom.statuses import Outcome
 from fedmed.edge.aside import Aside
+from fedmed.edge.elsewhere import AT_ONCE, Elsewhere
 from fedmed.edge.findings import unpacked
-from fedmed.edge.looking import RECORD, Desk, Looked
+from fedmed.edge.looking import RECORD, Desk, Looked, Model
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
 from fedmed.edge.outgoing import Line
+from fedmed.edge.preparing import Prepared
 from fedmed.edge.records import Records
 from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
+from fedmed.hub.borrowing import Question
 from fedmed.store.spool.entry import Entry
 from fedmed.store.spool.spool import Spool
 
@@ -30,6 +33,10 @@ MOST_TRIES = 5
 """After which an image that no engine answers for goes on without a result."""
 MOST_ENDED = 3
 """So often may work on one image end the process."""
+
+
+Asked = tuple[Prepared, Question] | DataError
+"""An image that others were asked to look at, or why they were not."""
 
 
 class Pacs(Protocol):
@@ -67,6 +74,7 @@ class EdgeHands:
     facts: Callable[[], dict[str, Any]]
     """What a heartbeat tells."""
     stages: Stages
+    elsewhere: Elsewhere
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
 
@@ -78,10 +86,10 @@ class EdgeHands:
             if not entries:
                 return Found(lane, None, None if wait is None else self.clock.now() + wait)
         else:
-            entry = self.spool.next(KINDS[lane], now)
-            if entry is None:
+            most = AT_ONCE if lane is Lane.ELSEWHERE else 1
+            entries = tuple(self.spool.batch(KINDS[lane], now, most=most))
+            if not entries:
                 return Found(lane, None, self._again(KINDS[lane], now))
-            entries = (entry,)
         self._held[entries[0].number] = entries
         return Found(lane, entries[0].number)
 
@@ -89,7 +97,12 @@ class EdgeHands:
         """Work on what `look` found, to its end."""
         entries = self._held[number]
         try:
-            {Lane.WORK: self._image, Lane.PACS: self._result, Lane.HUB: self._send}[lane](entries)
+            {
+                Lane.WORK: self._image,
+                Lane.PACS: self._result,
+                Lane.HUB: self._send,
+                Lane.ELSEWHERE: self._others,
+            }[lane](entries)
         except _Never as error:
             return Failed(lane, number, str(error), is_lasting=True)
         except DeviceRefused as error:
@@ -139,16 +152,56 @@ class EdgeHands:
         with self.aside.trying(entry) as tries:
             if tries > MOST_ENDED:
                 raise _Never(f"image {entry.number} ended the agent's process {MOST_ENDED} times")
-            looked = self._looked(entry)
-            if not looked.new:
-                raise _Never("; ".join(looked.withheld) or "there is no model yet, and the clinic is sent no studies")
-            with self.stages.of("keep"):
-                self.spool.turn(entry.number, *looked.new)
-            self.stages.took("whole", max(0.0, self.clock.unix() - entry.unix))
+            self._keep(entry, self._looked(entry))
+
+    def _keep(self, entry: Entry, looked: Looked) -> None:
+        if not looked.new:
+            raise _Never("; ".join(looked.withheld) or "there is no model yet, and the clinic is sent no studies")
+        with self.stages.of("keep"):
+            self.spool.turn(entry.number, *looked.new)
+        self.stages.took("whole", max(0.0, self.clock.unix() - entry.unix))
         for reason in looked.withheld:
             self.say(reason)
         for kind in {each.kind for each in looked.new}:
             self.tell(Kept(kind))
+
+    def _others(self, entries: tuple[Entry, ...]) -> None:
+        """Images of one study, asked for together and told in their order; what has no answer stays in the spool."""
+        desk, number = self.desk(), entries[0].number
+        if (model := desk.model) is None:
+            raise EngineFailed("no model is open here, so that nobody can be asked")
+        asked: list[Asked] = []
+        try:
+            for entry in entries:
+                asked.append(self._asked(entry, model))
+            for at, entry in enumerate(entries):
+                self._held[number] = entries[at:]
+                self._told_by_others(entry, desk, model, asked[at])
+            self._held[number] = ()
+        finally:
+            self.elsewhere.forget([each[1] for each in asked if not isinstance(each, DataError)])
+
+    def _asked(self, entry: Entry, model: Model) -> Asked:
+        """The error of an image that cannot be prepared: there is nothing to ask."""
+        content, name = self.spool.content(entry), f"image {entry.number}"
+        with self.aside.trying(entry, Lane.ELSEWHERE.value) as tries:
+            if tries > MOST_ENDED:
+                return DataError(f"{name} ended the agent's process {MOST_ENDED} times")
+            try:
+                prepared = model.recipe.prepared(content, name)
+            except DataError as error:
+                return error
+        return prepared, self.elsewhere.begin(model, prepared)
+
+    def _told_by_others(self, entry: Entry, desk: Desk, model: Model, asked: Asked) -> None:
+        content, name, now = self.spool.content(entry), f"image {entry.number}", self.clock.unix()
+        if isinstance(asked, DataError):
+            copied = replace(desk, model=None).look(content, entry.group, name, now)
+            self._keep(entry, replace(copied, withheld=(f"no result: {asked}", *copied.withheld)))
+            return
+        with self.stages.of("elsewhere"):
+            answered = self.elsewhere.end(model, *asked)
+        self._keep(entry, replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered))
 
     def _looked(self, entry: Entry) -> Looked:
         name, desk = f"image {entry.number}", self.desk()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,13 @@ class Model:
         """Of its package."""
         return self.recipe.card
 
-    def told(self, logits: Floats, prepared: Prepared, device: str, unix: float) -> Finding:
-        """Logits as a finding. Raises EngineFailed where they are not finite."""
+    def told(
+        self, logits: Floats, prepared: Prepared, device: str, unix: float, other: tuple[str, str] = ("", "")
+    ) -> Finding:
+        """Logits as a finding; `other` machine and its precision, where it was not this one that made them.
+
+        Raises EngineFailed where they are not finite.
+        """
         card = self.card
         if not np.isfinite(logits).all():
             raise EngineFailed(f"{card.name} {card.version} answers with values that are not finite")
@@ -58,7 +64,8 @@ class Model:
             digest=card.digest,
             pipeline=card.pipeline.fingerprint(),
             device=device,
-            precision=self.precision,
+            precision=other[1] or self.precision,
+            computed_on=other[0],
             unix=unix,
             classes=classes,
             is_research=self.is_research,
@@ -74,6 +81,17 @@ def probabilities(logits: Floats) -> Floats:
         return np.concatenate([1 - positive, positive], 1).astype(np.float32)
     powers = np.exp(values - values.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What another machine of the clinic made of an image that was prepared here."""
+
+    prepared: Prepared
+    logits: Floats
+    """`(1, *outputs)`."""
+    by: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -98,28 +116,30 @@ class Desk:
     """An image without names, and its pseudonymous study; None where the clinic is sent no studies."""
     stages: Stages
 
-    def look(self, content: bytes, group: str, name: str, unix: float) -> Looked:
-        """What becomes of an image of the study `group`; errors call it `name`."""
+    def look(self, content: bytes, group: str, name: str, unix: float, answered: Answered | None = None) -> Looked:
+        """What becomes of an image of the study `group`; errors call it `name`. `answered`: another has looked at it."""
         new: list[New] = []
         withheld: list[str] = []
-        for what, make in (("no result", self._result), ("no copy for training", self._copy)):
+        for what, make in (("no result", partial(self._result, answered)), ("no copy for training", self._copy)):
             try:
                 new += make(content, group, name, unix)
             except DataError as error:
                 withheld.append(f"{what}: {error}")
         return Looked(tuple(new), tuple(withheld))
 
-    def _result(self, content: bytes, group: str, name: str, unix: float) -> list[New]:
+    def _result(self, answered: Answered | None, content: bytes, group: str, name: str, unix: float) -> list[New]:
         from fedmed.dicom.results.record import record
 
         if self.model is None:
             return []
-        with self.stages.of("prepare"):
-            prepared = self.model.recipe.prepared(content, name)
-        with self.stages.of("infer"):
-            logits = self.model.run(prepared.values)
+        if answered is None:
+            with self.stages.of("prepare"):
+                prepared = self.model.recipe.prepared(content, name)
+            with self.stages.of("infer"):
+                answered = Answered(prepared, self.model.run(prepared.values), "", "")
         with self.stages.of("tell"):
-            finding = self.model.told(logits, prepared, self.device, unix)
+            other = answered.by, answered.precision
+            finding = self.model.told(answered.logits, answered.prepared, self.device, unix, other)
             told, facts = record([content], finding), {"of": name, "model": finding.digest}
         made = [New(RESULT, group, SOON, {**facts, "form": RECORD}, told)]
         return [*made, New(RESULT, group, SOON, {**facts, "form": DICOM}, packed(finding, content))] if self.sends else made

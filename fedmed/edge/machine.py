@@ -19,12 +19,15 @@ class Lane(Enum):
     WORK = "work"
     PACS = "pacs"
     HUB = "hub"
+    ELSEWHERE = "elsewhere"
+    """Images that this device cannot look at itself, for the clinic's other machines."""
 
 
 KINDS: Mapping[Lane, tuple[str, ...]] = {
     Lane.WORK: ("instance",),
     Lane.PACS: ("result",),
     Lane.HUB: ("study", "update"),
+    Lane.ELSEWHERE: ("instance",),
 }
 """Kinds of entries that each lane takes from the spool, most urgent first."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
@@ -105,6 +108,8 @@ class Told:
     """Staff pauses the agent, or lets it go on; what is received is kept all the same."""
 
     is_paused: bool
+    asks_others: bool = False
+    """Whether images go elsewhere: this device takes no work for its health, or more wait than should."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,7 @@ class State:
     is_halting: bool = False
     last_image: float = float("-inf")
     is_paused: bool = False
+    asks_others: bool = False
 
 
 Outcome = tuple[State, tuple[Instruction, ...]]
@@ -242,7 +248,7 @@ def _changed(state: State, event: Event, now: float) -> Outcome:
         case Found(lane, number, again_at):
             return _found(state, lane, number, again_at, now)
         case Done(lane):
-            return _with(state, lane, Place()), ()
+            return _given_back(_with(state, lane, Place()), lane, now), ()
         case Failed():
             return _failed(state, event, now)
         case Heard() | Unheard():
@@ -254,18 +260,18 @@ def _changed(state: State, event: Event, now: float) -> Outcome:
             line = replace(state.line, next_beat=now, soon_until=now + SOON_FOR_S) if follows else state.line
             task = None if is_over else state.task
             return replace(state, is_training=False, is_halting=False, task=task, line=line), ()
-        case Told(is_paused):
-            return replace(state, is_paused=is_paused), ()
+        case Told(is_paused, asks_others):
+            place = replace(state.places[Lane.ELSEWHERE], quiet=False)
+            return _with(replace(state, is_paused=is_paused, asks_others=asks_others), Lane.ELSEWHERE, place), ()
     return state, ()
 
 
 def _kept(state: State, kind: str, now: float) -> State:
-    lane = next((lane for lane, kinds in KINDS.items() if kind in kinds), None)
-    if lane is None:
-        return state
-    state = replace(state, last_image=now) if lane is Lane.WORK else state
-    place = state.places[lane]
-    return _with(state, lane, replace(place, quiet=False, news=place.asks))
+    for lane in [lane for lane, kinds in KINDS.items() if kind in kinds]:
+        state = replace(state, last_image=now) if lane is Lane.WORK else state
+        place = state.places[lane]
+        state = _with(state, lane, replace(place, quiet=False, news=place.asks))
+    return state
 
 
 def _found(state: State, lane: Lane, number: int | None, again_at: float | None, now: float) -> Outcome:
@@ -280,14 +286,21 @@ def _found(state: State, lane: Lane, number: int | None, again_at: float | None,
 def _failed(state: State, event: Failed, now: float) -> Outcome:
     place = state.places[event.lane]
     if event.is_lasting:
-        return _with(state, event.lane, Place()), (SetAside(event.number, event.why), Say(event.why))
+        state = _given_back(_with(state, event.lane, Place()), event.lane, now)
+        return state, (SetAside(event.number, event.why), Say(event.why))
     failures = place.failures + 1
     until = now + rest(failures)
     told = (Say(event.why),) if failures == 1 else ()
-    return _with(state, event.lane, Place(rests_until=until, failures=failures)), (
-        Defer(event.number, until, event.why),
-        *told,
-    )
+    state = _given_back(_with(state, event.lane, Place(rests_until=until, failures=failures)), event.lane, until)
+    return state, (Defer(event.number, until, event.why), *told)
+
+
+def _given_back(state: State, lane: Lane, until: float) -> State:
+    """What went elsewhere, and waits behind it, may be looked at here from `until` on."""
+    place = state.places[Lane.WORK]
+    if lane is not Lane.ELSEWHERE or not place.quiet:
+        return state
+    return _with(state, Lane.WORK, replace(place, quiet=False, rests_until=max(place.rests_until, until)))
 
 
 def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
@@ -322,7 +335,14 @@ def _due(state: State, now: float) -> Outcome:
 
 def _may(state: State, lane: Lane) -> bool:
     """Results go whatever else is the matter; the hub must be there, and work waits while staff has paused it."""
-    return state.line.is_heard if lane is Lane.HUB else lane is Lane.PACS or not state.is_paused
+    match lane:
+        case Lane.PACS:
+            return True
+        case Lane.WORK:
+            return not state.is_paused
+        case Lane.HUB:
+            return state.line.is_heard
+    return state.line.is_heard and state.asks_others
 
 
 def _is_settled(state: State, now: float) -> bool:

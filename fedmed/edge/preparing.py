@@ -6,6 +6,7 @@ pipeline of them has the card's own fingerprint: what it would do otherwise is n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,20 @@ class Recipe:
         rows, columns = (_nearest(count, mm / step, self.size) for count, mm in zip(of.shape, of.spacing_mm, strict=True))
         found = mask[np.clip(rows, 0, self.size - 1)[:, None], np.clip(columns, 0, self.size - 1)[None]]
         return np.where(_inside(rows, self.size)[:, None] & _inside(columns, self.size)[None], found, 0).astype(np.uint8)
+
+
+def values_of(content: bytes, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What another machine sent, little-endian float32 `(1, *shape)`.
+
+    Raises DataError for another size, and for values that are not finite.
+    """
+    needed = 4 * math.prod(shape)
+    if len(content) != needed:
+        raise DataError(f"{len(content)} bytes; {list(shape)} float32 are {needed}")
+    values = np.frombuffer(content, "<f4").astype(np.float32).reshape(1, *shape)
+    if not np.isfinite(values).all():
+        raise DataError("values that are not finite")
+    return values
 
 
 def _nearest(count: int, step: float, size: int) -> NDArray[np.int64]:

@@ -130,6 +130,14 @@ class Released:
             self._active = opened
         return True
 
+    def lent(self, package: str) -> Model | None:
+        """What looks at others' images: the active model where it is of this package, as digest.
+
+        What others send tells nothing of how a release does here: nothing of it is evidence.
+        """
+        opened = self._active
+        return opened.model if opened is not None and opened.model.card.digest == package else None
+
     def standing(self) -> dict[str, object]:
         """For status and heartbeats."""
         names = {"active": self._active, "beside": self._beside}

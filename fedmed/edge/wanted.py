@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedmed.edge.machine import Event, Heard, Task, Trained
 from fedmed.hub.client import HubClient
 from fedmed.hub.fellows import FELLOWS
+from fedmed.hub.looks import OFF
 from fedmed.hub.messages import Owed
 from fedmed.hub.rounds import ROUND
 from fedmed.releases.fetching import Fetcher
@@ -24,11 +25,14 @@ class HubLine:
 
     def __init__(self, client: HubClient, trainee: Trainee | None) -> None:
         self._client, self._trainee, self._owed = client, trainee, tuple[Owed, ...]()
+        self.elsewhere = OFF
+        """What the hub said last of images that are looked at elsewhere (`fedmed.hub.looks`)."""
 
     def beat(self, facts: dict[str, Any]) -> tuple[Heard, tuple[Event, ...]]:
         """Tell that this device lives; a task where the hub asks for a part of a round. Raises FedmedError."""
         trainee = self._trainee
         orders = self._client.beat("up", facts if trainee is None else {**facts, **trainee.facts})
+        self.elsewhere = orders.elsewhere
         self._client.renew_if_due()
         self._owed = tuple(each for each in orders.owed if each.kind in (ROUND, FELLOWS))
         return Heard(orders.beat_s), () if trainee is None else (Task(ROUND if self._owed else None),)

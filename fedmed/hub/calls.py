@@ -7,6 +7,7 @@
     renew    a certificate request                     a newer certificate
     release  an authority, a file's name, an offset    up to 256 KiB of it, of what `fedmed.releases` asks for
     probe    how many bytes, and bytes                 the hub's clock, and so many bytes, to measure the line by
+    ask, unask, work, input, answer: `fedmed.hub.lending`
 
 The device is whoever its certificate names, looked up in the roll on every call; a head that names another is refused.
 """
@@ -24,6 +25,8 @@ from fedmed.hub import machine
 from fedmed.hub.desk import Desk
 from fedmed.hub.folder import HubFolder
 from fedmed.hub.landing import Landing, Part
+from fedmed.hub.lending import Lending
+from fedmed.hub.looks import METHODS as LOOKS
 from fedmed.hub.messages import DIGEST, MOST_BODY, MOST_OBJECT, Message, decoded, facts, number, piece, rows, text, whole
 from fedmed.hub.refusals import MOST_TEXT, word_of
 from fedmed.identity.authority import PublicMember, read_certificate
@@ -33,7 +36,7 @@ from fedmed.releases.fetching import NAMES, FolderFetcher
 from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
-METHODS = ("beat", "offer", "send", "fetch", "renew", "release", "probe")
+METHODS = ("beat", "offer", "send", "fetch", "renew", "release", "probe", *LOOKS)
 RELEASES = {"federation": "releases/federation", "clinic": "releases/own"}
 """Below the clinic's folder: where each authority's files are (`fedmed.clinic.releases`)."""
 _AUTHORITY = re.compile("|".join(RELEASES))
@@ -50,9 +53,17 @@ AtEnd = Callable[[Callable[[], None]], bool]
 class Calls:
     """Safe from any thread."""
 
-    def __init__(self, folder: HubFolder, desk: Desk, landing: Landing, record: Record, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: HubFolder,
+        desk: Desk,
+        landing: Landing,
+        lending: Lending,
+        record: Record,
+        tell: Callable[[str], None],
+    ) -> None:
         """Raises KeyRefused where the authority is not in order."""
-        config = folder.config
+        config, self._lending = folder.config, lending
         self.folder, self._desk, self._landing, self._record, self._tell = folder, desk, landing, record, tell
         self._ca_public, self._clock = folder.authority().public, folder.clock
         self.share = machine.Share(config.most_gigabytes_a_day * 10**9, config.most_gigabytes_open * 10**9)
@@ -99,6 +110,8 @@ class Calls:
         if method == "probe":
             wanted = whole(request.head, "bytes", MOST_BODY)
             return Message({"unix": self._clock.unix(), "version": __version__}, bytes(wanted))
+        if method in LOOKS:
+            return self._lending.call(method, member.name, request)
         raise ProtocolRefused(f"a call {method[:40]!r}; allowed are {', '.join(METHODS)}")
 
     def _beat(self, name: str, head: Mapping[str, Any]) -> Message:
@@ -111,6 +124,7 @@ class Calls:
             {
                 "beat_s": config.beat_s,
                 "clinic": config.clinic,
+                "elsewhere": self._lending.word,
                 "owed": [each.record() for each in self._desk.owed(name)],
                 "unix": now,
                 "version": __version__,

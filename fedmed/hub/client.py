@@ -18,6 +18,7 @@ from typing import Any
 from fedmed import __version__
 from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefused, StoreError, Unreachable
 from fedmed.hub.joining import DeviceFolder
+from fedmed.hub.looks import NOW, OFF, ON
 from fedmed.hub.messages import (
     MOST_BODY,
     MOST_MESSAGE,
@@ -106,6 +107,8 @@ class Orders:
     skew_s: float
     """This device's clock less the hub's, half the call's time taken off."""
     hub_version: str
+    elsewhere: str = OFF
+    """Whether images may be looked at elsewhere, and whether there is something to look at (`fedmed.hub.looks`)."""
 
 
 class HubClient:
@@ -145,12 +148,14 @@ class HubClient:
         ProtocolRefused, Unreachable.
         """
         began, unix = self._clock.now(), self._clock.unix()
-        head = self._call("beat", {"facts": dict(facts), "state": state, "unix": unix}).head
+        head = self.call("beat", {"facts": dict(facts), "state": state, "unix": unix}).head
         took = self._clock.now() - began
         version, theirs = text(head, "version", most=MOST_VERSION), number(head, "unix", float(1 << 40))
         refuse_far(__version__, version, "the hub")
         found = [owed(row) for row in rows(head, "owed")]
-        return Orders(found, number(head, "beat_s", 3600), theirs, unix + took / 2 - theirs, version)
+        word = head.get("elsewhere")  # an older hub says nothing
+        elsewhere = word if word in (ON, NOW) else OFF
+        return Orders(found, number(head, "beat_s", 3600), theirs, unix + took / 2 - theirs, version, elsewhere)
 
     def probe(self, down: int = 0, up: int = 0) -> Probed:
         """Have `down` bytes from the hub and send it `up`, at most `MOST_BODY` each: for measuring, nothing is kept.
@@ -173,7 +178,7 @@ class HubClient:
         if len(pieces) > MOST_PARTS:
             return self.upload(pieces[:MOST_PARTS], read) + self.upload(pieces[MOST_PARTS:], read)
         asked = [{**each.record(), "facts": {}} for each in pieces]
-        answer = self._call("offer", {"objects": asked}).head
+        answer = self.call("offer", {"objects": asked}).head
         offsets = answer.get("offsets")
         if not isinstance(offsets, list) or len(offsets) != len(pieces):
             raise ProtocolRefused(f"offsets of {len(pieces)} objects were asked for, and the hub answered otherwise")
@@ -187,7 +192,7 @@ class HubClient:
         """What the hub says of each part. A line that did not carry them in time is given half as much next time."""
         head = {"parts": [each.record() for each in batch]}
         try:
-            answer = self._call("send", head, b"".join(each.data for each in batch))
+            answer = self.call("send", head, b"".join(each.data for each in batch))
         except Unreachable:
             self._most = max(LEAST_BODY, self._most // 2)
             raise
@@ -204,7 +209,7 @@ class HubClient:
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             offset = begun.stat().st_size if begun.exists() else 0
             while offset < wanted.size or not begun.exists():
-                answer = self._call("fetch", {"digest": wanted.digest, "offset": offset})
+                answer = self.call("fetch", {"digest": wanted.digest, "offset": offset})
                 if not answer.body and offset < wanted.size:
                     raise ProtocolRefused(f"{wanted.name} ended after {offset} of {wanted.size} bytes")
                 with begun.open("ab") as file:
@@ -219,13 +224,13 @@ class HubClient:
 
         Raises ProtocolRefused, DeviceRefused, Unreachable.
         """
-        answer = self._call("release", {"authority": authority, "name": name, "offset": offset})
+        answer = self.call("release", {"authority": authority, "name": name, "offset": offset})
         return answer.body if answer.head.get("is_there") is True else None
 
     def renew(self) -> None:
         """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
         request = certificate_request(self.folder.keys(), self.folder.hub.name)
-        self.folder.keep(self._call("renew", {}, request).body)
+        self.folder.keep(self.call("renew", {}, request).body)
         self._channel.close()
         self._channel = self._dialled()
 
@@ -237,13 +242,16 @@ class HubClient:
         self.renew()
         return True
 
-    def _call(self, method: str, head: Mapping[str, Any], body: bytes = b"") -> Message:
+    def call(self, method: str, head: Mapping[str, Any], body: bytes = b"") -> Message:
+        """One call, and its answer. Raises DeviceRefused, VersionRefused, ProtocolRefused, QuotaRefused, Unreachable, and
+        StoreError where the hub's disk refuses.
+        """
         if self._clock.unix() > self._ends:
             raise DeviceRefused(
                 f"this device's certificate ended at {day(self._ends)}; where its clock is right, enrol it with a new code"
             )
         content = encoded(Message({**head, "device": self.folder.hub.name, "version": __version__}, body))
-        deadline = SEND_DEADLINE_S if method in ("send", "fetch", "probe") else DEADLINE_S
+        deadline = SEND_DEADLINE_S if body or method in ("fetch", "probe", "input") else DEADLINE_S
         try:
             answer: bytes = self._channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=deadline)
         except grpc.RpcError as error:

@@ -5,9 +5,11 @@ Nodes   each enrolled device; the clinic's own machine, where the hub runs; the 
 Tasks   images:DEVICE          real-time, bound to the device whose scanner it stands beside, while a model is active there
         round:DEVICE:SERIAL    compute, on the device's own cases, while a round of the clinic asks it
         studies:DEVICE         storage, at the clinic, while the device is heard and has studies to send
+        look:DEVICE:DIGEST     compute, one image of a device that cannot look at it itself, where the same package is open
 
-Devices begin and end these by themselves, by the same facts; nothing is started from here. What follows from here: a device
-that is lost or isolated is asked for no part of a round, and the staff is told what runs nowhere, and why.
+Devices begin and end the first three by themselves, by the same facts. Looks alone are started, moved and ended from here
+(`hub.lending`). A device whose own images wait is booked whole: what it looks at for others gives way. What follows else: a
+device that is lost or isolated is asked for no part of a round, and the staff is told what runs nowhere, and why.
 """
 
 from __future__ import annotations
@@ -17,16 +19,35 @@ from dataclasses import dataclass, field, replace
 
 from fedmed.hub.machine import Known, silent_s
 from fedmed.hub.told import Told, told_in
-from fedmed.placement.events import Claim, Event, Heard, Isolated, Joined, Left, Restored, Submitted, Ticked, Withdrawn
+from fedmed.placement.events import (
+    Claim,
+    Event,
+    Heard,
+    Instruction,
+    Isolated,
+    Joined,
+    Left,
+    Restored,
+    Start,
+    Stop,
+    Submitted,
+    Ticked,
+    Withdrawn,
+    Yield,
+)
 from fedmed.placement.machine import steps
 from fedmed.placement.nodes import Live, Node, Tier
 from fedmed.placement.rules import Rules
 from fedmed.placement.state import State
-from fedmed.placement.tasks import CPU, Amount, Kind, Needs, Task
+from fedmed.placement.tasks import CPU, Amount, Kind, Needs, Precision, Task
 
 CENTER = "center:federation"
 NOTHING_FOR_IT = "takes nothing that reads patients' data, and a hub has nothing else"
 CUDA = "cuda"
+LOOK = "look:"
+"""Before the names of tasks that this hub starts by itself."""
+LADDER = (Precision.INT8, Precision.FP16, Precision.FP32)
+"""A device runs a package in one precision, which its own accuracy gate allowed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,8 @@ class Placed:
     told: Mapping[str, Told] = field(default_factory=dict)
     heard: Mapping[str, float] = field(default_factory=dict)
     """When each heartbeat came that was fed last, monotonic."""
+    due: tuple[Instruction, ...] = ()
+    """What the last step has to say about looks."""
 
     @property
     def here(self) -> str:
@@ -61,10 +84,14 @@ class Placed:
         return "" if found is None else found.isolated
 
 
-def begun(clinic: str, beat_s: float, told: Mapping[str, Told], now: float) -> Placed:
-    """Before the first look. `told`: what devices told a hub that ended; each has the whole time to be heard again."""
-    # nothing is remembered of tasks that are over: their names come again, and no result is fenced by them
-    rules = Rules(lost_after_s=silent_s(beat_s), most_ended=0)
+def begun(clinic: str, beat_s: float, told: Mapping[str, Told], now: float, share: float = 1.0) -> Placed:
+    """Before the first look. `told`: what devices told a hub that ended; each has the whole time to be heard again.
+
+    `share`: of what a tier's nodes have together, that looks for others may take at most.
+    """
+    # nothing is remembered of tasks that are over: their names come again, and looks are fenced by a journal
+    quotas = {(tier, Kind.COMPUTE): share for tier in (Tier.DEVICE, Tier.CLINIC)}
+    rules = Rules(lost_after_s=silent_s(beat_s), most_ended=0, quotas=quotas)
     center: list[Event] = [Joined(Node(CENTER, Tier.CENTER, "", Amount()), now), Isolated(CENTER, NOTHING_FOR_IT, now)]
     state, _ = steps(State(rules), center)
     return Placed(clinic, state, told)
@@ -85,8 +112,36 @@ def look(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> tuple[P
         *_tasks(placed, seen, now),
         Ticked(now),
     ]
-    state, _ = steps(placed.state, events)
-    return replace(placed, state=state), [*_changed(placed.state, state, told)]
+    after = stepped(placed, events)
+    return after, [*_changed(placed.state, after.state, told)]
+
+
+def stepped(placed: Placed, events: Sequence[Event]) -> Placed:
+    """After these events, with what is due about looks."""
+    state, said = steps(placed.state, events)
+    due = [each for each in said if isinstance(each, (Start, Yield, Stop)) and _named(each).startswith(LOOK)]
+    return replace(placed, state=state, due=tuple(due))
+
+
+def worked(placed: Placed, node: str, waits: int, now: float) -> Placed:
+    """A node asked what it has to look at, and so many images of its own wait. All that it was given is told to it again."""
+    told = placed.told.get(node)
+    events: list[Event] = []
+    if told is not None and (told.waits > 0) != (waits > 0):
+        placed = replace(placed, told={**placed.told, node: replace(told, waits=waits)})
+        events = [Withdrawn(f"images:{node}", now), *(Submitted(each, now) for each in _images(placed, node))]
+    live = Live(told.busy if told else None)
+    return stepped(placed, [*events, Heard(node, now, live, tuple(_claims(placed, node)))])
+
+
+def look_task(placed: Placed, name: str, package: str, not_on: frozenset[str]) -> Task:
+    """One image, for whoever has its package open, but who asks and whose answer was none."""
+    needs = Needs(Amount(1000), (CUDA, CPU), LADDER, data=frozenset((_release(package),)))
+    return Task(name, Kind.COMPUTE, placed.clinic, needs, priority=8, not_on=not_on)
+
+
+def _named(said: Start | Yield | Stop) -> str:
+    return said.task.name if isinstance(said, Start) else said.task
 
 
 def _nodes(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> Iterator[Event]:
@@ -95,9 +150,9 @@ def _nodes(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> Itera
     wanted = {each.name: placed.told.get(each.name, Told()) for each in seen}
     for name in nodes.keys() - wanted.keys() - {placed.here, CENTER}:
         yield Left(name, now)
-    yield Joined(_node(placed.here, Tier.CLINIC, placed.clinic, own, frozenset()), now)
+    yield Joined(_node(placed.here, Tier.CLINIC, placed.clinic, own, _open(own)), now)
     for name, told in wanted.items():
-        node = _node(name, Tier.DEVICE, placed.clinic, told, frozenset((_scanner(name), _cases(name))))
+        node = _node(name, Tier.DEVICE, placed.clinic, told, frozenset((_scanner(name), _cases(name), *_open(told))))
         yield Joined(node, now)
         before = nodes[name].isolated if name in nodes and nodes[name].node == node else ""
         if told.isolated != before:
@@ -106,7 +161,13 @@ def _nodes(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> Itera
 
 def _node(name: str, tier: Tier, clinic: str, told: Told, data: frozenset[str]) -> Node:
     cards = frozenset((CUDA,)) if told.cards else frozenset[str]()
-    return Node(name, tier, clinic, told.capacity, cards, data=data, shares_memory=told.shares_memory)
+    precisions = frozenset((Precision.FP32, told.precision))
+    return Node(name, tier, clinic, told.capacity, cards, precisions, data, told.shares_memory)
+
+
+def _open(told: Told) -> frozenset[str]:
+    """What a node says that it looks at others' images with."""
+    return frozenset((_release(told.package),)) if told.package and told.helps else frozenset()
 
 
 def _beats(placed: Placed, fresh: Sequence[str], own: Told, now: float) -> Iterator[Event]:
@@ -118,7 +179,7 @@ def _beats(placed: Placed, fresh: Sequence[str], own: Told, now: float) -> Itera
 
 
 def _claims(placed: Placed, node: str) -> Iterator[Claim]:
-    """What was given to a node it does: its own facts made the task."""
+    """What was given to a node it does: its own facts made the task; a look is told to it again, and has its time."""
     for task in placed.state.on.get(node, ()):
         yield Claim(task, placed.state.running[task].held.attempt)
 
@@ -128,7 +189,7 @@ def _tasks(placed: Placed, seen: Sequence[Seen], now: float) -> Iterator[Event]:
     wanted = {task.name: task for each in seen for task in _wanted(placed, each)}
     held = {name: each.held.task for group in (state.running, state.waiting, state.parked) for name, each in group.items()}
     for name, task in held.items():
-        if wanted.get(name) != task:
+        if wanted.get(name) != task and not name.startswith(LOOK):
             yield Withdrawn(name, now)
     for name, task in wanted.items():
         if held.get(name) != task:
@@ -138,15 +199,25 @@ def _tasks(placed: Placed, seen: Sequence[Seen], now: float) -> Iterator[Event]:
 def _wanted(placed: Placed, seen: Seen) -> Iterator[Task]:
     """What there is to do for one device."""
     name, told, clinic = seen.name, placed.told.get(seen.name, Told()), placed.clinic
-    if told.model:
-        cores = min(1000 * told.threads, told.capacity.cores_milli)
-        needs = Needs(Amount(cores), (CUDA, CPU), (told.precision,), data=frozenset((_scanner(name),)))
-        yield Task(f"images:{name}", Kind.REAL_TIME, clinic, needs)
+    yield from _images(placed, name)
     for serial in seen.rounds:
         needs = Needs(Amount(), (CUDA, CPU), data=frozenset((_cases(name),)))
         yield Task(f"round:{name}:{serial}", Kind.COMPUTE, clinic, needs)
     if told.studies and seen.known is not None and seen.known.is_alive:
         yield Task(f"studies:{name}", Kind.STORAGE, clinic, priority=2)
+
+
+def _images(placed: Placed, name: str) -> Iterator[Task]:
+    """The whole device while an image waits, so that all else gives way; nothing of it while none does."""
+    told = placed.told.get(name, Told())
+    if told.model:
+        amount = Amount(told.capacity.cores_milli if told.waits else 0)
+        needs = Needs(amount, (CUDA, CPU), (told.precision,), data=frozenset((_scanner(name),)))
+        yield Task(f"images:{name}", Kind.REAL_TIME, placed.clinic, needs)
+
+
+def _release(package: str) -> str:
+    return f"release:{package}"
 
 
 def _scanner(device: str) -> str:
@@ -166,7 +237,9 @@ def _changed(before: State, after: State, told: Mapping[str, Told]) -> Iterator[
         if name in told and standing.is_lost and was is not None and not was.is_lost and (count := told[name].studies):
             yield f"{count} studies wait at {name} until it is heard again"
     for name in sorted(after.waiting):
-        if name not in before.waiting:
+        if name not in before.waiting and not name.startswith(LOOK):
             yield f"{name} runs nowhere now: {after.waiting[name].why}"
     for name in sorted(before.waiting.keys() & after.running.keys()):
+        if name.startswith(LOOK):
+            continue
         yield f"{name} runs on {', '.join(after.running[name].nodes)} again"

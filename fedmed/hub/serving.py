@@ -18,6 +18,8 @@ from fedmed.hub.desk import FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
 from fedmed.hub.landing import Arrived, Keep, Landing
+from fedmed.hub.lending import Lending
+from fedmed.hub.looklog import LookLog
 from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
@@ -55,10 +57,12 @@ class Hub:
         self.folder, self._append, self._tell = folder, append, tell
         config = folder.config
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
-        self.calls = Calls(folder, FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
+        self.whereabouts = Whereabouts(folder, tell)
+        self.lending = Lending(self.whereabouts, LookLog(folder.path), folder.clock, config, self.record)
+        desk = FolderDesk(folder.path / DOWN)
+        self.calls = Calls(folder, desk, self.landing, self.lending, self.record, tell)
         self._ports: Ports | None = None
         self._tend, self._closed = tend, threading.Event()
-        self.whereabouts = Whereabouts(folder, tell)
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
         self._since, self._renews_at = folder.clock.unix(), 0.0
@@ -102,6 +106,7 @@ class Hub:
         self._closed.set()
         self.ports.stop()
         self.landing.receipts.close()
+        self.lending.close()
 
     def _keep_tending(self) -> None:
         """A thread of its own: what is fetched from elsewhere may take long. The same trouble is told once."""
@@ -127,6 +132,7 @@ class Hub:
         try:
             self.calls.step(machine.Look(clock.unix(), clock.now()))
             self.whereabouts.look(self._let_in(), self.calls.state.devices)
+            self.lending.tend()
             if clock.now() >= self._renews_at:
                 self._renews_at = clock.now() + RENEWS_S
                 self.landing.sweep()
@@ -170,6 +176,7 @@ class Hub:
                 for name, each in sorted(self.calls.state.devices.items())
             },
             PLACEMENT: self.whereabouts.told(),
+            "elsewhere": self.lending.told(),
         }
 
 

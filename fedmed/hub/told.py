@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedmed.hub.messages import DIGEST
 from fedmed.placement.tasks import MOST_BYTES, MOST_CORES, Amount, Precision
 from fedmed.wire.visible import visible
 
@@ -24,9 +25,17 @@ class Told:
     """Of the processor, for one image."""
     model: str = ""
     """Name and version of what looks at images; empty for none."""
+    package: str = ""
+    """Digest of its package, hexadecimal."""
+    helps: bool = False
+    """Whether it looks at images of other devices that run the same package."""
+    asks: bool = False
+    """Whether it asks others to look at its images."""
     precision: Precision = Precision.FP32
     studies: int = 0
     """That wait to be sent to the clinic."""
+    waits: int = 0
+    """Its own images that wait to be looked at."""
     isolated: str = ""
     """Why it takes no work; empty where it does."""
     busy: float | None = None
@@ -37,13 +46,15 @@ class Told:
         size = {"cores": self.capacity.cores_milli // 1000, "memory": self.capacity.memory, "disk": self.capacity.disk}
         node = {**size, "gpu": self.capacity.gpu, "cards": self.cards, "threads": self.threads}
         name, _, version = self.model.partition(" ")
-        active = {"name": name, "version": version, "precision": self.precision.value} if self.model else None
+        told = {"name": name, "version": version, "precision": self.precision.value, "digest": self.package}
         health = {"isolated": self.isolated}
         return {
             "node": node,
-            "models": {"active": active},
-            "spool": {"entries": {"study": self.studies}},
+            "models": {"active": told if self.model else None},
+            "spool": {"entries": {"study": self.studies, "instance": self.waits}},
             "health": health,
+            "helps": self.helps,
+            "asks_others": self.asks,
         }
 
 
@@ -52,7 +63,8 @@ def told_in(facts: Mapping[str, Any]) -> Told:
     node, health = _part(facts, "node"), _part(facts, "health")
     gpu, cards = _whole(node, "gpu", MOST_BYTES), _whole(node, "cards", 64)
     size = _whole(node, "memory", MOST_BYTES), gpu, _whole(node, "disk", MOST_BYTES)
-    active = _part(_part(facts, "models"), "active")
+    active, waiting = _part(_part(facts, "models"), "active"), _part(_part(facts, "spool"), "entries")
+    digest = _text(active, "digest")
     model = f"{_text(active, 'name')} {_text(active, 'version')}"[:MOST_NAME] if _text(active, "name") else ""
     isolated = _text(health, "isolated", MOST_WORDS) or (PAUSED if facts.get("paused") is True else "")
     return Told(
@@ -61,8 +73,12 @@ def told_in(facts: Mapping[str, Any]) -> Told:
         cards > 0 and gpu == 0,
         _whole(node, "threads", 256),
         model,
+        digest if model and DIGEST.fullmatch(digest) else "",
+        facts.get("helps") is True,
+        facts.get("asks_others") is True,
         next((each for each in Precision if each.value == active.get("precision")), Precision.FP32),
-        _whole(_part(_part(facts, "spool"), "entries"), "study", 1 << 40),
+        _whole(waiting, "study", 1 << 40),
+        _whole(waiting, "instance", 1 << 40),
         isolated,
         max(_shares(_part(health, "readings")), default=None),
     )

@@ -22,6 +22,7 @@ class Why(Enum):
     """Why a node was passed over."""
 
     OUTSIDE = "outside its clinic"
+    ASKER = "itself what asks"
     LOST = "not heard of"
     ISOLATED = "isolated"
     TIER = "a tier that its class does not run in"
@@ -134,6 +135,8 @@ def outranks(task: Task, grant: Grant) -> bool:
 def unfit(state: State, held: Held, standing: Standing) -> Passed | None:
     """Why a node cannot run the task, whatever runs there now; None where it can."""
     node, task, needs = standing.node, held.task, held.task.needs
+    if node.name in task.not_on:
+        return Passed(Why.ASKER)
     if standing.is_lost:
         return Passed(Why.LOST)
     if standing.isolated:

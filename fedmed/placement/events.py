@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from fedmed.errors import ConfigError
 from fedmed.placement.nodes import Live, Node
-from fedmed.placement.tasks import Rung, Task
+from fedmed.placement.tasks import Rung, Task, whole
 
-MOST_CLAIMS, MOST_WORDS = 1000, 400
+MOST_CLAIMS, MOST_WORDS, MOST_ATTEMPTS = 1000, 400, 1 << 40
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Submitted:
 
     task: Task
     at: float
+    attempt: int = 0
+    """The newest that was given out before, as a journal knows it: no result of that one, or of an older, is taken."""
+
+    def __post_init__(self) -> None:
+        whole(f"task {self.task.name}: attempt", self.attempt, 0, MOST_ATTEMPTS)
 
 
 @dataclass(frozen=True)

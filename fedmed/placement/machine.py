@@ -212,7 +212,7 @@ def _submit(work: Work, event: Submitted) -> None:
     if len(state.waiting) + len(state.running) + len(state.parked) >= state.rules.most_tasks:
         work.say(Drop("", task.name, 0, f"there are {state.rules.most_tasks} tasks; send it again when some are over"))
         return
-    held = Held(task, state.now)
+    held = Held(task, state.now, event.attempt)
     work.queue(Waiting(held))
     if state.queues[held.shape][0] != held.key(state.rules.ageing_s):
         work.fresh.discard(held.shape)  # one like it waits already

@@ -157,6 +157,8 @@ class Task:
     """When its result is no longer in time, on the scale of the events' times."""
     members: int = 1
     """Nodes that run it together, all or none."""
+    not_on: frozenset[str] = frozenset()
+    """Nodes that never run it, such as the one that asks for it."""
 
     def __post_init__(self) -> None:
         named("task", self.name)
@@ -166,6 +168,8 @@ class Task:
             raise ConfigError(f"task {self.name} reads patients' data and names no clinic; name the clinic, or none is read")
         whole(f"task {self.name}: priority", self.priority, 0, MOST_PRIORITY)
         whole(f"task {self.name}: members", self.members, 1, MOST_MEMBERS)
+        for name in self.not_on:
+            named(f"task {self.name}: not_on", name)
         if self.deadline is not None and not math.isfinite(self.deadline):
             raise ConfigError(f"task {self.name}: deadline is {self.deadline}; allowed is a time, or none")
 
@@ -184,7 +188,7 @@ class Task:
         needs = self.needs
         parts = (self.kind, self.clinic, self.reads_patients, self.priority, self.members, needs.amount, needs.accelerators)
         more = (needs.ladder, needs.batch, needs.can_split, needs.fixed_bytes, needs.item_bytes)
-        return repr((*parts, *more, sorted(needs.data), sorted(needs.near)))
+        return repr((*parts, *more, sorted(needs.data), sorted(needs.near), sorted(self.not_on)))
 
 
 def named(what: str, name: str) -> None:

@@ -194,12 +194,12 @@ def test_a_poor_line_is_given_less_at_a_time(place):
     content = random.Random(3).randbytes(MOST_BODY)
     with place.client("echo") as device:
         device._most = 100_000
-        calling = device._call
-        device._call = lost_at_send(calling)
+        calling = device.call
+        device.call = lost_at_send(calling)
         for _ in range(4):
             with pytest.raises(Unreachable):
                 device.upload([piece_of(content)], lambda _: content)
-        device._call = calling
+        device.call = calling
         sent = counted(device)
         assert device.upload([piece_of(content)], lambda _: content)[0].error is None
     assert sent[:3] == [client.LEAST_BODY, 2 * client.LEAST_BODY, 4 * client.LEAST_BODY]
@@ -229,7 +229,7 @@ class Cut(FedmedError):
 def counted(device: HubClient, cut_after: int | None = None) -> list[int]:
     """Bytes of each message that is sent; the line is cut once so many were."""
     sent: list[int] = []
-    calling = device._call
+    calling = device.call
 
     def call(method, head, body=b""):
         if method == "send":
@@ -238,7 +238,7 @@ def counted(device: HubClient, cut_after: int | None = None) -> list[int]:
             sent.append(len(body))
         return calling(method, head, body)
 
-    device._call = call
+    device.call = call
     return sent
 
 
@@ -338,14 +338,14 @@ def test_what_is_owed_comes_whole_and_goes_on_where_it_was_cut(place, tmp_path):
         target.parent.mkdir()
         (target.parent / f".model.onnx.{wanted.digest[:16]}").write_bytes(content[:MOST_BODY])
         bodies: list[int] = []
-        calling = device._call
+        calling = device.call
 
         def call(method, head, body=b""):
             answer = calling(method, head, body)
             bodies.append(len(answer.body))
             return answer
 
-        device._call = call
+        device.call = call
         device.fetch(wanted, target)
         assert target.read_bytes() == content
         assert sum(bodies) == MOST_BODY + 100

@@ -41,7 +41,7 @@ class Finding:
     pipeline: str
     """Fingerprint of how images are prepared before the model sees them."""
     device: str
-    """The box that it ran on."""
+    """The box that the image came to, and that answers for this."""
     precision: str
     unix: float
     """Seconds since 1970 at which it was found."""
@@ -50,6 +50,8 @@ class Finding:
     """Of each class, 0 to 1; they need not add up to 1."""
     mask: NDArray[np.integer] | None = None
     """`(H, W)` or `(slices or frames, H, W)`: 0 nothing, k the k-th of `classes`."""
+    computed_on: str = ""
+    """The other machine of the clinic that the model ran on; empty where it ran on the device itself."""
     is_research: bool = True
     """The release is for research: every object says that it is not for diagnosis."""
     concepts: Mapping[str, Concept] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Finding:
 def _bad_texts(finding: Finding) -> list[str]:
     """PS3.5 section 6.2: neither a backslash, which parts values, nor a control character stands in a text of VR LO."""
     texts = {name: str(getattr(finding, name)) for name in ("model", "version", "digest", "pipeline", "device", "precision")}
+    texts |= {"place of computing": finding.computed_on} if finding.computed_on else {}
     texts |= {f"class {number}": name for number, name in enumerate(finding.classes, 1)}
     for name, concept in finding.concepts.items():
         texts |= {f"code of {name!r}": concept.value, f"scheme of {name!r}": concept.scheme}

@@ -24,6 +24,8 @@ def derived_uid(*parts: str) -> str:
 def uid_of(level: str, sources: Sequence[str], finding: Finding) -> str:
     """Of the instance, series or tracked thing named by `level` that `finding` says about `sources` (their UIDs).
 
-    All that could make another content is in it but the moment: package, pipeline, precision and device.
+    All that could make another content is in it but the moment: package, pipeline, precision, device, and the other machine
+    that it was computed on.
     """
-    return derived_uid(level, finding.digest, finding.pipeline, finding.precision, finding.device, *sources)
+    where = (finding.device, finding.computed_on) if finding.computed_on else (finding.device,)
+    return derived_uid(level, finding.digest, finding.pipeline, finding.precision, *where, *sources)

@@ -28,6 +28,7 @@ def record(sources: Sequence[bytes], finding: Finding, objects: Sequence[bytes] 
         "model": {"name": finding.model, "version": finding.version, "digest": finding.digest},
         "pipeline": finding.pipeline,
         "device": finding.device,
+        "computed_on": finding.computed_on or finding.device,
         "precision": finding.precision,
         "unix": finding.unix,
         "intended_use": "research" if finding.is_research else "diagnosis",

@@ -74,7 +74,9 @@ def _observer(finding: Finding) -> Any:
 
 def parameters(finding: Finding) -> dict[str, str]:
     """Algorithm Parameters: with these and the version, anybody can tell which weights said it, and of which pixels."""
-    return {"package digest": finding.digest, "pipeline fingerprint": finding.pipeline, "precision": finding.precision}
+    elsewhere = {"computed on": finding.computed_on} if finding.computed_on else {}
+    told = {"package digest": finding.digest, "pipeline fingerprint": finding.pipeline, "precision": finding.precision}
+    return told | elsewhere
 
 
 def _group(name: str, number: int, origins: Sequence[Origin], finding: Finding) -> Any:

@@ -1,0 +1,73 @@
+"""The journal of looks: which attempt of which look was given to whom, on the disk before that node is told.
+
+It holds no pixel and no answer. What it is for: after a restart no older attempt counts as a new one, an answer that was
+under way is still taken, and what hurts those that look at it is not tried for ever.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmed.errors import StoreError
+
+FILE = "looks.sqlite"
+KEPT_S = 86400.0
+_MADE = """
+    CREATE TABLE IF NOT EXISTS looks (
+        name TEXT PRIMARY KEY, attempt INTEGER NOT NULL, node TEXT NOT NULL, unix REAL NOT NULL
+    ) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The newest attempt of a look."""
+
+    attempt: int = 0
+    node: str = ""
+    """Empty where it is over."""
+
+
+class LookLog:
+    """Safe from any thread, and after a kill at any moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises StoreError for a file that is no such database, or that cannot be written."""
+        self._path, self._turn = folder / FILE, threading.Lock()
+        with self._told():
+            self._base = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=FULL")
+            self._base.execute(_MADE)
+
+    def of(self, name: str) -> Given:
+        """What is known of a look. Raises StoreError."""
+        with self._turn, self._told():
+            row = self._base.execute("SELECT attempt, node FROM looks WHERE name = ?", (name,)).fetchone()
+        return Given() if row is None else Given(int(row[0]), str(row[1]))
+
+    def note(self, name: str, attempt: int, node: str, unix: float) -> None:
+        """An attempt is given to a node, or over where `node` is empty; on the disk when this returns. Raises StoreError."""
+        with self._turn, self._told():
+            self._base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?)", (name, attempt, node, unix))
+
+    def forget(self, before_unix: float) -> None:
+        """Remove those that were written before. Raises StoreError."""
+        with self._turn, self._told():
+            self._base.execute("DELETE FROM looks WHERE unix < ?", (before_unix,))
+
+    def close(self) -> None:
+        """Be done with the file."""
+        self._base.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._path}: {error}; make room, or remove it where it is damaged") from error
