@@ -69,7 +69,8 @@ def hub_up(path: Path, as_json: bool) -> None:
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
     with hearing(log):
-        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic)).serve())
+        record = recorder(clinic)
+        _ended(Hub(folder, keepers_of(folder), record, log.tell, tend=tending(clinic, record)).serve())
 
 
 def _ended(forced: bool) -> None:

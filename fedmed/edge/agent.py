@@ -76,7 +76,8 @@ class Agent:
             self.say(str(self.spool.rescued))
         self._line = HubClient(folder.device)
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
-        self.released = Released(path, fetchers(self._line), config.inference, clock, self._release_told, limits)
+        lines = fetchers(self._line)
+        self.released = Released(path, lines, config.inference, clock, self._release_told, limits, self._release_pruned)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
@@ -224,6 +225,9 @@ class Agent:
     def _release_told(self, told: Released_) -> None:
         self.record("release.device", f"release {told.counter}", told.outcome, told.text)
         self.say(f"release {told.counter}: {told.text}")
+
+    def _release_pruned(self, number: int, size: int) -> None:
+        self.record("prune.release", "releases", bytes=size, number=number)
 
     def _facts(self) -> dict[str, Any]:
         """What the hub is told; nothing of a patient."""
