@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.center.echo import PATH as PROBE
@@ -44,6 +44,9 @@ from fedmed.store.commits import Commit
 from fedmed.store.models.copying import state_of
 from fedmed.store.standing import serving, write_status
 from fedmed.wire.asgi import App
+
+if TYPE_CHECKING:
+    from fedmed.releases.pruning import Surplus
 
 DATABASE = "superlink.db"
 LOOK_S = 1.0
@@ -167,7 +170,7 @@ class Service:
             self._tell(str(error))
 
     def _renew(self) -> None:
-        """Look once an hour whether the server's certificate, and the dates of releases, are to be made anew."""
+        """Once an hour: server's certificate and dates of releases, where they are due; files of old releases go."""
         now = self.folder.clock.now()
         if now < self._renews_at:
             return
@@ -176,8 +179,14 @@ class Service:
             self.engine.listener.renew()
             self._record("renew", "the server's certificate")
         releases = self.folder.path / RELEASES_FOLDER
-        if opening.is_begun(releases) and opening.repository(releases, self.folder.clock).freshen():
-            self._record("renew", "the dates of the releases")
+        if opening.is_begun(releases):
+            repository = opening.repository(releases, self.folder.clock)
+            if repository.freshen():
+                self._record("renew", "the dates of the releases")
+            repository.prune(self._pruned)
+
+    def _pruned(self, found: Surplus) -> None:
+        self._record("prune.release", "releases", bytes=found.bytes, number=len(found.files))
 
     def _settle(self, is_end: bool = False) -> None:
         """Write down how many more were refused, where that is due."""

@@ -73,7 +73,8 @@ def hub_up(path: Path, as_json: bool) -> None:
     clinic = open_clinic(path, SystemClock())
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
-    hub = Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic))
+    record = recorder(clinic)
+    hub = Hub(folder, keepers_of(folder), record, log.tell, tend=tending(clinic, record))
     with hearing(log), _looking(hub):
         _ended(hub.serve())
 

@@ -19,16 +19,19 @@ from fedmed.releases.fetching import COUNTERSIGNED, Fetcher, FolderFetcher
 from fedmed.releases.mirror import Mirror
 from fedmed.releases.opening import is_begun, repository
 from fedmed.releases.trusting import View, pinned, refresh
+from fedmed.store.audit.event import Event, event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fedmed.releases.pruning import Surplus
     from fedmed.releases.repository import Repository
     from fedmed.releases.signing import SigningKey
 
 PATH, FOLDER = "/fedmed/releases", "releases"
 FEDERATION, OWN = "federation", "own"
 """Folders in it: what devices are served of each authority."""
+PRUNES_S = 3600.0
 
 
 class LineFetcher:
@@ -95,6 +98,11 @@ class ClinicReleases:
             self.mirror.copy(release, self.center)
         return self.own.allow(release, state, why, approvers)
 
+    def prune(self, record: Callable[[Surplus], object]) -> None:
+        """Remove what no device of this clinic needs any more; `record` is told first. Raises StoreError."""
+        self.mirror.prune(self.own.folder, record)
+        self.own.prune(record)
+
     def agreement(self, federation: View) -> Agreement:
         """What devices are to see, as of this copy."""
         root = self.own.metadata("1.root.json")
@@ -110,14 +118,26 @@ def releases_of(folder: ClinicFolder) -> ClinicReleases:
     return ClinicReleases(Mirror(place / FEDERATION, folder.clock), own, LineFetcher(folder.line()))
 
 
-def tending(folder: ClinicFolder) -> Callable[[], None]:
+def tending(folder: ClinicFolder, append: Callable[[Event], object]) -> Callable[[], None]:
     """What brings both channels up to date, once this clinic takes part in releases; until then it does nothing.
 
-    It raises as `ClinicReleases.tend`.
+    Once an hour it removes what no device needs any more, which `append` has in the clinic's audit log first. It raises as
+    `ClinicReleases.tend`.
     """
+    prunes_at = float("-inf")
+
+    def record(found: Surplus) -> None:
+        now, name = folder.clock.unix(), folder.config.name
+        append(event(now, name, "site", "prune.release", "releases", bytes=found.bytes, number=len(found.files)))
 
     def tend() -> None:
-        if is_begun(folder.path / FOLDER / OWN):
-            releases_of(folder).tend()
+        nonlocal prunes_at
+        if not is_begun(folder.path / FOLDER / OWN):
+            return
+        releases, now = releases_of(folder), folder.clock.now()
+        releases.tend()
+        if now >= prunes_at:
+            prunes_at = now + PRUNES_S
+            releases.prune(record)
 
     return tend

@@ -88,9 +88,8 @@ class Agent:
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
         how = Trial(LADDER_RUNS, replace(LIMITS, seconds=LADDER_S), options_of(path, config.inference))
         self.climber = Climber(path, key, config.inference, clock, how, self._is_behind, self.say, self.record)
-        self.released = Released(
-            path, fetchers(self._line), config.inference, clock, self._release_told, limits, self.climber
-        )
+        lines, pruned = fetchers(self._line), self._release_pruned
+        self.released = Released(path, lines, config.inference, clock, self._release_told, limits, self.climber, pruned)
         self.climber.engines = self.released
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
@@ -272,6 +271,9 @@ class Agent:
     def _release_told(self, told: Released_) -> None:
         self.record("release.device", f"release {told.counter}", told.outcome, told.text)
         self.say(f"release {told.counter}: {told.text}")
+
+    def _release_pruned(self, number: int, size: int) -> None:
+        self.record("prune.release", "releases", bytes=size, number=number)
 
     def _facts(self) -> dict[str, Any]:
         """What the hub is told; nothing of a patient."""

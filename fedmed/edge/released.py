@@ -28,6 +28,7 @@ from fedmed.releases.slotstore import SlotStore
 from fedmed.releases.trusting import MOST
 from fedmed.serving.engines import table
 from fedmed.serving.engines.engine import Options
+from fedmed.serving.engines.plans import Plans
 from fedmed.serving.packages import Package, read_card_of
 from fedmed.serving.testing import self_test_apart
 from fedmed.wire.tensors import sha256
@@ -59,11 +60,18 @@ class Released:
         told: Callable[[kinds.Tell], None],
         limits: Limits,
         climber: Climber,
+        pruned: Callable[[int, int], None] = lambda number, size: None,
     ) -> None:
-        """`told` hears of what becomes of releases, for the audit log; `climber` says in which precision they run once they
-        are committed. Raises StoreError where the slots are damaged."""
+        """`climber` says in which precision releases run once they are committed. For the audit log, `told` hears of what
+        becomes of them, and `pruned` how many files, of how many bytes, are about to be removed.
+
+        Raises StoreError where the slots are damaged.
+        """
         self._wanted, self._clock, self._turn, self._climber = wanted, clock, threading.RLock(), climber
+        self._pruned, self._plans = pruned, Plans(folder / PLANS)
         self._options = options_of(folder, wanted)
+        self._kept: tuple[kinds.Content | None, ...] = ()
+        """What the slots held when nothing in them was spare."""
         self._active: Opened | None = None
         self._beside: Opened | None = None
         self._seen = clock.now()
@@ -89,6 +97,19 @@ class Released:
                 if self.device.store.trusted(name) is None:
                     self._pin(name, fetcher)
             self.device.beat()
+            self._prune()
+
+    def _prune(self) -> None:
+        """Remove the files of releases that were given up, and what was built of models that are gone. Raises StoreError."""
+        store, slots = self.device.store, self.device.slots
+        if self._kept == slots.contents:
+            return
+        spare = store.spare(slots)
+        plans = self._plans.spare(store.digests(slots))
+        if files := [*spare, *plans]:
+            self._pruned(len(files), sum(path.stat().st_size for path in files))
+            store.clear(files)
+        self._kept = slots.contents
 
     def _pin(self, name: str, fetcher: Fetcher) -> None:
         """Trust an authority by its first root, as the hub gives it: the clinic's own, known by the enrolment code."""

@@ -6,22 +6,25 @@ trusted.json    what is trusted of the federation     metadata, targets, blobs  
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError, StoreError
+from fedmed.releases import pruning
 from fedmed.releases.channel import Release
 from fedmed.releases.fetching import BLOBS, METADATA, TARGETS, Fetcher, manifest_name, whole
 from fedmed.releases.installing import fetch_manifest, pull
 from fedmed.releases.manifest import sha256_of
+from fedmed.releases.pruning import Surplus
 from fedmed.releases.trusting import MOST, Trusted, View, pinned, read_trusted, refresh
 from fedmed.store.disk import Disk, replace_file
-from fedmed.store.locks import alone
+from fedmed.store.locks import alone, is_held
 
-TRUSTED = "trusted.json"
+TRUSTED, _COPYING = "trusted.json", ".copying"
 _MOST_TRUSTED = 1 << 22
 
 
@@ -66,14 +69,36 @@ class Mirror:
         manifest, data = fetch_manifest(
             release.manifest, release.length, release.counter, release.package, fetcher, self.clock
         )
-        with self._writing(".copying"):  # for as long as it takes: metadata goes on
+        with self._writing(_COPYING):  # for as long as it takes: metadata goes on
             self._put(manifest_name(release), data)
             self.disk.make_folder(self.folder / BLOBS)
             for file in manifest.files.values():
                 place = self.folder / BLOBS / file.sha256
                 if not place.exists() or sha256_of(place) != file.sha256:
                     pull(self.disk, fetcher, self.clock, file, place)
+                else:
+                    self.disk.date(place, self.clock.unix())  # young again: it is about to be countersigned
             self.disk.sync_folder(self.folder / BLOBS)
+
+    def prune(self, own: Path, record: Callable[[Surplus], object]) -> Surplus:
+        """Remove what neither this copy's editions need nor those of the clinic's own channel in `own`.
+
+        `record` is told first. While a release is copied nothing is removed. Raises StoreError.
+        """
+        with self._writing():
+            handle = os.open(self.folder / _COPYING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if is_held(handle):
+                    return Surplus()
+                now = self.clock.unix()
+                editions, clinic = (pruning.editions_of(folder, now) for folder in (self.folder, own))
+                found = pruning.surplus(self.folder, editions, now, clinic)
+                if found.files:
+                    record(found)
+                    pruning.remove(self.disk, found)
+                return found
+            finally:
+                os.close(handle)
 
     @contextmanager
     def _writing(self, lock: str = ".lock") -> Iterator[None]:

@@ -24,10 +24,12 @@ from fedmed.clock import Clock
 from fedmed.errors import ConfigError, StoreError
 from fedmed.identity.releases import ReleaseKey
 from fedmed.releases import edition as editions
+from fedmed.releases import pruning
 from fedmed.releases.channel import Channel, Release, State, allowed, candidate, promoted, proposed, rolled_back
 from fedmed.releases.edition import TIMESTAMP_FILE, Edition, Terms
 from fedmed.releases.fetching import BLOBS, COUNTERSIGNED, METADATA, TARGETS, manifest_name
 from fedmed.releases.manifest import Manifest, of_folder, sha256_of
+from fedmed.releases.pruning import Surplus
 from fedmed.releases.signing import Keys, SigningKey, public_key
 from fedmed.store.disk import Disk, Sink, replace_file, write_file
 from fedmed.store.locks import alone
@@ -129,6 +131,16 @@ class Repository:
                 return False
             self._publish(editions.freshened(now, self.keys(), self.terms, self.clock.unix()))
         return True
+
+    def prune(self, record: Callable[[Surplus], object]) -> Surplus:
+        """Remove what no edition needs that a device may still come upon; `record` is told first. Raises StoreError."""
+        with self._writing():
+            now = self.clock.unix()
+            found = pruning.surplus(self.folder, pruning.editions_of(self.folder, now), now)
+            if found.files:
+                record(found)
+                pruning.remove(self.disk, found)
+        return found
 
     def rotate(self, old: Sequence[SigningKey], root: Sequence[SigningKey], threshold: int) -> Edition:
         """New daily keys, and `root` in place of the root's. Raises ConfigError for too few keys, StoreError."""

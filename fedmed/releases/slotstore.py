@@ -73,6 +73,24 @@ class SlotStore:
         filled = [(slot, one) for slot in SLOTS if (one := slots.contents[slot]) and one.phase is not Phase.FILLING]
         return frozenset(slot for slot, content in filled if not self.is_whole(slot, content))
 
+    def spare(self, slots: Slots) -> list[Path]:
+        """Files of slots that hold no release: of one that was given up. Raises StoreError."""
+        empty = [slot for slot in SLOTS if slots.contents[slot] is None]
+        with self.writing("a slot that is empty"):
+            found = [path for slot in empty for path in sorted(self.package(slot).iterdir())]
+        return [*found, *(path for slot in empty if (path := self.manifest_file(slot)).exists())]
+
+    def clear(self, files: list[Path]) -> None:
+        """Remove what is spare. Raises StoreError."""
+        with self.writing("a slot that is empty"):
+            for path in files:
+                self.disk.remove(path)
+
+    def digests(self, slots: Slots) -> set[str]:
+        """SHA-256 of all files of the releases in the slots; of one that is only coming in there may be none."""
+        held = [self.manifest(slot, one) for slot in SLOTS if (one := slots.contents[slot]) is not None]
+        return {file.sha256 for each in held if each is not None for file in each.files.values()}
+
     def load(self) -> Slots:
         """The state; two empty slots where there is none yet. Raises StoreError where it is damaged."""
         data = self._read(self.state / STATE, MOST_STATE)

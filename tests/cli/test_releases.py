@@ -231,7 +231,7 @@ def test_only_members_fetch_and_only_files_of_releases(two, tmp_path):
 
 
 def test_a_hub_brings_what_devices_see_up_to_date(two):
-    tend = tending(two.clinic_folder)
+    tend = tending(two.clinic_folder, print)
     tend()  # nothing was begun
     begun(two)
     two.center("propose", two.package("1.0", model=b"first"))

@@ -65,12 +65,9 @@ class Plans:
         disk.make_folder(self.folder)
         replace_file(disk, self.folder / key.name, _seal(key, plan) + plan)
 
-    def prune(self, kept: set[str]) -> list[str]:
-        """Remove the plans of models whose SHA-256 is not among `kept`; returns their names."""
-        gone = [path for path in sorted(self.folder.glob("*.plan")) if path.name.split("-", 1)[0] not in kept]
-        for path in gone:
-            path.unlink(missing_ok=True)
-        return [path.name for path in gone]
+    def spare(self, kept: set[str]) -> list[Path]:
+        """The plans of models whose SHA-256 is not among `kept`."""
+        return [path for path in sorted(self.folder.glob("*.plan")) if path.name.split("-", 1)[0] not in kept]
 
 
 def _seal(key: PlanKey, plan: bytes) -> bytes:

@@ -55,5 +55,5 @@ def test_plans_of_models_that_are_gone(tmp_path):
     plans, other = Plans(tmp_path), replace(KEY, model_sha256="b" * 64)
     plans.put(KEY, b"plan")
     plans.put(other, b"plan")
-    assert plans.prune({"a" * 64}) == [other.name]
+    assert plans.spare({"a" * 64}) == [tmp_path / other.name]
     assert plans.get(KEY) == b"plan"
