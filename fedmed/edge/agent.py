@@ -12,7 +12,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
@@ -192,12 +192,11 @@ class Agent:
         self.dead.set()
         os._exit(1)
 
-    def _keep(self, instances: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[KeptInstance]:
+    def _keep(self, content: bytes, facts: Mapping[str, Any]) -> KeptInstance:
         """What came by any door, on the disk when this returns. Raises SpoolFull, StoreError: nothing of it is kept."""
-        new = [New(INSTANCE, _group(facts), REAL_TIME, facts, content) for content, facts in instances]
-        kept = [KeptInstance(put.is_new) for put in self.spool.put(*new)]
+        [put] = self.spool.put(New(INSTANCE, _group(facts), REAL_TIME, facts, content))
         self.running.tell(Kept(INSTANCE))
-        return kept
+        return KeptInstance(put.is_new)
 
     def _desk(self) -> Desk:
         config = self.folder.config
