@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
-from fedmed.dicom.destination import Destination
 from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
@@ -78,8 +77,8 @@ class Agent:
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
         self.released = Released(path, fetchers(self._line), config.inference, clock, self._release_told, limits)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
-        pacs = config.pacs
-        self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
+        pacs = folder.destination()
+        self._sender = None if pacs is None else Sender(pacs)
         self.hub = HubLine(self._line, self._trainee())
         hands = EdgeHands(
             self.spool,

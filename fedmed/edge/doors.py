@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from fedmed.config.edge import DicomTls
 from fedmed.dicom.arrivals import Door, KeepInstance
 from fedmed.dicom.network.acceptor import stores
-from fedmed.dicom.receiving import Receiver, ReceiverConfig, readable_syntaxes
+from fedmed.dicom.receiving import Receiver, ReceiverConfig, ReceiverTls, readable_syntaxes
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.intake.watching import WatchConfig, Watched
 from fedmed.errors import StoreError
@@ -70,6 +71,7 @@ class Doors:
             ae_title=wanted.ae_title,
             callers=wanted.callers,
             addresses=wanted.addresses,
+            tls=None if wanted.tls is None else _tls(folder.path, wanted.tls),
         )
         return Receiver(config, self._keep, self._clock, self._told)
 
@@ -87,6 +89,10 @@ class Doors:
     def _told(self, whom: str, title: str, why: str) -> None:
         """Each refusal once, and what comes again as a number: a hostile network fills no log."""
         self._floods.note(Kind(whom, "an image", title or "none"), why)
+
+
+def _tls(place: Path, wanted: DicomTls) -> ReceiverTls:
+    return ReceiverTls(place / wanted.certificate, place / wanted.key, place / wanted.callers)
 
 
 def _token(path: Path) -> str:
