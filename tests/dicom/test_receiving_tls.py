@@ -96,6 +96,30 @@ def test_a_foreign_authoritys_certificate_is_refused_and_told(authority, tls):
     assert box.told[0][:2] == ("127.0.0.1", "")
 
 
+def issued(authority: Path, folder: Path, days: str, extension: str) -> list[object]:
+    """A certificate of the right authority, and DCMTK's options for it."""
+    (folder / "more.ext").write_text(extension)
+    signed = ["-CA", authority / "ca.pem", "-CAkey", authority / "ca.key", "-set_serial", "7", "-days", days]
+    command = [program("openssl"), "x509", "-req", "-in", authority / "device.csr", *signed, "-extfile", folder / "more.ext"]
+    subprocess.run([*command, "-out", folder / "more.pem"], check=True, capture_output=True)
+    return ["+tls", authority / "device.key", folder / "more.pem", "+cf", authority / "ca.pem"]
+
+
+@pytest.mark.parametrize(
+    ("days", "extension", "said"),
+    [
+        ("-1", "subjectAltName=DNS:device\n", "expired"),
+        ("30", "extendedKeyUsage=serverAuth\n", "unsuitable certificate purpose"),
+    ],
+)
+def test_a_certificate_that_is_over_or_for_something_else_is_refused_and_told(
+    authority, tls, tmp_path, days, extension, said
+):
+    with receiving(tls=tls) as (receiver, box):
+        assert dcmtk("echoscu", receiver, *issued(authority, tmp_path, days, extension), []).returncode != 0
+        assert said in told(box)[0]
+
+
 def test_openssl_without_a_certificate_is_refused_and_told(authority, tls):
     with receiving(tls=tls) as (receiver, box):
         command = [program("openssl"), "s_client", "-connect", f"127.0.0.1:{receiver.port}", "-CAfile", authority / "ca.pem"]
