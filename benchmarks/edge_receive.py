@@ -4,8 +4,8 @@
 
 Equal work: the same MR objects of half a megabyte over one association by DCMTK's `storescu`, and what each receiver kept is
 compared with what was sent. `storescp` (tuned: TCP_NODELAY, PDUs of 128 KiB, bytes as received) does not sync; the bar adds
-the time of fsync for the same files, measured in the same run. Ours is measured with one synced file an object, with the
-device's spool, one transaction an object, and with the spool behind a `Gathering`, as on a device. Runs take turns.
+the time of fsync for the same files, measured in the same run. Ours is measured with one synced file an object, and with
+the device's spool. Runs take turns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,20 +84,7 @@ def file_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
 
 
 def spool_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
-    """One transaction of the spool an object."""
-    keep_many = spooled(folder)
-    return lambda content, facts: keep_many([(content, facts)])[0]
-
-
-def gathered_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
-    """One transaction of the spool for those that come at once: what a device does."""
-    from fedmed.edge.intake.gathering import Gathering
-
-    return Gathering(spooled(folder)).keep
-
-
-def spooled(folder: Path) -> Callable[[Sequence[tuple[bytes, Mapping[str, Any]]]], list[Any]]:
-    """Keeps in a spool."""
+    """The spool, as on a device."""
     from fedmed.clock import SystemClock
     from fedmed.dicom.arrivals import Kept
     from fedmed.store.spool.entry import REAL_TIME, New
@@ -106,14 +93,14 @@ def spooled(folder: Path) -> Callable[[Sequence[tuple[bytes, Mapping[str, Any]]]
 
     spool = Spool(folder, SystemClock(), Quota(), lambda entry, why: None)
 
-    def keep_many(instances: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[Kept]:
-        new = (New("instance", str(facts["study"]), REAL_TIME, facts, content) for content, facts in instances)
-        return [Kept(put.is_new) for put in spool.put(*new)]
+    def keep(content: bytes, facts: Mapping[str, Any]) -> Kept:
+        [put] = spool.put(New("instance", str(facts["study"]), REAL_TIME, facts, content))
+        return Kept(put.is_new)
 
-    return keep_many
+    return keep
 
 
-KEEPERS = {"file": file_keeper, "spool": spool_keeper, "gathered": gathered_keeper}
+KEEPERS = {"file": file_keeper, "spool": spool_keeper}
 
 
 def serve_ours(port: int, folder: Path, keeper: str) -> None:
@@ -299,9 +286,8 @@ def measure(runs: int, objects: int, folder: Path | None = None) -> list[Row]:
                 name: lambda peer=peer: peer.seconds(every, wanted) for name, peer in known.items()
             }
             jobs["parallel"] = lambda: known["ours"].seconds(parts, wanted)
-            jobs["gathered"] = lambda: spool_seconds(root, "gathered", every, wanted)
-            for keeper in ("spool", "gathered"):
-                jobs[f"{keeper} parallel"] = lambda keeper=keeper: spool_seconds(root, keeper, parts, wanted)
+            jobs["spool"] = lambda: spool_seconds(root, "spool", every, wanted)
+            jobs["spool parallel"] = lambda: spool_seconds(root, "spool", parts, wanted)
             for name in ("ours", "storescp"):
                 jobs[f"pieces to {name}"] = lambda port=known[name].port: pieces_seconds(port)
             jobs["fsync"] = lambda: fsync_seconds(paths, root / "synced")
@@ -317,7 +303,7 @@ def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
     bars = [dcmtk + sync for dcmtk, sync in zip(took["storescp"], took["fsync"], strict=True)]
     size = objects * SIDE * SIDE * 2 / 2**20
     rows = []
-    for keeper, text in (("ours", "one synced file each"), ("gathered", "the device's spool")):
+    for keeper, text in (("ours", "one synced file each"), ("spool", "the device's spool")):
         least = min(took[keeper]) / min(bars)
         middle = statistics.median(took[keeper]) / statistics.median(bars)
         rate = objects / statistics.median(took[keeper])
@@ -331,9 +317,8 @@ def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
         "ours": "ours, one synced file each",
         "parallel": f"ours, one synced file each, {PARALLEL} associations, nothing lost",
         "untuned": "ours, one synced file each, sender untuned",
-        "spool parallel": f"ours, the spool, a transaction each, {PARALLEL} associations, nothing lost",
-        "gathered": "ours, the spool, transactions shared",
-        "gathered parallel": f"ours, the spool, transactions shared, {PARALLEL} associations, nothing lost",
+        "spool": "ours, the spool",
+        "spool parallel": f"ours, the spool, {PARALLEL} associations, nothing lost",
         "storescp": "storescp tuned, not durable",
         "dcmtk untuned": "storescp tuned, sender untuned, not durable",
         "fsync": "fsyncs of the same files",

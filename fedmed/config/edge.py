@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
@@ -32,6 +32,34 @@ def _quiet(text: str) -> str:
 Title = Annotated[str, AfterValidator(_title)]
 
 
+class DicomTls(Part):
+    """Certificates of the port that scanners send to: PEM, below this device's folder where a path is not absolute."""
+
+    certificate: str
+    """This device's own, with those above it."""
+    key: str
+    """Its key, without a password."""
+    callers: str
+    """The authority that a sender's certificate must come from."""
+
+
+class PacsTls(Part):
+    """Certificates of the line to the PACS: PEM, below this device's folder where a path is not absolute."""
+
+    ca: str
+    """The authority that the PACS' certificate must come from."""
+    certificate: str | None = None
+    """This device's own, where the PACS asks for one."""
+    key: str | None = None
+    """Its key."""
+
+    @model_validator(mode="after")
+    def _both(self) -> PacsTls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key: both or none")
+        return self
+
+
 class Dicom(Part):
     """The device as a storage SCP."""
 
@@ -45,6 +73,8 @@ class Dicom(Part):
     """AE titles that may call; none for any. A title is no proof: anybody can write it."""
     addresses: tuple[str, ...] = ()
     """Addresses or networks, as 10.1.2.0/24, that may call; none for any."""
+    tls: DicomTls | None = None
+    """TLS 1.2 or newer for all who call, each with a certificate; null for plain DICOM, as most scanners speak it."""
 
 
 class Stow(Part):
@@ -69,6 +99,8 @@ class Pacs(Part):
     """What it is called."""
     calling: Title = "FEDMED"
     """What this device calls itself there."""
+    tls: PacsTls | None = None
+    """TLS 1.2 or newer; null where the PACS has none."""
 
 
 class Keeping(Part):

@@ -7,11 +7,10 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedmed.dicom.network.tls import CIPHERS, no_password
 from fedmed.errors import ConfigError
 
 AE_TITLE_LENGTH = 16
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: forward secrecy and authenticated encryption alone (RFC 9325 section 4.2)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Tls:
         try:
             made.load_verify_locations(self.ca)
             if self.certificate is not None:
-                made.load_cert_chain(self.certificate, self.key)
+                made.load_cert_chain(self.certificate, self.key, password=no_password)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(
                 f"{self.ca} is no certificate (PEM) of an authority, or {self.certificate} and {self.key} are no certificate"

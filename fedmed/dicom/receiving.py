@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from fedmed.dicom.network import pdus
 from fedmed.dicom.network.acceptor import Acceptor, End, Keep, Policy, Step, stores
 from fedmed.dicom.network.config import ReceiverConfig as ReceiverConfig
 from fedmed.dicom.network.pdus import Broken, Inbox
+from fedmed.dicom.network.tls import ReceiverTls as ReceiverTls
+from fedmed.dicom.network.tls import refusal
 from fedmed.errors import ConfigError
 from fedmed.wire import ports
 
@@ -51,7 +54,7 @@ class Receiver:
     def __init__(
         self, config: ReceiverConfig, keep: KeepInstance, clock: Clock, told: Told = lambda address, title, why: None
     ) -> None:
-        """Raises ConfigError, naming all that is wrong with `config`."""
+        """Raises ConfigError, naming all that is wrong with `config`, and for files of TLS that cannot be used."""
         if faults := config.faults():
             raise ConfigError("the DICOM receiver: " + "; ".join(faults))
         self.config, self.clock, self.told = config, clock, told
@@ -65,6 +68,7 @@ class Receiver:
             pdu_bytes=config.pdu_bytes,
             most_bytes=config.most_bytes,
         )
+        self._tls = None if config.tls is None else config.tls.context()
         self._networks = [ipaddress.ip_network(name) for name in config.addresses]
         self._port = config.port
         self._lock = threading.Lock()
@@ -156,6 +160,12 @@ class Receiver:
             connection.close()
             self.told(address, "", "its address is not among those that may connect")
             return
+        try:
+            if self._tls is not None:  # the handshake is the line's own, so that a slow one holds nobody up
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError):  # the peer went before it was taken
+            connection.close()
+            return
         line = _Line(self, connection, address)
         with self._lock:
             waiting = [other for other in self._lines if not other.holds_place]
@@ -188,13 +198,14 @@ class _Line:
     def _serve(self) -> None:
         try:
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._talk()
+            if self._is_proved():
+                self._talk()
         except Broken as broken:
             self._end(pdus.abort(broken.reason), str(broken))
         except TimeoutError:
             self._end(pdus.abort(pdus.UNSPECIFIED), "nothing came for too long, or too slowly")
         except OSError as error:
-            self._tell(f"the connection was lost ({error.strerror})")
+            self._tell(f"the connection was lost ({error.strerror or error})")
         finally:
             self.acceptor.close()
             self.connection.close()
@@ -203,6 +214,17 @@ class _Line:
     def _tell(self, why: str) -> None:
         if why:
             self.receiver.told(self.address, self.acceptor.calling, why)
+
+    def _is_proved(self) -> bool:
+        """Whether TLS, where it is wanted, stands; within the time that a new connection has for its request."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.settimeout(self.receiver.config.request_s)
+            try:
+                self.connection.do_handshake()
+            except OSError as error:  # ssl.SSLError and TimeoutError are
+                self._tell(refusal(error))
+                return False
+        return True
 
     def _talk(self) -> None:
         """Until the association is over."""
@@ -271,7 +293,7 @@ class _Line:
         try:
             self.connection.settimeout(LINGER_S)
             self.connection.sendall(data)
-            self.connection.shutdown(socket.SHUT_WR)
+            _cut(self.connection, socket.SHUT_WR)
             while (left := end - clock.now()) > 0:
                 self.connection.settimeout(left)
                 if not self.connection.recv(64 * 2**10):
@@ -280,8 +302,8 @@ class _Line:
             return
 
 
-def _cut(connection: socket.socket) -> None:
+def _cut(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     try:
-        connection.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, how)  # that of an SSLSocket would go on without TLS
     except OSError:  # it is cut already
         return

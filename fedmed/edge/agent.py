@@ -12,13 +12,12 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
-from fedmed.dicom.destination import Destination
 from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
@@ -92,8 +91,8 @@ class Agent:
         self.released = Released(path, lines, config.inference, clock, self._release_told, limits, self.climber, pruned)
         self.climber.engines = self.released
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
-        pacs = config.pacs
-        self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
+        pacs = folder.destination()
+        self._sender = None if pacs is None else Sender(pacs)
         self.hub = HubLine(self._line, self._trainee())
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
         borrowing = Borrowing(self._line)
@@ -239,12 +238,11 @@ class Agent:
         self.dead.set()
         os._exit(1)
 
-    def _keep(self, instances: Sequence[tuple[bytes, Mapping[str, Any]]]) -> list[KeptInstance]:
+    def _keep(self, content: bytes, facts: Mapping[str, Any]) -> KeptInstance:
         """What came by any door, on the disk when this returns. Raises SpoolFull, StoreError: nothing of it is kept."""
-        new = [New(INSTANCE, _group(facts), REAL_TIME, facts, content) for content, facts in instances]
-        kept = [KeptInstance(put.is_new) for put in self.spool.put(*new)]
+        [put] = self.spool.put(New(INSTANCE, _group(facts), REAL_TIME, facts, content))
         self.running.tell(Kept(INSTANCE))
-        return kept
+        return KeptInstance(put.is_new)
 
     def _desk(self) -> Desk:
         config = self.folder.config

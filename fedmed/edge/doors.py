@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fedmed.dicom.arrivals import Door
+from fedmed.config.edge import DicomTls
+from fedmed.dicom.arrivals import Door, KeepInstance
 from fedmed.dicom.network.acceptor import stores
-from fedmed.dicom.receiving import Receiver, ReceiverConfig, readable_syntaxes
+from fedmed.dicom.receiving import Receiver, ReceiverConfig, ReceiverTls, readable_syntaxes
 from fedmed.edge.folder import EdgeFolder
-from fedmed.edge.intake.gathering import Gathering, KeepMany
 from fedmed.edge.intake.watching import WatchConfig, Watched
 from fedmed.errors import StoreError
 from fedmed.store.audit.event import Event
@@ -24,11 +24,11 @@ OTHERS, MOST = Kind("others", "an image", "any"), 64
 class Doors:
     """Of one device, from `open` to `close`."""
 
-    def __init__(self, folder: EdgeFolder, keep: KeepMany, record: Callable[[Event], object]) -> None:
+    def __init__(self, folder: EdgeFolder, keep: KeepInstance, record: Callable[[Event], object]) -> None:
         """`record` writes the audit log. Raises ConfigError with what is wrong about any of them."""
         config, self._clock = folder.config, folder.clock
         self._floods = Floods(config.name, "site", folder.clock, record, "refuse.instance", OTHERS, MOST)
-        self._keep, self._stack, self._stop = Gathering(keep).keep, ExitStack(), threading.Event()
+        self._keep, self._stack, self._stop = keep, ExitStack(), threading.Event()
         self._door = Door(self._keep, stores(frozenset()), readable_syntaxes())
         self._receiver = None if config.dicom is None else self._listening(folder)
         self._watched = None if config.folder is None else self._watching(folder.path / config.folder)
@@ -71,6 +71,7 @@ class Doors:
             ae_title=wanted.ae_title,
             callers=wanted.callers,
             addresses=wanted.addresses,
+            tls=None if wanted.tls is None else _tls(folder.path, wanted.tls),
         )
         return Receiver(config, self._keep, self._clock, self._told)
 
@@ -88,6 +89,10 @@ class Doors:
     def _told(self, whom: str, title: str, why: str) -> None:
         """Each refusal once, and what comes again as a number: a hostile network fills no log."""
         self._floods.note(Kind(whom, "an image", title or "none"), why)
+
+
+def _tls(place: Path, wanted: DicomTls) -> ReceiverTls:
+    return ReceiverTls(place / wanted.certificate, place / wanted.key, place / wanted.callers)
 
 
 def _token(path: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from fedmed.clock import Clock
 from fedmed.config.edge import EDGE_FILE, Edge
 from fedmed.config.roles import load_role, written
+from fedmed.dicom.destination import Destination, Tls
 from fedmed.errors import ConfigError, StoreError
 from fedmed.hub.joining import DeviceFolder, open_device
 from fedmed.identity import files
@@ -44,6 +45,17 @@ class EdgeFolder:
         """Where the device's key comes from, a file by its whole path."""
         kind, _, place = self.config.key.partition(":")
         return f"file:{self.path.resolve() / place}" if kind == "file" else self.config.key
+
+    def destination(self) -> Destination | None:
+        """The PACS; None where there is none. Raises ConfigError."""
+        pacs = self.config.pacs
+        if pacs is None:
+            return None
+        tls = None
+        if pacs.tls is not None:
+            own = pacs.tls.certificate, pacs.tls.key
+            tls = Tls(self.path / pacs.tls.ca, *(None if name is None else self.path / name for name in own))
+        return Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling, tls=tls)
 
     def log(self) -> AuditLog:
         """The device's audit log, begun where there is none. Raises KeyRefused, StoreError."""

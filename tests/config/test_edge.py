@@ -32,6 +32,8 @@ def test_every_key_is_explained():
         ("keep: {gigabytes: -1}", "greater than 0"),
         ("pacs: {host: pacs}", "missing"),
         ("inference: {precision: int4}", "'auto', 'fp32', 'fp16' or 'int8'"),
+        ("dicom: {tls: {certificate: us.pem, key: us.key}}", "missing"),
+        ("pacs: {host: pacs, ae_title: PACS, tls: {ca: ca.pem, key: us.key}}", "both or none"),
         ("trainning: true", "allowed here"),
     ],
 )

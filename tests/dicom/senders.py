@@ -138,6 +138,13 @@ class Wire:
     def __init__(self, receiver: Receiver, timeout: float = 20.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", receiver.port), timeout=timeout)
 
+    @classmethod
+    def over(cls, line: socket.socket) -> Wire:
+        """Over a connection that is there."""
+        made = cls.__new__(cls)
+        made.socket = line
+        return made
+
     def __enter__(self) -> Wire:
         return self
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fedmed.dicom.arrivals import MOST_BYTES
 from fedmed.dicom.network.pdus import UID
+from fedmed.dicom.network.tls import ReceiverTls
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class ReceiverConfig:
     """Between messages."""
     stall_s: float = 30.0
     """Without a byte, within a message."""
+    tls: ReceiverTls | None = None
+    """With it the port takes TLS alone, from senders with a certificate."""
 
     def faults(self) -> list[str]:
         """What is wrong with it, all at once."""
@@ -58,8 +61,8 @@ class ReceiverConfig:
         found += [f"{name} {getattr(self, name)}: more than 0" for name in counts if getattr(self, name) <= 0]
         if self.memory_bytes < self.most_bytes:
             found.append(f"memory_bytes {self.memory_bytes}: no less than most_bytes {self.most_bytes}")
-        if not (self.callers or self.addresses or _is_loopback(self.host)):
-            found.append(f"host {self.host} is open to the network; name in callers or addresses who may send")
+        if not (self.callers or self.addresses or self.tls or _is_loopback(self.host)):
+            found.append(f"host {self.host} is open to the network; name in callers or addresses who may send, or use TLS")
         return found
 
 

@@ -1,1 +1,1 @@
-"""How images come into a device beside C-STORE: a watched folder and STOW-RS; one fsync for those that come at once."""
+"""How images come into a device beside C-STORE: a watched folder and STOW-RS."""

@@ -47,7 +47,7 @@ class Commits:
         self.lock = threading.Lock()
         self.tables = Tables(database)
         self._db, self._path, self._ballast = database, path, ballast
-        self._jobs, self._loose = deque[_Job](), list[int]()
+        self._jobs, self._loose, self._settled = deque[_Job](), list[int](), list[int]()
         self._logged, self._is_closed = 0, False
 
     def close(self) -> None:
@@ -81,6 +81,10 @@ class Commits:
     def logged(self, count: int) -> None:
         """So many bytes of contents went into the log."""
         self._logged += count
+
+    def settled(self, *numbers: int) -> None:
+        """The contents of these entries are on the disk; the next transaction writes that down."""
+        self._settled += numbers
 
     def gone(self) -> list[int]:
         """Names of files whose entries went, and that is on the disk; each is said once."""
@@ -142,14 +146,17 @@ class Commits:
 
     def _commit(self, work: Callable[[], T]) -> T:
         self.tables.loose.clear()
+        settled = self._settled[:]
         self._db.execute("BEGIN IMMEDIATE")
         try:
             made = work()
+            self.tables.settle(settled)
             self._db.execute("COMMIT")
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         self._loose += self.tables.loose
+        del self._settled[: len(settled)]
         self._logged += COMMIT_BYTES
         if self._logged >= opening.LOG_BYTES:
             with suppress(sqlite3.Error):  # this commit is on the disk; the next that takes something in says what is wrong

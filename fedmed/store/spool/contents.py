@@ -2,8 +2,9 @@
 
     contents/NUMBER     one content as the envelope closed it; the row that names it is its commit
 
-A content is on the disk, under its name, before the row that names it is. What no row names was never acknowledged, or is
-finished with, and goes when the spool is opened. Names are made ahead, several at a time: they share one sync of the folder.
+Content and row are synced at once, in two threads, so that who waits for both waits as long as for one. A row whose content
+is not known to be on the disk says so, and its content is looked at when the spool is opened. What no row names was never
+acknowledged, or is finished with, and goes then. Names are made ahead: several share one sync of the folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from fedmed.store.spool.entry import MOST_CONTENT
 FOLDER = "contents"
 APART = 256 << 10
 """Bytes from which on a content has a file of its own; below, a second sync costs more than a second writing."""
-AHEAD = 32
+AHEAD, THREADS = 32, 8
 MOST_FILE = MOST_CONTENT + (MOST_CONTENT >> 10)
 """Bytes of a file, what sealing adds included."""
 
@@ -32,8 +34,9 @@ class Contents:
         """`folder`: that of the spool."""
         self.folder = folder / FOLDER
         self._disk, self._lock = disk or Disk(), threading.Lock()
-        self._ready = list[int]()
-        self._next = 1
+        self._ready, self._next = list[int](), 1
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="spool-sync")
+        self._syncing = dict[int, Future[None]]()
 
     def names(self) -> dict[int, int]:
         """Of all files that are there, with their bytes."""
@@ -51,18 +54,36 @@ class Contents:
         self.remove(*(name for name in names if name not in named))
 
     def keep(self, fill: Callable[[Sink], None]) -> int:
-        """The name under which what `fill` writes is on the disk now."""
+        """The name under which what `fill` writes can be read now; it is on the disk once `wait` has returned."""
         name = self._name()
         handle = self._disk.reopen(self._path(name))
         try:
             fill(Sink(self._disk, handle))
+        except OSError:
+            self._disk.close(handle)
+            self.remove(name)  # a full disk gets its room back at once
+            raise
+        self._syncing[name] = self._pool.submit(self._sync, name, handle)
+        return name
+
+    def wait(self, name: int) -> None:
+        """Until a content is on the disk. Raises OSError where it could not be written; the file is gone then."""
+        if (syncing := self._syncing.get(name)) is not None:
+            syncing.result()
+            self._syncing.pop(name, None)  # one that failed stays, for whoever asks later
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    def _sync(self, name: int, handle: int) -> None:
+        try:
             self._disk.sync(handle)
         except OSError:
-            self.remove(name)  # a full disk gets its room back at once
+            self.remove(name)
             raise
         finally:
             self._disk.close(handle)
-        return name
 
     def read(self, name: int) -> bytes:
         """A content as it lies there; raises FileNotFoundError where there is none."""

@@ -102,6 +102,7 @@ def _copy(damaged: Path, fresh: Path, envelope: Envelope, contents: Contents, un
         numbers, lost = sorted(set(_numbers(source))), 0
         for count, number in enumerate(numbers):
             lost += not _carry(source, target, number, envelope, contents)
+            tables.settle([number])
             if count % BATCH == BATCH - 1:
                 target.execute("COMMIT")
                 target.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

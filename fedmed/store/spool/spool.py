@@ -70,6 +70,7 @@ class Spool:
             undo.pop_all()
         if quota.ballast:
             self._ballast.take()
+        self._settle()
         self._tell()
 
     def __enter__(self) -> Spool:
@@ -80,7 +81,10 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the folder; what is in the spool stays there."""
+        with suppress(StoreError):  # what is not written down is looked at when the spool is opened
+            self._commits.change(lambda: None, drains=True)
         self._commits.close()
+        self._contents.close()
         if self._owned >= 0:
             os.close(self._owned)
             self._owned = -1
@@ -179,42 +183,77 @@ class Spool:
         self.rescued = rescue.rescue(self.folder, self._clock.unix(), self._envelope)
         return opening.open_sound(self._path, self._envelope.check)
 
+    def _settle(self) -> None:
+        """Look at the contents that may not have come to the disk before the end of who put them."""
+        for row in self._reading(self._tables.unsettled):
+            with suppress(StoreError):  # dropped, counted and told then; or the disk cannot be read now
+                self.content(self._entry(row))
+                self._commits.settled(row.number)
+
     def _add(self, new: Iterable[New], finished: int | None = None) -> list[Put]:
-        """Contents that are files first, then the transaction that names them and finishes an entry, if one is given."""
+        """Contents that are files, and the transaction that names them and finishes an entry, if one is given."""
         closed = [self._envelope.closed(each, self._clock.unix()) for each in new]
-        bodies = self._set_down(closed, drains=finished is not None)
+        bodies, others = self._set_down(closed, drains=finished is not None), list[int]()
 
         def work() -> list[Put]:
             if finished is not None and not self._finish(finished):
                 raise StoreError(f"entry {finished} is not in the spool: a step is made once; go on with `next`")
-            return self._insert(closed, bodies)
+            return self._insert(closed, bodies, others)
 
         try:
             made = self._change(work, drains=finished is not None)
         except StoreError as error:
             # Of a commit that failed halfway the log may hold all, and the next opening would find it: then the files stay.
             if isinstance(error, SpoolFull) or error.__cause__ is None:
-                self._contents.remove(*_files(bodies))
+                self._forget(bodies)
             raise
-        self._contents.remove(*_files({index: body for index, body in bodies.items() if not made[index].is_new}))
+        named = {made[index].entry.number: body for index, body in bodies.items() if made[index].is_new}
+        self._forget({index: body for index, body in bodies.items() if not made[index].is_new})
+        self._wait({number: body for number, body in named.items() if isinstance(body, int)}, others)
         return made
 
     def _set_down(self, closed: list[Closed], drains: bool) -> dict[int, Body]:
-        """The bodies by their places in `closed`, those that are large on the disk; without those that are known."""
+        """The bodies by their places in `closed`, those that are large in files; without those that are known.
+
+        Where an entry is finished with them they are on the disk: after a crash nothing else would be left of it.
+        """
         bodies = dict[int, Body]()
         try:
             for index, each in enumerate(closed):
                 if each.size < APART:
                     bodies[index] = each.body()
                 elif self._is_welcome(each, drains):
-                    bodies[index] = self._contents.keep(each.fill)
+                    bodies[index] = name = self._contents.keep(each.fill)
+                    if drains:
+                        self._contents.wait(name)
         except (StoreError, OSError) as error:
-            self._contents.remove(*_files(bodies))
+            self._forget(bodies)
             refused = error if isinstance(error, StoreError) else opening.translated(error, self._path)
             if drains and isinstance(refused, SpoolFull) and self._ballast.let_go():
                 return self._set_down(closed, drains)
             raise refused from error
         return bodies
+
+    def _forget(self, bodies: Mapping[int, Body]) -> None:
+        """Files that no row names."""
+        for body in bodies.values():
+            if isinstance(body, int):
+                with suppress(OSError):
+                    self._contents.wait(body)
+                self._contents.remove(body)
+
+    def _wait(self, named: Mapping[int, int], others: Iterable[int]) -> None:
+        """Until the files of these entries are on the disk, and `others`, which hold the same as what was put.
+
+        Raises StoreError where that cannot be; what was put is not kept then.
+        """
+        try:
+            for name in (*named.values(), *others):
+                self._contents.wait(name)
+        except OSError as error:
+            self._change(lambda: self._tables.withdraw(named), drains=True)
+            raise opening.translated(error, self._path) from error
+        self._commits.settled(*named)
 
     def _is_welcome(self, each: Closed, drains: bool) -> bool:
         """Whether it is new; raises SpoolFull where the quota has no room for it. The transaction asks again."""
@@ -253,12 +292,15 @@ class Spool:
         with self._commits.lock:
             return self._commits.reading(work)
 
-    def _insert(self, closed: list[Closed], bodies: Mapping[int, Body]) -> list[Put]:
+    def _insert(self, closed: list[Closed], bodies: Mapping[int, Body], others: list[int]) -> list[Put]:
+        """`others` becomes the names of the files that hold what is known already."""
         first = number = self._tables.next_number()
         made = list[Put]()
+        others.clear()
         for index, each in enumerate(closed):
             if (known := self._known(each)) is not None:
                 made.append(Put(known, False))
+                others += filter(None, [self._tables.file(known.number)])
                 continue
             entry, need = each.entry, weight(len(each.head), each.size)
             for drop in self._drops(need, entry, first):
@@ -351,7 +393,3 @@ class Spool:
     def _free(self, *numbers: int) -> None:
         with self._lock:
             self._taken.difference_update(numbers)
-
-
-def _files(bodies: Mapping[int, Body]) -> list[int]:
-    return [body for body in bodies.values() if isinstance(body, int)]

@@ -2,7 +2,7 @@
 
     entries    one row each, with the sealed head; `ahead` marks the first of its kind and group: the only one that may go
     bodies     contents, apart: a change of a row would write its content again
-    files      names of those contents that are files beside the database (`contents`)
+    files      names of those contents that are files beside the database (`contents`), `sure` once those are on the disk
     finished   marks of contents that were finished with, in the order of time
     totals     entries, bytes and weight by kind, and the next number (in `entries` of the row `next`)
     dropped    how many entries and bytes went, by reason
@@ -59,7 +59,9 @@ INSERT INTO totals VALUES ('next', 1, 0, 0){"".join(f", ('{kind}', 0, 0, 0)" for
 PRAGMA application_id = {APPLICATION};
 """
 _SECOND = """
-CREATE TABLE files (number INTEGER PRIMARY KEY, name INTEGER NOT NULL UNIQUE);
+CREATE TABLE files (number INTEGER PRIMARY KEY, name INTEGER NOT NULL UNIQUE,
+    sure INTEGER NOT NULL DEFAULT 0 CHECK (sure IN (0, 1)));
+CREATE INDEX files_unsure ON files (number) WHERE NOT sure;
 CREATE TRIGGER file_out AFTER DELETE ON entries BEGIN
     DELETE FROM files WHERE number = OLD.number;
 END;
@@ -123,8 +125,8 @@ class Tables:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, NOT EXISTS (SELECT 1 FROM entries WHERE line = ?), ?)",
             (row.number, row.kind, row.mark, line, row.priority, row.size, weight, row.unix, line, row.head),
         )
-        table = "files" if isinstance(body, int) else "bodies"
-        self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", (row.number, body))
+        into = "files (number, name)" if isinstance(body, int) else "bodies"
+        self._db.execute(f"INSERT INTO {into} VALUES (?, ?)", (row.number, body))
 
     def is_in_order(self) -> bool:
         """Whether each line has one entry that is ahead."""
@@ -163,6 +165,20 @@ class Tables:
         """The name of a content that is a file."""
         found = self._db.execute("SELECT name FROM files WHERE number = ?", (number,)).fetchone()
         return None if found is None else int(found[0])
+
+    def settle(self, numbers: Iterable[int]) -> None:
+        """The contents of these are on the disk."""
+        self._db.executemany("UPDATE files SET sure = 1 WHERE number = ?", [(number,) for number in numbers])
+
+    def unsettled(self) -> list[Row]:
+        """Entries whose contents may not be on the disk."""
+        ours = f"SELECT {ROW} FROM entries WHERE number IN (SELECT number FROM files WHERE NOT sure) ORDER BY number"
+        return [Row(*row) for row in self._db.execute(ours)]
+
+    def withdraw(self, numbers: Iterable[int]) -> None:
+        """Entries that were never acknowledged go."""
+        for number in numbers:
+            self._delete(number)
 
     def files(self) -> set[int]:
         """The names of all contents that are files."""

@@ -7,7 +7,6 @@ import threading
 from fedmed.dicom.arrivals import Door
 from fedmed.dicom.network.acceptor import stores
 from fedmed.dicom.receiving import readable_syntaxes
-from fedmed.edge.intake.gathering import Gathering
 from fedmed.edge.intake.listening import WebConfig, WebIntake
 from tests.dicom.orthanc import orthanc
 from tests.dicom.senders import Box, data_set_of, image, receiving
@@ -19,8 +18,7 @@ COUNT = 12
 
 def test_orthanc_sends_a_study_by_c_store_and_by_stow(tmp_path):
     web, before = Box(), threading.active_count()
-    gathering = Gathering(lambda instances: [web.keep(*one) for one in instances])
-    door = Door(gathering.keep, stores(frozenset()), readable_syntaxes())
+    door = Door(web.keep, stores(frozenset()), readable_syntaxes())
     with (
         receiving(callers=("ARCHIVE",)) as (receiver, box),
         WebIntake(WebConfig(port=0, token=TOKEN), door, web.tell) as stow,

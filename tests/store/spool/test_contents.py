@@ -19,7 +19,9 @@ def _few_ahead(monkeypatch):
 
 
 def kept(made: Contents, body: bytes) -> int:
-    return made.keep(lambda sink: sink.write(body))
+    name = made.keep(lambda sink: sink.write(body))
+    made.wait(name)
+    return name
 
 
 def test_a_content_is_a_file_of_its_owners_until_it_is_removed(tmp_path):
