@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
 from fedmed.dicom.destination import Destination
-from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
@@ -29,6 +28,7 @@ from fedmed.edge.hands import EdgeHands
 from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
+from fedmed.edge.making import Maker
 from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
@@ -91,6 +91,7 @@ class Agent:
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = config.pacs
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
+        self._maker = Maker()
         self.hub = HubLine(self._line, self._trainee())
         hands = EdgeHands(
             self.spool,
@@ -105,6 +106,7 @@ class Agent:
             self.say,
             self._facts,
             self.stages,
+            self._maker.make,
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
@@ -149,7 +151,6 @@ class Agent:
         with serving(self.folder.path, "the agent"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.record("start", "the device's agent", version=__version__)
             self.released.begin()
-            threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, else at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
             threading.Thread(target=self.climber.keep, args=(self._stop,), name="ladder", daemon=True).start()
@@ -167,6 +168,7 @@ class Agent:
         write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         if self._sender is not None:
             self._sender.close()
+        self._maker.close()
         self._line.close()
         self.spool.close()
 
@@ -177,6 +179,7 @@ class Agent:
             self.running.tell(Told(rests))
         try:
             self.doors.look()
+            self._maker.is_up()  # one that ended for having nothing to do leaves the table of processes
             self._sign()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:

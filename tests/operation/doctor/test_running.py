@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fedmed.clinic.doctor.examination import Asked, checks
 from fedmed.clinic.doctor.settings import Given
-from fedmed.edge.doctor import configuration, examination
 from fedmed.clock import SystemClock
+from fedmed.edge.doctor import configuration, examination
 from fedmed.operation.doctor.finding import CODES, Finding, Status, exit_code, fail, ok, skipped, warn
 from fedmed.operation.doctor.running import Check, Seen, examine
 

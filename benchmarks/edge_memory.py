@@ -1,0 +1,94 @@
+"""What the light agent weighs: proportional set size (PSS, /proc/PID/smaps_rollup) of its process, at rest and at work.
+
+The agent is a process as `fedmed edge up` starts it, with a hub, a signed release, DCMTK's `storescp` as the PACS and
+pseudonyms for copies. It is weighed without a release, with the model of `edge_agent.py` (ResNet-18 for 224 x 224, int8) open
+before any image, and a while after images, when it rests again. PSS counts a page that several processes share in parts, so
+it is less than RSS here by the libraries that this benchmark's own process has mapped, too; both are told.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from edge_agent import package, results, storescp
+from form import Row, make_row, show
+from pynetdicom import AE
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fedmed.config.edge import Inference, Pacs, Trial
+from fedmed.dicom.synthetic.phantom import write_hospitals
+from tests.edge.device import Channels, Device, device_of
+from tests.hub.clinic import serving
+from tests.system.hospitals import until
+
+IMAGES, REST_S, BAR_MB = 40, 12.0, 150.0
+CLASSES = ("1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1")
+
+
+def weighed(device: Device) -> dict[str, float]:
+    """PSS, RSS and private memory, in 10**6 bytes."""
+    assert device.process is not None
+    lines = Path(f"/proc/{device.process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    private = kib["Private_Clean"] + kib["Private_Dirty"]
+    return {name: value * 1024 / 1e6 for name, value in (("pss", kib["Pss"]), ("rss", kib["Rss"]), ("private", private))}
+
+
+def sent(device: Device, paths: list[Path]) -> None:
+    """One at a time, four a second."""
+    entity = AE(ae_title="BENCH")
+    for each in CLASSES:
+        entity.add_requested_context(each)
+    association = entity.associate("127.0.0.1", device.port, ae_title="FEDMED")
+    for number, path in enumerate(paths):
+        if association.send_c_store(path).Status != 0:
+            raise SystemExit("the agent did not take an image")
+        until(lambda number=number: results(device) > number, device.is_running)
+        time.sleep(0.25)
+    association.release()
+
+
+def measured() -> dict[str, dict[str, float]]:
+    """By moment."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        place = Path(name)
+        write_hospitals(place / "phantom", 3, share=0.3)
+        paths = sorted((place / "phantom").rglob("*.dcm"))[:IMAGES]
+        hub = stack.enter_context(serving(place, beat_s=1.0))
+        pacs = stack.enter_context(storescp(place / "pacs"))
+        inference, trial = Inference(precision="int8", threads=1), Trial(minutes=0.01, results=1)
+        to = Pacs(host="127.0.0.1", port=pacs, ae_title="PACS")
+        device = device_of(hub, "us-1", inference=inference, trial=trial, pacs=to)
+        device.start()
+        stack.callback(device.end)
+        time.sleep(REST_S)
+        found = {"without a release": weighed(device)}
+        Channels(hub).release(package(place / "package"), "chest", "1")
+        until(lambda: device.status().get("models", {}).get("active"), device.is_running)
+        time.sleep(REST_S)
+        found["with the model open, before any image"] = weighed(device)
+        sent(device, paths)
+        found[f"right after {len(paths)} images"] = weighed(device)
+        time.sleep(REST_S)
+        found["at rest, with the model open"] = weighed(device)
+        stack.pop_all().close()
+    return found
+
+
+def rows() -> list[Row]:
+    """Of the report."""
+    found, made = measured(), list[Row]()
+    for moment, each in found.items():
+        bar = f"<= {BAR_MB:.0f}" if moment.startswith(("at rest", "with")) else ""
+        made.append(make_row(f"{moment}, PSS", each["pss"], "MB", bar, each["pss"] <= BAR_MB if bar else None))
+        made += [make_row(f"{moment}, {name}", each[name], "MB") for name in ("rss", "private")]
+    return made
+
+
+if __name__ == "__main__":
+    show("edge_memory", rows(), "--json" in sys.argv)
