@@ -25,6 +25,7 @@ from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.hands import EdgeHands
+from fedmed.edge.holding import give_back
 from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
@@ -58,7 +59,7 @@ from fedmed.store.standing import serving, write_status
 if TYPE_CHECKING:
     from fedmed.hub.training import Trainee
 
-RELEASES_S, SIGNS_S = 10.0, 60.0
+RELEASES_S, SIGNS_S, TIDY_S = 10.0, 60.0, 10.0
 DRAIN_S = 60.0
 LADDER_RUNS, LADDER_S = 30, 300.0
 """Calls of an engine that are timed, and seconds for all that is asked of one; TensorRT may have to build its plan."""
@@ -111,7 +112,7 @@ class Agent:
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
-        self._signed_at, self._signed = float("-inf"), 0
+        self._signed_at, self._signed, self._tidied_at = float("-inf"), 0, float("-inf")
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
         self._metrics, self._rested = Metrics(EDGE, self._reading), False
         self._metrics.registry.register(Measured(self.well.measures))
@@ -181,10 +182,18 @@ class Agent:
             self.doors.look()
             self._maker.is_up()  # one that ended for having nothing to do leaves the table of processes
             self._sign()
+            self._tidy()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._metrics.failed(error, self.folder.clock.unix())
             self._say(str(error))
+
+    def _tidy(self) -> None:
+        """Give back what lies free, now and then, and not while an image is looked at."""
+        now, work = self.folder.clock.now(), self.running.state.places[Lane.WORK]
+        if now - self._tidied_at >= TIDY_S and work.busy is None:
+            self._tidied_at = now
+            give_back()
 
     def _sign(self) -> None:
         """A head of the audit log, where it has grown since the last one."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedmed.clock import Clock
 from fedmed.config.edge import Inference
+from fedmed.edge.holding import give_back
 from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Model, probabilities
 from fedmed.edge.preparing import recipe_of
@@ -128,6 +129,7 @@ class Released:
             if (now := self.committed()) is None or now[1].card.digest != opened.model.card.digest:
                 return False
             self._active = opened
+        give_back()
         return True
 
     def standing(self) -> dict[str, object]:
@@ -187,9 +189,11 @@ class Released:
 
     def _run(self, folder: Path | None) -> None:
         self._active = self._opened(folder, self.device.slots.trial is None)
+        give_back()
 
     def _run_beside(self, folder: Path | None) -> None:
         self._beside = self._opened(folder, False)
+        give_back()
 
     def _opened(self, folder: Path | None, is_committed: bool) -> Opened | None:
         if folder is None:
@@ -203,7 +207,8 @@ class Released:
         return self._opened_as(folder, self._released_in, self._wanted.backend)
 
     def _opened_as(self, folder: Path, precision: str, backend: str) -> Opened:
-        package = Package.load(folder)
+        name = table.file_of(read_card_of(folder).files.keys(), precision, backend)
+        package = Package.load(folder, None if name is None else (name,))
         engine = table.open_engine(package, precision, backend, self._options)
         engine.run(package.golden.inputs[:1])  # the first run of an engine is slow, and no patient's
         slot = int(folder.name.rpartition("-")[2])
