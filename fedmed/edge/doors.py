@@ -82,7 +82,7 @@ class Doors:
 
         wanted = self._config.stow
         assert wanted is not None
-        token = "" if wanted.token is None else _token(self._path / wanted.token)
+        token = "" if wanted.token is None else token_in(self._path / wanted.token)
         self._stack.enter_context(WebIntake(WebConfig(wanted.listen, wanted.port, token), self._door, self._told))
 
     def _told(self, whom: str, title: str, why: str) -> None:
@@ -90,7 +90,8 @@ class Doors:
         self._floods.note(Kind(whom, "an image", title or "none"), why)
 
 
-def _token(path: Path) -> str:
+def token_in(path: Path) -> str:
+    """The token in a file. Raises StoreError."""
     try:
         return path.read_text().strip()
     except (OSError, ValueError) as error:
