@@ -53,7 +53,9 @@ def edge_up(path: Path, as_json: bool) -> None:
     """Serve a device's folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
     from fedmed.edge.agent import Agent
     from fedmed.edge.folder import open_edge
+    from fedmed.edge.holding import hold_little
 
+    hold_little()
     sys.setswitchinterval(SWITCH_S)
     folder = open_edge(path, SystemClock())
     log = _log(path, folder.config.log, as_json)

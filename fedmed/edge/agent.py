@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
-from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
@@ -27,9 +26,11 @@ from fedmed.edge.elsewhere import Elsewhere
 from fedmed.edge.folder import EdgeFolder
 from fedmed.edge.hands import EdgeHands
 from fedmed.edge.helping import Helping
+from fedmed.edge.holding import give_back
 from fedmed.edge.ladder.climber import Climber
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
+from fedmed.edge.making import Maker
 from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
@@ -61,7 +62,7 @@ from fedmed.store.standing import serving, write_status
 if TYPE_CHECKING:
     from fedmed.hub.training import Trainee
 
-RELEASES_S, SIGNS_S = 10.0, 60.0
+RELEASES_S, SIGNS_S, TIDY_S = 10.0, 60.0, 10.0
 DRAIN_S = 60.0
 LADDER_RUNS, LADDER_S = 30, 300.0
 """Calls of an engine that are timed, and seconds for all that is asked of one; TensorRT may have to build its plan."""
@@ -93,6 +94,7 @@ class Agent:
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
         pacs = folder.destination()
         self._sender = None if pacs is None else Sender(pacs)
+        self._maker = Maker()
         self.hub = HubLine(self._line, self._trainee())
         self.dead, self._stop, self._since = threading.Event(), threading.Event(), clock.unix()
         borrowing = Borrowing(self._line)
@@ -112,10 +114,11 @@ class Agent:
             self._facts,
             self.stages,
             self.elsewhere,
+            self._maker.make,
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
-        self._signed_at, self._signed = float("-inf"), 0
+        self._signed_at, self._signed, self._tidied_at = float("-inf"), 0, float("-inf")
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
         self._metrics, self._rested = Metrics(EDGE, self._reading), Told(False)
         self._metrics.registry.register(Measured(self.well.measures))
@@ -155,7 +158,6 @@ class Agent:
         with serving(self.folder.path, "the agent"), Keeper(duty, config.health, self.folder.clock, self._say) as keeper:
             self.record("start", "the device's agent", version=__version__)
             self.released.begin()
-            threading.Thread(target=highdicom, name="warm", daemon=True).start()  # half a second, else at the first result
             self.running.start()
             threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
             threading.Thread(target=self.climber.keep, args=(self._stop,), name="ladder", daemon=True).start()
@@ -174,6 +176,7 @@ class Agent:
         write_status(self.folder.path, {**self.standing(), "state": "stopped"})
         if self._sender is not None:
             self._sender.close()
+        self._maker.close()
         self._line.close()
         self.spool.close()
 
@@ -184,7 +187,9 @@ class Agent:
             self.running.tell(rests)
         try:
             self.doors.look()
+            self._maker.is_up()  # one that ended for having nothing to do leaves the table of processes
             self._sign()
+            self._tidy()
             write_status(self.folder.path, self.standing())
         except FedmedError as error:
             self._metrics.failed(error, self.folder.clock.unix())
@@ -211,6 +216,13 @@ class Agent:
 
     def _heard_of_work(self, is_wanted: bool) -> None:
         self.hub.elsewhere = NOW if is_wanted else ON
+
+    def _tidy(self) -> None:
+        """Give back what lies free, now and then, and not while an image is looked at."""
+        now, work = self.folder.clock.now(), self.running.state.places[Lane.WORK]
+        if now - self._tidied_at >= TIDY_S and work.busy is None:
+            self._tidied_at = now
+            give_back()
 
     def _sign(self) -> None:
         """A head of the audit log, where it has grown since the last one."""

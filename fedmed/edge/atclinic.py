@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from fedmed.config.edge import Inference
 from fedmed.edge.helping import Helping
+from fedmed.edge.ladder.rungs import Reference
 from fedmed.edge.released import Released
 from fedmed.errors import FedmedError, Unreachable
 from fedmed.hub.borrowing import Order
@@ -64,7 +65,10 @@ class AtClinic:
         """Raises StoreError where the slots are damaged."""
         self._hub, folder = hub, hub.folder
         places: dict[str, Fetcher] = {name: FolderFetcher(folder.path.parent / place) for name, place in RELEASES.items()}
-        self.released = Released(folder.path / OWN, places, Inference(), folder.clock, self._release_told, AT_ONCE)
+        wanted = Inference(precision="fp32")
+        self.released = Released(
+            folder.path / OWN, places, wanted, folder.clock, self._release_told, AT_ONCE, Reference(wanted)
+        )
         line = OwnLine(hub.lending, hub.whereabouts.placed.here)
         self.helping = Helping(
             line, self.released.lent, lambda: hub.lending.word == NOW, lambda _: None, lambda: 0, hub.whereabouts.tell

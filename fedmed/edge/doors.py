@@ -83,7 +83,7 @@ class Doors:
 
         wanted = self._config.stow
         assert wanted is not None
-        token = "" if wanted.token is None else _token(self._path / wanted.token)
+        token = "" if wanted.token is None else token_in(self._path / wanted.token)
         self._stack.enter_context(WebIntake(WebConfig(wanted.listen, wanted.port, token), self._door, self._told))
 
     def _told(self, whom: str, title: str, why: str) -> None:
@@ -95,7 +95,8 @@ def _tls(place: Path, wanted: DicomTls) -> ReceiverTls:
     return ReceiverTls(place / wanted.certificate, place / wanted.key, place / wanted.callers)
 
 
-def _token(path: Path) -> str:
+def token_in(path: Path) -> str:
+    """The token in a file. Raises StoreError."""
     try:
         return path.read_text().strip()
     except (OSError, ValueError) as error:

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from fedmed.clock import Clock
-from fedmed.dicom.results.making import results_of
 from fedmed.dicom.sending import Sent
 from fedmed.dicom.statuses import Outcome
 from fedmed.edge.aside import Aside
 from fedmed.edge.elsewhere import AT_ONCE, Elsewhere
-from fedmed.edge.findings import unpacked
 from fedmed.edge.looking import RECORD, Desk, Looked, Model
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
+from fedmed.edge.making import Made, MakerEnded
 from fedmed.edge.outgoing import Line
 from fedmed.edge.preparing import Prepared
 from fedmed.edge.records import Records
@@ -75,6 +74,8 @@ class EdgeHands:
     """What a heartbeat tells."""
     stages: Stages
     elsewhere: Elsewhere
+    make: Callable[[bytes], Made]
+    """`Maker.make`."""
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
 
@@ -225,7 +226,7 @@ class EdgeHands:
         elif self.pacs is None:
             raise _Never(f"result {entry.number} was made for a PACS, and none is configured any more")
         else:
-            (sent,) = self._sent(self.pacs, content)
+            (sent,) = self._sent(self.pacs, entry.number, content)
             if sent.outcome is Outcome.NEVER:
                 raise _Never(f"the PACS takes result {entry.number} never: {sent.said}")
             if sent.outcome is Outcome.LATER:
@@ -234,11 +235,16 @@ class EdgeHands:
                 self.say(f"result {entry.number} is in the PACS, changed: {sent.said}")
         self.spool.done(entry.number)
 
-    def _sent(self, pacs: Pacs, content: bytes) -> list[Sent]:
+    def _sent(self, pacs: Pacs, number: int, content: bytes) -> list[Sent]:
         """The object of a finding, made and sent. Raises DataError where no object can be about its image."""
-        finding, source = unpacked(content)
-        with self.stages.of("make"):
-            made = results_of([source], finding)
+        try:
+            with self.stages.of("make"):
+                made = self.make(content)
+        except MakerEnded as error:
+            self._tries[number] = self._tries.get(number, 0) + 1
+            if self._tries[number] < MOST_ENDED:
+                raise
+            raise _Never(f"result {number} ended the process that makes it {MOST_ENDED} times") from error
         if made.why:
             self.say(made.why)
         with self.stages.of("send"):

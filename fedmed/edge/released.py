@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fedmed.clock import Clock
 from fedmed.config.edge import Inference
-from fedmed.edge.ladder.climber import Climber
+from fedmed.edge.holding import give_back
+from fedmed.edge.ladder.rungs import Rungs
 from fedmed.edge.looking import Model, probabilities
 from fedmed.edge.preparing import recipe_of
 from fedmed.errors import EngineFailed, FedmedError, Unreachable
@@ -49,7 +50,7 @@ class Opened:
 
 
 class Released:
-    """The device's releases; safe from any thread, one at a time."""
+    """The device's releases; safe from any thread."""
 
     def __init__(
         self,
@@ -59,15 +60,15 @@ class Released:
         clock: Clock,
         told: Callable[[kinds.Tell], None],
         limits: Limits,
-        climber: Climber,
+        rungs: Rungs,
         pruned: Callable[[int, int], None] = lambda number, size: None,
     ) -> None:
-        """`climber` says in which precision releases run once they are committed. For the audit log, `told` hears of what
+        """`rungs` says in which precision releases run once they are committed. For the audit log, `told` hears of what
         becomes of them, and `pruned` how many files, of how many bytes, are about to be removed.
 
         Raises StoreError where the slots are damaged.
         """
-        self._wanted, self._clock, self._turn, self._climber = wanted, clock, threading.RLock(), climber
+        self._wanted, self._clock, self._turn, self._rungs = wanted, clock, threading.RLock(), rungs
         self._pruned, self._plans = pruned, Plans(folder / PLANS)
         self._options = options_of(folder, wanted)
         self._kept: tuple[kinds.Content | None, ...] = ()
@@ -149,6 +150,7 @@ class Released:
             if (now := self.committed()) is None or now[1].card.digest != opened.model.card.digest:
                 return False
             self._active = opened
+        give_back()
         return True
 
     def lent(self, package: str) -> Model | None:
@@ -163,7 +165,7 @@ class Released:
         """For status and heartbeats."""
         names = {"active": self._active, "beside": self._beside}
         told: dict[str, object] = {name: None if one is None else _told(one.model) for name, one in names.items()}
-        return {**told, "ladder": self._climber.facts()}
+        return {**told, "ladder": self._rungs.facts()}
 
     def _watched(self, opened: Opened, x: Floats) -> Floats:
         """An answer that counts, seen by whoever decides about the release."""
@@ -172,15 +174,15 @@ class Released:
             logits = opened.model.run(x)
         except EngineFailed:
             self._observe(opened.slot, Evidence(results=1, errors=1))
-            self._climber.fell(opened.model.card.digest, "an image got no answer")
+            self._rungs.fell(opened.model.card.digest, "an image got no answer")
             raise
         took = self._clock.now() - began
         is_bad = not np.isfinite(logits).all()
         self._observe(opened.slot, Evidence(0.0, 1, int(is_bad), int(took > SLOW_S)))
         if is_bad:
-            self._climber.fell(opened.model.card.digest, "an image's answer was no number")
+            self._rungs.fell(opened.model.card.digest, "an image's answer was no number")
         else:
-            self._climber.seen(opened.model.card.digest, x[0])
+            self._rungs.seen(opened.model.card.digest, x[0])
         if (beside := self._beside) is not None and not is_bad:
             self._compare(beside, x, logits)
         return logits
@@ -197,8 +199,8 @@ class Released:
         self._observe(beside.slot, Evidence(0.0, 1, 0, int(took > SLOW_S), 1, int(not agree)))
 
     def _observe(self, slot: int, seen: Evidence) -> None:
-        with self._turn:
-            self.device.observe(slot, seen)
+        """Not in turn with `beat`, which takes as long as a release takes to come: no image waits for that."""
+        self.device.observe(slot, seen)
 
     def _examine(self, folder: Path) -> str:
         """The golden inputs, in a process of its own; and whether this device prepares images as it wants them."""
@@ -216,23 +218,26 @@ class Released:
 
     def _run(self, folder: Path | None) -> None:
         self._active = self._opened(folder, self.device.slots.trial is None)
+        give_back()
 
     def _run_beside(self, folder: Path | None) -> None:
         self._beside = self._opened(folder, False)
+        give_back()
 
     def _opened(self, folder: Path | None, is_committed: bool) -> Opened | None:
         if folder is None:
             return None
         digest = read_card_of(folder).digest
-        if is_committed and (rung := self._climber.rung(digest)) != (self._released_in, self._wanted.backend):
+        if is_committed and (rung := self._rungs.rung(digest)) != (self._released_in, self._wanted.backend):
             try:
                 return self._opened_as(folder, *rung)
             except EngineFailed as error:
-                self._climber.fell(digest, f"it could not be opened: {error}")
+                self._rungs.fell(digest, f"it could not be opened: {error}")
         return self._opened_as(folder, self._released_in, self._wanted.backend)
 
     def _opened_as(self, folder: Path, precision: str, backend: str) -> Opened:
-        package = Package.load(folder)
+        name = table.file_of(read_card_of(folder).files.keys(), precision, backend)
+        package = Package.load(folder, None if name is None else (name,))
         engine = table.open_engine(package, precision, backend, self._options)
         engine.run(package.golden.inputs[:1])  # the first run of an engine is slow, and no patient's
         slot = int(folder.name.rpartition("-")[2])

@@ -163,7 +163,7 @@ class HubClient:
         Raises as `beat`; ProtocolRefused, too, by a hub that is older than this question.
         """
         began, unix = self._clock.now(), self._clock.unix()
-        answer = self._call("probe", {"bytes": down}, bytes(up))
+        answer = self.call("probe", {"bytes": down}, bytes(up))
         took = self._clock.now() - began
         if len(answer.body) != down:
             raise ProtocolRefused(f"{down} bytes were asked for, and {len(answer.body)} came")

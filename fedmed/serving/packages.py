@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,15 +73,16 @@ class Package:
     golden: Golden
 
     @classmethod
-    def load(cls, folder: Path) -> Package:
-        """Read and check all of it.
+    def load(cls, folder: Path, only: Collection[str] | None = None) -> Package:
+        """Read and check all of it, or the card, the golden cases and the models of `only`, so as to hold no more.
 
         Raises PackageRefused, naming the file, for a wrong digest, a missing or additional file, one over its cap, weights
         that are NaN or in other files, operators that a device does not run, and shapes that are not those of the card.
         """
         card = read_card_of(folder)
         _refuse_other_files(folder, card)
-        content = {name: _checked(folder, name, file) for name, file in card.files.items()}
+        wanted = card.files.keys() if only is None else {*only, GOLDEN}
+        content = {name: _checked(folder, name, file) for name, file in card.files.items() if name in wanted}
         models = {name: data for name, data in content.items() if name != GOLDEN}
         for name, data in models.items():
             _refuse_misfit(read_graph(data, name), card, name)

@@ -1,18 +1,79 @@
+"""Releases on a device while images are looked at."""
+
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedmed.config.edge import Inference
+from fedmed.edge.ladder.rungs import Reference
 from fedmed.edge.released import PLANS, Released
-from fedmed.errors import StoreError
+from fedmed.errors import StoreError, Unreachable
 from fedmed.releases.installing import fill
 from fedmed.releases.slots import Content, Limits, Phase, Slots
 from fedmed.serving.engines.plans import PlanKey, Plans
+from fedmed.serving.packages import FP32, Package
 from fedmed.wire.tensors import sha256
+from tests.edge.ladder.test_climber import Box
 from tests.releases.simulator import Authority, Standing
+
+
+class Slow:
+    """A hub that has begun to answer and does not go on."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def pieces(self, name: str, offset: int) -> Iterator[bytes] | None:
+        self.asked.set()
+        assert self.go_on.wait(60)
+        raise Unreachable("gone")
+
+
+def test_no_image_waits_for_a_release_that_comes_slowly(tmp_path: Path, quantised: Package):
+    box, hub = Box(tmp_path, quantised), Slow()
+    box.released.device.fetchers = {"federation": hub}
+    ended: list[str] = []
+
+    def beat() -> None:
+        with pytest.raises(Unreachable):
+            box.released.beat()
+        ended.append("beat")
+
+    def look() -> None:
+        assert box.released.model is not None
+        box.released.model.run(np.zeros((1, 1, 32, 32), np.float32))
+        ended.append("image")
+
+    beating, looking = threading.Thread(target=beat), threading.Thread(target=look)
+    beating.start()
+    assert hub.asked.wait(60)
+    looking.start()
+    looking.join(60)
+    hub.go_on.set()
+    for each in (beating, looking):
+        each.join(60)
+    assert ended == ["image", "beat"]
+
+
+def test_one_file_of_a_package_is_read_to_open_it(tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch):
+    read: list[set[str]] = []
+    whole = Package.load.__func__
+
+    def load(cls: type[Package], folder: Path, only: tuple[str, ...] | None = None) -> Package:
+        found = whole(cls, folder, only)
+        read.append(set(found.models))
+        return found
+
+    monkeypatch.setattr(Package, "load", classmethod(load))
+    assert Box(tmp_path, quantised).precision == "fp32"
+    assert read == [{FP32}]
+
 
 KEY = PlanKey(sha256(b"first"), "10.3", "sm_87", "fp16", 1)
 
@@ -26,7 +87,9 @@ def pruned() -> list[tuple[int, int]]:
 def released(tmp_path: Path, pruned: list[tuple[int, int]]) -> Released:
     """Two releases in its slots, and a plan of each model."""
     center, clock = Authority(Standing()), Standing()
-    made = Released(tmp_path, {}, Inference(), clock, print, Limits(), lambda *told: pruned.append(told))
+    made = Released(
+        tmp_path, {}, Inference(), clock, print, Limits(), Reference(Inference()), lambda *told: pruned.append(told)
+    )
     contents = []
     for slot, model in enumerate((b"first", b"second")):
         release = center.propose(model=model)

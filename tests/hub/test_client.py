@@ -48,16 +48,6 @@ def test_a_heartbeat_tells_and_hears(place):
         assert place.hub.standing()["devices"]["echo"]["state"] == "idle"
 
 
-def test_a_probe_measures_and_changes_nothing(place):
-    with place.client("echo", Skewed(100.0)) as device:
-        found = device.probe(MOST_BODY, MOST_BODY)
-        assert found.seconds > 0
-        assert abs(found.skew_s - 100) < 5
-        assert "echo" not in place.hub.calls.state.devices
-        with pytest.raises(ProtocolRefused, match="bytes"):
-            device.probe(MOST_BODY + 1)
-
-
 def test_a_revoked_device_is_refused_at_its_next_call_on_an_open_line(place):
     with place.client("echo") as device:
         beat(device)

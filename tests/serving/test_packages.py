@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,24 @@ def test_an_altered_file_is_named(tmp_path):
     for changed in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), content + b"\0"):
         (tmp_path / FP32).write_bytes(changed)
         refused(tmp_path, r"model\.onnx: got .* altered")
+
+
+def test_one_model_alone_is_read_and_still_checked(quantised):
+    package = Package.load(quantised.folder, (U8S8,))
+    assert package.models.keys() == {U8S8}
+    assert (package.card, package.models[U8S8]) == (quantised.card, quantised.models[U8S8])
+    assert packages.read_card_of(quantised.folder) == quantised.card
+
+
+def test_what_is_not_read_is_not_checked_and_what_is_is(tmp_path, quantised):
+    shutil.copytree(quantised.folder, tmp_path / "package")
+    (tmp_path / "package" / FP32).write_bytes(b"altered")
+    assert Package.load(tmp_path / "package", (U8S8,)).models
+    with pytest.raises(PackageRefused, match="altered"):
+        Package.load(tmp_path / "package", (FP32,))
+    (tmp_path / "package" / "run.sh").touch()
+    with pytest.raises(PackageRefused, match=r"not on the card: run\.sh"):
+        Package.load(tmp_path / "package", (U8S8,))
 
 
 def test_missing_and_additional_files(tmp_path):

@@ -10,11 +10,13 @@ import sys
 from fedmed.clock import Clock
 from fedmed.config.edge import Edge
 from fedmed.edge.doctor.configuration import Subject
+from fedmed.edge.doors import token_in
 from fedmed.errors import FedmedError
 from fedmed.health.readers import lines, read_all, readers
 from fedmed.operation.doctor import disk, machine
 from fedmed.operation.doctor.finding import Finding, fail, ok, skipped, warn
 from fedmed.operation.doctor.running import Seen
+from fedmed.privacy import keys
 from fedmed.report.formats import data_size
 from fedmed.store.spool.envelope import Envelope
 from fedmed.store.spool.opening import NAME, why_not_its_key
@@ -26,7 +28,7 @@ LIGHT = ("numpy", "pydicom", "pynetdicom", "onnxruntime", "highdicom", "grpc", "
 """Modules of the light install."""
 FULL = ("torch",)
 """What training needs on top."""
-_DISTRIBUTIONS = {"grpc": "grpcio"}
+_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 MEMORY = {"light": 512 * 10**6, "full": 4 * 10**9}
 """Bytes that are to be available: the agent, and beside it the process in which a release is tried; of training, PyTorch."""
 LEAST_FREE = 10**9
@@ -59,12 +61,12 @@ def packages(seen: Seen) -> Finding:
 
 
 def _version(module: str) -> str:
-    name = _DISTRIBUTIONS.get(module, module)
-    found = importlib.metadata.packages_distributions().get(module, [name])
-    try:
-        return importlib.metadata.version(found[0])
-    except importlib.metadata.PackageNotFoundError:
-        return "of an unknown version"
+    for name in _BUILDS.get(module, (module,)):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "of an unknown version"
 
 
 class Box:
@@ -113,6 +115,25 @@ def spool(seen: Seen) -> Finding:
         return fail("spool", why, allowed, todo)
     begun = (subject.folder / "spool" / NAME).is_file()
     return ok("spool", f"{'opens with' if begun else 'none yet; there is'} the key from {subject.config.key}")
+
+
+def secrets(seen: Seen) -> Finding:
+    """The key of pseudonyms and the token of STOW-RS, where the configuration names them."""
+    subject: Subject = seen["subject"]
+    if subject.joined is None:
+        return skipped("keys", "none are needed before joining")
+    config, read = subject.config, list[str]()
+    try:
+        if config.deidentify is not None:
+            keys.read(subject.folder / config.deidentify)
+            read.append(f"pseudonyms by {config.deidentify}")
+        if config.stow is not None and config.stow.token is not None:
+            token_in(subject.folder / config.stow.token)
+            read.append(f"STOW's token in {config.stow.token}")
+    except FedmedError as error:
+        todo = "make the key (fedmed data key) or put it back, or mend `deidentify` and `stow.token` in edge.yaml"
+        return fail("keys", visible(str(error)), "files that the agent can read", todo)
+    return ok("keys", "; ".join(read) or "none are named: no copies go to the clinic")
 
 
 def memory(seen: Seen) -> Finding:

@@ -26,7 +26,7 @@ def checks(asked: Asked, clock: Clock) -> tuple[Check, ...]:
     return (
         Check("configuration", configuration, 5),
         Check("python", box.python, 1),
-        Check("packages", box.packages, 5),
+        Check("packages", box.packages, 10),
         Check("name", line.name, 8, known),
         Check("connection", line.connection, 8, ("name",)),
         Check("tls", line.tls, 20, ("connection",)),
@@ -42,6 +42,7 @@ def checks(asked: Asked, clock: Clock) -> tuple[Check, ...]:
         Check("room", box.room, 5, known),
         Check("writing", box.Box(clock).writing, 12, ("room",)),
         Check("spool", box.spool, 5, known),
+        Check("keys", box.secrets, 5, known),
         Check("memory", box.memory, 2, known),
         Check("sensors", box.sensors, 8, known),
         Check("model", model.model, 40, ("packages", *known)),

@@ -143,28 +143,40 @@ class Climber:
         place, model = found
         climb = self._climb = self._memory.get(key_of(model.card.digest, self.wanted, self._labels()))
         if (why := self._fault(model.card.digest)) and climb.is_fast:
-            climb = self._came_to(fallen(climb, why))
-        self._take_images(climb, model)
+            climb = fallen(climb, why)
+            self._switch(climb, model)  # first: a disk that is full must not hold it up
+            self._came_to(climb)
+            return
+        trouble = self._take_images(climb, model)
         if climb.phase is Phase.SAFE:
             climb = self._begin(climb, place, model)
         elif climb.phase is Phase.PROBATION:
             climb = self._try(climb, place, model)
         if climb.precision != model.precision:
             self._switch(climb, model)
+        if trouble is not None:
+            raise trouble
 
     def _fault(self, package: str) -> str:
         told, self._fell = self._fell, []
         return next((why for name, why in told if name == package), "")
 
-    def _take_images(self, climb: Climb, model: Model) -> None:
-        """Those that came; each while something is to be decided, then one now and then, for the next release."""
+    def _take_images(self, climb: Climb, model: Model) -> StoreError | None:
+        """Those that came; each while something is to be decided, then one now and then, for the next release.
+
+        Why they cannot be kept, if so: all else goes on.
+        """
         while not self._images.empty():
             package, image = self._images.get_nowait()
             is_due = climb.phase is not Phase.HELD or self.clock.now() - self._kept_at >= FRESH_S
             if package == model.card.digest and is_due:
                 self._kept_at = self.clock.now()
                 self._checks.keep_only(model.card)
-                self._checks.keep(model.card, image)
+                try:
+                    self._checks.keep(model.card, image)
+                except StoreError as error:
+                    return error
+        return None
 
     def _begin(self, climb: Climb, place: Path, model: Model) -> Climb:
         """Measure, where there is anything to choose and enough to choose by."""

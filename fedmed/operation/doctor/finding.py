@@ -23,7 +23,7 @@ CODES = {
     **dict.fromkeys(("name", "connection", "packets", "speed", "pacs"), 11),
     **dict.fromkeys(("tls", "authority", "certificate", "answer", "clock"), 12),
     **dict.fromkeys(("room", "writing", "memory", "descriptors", "confinement", "gpu", "gpu masks", "vector AES"), 13),
-    **dict.fromkeys(("python", "packages", "scanner port", "stow port", "folder", "spool", "model"), 13),
+    **dict.fromkeys(("python", "packages", "scanner port", "stow port", "folder", "spool", "keys", "model"), 13),
 }
 """Exit code of each check that fails."""
 

@@ -69,6 +69,12 @@ def able_with(files: Container[str | None], precision: str, backend: str = AUTO)
     return [name for name in names if module(name).is_available() and module(name).FILES.get(precision) in files]
 
 
+def file_of(files: Container[str | None], precision: str, backend: str = AUTO) -> str | None:
+    """The one file of a package that `open_engine` would open; None where there is none."""
+    found = able_with(files, precision, backend)
+    return module(found[0]).FILES[precision] if found else None
+
+
 def open_engine(package: Package, precision: str = "fp32", backend: str = AUTO, options: Options = PLAIN) -> Engine:
     """The package's model, opened by the back end named or the fastest that can.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedmed.clock import SystemClock
-from fedmed.config.edge import Inference, Keeping, Training
+from fedmed.config.edge import Inference, Keeping, Stow, Training
 from fedmed.edge.doctor import box
 from fedmed.edge.doctor.configuration import Asked
 from fedmed.edge.folder import SPOOL_KEY, open_edge
@@ -71,6 +71,17 @@ def test_the_spool_and_its_key(folder: Path):
     assert "another key" in failed(examined(Asked(folder), "spool")["spool"]).got
     (folder / "spool" / "spool.db").write_bytes(b"no database at all")
     assert "damaged" in failed(examined(Asked(folder), "spool")["spool"]).got
+
+
+def test_the_key_of_pseudonyms_and_the_token_of_stow(folder: Path):
+    assert examined(Asked(folder), "keys")["keys"].got == "pseudonyms by site.key"
+    asked = changed(folder, stow=Stow(token="stow.token"))
+    assert "no token can be read" in failed(examined(asked, "keys")["keys"]).got
+    (folder / "stow.token").write_text("0123456789abcdef\n")
+    assert examined(asked, "keys")["keys"].status is Status.OK
+    (folder / "site.key").unlink()
+    assert "fedmed data key" in failed(examined(asked, "keys")["keys"]).todo
+    assert examined(changed(folder, deidentify=None, stow=None), "keys")["keys"].status is Status.OK
 
 
 def test_packages_that_are_missing(folder: Path, monkeypatch: pytest.MonkeyPatch):
