@@ -47,9 +47,11 @@ from fedmed.hub.whereabouts import Whereabouts
 from fedmed.placement.events import Claim, Failed, Finished, Instruction, Start, Submitted, Withdrawn, Yielded
 from fedmed.placement.state import State
 from fedmed.placement.tasks import Precision
+from fedmed.placement.told import Measure
 
 MOST_ATTEMPT = 1 << 40
 SWEEPS_S = 3600.0
+COUNTED = ("asked", "answered", "moved", "given-back", "failed", "refused")
 OUTCOMES = ("done", "failed", "given-back")
 _OUTCOME, _PRECISION = re.compile("|".join(OUTCOMES)), re.compile("|".join(each.value for each in Precision))
 Record = Callable[..., None]
@@ -68,7 +70,7 @@ class Lending:
         self._asked: dict[str, float] = {}
         self._since, self._sweeps_at = clock.now(), 0.0
         self.counts: dict[str, Counter[str]] = {}
-        """Of each device that asked: asked, answered, moved, given-back, failed."""
+        """Of each device that asked, by `COUNTED`."""
         where.carry = self._carry
 
     @property
@@ -359,6 +361,13 @@ class Lending:
         """For the status: how often, of each device that asked."""
         with self._where.turn:
             return {name: dict(sorted(each.items())) for name, each in sorted(self.counts.items())}
+
+    def measures(self) -> list[Measure]:
+        """For Prometheus: numbers alone, no device's name."""
+        with self._where.turn:
+            totals = sum(self.counts.values(), Counter())
+        about = "Images that devices asked others to look at, by what became of them."
+        return [("fedmed_looks_total", about, "", {"what": what}, float(totals[what])) for what in COUNTED]
 
     def close(self) -> None:
         """Be done with the journal."""

@@ -107,6 +107,9 @@ def test_an_image_is_looked_at_elsewhere_and_the_answer_comes_back(place, boxes)
     asker.line.unask(question)
     assert place.hub.lending._looks == {}
     assert place.hub.standing()["elsewhere"] == {"us-1": {"answered": 1, "asked": 1}}
+    shown = place.hub._metrics.exposition().decode()
+    assert 'fedmed_looks_total{what="answered"} 1.0' in shown
+    assert "us-1" not in "".join(line for line in shown.splitlines() if "looks" in line)
 
 
 def test_a_node_that_dies_loses_its_look_to_another_within_three_minutes(place, boxes):
