@@ -77,9 +77,21 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
         *_rungs(models.get("ladder", {})),
         "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
         _well(facts["health"]),
+        *_elsewhere(facts.get("elsewhere", {})),
         f"certificate until {day(facts['certificate_until'])}",
     ]
     return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _elsewhere(told: Mapping[str, Any]) -> list[str]:
+    """What others look at for this device, and it for others."""
+    lines = [f"others are asked to look at its images: {visible(told['why'])}"] if told.get("why") else []
+    if told.get("by"):
+        places = ", ".join(f"{count} at {visible(name)}" for name, count in told["by"].items())
+        lines.append(f"images that were looked at elsewhere since it is up: {places}")
+    if told.get("for_others"):
+        lines.append(f"images of others that it looked at since it is up: {told['for_others']}")
+    return lines
 
 
 def _well(health: Mapping[str, Any]) -> str:

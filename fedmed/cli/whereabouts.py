@@ -28,8 +28,10 @@ def show_clinic(path: Path, as_json: bool) -> None:
     devices = [device_facts(each, heard.get(name)) for name, each in sorted(hub.devices.roll().devices.items())]
     placement = status.get("placement", {})
     nodes, tasks = placement.get("nodes", []), placement.get("tasks", [])
+    looks = status.get("elsewhere", {})
     if as_json:
-        facts = {"clinic": hub.config.clinic, "up": is_up, "devices": devices, "nodes": nodes, "tasks": tasks}
+        shown = {"devices": devices, "nodes": nodes, "tasks": tasks, "elsewhere": looks}
+        facts = {"clinic": hub.config.clinic, "up": is_up, **shown}
         sys.stdout.write(json.dumps(facts) + "\n")
         return
     if not is_up:
@@ -47,6 +49,9 @@ def show_clinic(path: Path, as_json: bool) -> None:
         listing.show([_task(each) for each in tasks], False)
     elif is_up:
         sys.stdout.write("\nnothing runs: no model is active on a device, and nothing waits to be sent\n")
+    for name, counts in looks.items():
+        said = ", ".join(f"{count} {what}" for what, count in counts.items())
+        sys.stdout.write(f"images of {name} that others look at, since the hub is up: {said}\n")
 
 
 def _device(facts: Mapping[str, Any], node: Mapping[str, Any] | None, is_up: bool) -> dict[str, str]:

@@ -206,7 +206,7 @@ class Edge(Part):
     trial: Trial = Trial()
     """Of a new release."""
     elsewhere: Elsewhere = Elsewhere()
-    """Images of which one device cannot look at, looked at by another."""
+    """Images that one device cannot look at, and another can."""
     training: Training | None = None
     """On what this device trains when its clinic asks; null where it does not. Needs PyTorch."""
     power_actions: bool = False

@@ -277,6 +277,7 @@ def _kept(state: State, kind: str, now: float) -> State:
 def _found(state: State, lane: Lane, number: int | None, again_at: float | None, now: float) -> Outcome:
     news, place = state.places[lane].news, replace(state.places[lane], asks=False, news=False)
     if number is not None:
+        state = _given_back(state, lane, now) if lane is Lane.WORK else state
         return _with(state, lane, replace(place, busy=number)), (Work(lane, number),)
     if again_at is not None:
         return _with(state, lane, replace(place, rests_until=max(again_at, now))), ()
@@ -296,11 +297,13 @@ def _failed(state: State, event: Failed, now: float) -> Outcome:
 
 
 def _given_back(state: State, lane: Lane, until: float) -> State:
-    """What went elsewhere, and waits behind it, may be looked at here from `until` on."""
-    place = state.places[Lane.WORK]
-    if lane is not Lane.ELSEWHERE or not place.quiet:
+    """What one of two lanes had of the images, and what waits behind it, is the other's too from `until` on."""
+    other = {Lane.ELSEWHERE: Lane.WORK, Lane.WORK: Lane.ELSEWHERE}.get(lane)
+    if other is None:
         return state
-    return _with(state, Lane.WORK, replace(place, quiet=False, rests_until=max(place.rests_until, until)))
+    place = state.places[other]
+    rests = max(place.rests_until, until) if place.quiet else place.rests_until
+    return _with(state, other, replace(place, quiet=False, news=place.news or place.asks, rests_until=rests))
 
 
 def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
@@ -342,7 +345,9 @@ def _may(state: State, lane: Lane) -> bool:
             return not state.is_paused
         case Lane.HUB:
             return state.line.is_heard
-    return state.line.is_heard and state.asks_others
+    # beside work that goes on here, only studies that it is not at: else the two would wait for each other's images
+    is_beside = state.is_paused or state.places[Lane.WORK].busy is not None
+    return state.line.is_heard and state.asks_others and is_beside
 
 
 def _is_settled(state: State, now: float) -> bool:

@@ -6,6 +6,8 @@ hub.yaml          the configuration
 devices.json      who was invited, enrolled, was revoked
 down              what devices are to have (`hub.desk`)
 arriving, held.sqlite    what they send (`hub.landing`)
+looks.sqlite      which look was given to whom (`hub.looklog`)
+own               the release that this machine has open, where it looks at devices' images (`edge.atclinic`)
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ from typing import Any
 from fedmed.clock import Clock
 from fedmed.config.roles import Hub
 from fedmed.errors import ProtocolRefused, QuotaRefused, StoreError
-from fedmed.hub.looklog import KEPT_S, LookLog
+from fedmed.hub.looklog import KEPT_S, Given, LookLog
 from fedmed.hub.looks import (
     BUSY_S,
     FORGET_S,
     GRACE_S,
     LOOK_S,
     METHODS,
-    MOST_ATTEMPTS,
+    MOST_FAILURES,
     MOST_HELD,
     MOST_OPEN,
     MOST_TENSOR,
@@ -47,9 +47,11 @@ from fedmed.hub.whereabouts import Whereabouts
 from fedmed.placement.events import Claim, Failed, Finished, Instruction, Start, Submitted, Withdrawn, Yielded
 from fedmed.placement.state import State
 from fedmed.placement.tasks import Precision
+from fedmed.placement.told import Measure
 
 MOST_ATTEMPT = 1 << 40
 SWEEPS_S = 3600.0
+COUNTED = ("asked", "answered", "moved", "given-back", "failed", "refused")
 OUTCOMES = ("done", "failed", "given-back")
 _OUTCOME, _PRECISION = re.compile("|".join(OUTCOMES)), re.compile("|".join(each.value for each in Precision))
 Record = Callable[..., None]
@@ -68,7 +70,7 @@ class Lending:
         self._asked: dict[str, float] = {}
         self._since, self._sweeps_at = clock.now(), 0.0
         self.counts: dict[str, Counter[str]] = {}
-        """Of each device that asked: asked, answered, moved, given-back, failed."""
+        """Of each device that asked, by `COUNTED`."""
         where.carry = self._carry
 
     @property
@@ -109,9 +111,10 @@ class Lending:
             known = self._log.of(name)
             if known.node and now - self._since < GRACE_S:
                 return Message({"state": "waiting", "why": f"{known.node} has it, and the hub was started anew"})
-            if known.attempt >= MOST_ATTEMPTS:
-                return Message({"state": "failed", "why": f"it was given out {known.attempt} times, and nobody answered"})
-            look = self._begun(device, Look(name, task, package, size, now, attempt=known.attempt))
+            begun = Look(name, task, package, size, now, attempt=known.attempt, node=known.node, failures=known.failures)
+            if begun.failed >= MOST_FAILURES:
+                return Message({"state": "failed", "why": f"{begun.failed} had it, and none of them answered"})
+            look = self._begun(device, begun)
         self._asked[device] = look.asked_at = now
         if not look.is_whole:
             self._take_in(look, offset, body)
@@ -193,10 +196,11 @@ class Lending:
     def _give_up(self, look: Look) -> None:
         """Nobody wants it any more; whoever looks at it is told to stop."""
         self._looks.pop(look.name, None)
+        failures = look.failures if look.name in self._state.running else look.failed
         if self._knows(look.name):
             self._where.step(lambda now: Withdrawn(look.name, now))
         if look.node:
-            self._log.note(look.name, look.attempt, "", self._clock.unix())
+            self._log.note(look.name, Given(look.attempt, "", failures), self._clock.unix())
 
     # Who looks.
 
@@ -296,6 +300,9 @@ class Lending:
             if not self._may_answer(node, name, attempt):
                 return False
             self._count(name, "failed" if is_failure else "given-back")
+            look = self._looks.get(name)
+            if look is not None and not is_failure:
+                look.is_given_back = True
             if is_failure:
                 self._where.step(lambda now: Failed(name, attempt, node, why, now))
             else:
@@ -322,18 +329,19 @@ class Lending:
             look = self._looks.get(each.task.name) if isinstance(each, Start) else None
             if look is None or not isinstance(each, Start):
                 continue
+            failures = look.failed
             try:
-                self._log.note(look.name, each.attempt, each.node, self._clock.unix())
+                self._log.note(look.name, Given(each.attempt, each.node, failures), self._clock.unix())
             except StoreError as error:
                 self._where.tell(f"{look.name} waits: {error}")
                 continue
             if look.node:
                 self._count(look.name, "moved")
-            look.attempt, look.node = each.attempt, each.node
+            look.attempt, look.node, look.failures, look.is_given_back = each.attempt, each.node, failures, False
 
     def _note_end(self, look: Look) -> None:
         try:
-            self._log.note(look.name, look.attempt, "", self._clock.unix())
+            self._log.note(look.name, Given(look.attempt), self._clock.unix())
         except StoreError as error:  # a later hub may have it done again, and no more
             self._where.tell(str(error))
 
@@ -359,6 +367,13 @@ class Lending:
         """For the status: how often, of each device that asked."""
         with self._where.turn:
             return {name: dict(sorted(each.items())) for name, each in sorted(self.counts.items())}
+
+    def measures(self) -> list[Measure]:
+        """For Prometheus: numbers alone, no device's name."""
+        with self._where.turn:
+            totals = sum(self.counts.values(), Counter())
+        about = "Images that devices asked others to look at, by what became of them."
+        return [("fedmed_looks_total", about, "", {"what": what}, float(totals[what])) for what in COUNTED]
 
     def close(self) -> None:
         """Be done with the journal."""

@@ -19,7 +19,7 @@ FILE = "looks.sqlite"
 KEPT_S = 86400.0
 _MADE = """
     CREATE TABLE IF NOT EXISTS looks (
-        name TEXT PRIMARY KEY, attempt INTEGER NOT NULL, node TEXT NOT NULL, unix REAL NOT NULL
+        name TEXT PRIMARY KEY, attempt INTEGER NOT NULL, node TEXT NOT NULL, failures INTEGER NOT NULL, unix REAL NOT NULL
     ) WITHOUT ROWID
 """
 
@@ -31,6 +31,7 @@ class Given:
     attempt: int = 0
     node: str = ""
     """Empty where it is over."""
+    failures: int = 0
 
 
 class LookLog:
@@ -48,13 +49,14 @@ class LookLog:
     def of(self, name: str) -> Given:
         """What is known of a look. Raises StoreError."""
         with self._turn, self._told():
-            row = self._base.execute("SELECT attempt, node FROM looks WHERE name = ?", (name,)).fetchone()
-        return Given() if row is None else Given(int(row[0]), str(row[1]))
+            row = self._base.execute("SELECT attempt, node, failures FROM looks WHERE name = ?", (name,)).fetchone()
+        return Given() if row is None else Given(int(row[0]), str(row[1]), int(row[2]))
 
-    def note(self, name: str, attempt: int, node: str, unix: float) -> None:
-        """An attempt is given to a node, or over where `node` is empty; on the disk when this returns. Raises StoreError."""
+    def note(self, name: str, given: Given, unix: float) -> None:
+        """An attempt is given to a node, or is over; on the disk when this returns. Raises StoreError."""
         with self._turn, self._told():
-            self._base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?)", (name, attempt, node, unix))
+            row = name, given.attempt, given.node, given.failures, unix
+            self._base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)", row)
 
     def forget(self, before_unix: float) -> None:
         """Remove those that were written before. Raises StoreError."""

@@ -25,8 +25,8 @@ LOOK_S = 60.0
 """A node that has not answered by then has failed, whatever its heartbeats say; it hears of the first look with one."""
 GRACE_S = 10.0
 """For so long a hub that was started anew waits for answers of looks that it had given out."""
-MOST_ATTEMPTS = 12
-"""Of one look, restarts of the hub included: what nobody could answer so often may be what hurts them."""
+MOST_FAILURES = 6
+"""Of one look, restarts included: nodes that had it and died, failed or said nothing. It may be what hurts them."""
 BUSY_S = 300.0
 """After the last question devices are told to be ready for the next for so long."""
 TASK = re.compile(re.escape(LOOK) + r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9a-f]{32}")
@@ -64,10 +64,18 @@ class Look:
     node: str = ""
     """The newest that is in the journal: nothing else was ever given out."""
     answer: bytes | None = field(default=None, repr=False)
+    failures: int = 0
+    is_given_back: bool = False
+    """Whether `node` gave it back for its own images' sake."""
     refused: frozenset[str] = frozenset()
     """Nodes whose answer was none, as who asked says."""
     by: str = ""
     precision: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Failures, that of the newest node included where it has neither answered nor given it back."""
+        return self.failures + (self.node != "" and self.answer is None and not self.is_given_back)
 
     @property
     def is_whole(self) -> bool:

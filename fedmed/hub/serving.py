@@ -65,6 +65,7 @@ class Hub:
         self._tend, self._closed = tend, threading.Event()
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
+        self._metrics.registry.register(Measured(self.lending.measures))
         self._since, self._renews_at = folder.clock.unix(), 0.0
 
     def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:

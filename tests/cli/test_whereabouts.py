@@ -14,6 +14,7 @@ from fedmed.clock import SystemClock
 from fedmed.config.edge import EDGE_FILE, Dicom, Edge
 from fedmed.config.roles import written
 from fedmed.edge.folder import make_edge, open_edge
+from fedmed.hub.borrowing import Borrowing, Question
 from fedmed.hub.client import HubClient
 from fedmed.privacy import keys
 from fedmed.store.standing import read_status
@@ -108,6 +109,13 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
             assert code == 0
             assert re.search(r"images:t4 +real-time +nowhere +- +no node has room", out)
             assert "takes no work: gpu0: gpu reachable is 0, below 1" in out
+            asks = {**ill, "models": {"active": {**FACTS["models"]["active"], "digest": "a" * 64}}, "asks_others": True}
+            once(place, said, lambda now: told(now, "t4").get("asks_others"), box, asks)
+            assert Borrowing(box).ask(Question("a" * 64, b"pixels")).state == "waiting"
+            once(place, said, lambda now: [each for each in tasks(now) if each.startswith("look:t4:")], box, asks)
+            out = said("edge", "status", "--at", place.path)[1]
+            assert re.search(r"look:t4:[0-9a-f]{32} +compute +nowhere +- +no node has room: .*itself what asks", out)
+            assert "images of t4 that others look at, since the hub is up: 1 asked" in out
             nonsense = {"health": "\x1b", "models": 3, "spool": 3, "node": []}  # a device may tell anything
             once(place, said, lambda now: told(now, "t4").get("spool") == 3, box, nonsense)
             assert said("edge", "status", "--at", place.path)[0] == 0

@@ -172,12 +172,42 @@ def test_a_paused_agent_looks_at_no_image_and_still_sends_results():
     assert agent.hears(Told(is_paused=False)) == [Look(Lane.WORK)]
 
 
+def test_an_agent_that_takes_no_work_has_others_look_while_the_hub_is_there():
+    agent = begun()
+    assert agent.hears(Told(is_paused=True, asks_others=True)) == [Look(Lane.ELSEWHERE)]
+    assert agent.hears(Found(Lane.ELSEWHERE, None)) == []
+    assert agent.hears(Kept("instance")) == [Look(Lane.ELSEWHERE)]
+    assert agent.hears(Found(Lane.ELSEWHERE, 4)) == [Work(Lane.ELSEWHERE, 4)]
+    said = agent.hears(Failed(Lane.ELSEWHERE, 4, "no place", is_lasting=False))
+    assert said == [Defer(4, agent.now + rest(1), "no place"), Say("no place")]
+    agent.hears(Unheard("gone"))
+    assert Look(Lane.ELSEWHERE) not in agent.hears(Ticked(), later=LONGEST_REST_S)
+    agent.hears(Heard())
+    assert agent.hears(Told(is_paused=False)) == [Look(Lane.WORK)]  # it is well again: what came back is looked at here
+
+
+def test_with_too_many_images_others_look_at_studies_that_are_not_worked_on():
+    agent = begun()
+    agent.hears(Told(is_paused=False, asks_others=True))
+    assert agent.hears(Kept("instance")) == [Look(Lane.WORK)]
+    assert agent.hears(Found(Lane.WORK, 1)) == [Work(Lane.WORK, 1), Look(Lane.ELSEWHERE)]
+    assert agent.hears(Found(Lane.ELSEWHERE, 9)) == [Work(Lane.ELSEWHERE, 9)]
+    assert agent.hears(Done(Lane.ELSEWHERE)) == [Look(Lane.ELSEWHERE)]
+    assert agent.hears(Found(Lane.ELSEWHERE, None)) == []
+    assert agent.hears(Done(Lane.WORK)) == [Look(Lane.WORK)]
+    assert agent.hears(Found(Lane.WORK, None)) == []
+
+
+POOL = {Lane.ELSEWHERE: Lane.WORK}
+"""Lanes that take from another's."""
+
+
 class Anything(RuleBasedStateMachine):
     """A shell that answers instructions in any order, at any time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.agent, self.waiting = Agent(), dict.fromkeys(Lane, 0)
+        self.agent, self.waiting, self.taken = Agent(), dict.fromkeys(Lane, 0), dict.fromkeys(Lane, 0)
         self.looking, self.working = dict[Lane, bool | None](), dict[Lane, int]()
         self.training = self.halting = self.beating = False
         self.next = 1
@@ -214,7 +244,9 @@ class Anything(RuleBasedStateMachine):
     def looked(self, lane: Lane) -> None:
         """The spool has looked; that is told later, and something else may come before."""
         if lane in self.looking and self.looking[lane] is None:
-            self.looking[lane] = self.waiting[lane] > 0
+            pool = POOL.get(lane, lane)
+            self.looking[lane] = self.waiting[pool] > self.taken[pool]
+            self.taken[pool] += self.looking[lane] or 0
 
     @rule(lane=st.sampled_from(Lane))
     def answered(self, lane: Lane) -> None:
@@ -227,7 +259,8 @@ class Anything(RuleBasedStateMachine):
     def worked(self, lane: Lane, how: str) -> None:
         if lane in self.working:
             number = self.working.pop(lane)
-            self.waiting[lane] -= how != "later"
+            self.waiting[POOL.get(lane, lane)] -= how != "later"
+            self.taken[POOL.get(lane, lane)] -= 1
             self.hear(Done(lane) if how == "done" else Failed(lane, number, "it failed", how == "never"))
 
     @rule(is_heard=st.booleans())
@@ -246,16 +279,17 @@ class Anything(RuleBasedStateMachine):
             self.training = self.halting = False
             self.hear(Trained(is_over))
 
-    @rule(later=st.sampled_from([0.1, 1.0, 30.0, 100.0]), is_paused=st.booleans())
-    def time(self, later: float, is_paused: bool) -> None:
-        self.hear(Told(is_paused))
+    @rule(later=st.sampled_from([0.1, 1.0, 30.0, 100.0]), is_paused=st.booleans(), asks_others=st.booleans())
+    def time(self, later: float, is_paused: bool, asks_others: bool = False) -> None:
+        self.hear(Told(is_paused, asks_others))
         self.hear(Ticked(), later)
 
     @invariant()
     def nothing_that_waits_is_forgotten(self) -> None:
         """A lane that has something to do is at it, rests for a time that ends, or waits for the hub or for staff."""
         for lane, place in self.agent.state.places.items():
-            if self.waiting[lane] and lane not in self.looking and lane not in self.working:
+            pool = POOL.get(lane, lane)
+            if self.waiting[pool] > self.taken[pool] and lane not in self.looking and lane not in self.working:
                 assert not place.quiet
                 assert place.rests_until <= self.agent.now + LONGEST_REST_S
 

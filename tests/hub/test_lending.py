@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from fedmed.errors import FederationError, ProtocolRefused, QuotaRefused
-from fedmed.hub.borrowing import PIECE, Borrowing, Order, Question
+from fedmed.hub.borrowing import PIECE, Borrowing, Order, Question, Stand
 from fedmed.hub.client import HubClient
-from fedmed.hub.looks import LOOK_S, MOST_OPEN, MOST_TENSOR, digest_of
+from fedmed.hub.looks import LOOK_S, MOST_FAILURES, MOST_OPEN, MOST_TENSOR, digest_of
 from fedmed.hub.messages import Message
 from fedmed.hub.placing import CENTER
 from fedmed.placement.choosing import Why
@@ -107,6 +107,9 @@ def test_an_image_is_looked_at_elsewhere_and_the_answer_comes_back(place, boxes)
     asker.line.unask(question)
     assert place.hub.lending._looks == {}
     assert place.hub.standing()["elsewhere"] == {"us-1": {"answered": 1, "asked": 1}}
+    shown = place.hub._metrics.exposition().decode()
+    assert 'fedmed_looks_total{what="answered"} 1.0' in shown
+    assert "us-1" not in "".join(line for line in shown.splitlines() if "looks" in line)
 
 
 def test_a_node_that_dies_loses_its_look_to_another_within_three_minutes(place, boxes):
@@ -230,6 +233,26 @@ def test_what_nobody_answers_goes_on_to_the_next_and_at_last_is_said_to_have_fai
     assert stand.state == "failed"
     assert "no answer within 80 s" in stand.why
     assert seen[0] != seen[1]
+
+
+def test_an_image_that_nobody_survives_is_given_out_no_more_and_one_that_is_given_back_is(place, boxes):
+    asker, other = boxes[0], boxes[1]
+    boxes[2].beat(helps=False)
+    place.hub.look()
+    kills, waits = Question(PACKAGE, INPUT), Question(PACKAGE, b"busy")
+    for number in range(MOST_FAILURES):
+        assert asker.line.ask(kills).state == "running", number
+        place.again()
+        asker.beat(isolated="hot")
+        other.beat()
+        place.hub.look()
+        place.clock.by += 11.0
+    assert asker.line.ask(kills) == Stand("failed", why="6 had it, and none of them answered")
+    for _ in range(MOST_FAILURES + 2):
+        asker.line.ask(waits)
+        other.line.not_done(other.only(), "given-back", "images of its own")
+        asker.line.unask(waits)
+    assert asker.line.ask(waits).state == "running"
 
 
 def test_no_more_than_a_tiers_share_is_ever_taken(tmp_path):

@@ -12,18 +12,34 @@ from fedmed.wire.canonical import canonical
 
 FACTS = {
     "node": {"cores": 6, "memory": 8 * 10**9, "disk": 10**11, "gpu": 0, "cards": 1, "threads": 2},
-    "models": {"active": {"name": "skin", "version": "2", "precision": "int8"}},
+    "models": {"active": {"name": "skin", "version": "2", "precision": "int8", "digest": "a" * 64}},
     "spool": {"entries": {"study": 3, "instance": 9}},
     "health": {"isolated": "", "readings": {"cpu_busy": 0.25, "gpu0 gpu_busy": 0.5, "gpu1 gpu_busy": "unsupported"}},
     "paused": False,
+    "helps": True,
+    "asks_others": True,
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-KEYS = ("node", "models", "spool", "health", "paused")
-INNER = ("cores", "memory", "gpu", "cards", "threads", "active", "name", "version", "precision", "entries", "study")
+KEYS = ("node", "models", "spool", "health", "paused", "helps", "asks_others")
+INNER = (
+    "digest",
+    "instance",
+    "cores",
+    "memory",
+    "gpu",
+    "cards",
+    "threads",
+    "active",
+    "name",
+    "version",
+    "precision",
+    "entries",
+    "study",
+)
 DEEP = st.dictionaries(st.sampled_from((*INNER, "isolated", "readings", "cpu_busy")), JSON, max_size=6)
 
 
@@ -32,10 +48,20 @@ def test_a_heartbeat_says_what_placement_needs():
     assert told.capacity == Amount(6000, 8 * 10**9, 0, 10**11)
     assert (told.cards, told.shares_memory, told.threads, told.studies) == (1, True, 2, 3)
     assert (told.model, told.precision, told.isolated, told.busy) == ("skin 2", Precision.INT8, "", 0.5)
+    assert (told.package, told.waits, told.helps, told.asks) == ("a" * 64, 9, True, True)
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {"node": 7}, {"node": {"cores": -1}}, {"node": {"cores": True}}, {"models": {"active": []}}]
+    "facts",
+    [
+        {},
+        {"helps": "yes"},
+        {"models": {"active": {"digest": "a" * 64}}},
+        {"node": 7},
+        {"node": {"cores": -1}},
+        {"node": {"cores": True}},
+        {"models": {"active": []}},
+    ],
 )
 def test_what_is_told_wrongly_is_as_if_nothing_was_said(facts):
     assert told_in(facts) == Told()

@@ -47,6 +47,16 @@ def test_a_very_busy_node_is_chosen_after_other_tiers():
     assert placed(state, task("x", Kind.REAL_TIME)).seats[0].node == "d"
 
 
+def test_a_task_never_runs_where_it_must_not_and_waits_rather():
+    state = world(node("a"), node("b"))
+    assert placed(state, task("x", not_on=frozenset({"a"}))).seats[0].node == "b"
+    nowhere = placed(state, task("x", not_on=frozenset({"a", "b"})))
+    assert nowhere.seats == ()
+    assert {each.why for each in nowhere.passed.values()} == {Why.ASKER}
+    state, said = submitted(state, task("x", not_on=frozenset({"a"})), task("y", not_on=frozenset({"b"})))
+    assert starts(said) == {"x": "b", "y": "a"}  # each in a line of its own
+
+
 def test_data_decides():
     state = world(node("a"), node("b", data=frozenset({"ct", "mr"})), node("c", data=frozenset({"mr"})))
     must, rather = Needs(data=frozenset({"ct"})), Needs(near=frozenset({"mr", "ct"}))

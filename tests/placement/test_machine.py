@@ -317,3 +317,15 @@ def test_time_never_goes_back():
     state, _ = steps(world(node("d")), [Ticked(50), Submitted(task("x"), 10)])
     assert state.now == 50
     assert state.running["x"].started == 50
+
+
+def test_a_task_that_a_journal_knows_goes_on_from_its_newest_attempt():
+    state, said = step(world(node("d")), Submitted(task("look"), 0.0, attempt=4))
+    assert [(each.task.name, each.attempt) for each in said if isinstance(each, Start)] == [("look", 5)]
+    state, said = step(state, Finished("look", 4, "d", 1.0))
+    assert kinds(said) == [Drop]
+    _, said = step(state, Finished("look", 5, "d", 2.0))
+    assert kinds(said) == [Take]
+    for attempt in (-1, 1 << 41, True):
+        with pytest.raises(ConfigError, match="attempt"):
+            Submitted(task("look"), 0.0, attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from fedmed.store.standing import read_status
 from tests.edge.device import Channels, Device
 from tests.hub.clinic import free_port
 from tests.hub.process import Service
-from tests.system.hospitals import ROOT, until
+from tests.system.hospitals import ROOT, fedmed, until
 
 SIZE = 64
 HELPERS = ("us-2", "us-3")
@@ -138,6 +139,9 @@ def test_the_images_of_an_isolated_device_get_results_that_say_where_they_were_c
     for each in box.results():
         assert each["device"] == "us-1"
         assert each["computed_on"] in HELPERS
+    said = fedmed("edge", "status", "--at", box.folder).stdout
+    assert "others are asked to look at its images: it takes no work: gpu0: gpu reachable is 0, below 1" in said
+    assert re.search(r"images that were looked at elsewhere since it is up: \d at us-", said)
     until(lambda: sum(box.status()["elsewhere"]["by"].values()) == 4 and box.waiting()["instance"] == 0, box.is_running)
 
 

@@ -26,7 +26,7 @@ def test_every_uid_is_one_of_a_uuid(parts):
 def test_whatever_may_change_the_content_changes_the_uid_and_the_moment_does_not():
     first = uid_of("SR", ["1.2"], FINDING)
     assert uid_of("SR", ["1.2"], found(unix=1.0)) == first
-    others = [found(**{name: "other"}) for name in ("digest", "pipeline", "precision", "device")]
+    others = [found(**{name: "other"}) for name in ("digest", "pipeline", "precision", "device", "computed_on")]
     different = {uid_of("SR", ["1.2"], other) for other in others}
     different |= {uid_of("SEG", ["1.2"], FINDING), uid_of("SR", ["1.3"], FINDING), uid_of("SR", ["1.2", "1.3"], FINDING)}
-    assert len(different | {first}) == 8
+    assert len(different | {first}) == 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,8 @@ def test_it_tells_the_finding_its_sources_and_its_objects():
     assert told["schema"] == "fedmed.result/1"
     assert told["model"] == {"name": "chest", "version": "1.2.0", "digest": "ab" * 32}
     assert (told["pipeline"], told["device"], told["precision"]) == ("cd" * 32, "box-7", "int8")
+    assert told["computed_on"] == "box-7"
+    assert json.loads(record([source()], replace(FINDING, computed_on="box-9")))["computed_on"] == "box-9"
     assert (told["classes"], told["probabilities"]) == (["pneumonia", "clear"], [0.9312, 0.0688])
     assert told["sources"] == [
         {"study": "1.2", "series": "1.2.1", "sop_class": "1.2.840.10008.5.1.4.1.1.1", "sop_instance": "1.2.3"}

@@ -64,6 +64,12 @@ def test_each_class_has_its_probability_and_says_which_model_found_it():
     assert first["Tracking Unique Identifier"] != second["Tracking Unique Identifier"]
 
 
+def test_it_says_where_it_was_computed_where_that_was_not_the_device():
+    [first, *_] = groups(report(source(), found(computed_on="box-9")))
+    assert first["Algorithm Parameters"][-1] == "computed on: box-9"
+    assert reread(report(source(), found(computed_on="box-9"))).DeviceSerialNumber == "box-7"
+
+
 def test_it_says_not_for_diagnosis_only_where_the_release_does():
     research, diagnosis = (report(source(), found(is_research=flag)) for flag in (True, False))
     assert "not for diagnosis" in reread(research).SeriesDescription
