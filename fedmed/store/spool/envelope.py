@@ -70,13 +70,17 @@ class Envelope:
         """The mark of a content within a kind."""
         return self.mark(f"content of {kind}", digest)
 
+    def line(self, kind: str, group: str) -> bytes:
+        """The mark of a group within a kind."""
+        return self.mark(f"group of {kind}", group)
+
     def closed(self, new: New, unix: float) -> Closed:
         """Sealed, under number 0. Raises DataError for what a spool does not hold."""
         facts, digest = new.checked(), new.digest
         mark = self.content_mark(new.kind, digest)
         entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), float(unix))
         head = self._closed(mark, HEAD, _said(entry) + b"\n" + facts)
-        return Closed(entry, mark, self.mark(f"group of {new.kind}", new.group), head, self._closed(mark, BODY, new.content))
+        return Closed(entry, mark, self.line(new.kind, new.group), head, self._closed(mark, BODY, new.content))
 
     def opened(self, row: Row) -> Entry:
         """The entry of a row. Raises StoreError where the disk changed the head, or anything that it says of the row."""

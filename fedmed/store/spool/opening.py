@@ -125,6 +125,8 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise Damaged("it is the database of another program")
     if version > VERSION:
         raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
+    if 0 < version < VERSION:
+        raise Damaged(f"it is of version {version}, and this fedmed writes {VERSION}: what it holds is carried over")
     if schema != _own_schema():
         raise Damaged("its schema is not that of a spool")
     for table in CHECKED:

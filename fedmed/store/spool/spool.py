@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -94,16 +94,38 @@ class Spool:
 
     def turn(self, number: int, *new: New) -> list[Put]:
         """An entry is finished, and what came of it is put: both or neither. Raises as `put`, and where it is not here."""
+        return self.turn_all((number,), *new)
+
+    def turn_all(self, numbers: Sequence[int], *new: New) -> list[Put]:
+        """As `turn`, for what came of several entries together: all of it or nothing."""
         closed = [self._closed(each) for each in new]
 
         def work() -> list[Put]:
-            if not self._finish(number):
-                raise StoreError(f"entry {number} is not in the spool: a step is made once; go on with `next`")
+            if (found := self._finish(*numbers)) < len(numbers):
+                told = f"entry {numbers[0]} is" if len(numbers) == 1 else f"of {len(numbers)} entries {found} are"
+                raise StoreError(f"{told} not in the spool: a step is made once; go on with `next`")
             return self._insert(closed)
 
         made = self._change(work, drains=True)
-        self._free(number)
+        self._free(*numbers)
         return made
+
+    def later(self, kind: str, number: int, most: int = 1024) -> list[Entry]:
+        """Up to `most` entries of a kind that were put after the one of this number, in order; handed out to nobody.
+
+        One whose head the disk changed is dropped, counted and told.
+        """
+        with self._lock:
+            rows = self._reading(lambda: self._tables.later(kind, number, most))
+        for row in rows:
+            if not self._is_readable(row):
+                self.drop(row.number, DAMAGED)
+        return [self._entry(row) for row in rows if self._is_readable(row)]
+
+    def has(self, kind: str, group: str) -> bool:
+        """Whether anything of a kind and group is here."""
+        with self._lock:
+            return self._reading(lambda: self._tables.has_line(self._envelope.line(kind, group)))
 
     def next(self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY) -> Entry | None:
         """The most urgent entry of these kinds that may go at `now` (seconds since 1970), and nobody works on; None: none.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fedmed.store.spool.entry import KINDS
 from fedmed.store.spool.quota import Candidate
 
-APPLICATION, VERSION = 0x666D7370, 1  # "fmsp"
+APPLICATION, VERSION = 0x666D7370, 2  # "fmsp"
 MOST_FINISHED = 5_000_000
 """Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
 FORGOTTEN_AT_ONCE = 256
@@ -135,6 +135,18 @@ class Tables:
         """The number that a content had that was finished with, since then."""
         found = self._db.execute("SELECT number FROM finished WHERE mark = ? AND unix >= ?", (mark, since)).fetchone()
         return None if found is None else int(found[0])
+
+    def later(self, kind: str, number: int, most: int) -> list[Row]:
+        """Entries of a kind behind a number, in order."""
+        rows = self._db.execute(
+            f"SELECT {ROW} FROM entries NOT INDEXED WHERE number > ? AND kind = ? ORDER BY number LIMIT ?",
+            (number, kind, most),
+        )
+        return [Row(*row) for row in rows]
+
+    def has_line(self, line: bytes) -> bool:
+        """Whether anything of a line is here."""
+        return self._db.execute("SELECT 1 FROM entries WHERE line = ? LIMIT 1", (line,)).fetchone() is not None
 
     def body(self, number: int) -> bytes | None:
         """A content as it lies there."""

@@ -49,8 +49,8 @@ def test_another_key_is_refused_and_nothing_is_set_aside(tmp_path, made, tried):
 def test_a_newer_version_is_refused_and_left_alone(tmp_path):
     opened(tmp_path / "s").close()
     with closing(sqlite3.connect(tmp_path / "s" / NAME)) as direct:
-        direct.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="a spool of version 2; this fedmed knows 1"):
+        direct.execute("PRAGMA user_version = 3")
+    with pytest.raises(StoreError, match="a spool of version 3; this fedmed knows 2"):
         opened(tmp_path / "s")
     assert not list((tmp_path / "s").glob("damaged*"))
 

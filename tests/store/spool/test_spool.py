@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from fedmed.errors import DataError, StoreError
-from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, STUDY, SpoolFull
+from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, SERIES, STUDY, SpoolFull
 from fedmed.store.spool.quota import DAY_S, Policy, Quota
 from tests.store.spool.spools import START, Clock, Told, new, opened
 
@@ -145,7 +145,7 @@ def test_many_threads_put_and_take_and_each_entry_is_handed_to_one(tmp_path):
         for thread in running:
             thread.join()
         assert sorted(handed) == sorted(set(handed))
-        assert spool.counts().entries == {INSTANCE: 0, RESULT: threads * each, STUDY: 0, "update": 0}
+        assert spool.counts().entries == {INSTANCE: 0, SERIES: 0, RESULT: threads * each, STUDY: 0, "update": 0}
 
 
 def test_a_log_of_any_length_is_carried_over(tmp_path):
