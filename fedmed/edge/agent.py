@@ -13,17 +13,20 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
 from fedmed.dicom.destination import Destination
+from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.results.writing import highdicom
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
 from fedmed.edge.folder import EdgeFolder
+from fedmed.edge.gathered import Gathered
 from fedmed.edge.hands import EdgeHands
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Kept, Lane, Told
@@ -32,6 +35,8 @@ from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released
 from fedmed.edge.running import Running
+from fedmed.edge.series import Rule
+from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
 from fedmed.edge.wanted import HubLine, fetchers
@@ -47,7 +52,7 @@ from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
 from fedmed.store.audit.event import event
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
-from fedmed.store.spool.quota import Quota
+from fedmed.store.spool.quota import DAY_S, Quota
 from fedmed.store.spool.spool import Spool
 from fedmed.store.standing import serving, write_status
 
@@ -78,7 +83,7 @@ class Agent:
         limits = Limits(window_s=60 * config.trial.minutes, least_results=config.trial.results)
         self.released = Released(path, fetchers(self._line), config.inference, clock, self._release_told, limits)
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
-        pacs = config.pacs
+        pacs, self.aside = config.pacs, Aside(path / "aside", key, clock)
         self._sender = None if pacs is None else Sender(Destination(pacs.host, pacs.port, pacs.ae_title, pacs.calling))
         self.hub = HubLine(self._line, self._trainee())
         hands = EdgeHands(
@@ -88,12 +93,13 @@ class Agent:
             self._sender,
             self.hub,
             Line(self._line, _pace(folder), clock),
-            Aside(path / "aside", key, clock),
+            self.aside,
             Records(path / "results"),
             lambda happened: self.running.tell(happened),
             self.say,
             self._facts,
             self.stages,
+            self._series(),
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
@@ -102,6 +108,23 @@ class Agent:
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
         self._metrics, self._rested = Metrics(EDGE, self._reading), False
         self._metrics.registry.register(Measured(self.well.measures))
+
+    def _series(self) -> SeriesLane:
+        """Who looks at whole series."""
+        config = self.folder.config
+        limits = replace(LIMITS, decoded_bytes=int(1e6 * config.volumes.megabytes))
+        return SeriesLane(
+            self.spool,
+            self.folder.clock,
+            self._desk,
+            Gathered(self.spool, self.folder.clock, _rule(self.folder)),
+            self.aside,
+            lambda: self.doors.associations(),
+            lambda happened: self.running.tell(happened),
+            self.say,
+            config.inference.threads,
+            limits,
+        )
 
     def _trainee(self) -> Trainee | None:
         """Who trains along; nothing of it is loaded where nobody does."""
@@ -272,6 +295,18 @@ class Agent:
 
 def _group(facts: Mapping[str, Any]) -> str:
     return str(facts.get("study") or facts.get("sop_instance") or "none")[:256]
+
+
+def _rule(folder: EdgeFolder) -> Rule:
+    said, days = folder.config.volumes, folder.config.keep.days
+    return Rule(
+        quiet_s=said.quiet_s,
+        longest_s=60 * said.longest_minutes,
+        late_s=60 * said.late_minutes,
+        remembered_s=DAY_S * days,
+        most_images=said.images,
+        most_bytes=int(1e6 * said.megabytes),
+    )
 
 
 def _pace(folder: EdgeFolder) -> Pace:

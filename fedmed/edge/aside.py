@@ -23,7 +23,7 @@ class Aside:
     """A sealed store in the agent's folder."""
 
     def __init__(self, folder: Path, key: bytes, clock: Clock) -> None:
-        self._studies, self._working, self._clock = Studies(folder, key), folder.parent / WORKING, clock
+        self._studies, self._beside, self._clock = Studies(folder, key), folder.parent, clock
 
     def keep(self, entry: Entry, content: bytes, why: str) -> None:
         """Keep an object, and why. Raises StoreError where the disk refuses."""
@@ -39,21 +39,26 @@ class Aside:
         return self._studies.get(address)
 
     @contextmanager
-    def trying(self, entry: Entry) -> Iterator[int]:
-        """Work on an image, and how often that has been begun and never ended, this time included. Raises StoreError."""
-        tries = 1 + self._tries(entry.number)
+    def trying(self, entry: Entry, file: str = WORKING) -> Iterator[int]:
+        """Work on an image, and how often that has been begun and never ended, this time included. Raises StoreError.
+
+        `file` is one for each thread that works.
+        """
+        working = self._beside / file
+        tries = 1 + _tries(working, entry.number)
         try:
-            self._working.write_text(json.dumps({"number": entry.number, "tries": tries}))
+            working.write_text(json.dumps({"number": entry.number, "tries": tries}))
         except OSError as error:
-            raise StoreError(f"{self._working} cannot be written ({error.strerror}); make room or mend the disk") from error
+            raise StoreError(f"{working} cannot be written ({error.strerror}); make room or mend the disk") from error
         try:
             yield tries
         finally:
-            self._working.unlink(missing_ok=True)
+            working.unlink(missing_ok=True)
 
-    def _tries(self, number: int) -> int:
-        try:
-            known = json.loads(self._working.read_bytes())
-            return int(known["tries"]) if known["number"] == number else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0  # nothing was under way, or the machine died while it was noted
+
+def _tries(working: Path, number: int) -> int:
+    try:
+        known = json.loads(working.read_bytes())
+        return int(known["tries"]) if known["number"] == number else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # nothing was under way, or the machine died while it was noted

@@ -21,6 +21,7 @@ from fedmed.edge.looking import RECORD, Desk, Looked
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
 from fedmed.edge.outgoing import Line
 from fedmed.edge.records import Records
+from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
 from fedmed.store.spool.entry import Entry
@@ -67,11 +68,14 @@ class EdgeHands:
     facts: Callable[[], dict[str, Any]]
     """What a heartbeat tells."""
     stages: Stages
+    series: SeriesLane
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
 
     def look(self, lane: Lane) -> Found:
         """The spool's next entry for a lane; for the hub as many as one call carries, as far as the line may be used."""
+        if lane is Lane.SERIES:
+            return self.series.look()
         now = self.clock.unix()
         if lane is Lane.HUB:
             entries, wait = self.line.taken(self.spool)
@@ -87,6 +91,8 @@ class EdgeHands:
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
         """Work on what `look` found, to its end."""
+        if lane is Lane.SERIES:
+            return self.series.work(number)
         entries = self._held[number]
         try:
             {Lane.WORK: self._image, Lane.PACS: self._result, Lane.HUB: self._send}[lane](entries)
@@ -156,7 +162,7 @@ class EdgeHands:
         with self.stages.of("read"):
             content = self.spool.content(entry)
         try:
-            return desk.look(content, entry.group, name, self.clock.unix())
+            return desk.look(content, entry.group, name, self.clock.unix(), entry.facts)
         except EngineFailed as error:
             self._tries[entry.number] = self._tries.get(entry.number, 0) + 1
             if self._tries[entry.number] < MOST_TRIES:
@@ -182,10 +188,10 @@ class EdgeHands:
         self.spool.done(entry.number)
 
     def _sent(self, pacs: Pacs, content: bytes) -> list[Sent]:
-        """The object of a finding, made and sent. Raises DataError where no object can be about its image."""
-        finding, source = unpacked(content)
+        """The object of a finding, made and sent. Raises DataError where no object can be about its images."""
+        finding, sources = unpacked(content)
         with self.stages.of("make"):
-            made = results_of([source], finding)
+            made = results_of(sources, finding)
         if made.why:
             self.say(made.why)
         with self.stages.of("send"):

@@ -19,12 +19,14 @@ class Lane(Enum):
     WORK = "work"
     PACS = "pacs"
     HUB = "hub"
+    SERIES = "series"
 
 
 KINDS: Mapping[Lane, tuple[str, ...]] = {
     Lane.WORK: ("instance",),
     Lane.PACS: ("result",),
     Lane.HUB: ("study", "update"),
+    Lane.SERIES: ("series",),
 }
 """Kinds of entries that each lane takes from the spool, most urgent first."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
@@ -265,7 +267,9 @@ def _kept(state: State, kind: str, now: float) -> State:
         return state
     state = replace(state, last_image=now) if lane is Lane.WORK else state
     place = state.places[lane]
-    return _with(state, lane, replace(place, quiet=False, news=place.asks))
+    # a series may be whole with this image, sooner than it was to be looked at again
+    rests_until = 0.0 if lane is Lane.SERIES and place.failures == 0 else place.rests_until
+    return _with(state, lane, replace(place, quiet=False, news=place.asks, rests_until=rests_until))
 
 
 def _found(state: State, lane: Lane, number: int | None, again_at: float | None, now: float) -> Outcome:
@@ -273,7 +277,9 @@ def _found(state: State, lane: Lane, number: int | None, again_at: float | None,
     if number is not None:
         return _with(state, lane, replace(place, busy=number)), (Work(lane, number),)
     if again_at is not None:
-        return _with(state, lane, replace(place, rests_until=max(again_at, now))), ()
+        return _with(
+            state, lane, replace(place, rests_until=now if news and lane is Lane.SERIES else max(again_at, now))
+        ), ()
     return _with(state, lane, replace(place, quiet=not news)), ()
 
 
@@ -321,12 +327,12 @@ def _due(state: State, now: float) -> Outcome:
 
 
 def _may(state: State, lane: Lane) -> bool:
-    """Results go whatever else is the matter; the hub must be there, and work waits while staff has paused it."""
+    """Results go whatever else is the matter; the hub must be there, and images and series wait while staff has paused it."""
     return state.line.is_heard if lane is Lane.HUB else lane is Lane.PACS or not state.is_paused
 
 
 def _is_settled(state: State, now: float) -> bool:
-    idle = state.places[Lane.WORK].busy is None and now - state.last_image >= SETTLED_S
+    idle = all(state.places[lane].busy is None for lane in (Lane.WORK, Lane.SERIES)) and now - state.last_image >= SETTLED_S
     return idle and not state.is_paused
 
 

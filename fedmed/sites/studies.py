@@ -77,6 +77,8 @@ class Study:
     """How many of them there are: slices, rows, columns."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
+    frames: tuple[int, ...]
+    """Which frame of its instance each of them is, from 0."""
     kernel: Use
     """How the fused pass made the image: the stored values' type and the kind of grid."""
 
@@ -180,7 +182,8 @@ def _drawn(
     headers = [found.instances[index].header for index, _ in stack.frames]
     shape = (len(headers), headers[0].rows, headers[0].columns)
     grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
-    scanned = stack.grid.affine, stack.grid.spacing_mm, shape, tuple(header.sop_instance for header in headers)
+    slices = tuple(header.sop_instance for header in headers), tuple(frame for _, frame in stack.frames)
+    scanned = stack.grid.affine, stack.grid.spacing_mm, shape, *slices
     path = path_of(to_voxel(stack.grid.affine, grid), grid.shape)
     if kept is not None:
         return Study(kept.image, grid, headers[0], *scanned, (kept.stored, path)), None
