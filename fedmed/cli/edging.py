@@ -133,14 +133,29 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, str]:
-    model = result["model"]
-    if "mask" in result:
+    model = result["model"] or {"name": "no model", "version": ""}
+    if "reason" in result:
+        said = visible(f"no result, {result['reason']}: {result['sentence']}")
+    elif "mask" in result:
         said = ", ".join(f"{name} {pixels} pixels" for name, pixels in result["mask"]["pixels"].items())
     else:
         best = sorted(zip(result["probabilities"], result["classes"], strict=True), reverse=True)[:3]
         said = ", ".join(f"{name} {chance:.0%}" for chance, name in best)
-    images = ", ".join(each["sop_instance"] for each in result["sources"])
-    return {"when": day(result["unix"]), "image": images, "model": f"{model['name']} {model['version']}", "said": said}
+    return {
+        "when": day(result["unix"]),
+        "image": _about(result),
+        "model": f"{model['name']} {model['version']}",
+        "said": said,
+    }
+
+
+def _about(result: Mapping[str, Any]) -> str:
+    """Which image, or which series and how many of its images."""
+    if "series" not in result:
+        return ", ".join(each["sop_instance"] for each in result["sources"])
+    series, told = result.get("series_instance") or result["sources"][0]["series"], result["series"]
+    late = ", in place of an earlier result" if "replaces" in result else ""
+    return f"series {visible(series)}, {told['used']} of {told['came']} images{late}"
 
 
 def list_aside(at: Path, as_json: bool) -> None:

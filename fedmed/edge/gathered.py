@@ -11,7 +11,6 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 
 from fedmed.clock import Clock
 from fedmed.dicom.sources import Source, unpacked
@@ -101,7 +100,7 @@ class Gathered:
 
     def forget(self) -> None:
         """Read all of it anew: something was otherwise than was thought."""
-        self._known, self._last, self._is_first = {}, 0, True
+        self._known, self._last = {}, 0
 
     def sources(self, known: Known) -> list[Source]:
         """Its images, each read from the spool when it is needed. Reading one raises StoreError."""
@@ -133,34 +132,33 @@ class Gathered:
     def _learn(self) -> None:
         for entry in self._later():
             known = self._known.setdefault(entry.group, Known(entry.group))
-            series, age = known.series, max(0.0, self._clock.unix() - entry.unix) if self._is_first else 0.0
+            series, age = known.series, max(0.0, self._clock.unix() - entry.unix)
             if entry.facts.get("form") == NOTE:
                 if series.note is None or series.note.number < entry.number:
                     note, known.document = _read(entry, self._spool.content(entry), self._clock.now() - age)
                     known.series = replace(series, note=note)
             elif entry.number not in known.entries:
                 known.entries[entry.number] = entry
-                known.series = replace(series, parts=(*series.parts, _part(entry, self._clock.now(), age)))
+                known.series = replace(series, parts=(*series.parts, self._part(entry, age)))
         self._is_first = False
+
+    def _part(self, entry: Entry, age: float) -> Part:
+        facts, now = entry.facts, self._clock.now()
+        return Part(
+            number=entry.number,
+            size=entry.size,
+            began=now - age,
+            seen=now if self._is_first else now - age,
+            association=str(facts.get("association") or ""),
+            acquisition=str(facts.get("acquisition") or ""),
+            in_acquisition=facts.get("in_acquisition"),
+            in_series=facts.get("in_series"),
+        )
 
     def _later(self) -> Iterator[Entry]:
         while found := self._spool.later(SERIES, self._last):
             self._last = found[-1].number
             yield from found
-
-
-def _part(entry: Entry, now: float, age: float) -> Part:
-    facts: dict[str, Any] = dict(entry.facts)
-    return Part(
-        entry.number,
-        entry.size,
-        now - age,
-        now,
-        str(facts.get("association") or ""),
-        str(facts.get("acquisition") or ""),
-        facts.get("in_acquisition"),
-        facts.get("in_series"),
-    )
 
 
 def _read(entry: Entry, content: bytes, at: float) -> tuple[Note, tuple[str, ...]]:

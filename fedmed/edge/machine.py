@@ -327,7 +327,7 @@ def _due(state: State, now: float) -> Outcome:
 
 
 def _may(state: State, lane: Lane) -> bool:
-    """Results go whatever else is the matter; the hub must be there, and images and series wait while staff has paused it."""
+    """Results go whatever else is the matter; the hub must be there, and what is looked at waits while staff pauses it."""
     return state.line.is_heard if lane is Lane.HUB else lane is Lane.PACS or not state.is_paused
 
 

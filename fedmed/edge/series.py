@@ -41,7 +41,7 @@ class Part:
     began: float
     """When it came."""
     seen: float
-    """When this process saw it first: quiet begins anew with a process, for the scanner may be about to try again."""
+    """As `began`, and not before this process did: what was there begins to be quiet anew, for the scanner may try again."""
     association: str = ""
     """By which it came; empty where it came by another door."""
     acquisition: str = ""
