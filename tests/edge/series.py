@@ -130,6 +130,10 @@ class Box:
                 self.said.append(done.why)
         raise AssertionError("it never ends")
 
+    def gathers(self) -> bool:
+        """Whether any image waits of which nothing was told."""
+        return any(known.series.fresh for known in self.lane.gathered._known.values())
+
     def takes(self, contents: Iterable[bytes], association: str = "") -> None:
         """Received, sorted, and looked at if they are whole."""
         self.comes(contents, association)
