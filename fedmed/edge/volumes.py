@@ -7,7 +7,7 @@ images lie in a spool. Several volumes in one series are refused, as training re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import SENTENCES
 from fedmed.dicom.sources import Source
+from fedmed.dicom.stacks import Stack
 from fedmed.dicom.survey import Survey, headers_of
 from fedmed.errors import ConfigError
 from fedmed.preprocess.fused.backends import chosen
@@ -28,8 +29,8 @@ from fedmed.sites.cases import SetAside
 from fedmed.sites.readers.studies import MAX_VOXELS
 from fedmed.sites.studies import Study, Target, Workshop, volumes_of
 
-AMBIGUOUS = "ambiguous"
-"""Reason of a series that holds several volumes, as in training."""
+AMBIGUOUS, SCOUT = "ambiguous", "scout"
+"""Reasons of a series that holds several volumes, as in training; of a localiser that came with a volume."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,30 @@ def read_series(sources: Sequence[Source], target: Target, workers: int = 1, lim
     they are read. Raises what reading a source raises beside Untrusted, ConfigError and MissingPart for a back end.
     """
     found = headers_of(sorted(sources, key=lambda source: source.name), limits)
-    backend, refused = chosen(), [*_files(found), *_stacks(found)]
+    backend, refused = chosen().NAME, [*_files(found), *_stacks(found)]
     sound = [stack for stack in found.stacks if stack.grid is not None and stack.grid.located]
+    if any(not _is_scout(stack) for stack in sound):
+        scouts = [stack for stack in sound if _is_scout(stack)]
+        refused += [_left(found, [stack], SCOUT, "It is a scout beside the volume.") for stack in scouts]
+        sound = [stack for stack in sound if stack not in scouts]
     if len(sound) > 1:
-        names = tuple(_names(found, [frame for stack in sound for frame in stack.frames]))
-        refused.append(Refused(AMBIGUOUS, f"{len(sound)} volumes are in this series; nothing says which is meant.", names))
-        return Read(None, tuple(refused), backend.NAME)
+        refused.append(
+            _left(found, sound, AMBIGUOUS, f"{len(sound)} volumes are in this series; nothing says which is meant.")
+        )
+    if len(sound) != 1:
+        return Read(None, tuple(refused), backend)
     study: Study | None = None
-    for each in volumes_of(found, Workshop(target, workers=workers, limits=limits)) if sound else ():
+    for each in volumes_of(replace(found, stacks=sound), Workshop(target, workers=workers, limits=limits)):
         if not isinstance(each, SetAside):
             study = each
         elif each.what == sound[0].subject:
-            refused.append(Refused(each.reason, each.sentence, tuple(_names(found, sound[0].frames))))
-    return Read(study, tuple(refused), backend.NAME)
+            refused.append(_left(found, sound, each.reason, each.sentence))
+    return Read(study, tuple(refused), backend)
+
+
+def _is_scout(stack: Stack) -> bool:
+    """Whether its images call themselves localisers (Image Type, PS3.3 C.8.2.1.1.1 and C.8.3.1.1.1)."""
+    return "image-type=LOCALIZER" in stack.kind
 
 
 def _files(found: Survey) -> Iterator[Refused]:
@@ -115,15 +127,15 @@ def _files(found: Survey) -> Iterator[Refused]:
 
 def _stacks(found: Survey) -> Iterator[Refused]:
     for stack in found.stacks:
-        names = tuple(_names(found, stack.frames))
         if stack.refusal is not None:
-            yield Refused(stack.refusal.reason.value, str(stack.refusal), names)
+            yield _left(found, [stack], stack.refusal.reason.value, str(stack.refusal))
         elif stack.grid is None or not stack.grid.located:
-            yield Refused("no-geometry", "It is one picture, whose place in the patient is unknown.", names)
+            yield _left(found, [stack], "no-geometry", "It is one picture, whose place in the patient is unknown.")
 
 
-def _names(found: Survey, frames: Sequence[tuple[int, int]]) -> list[str]:
-    return list(dict.fromkeys(found.instances[index].header.sop_instance for index, _ in frames))
+def _left(found: Survey, stacks: Sequence[Stack], reason: str, sentence: str) -> Refused:
+    names = [found.instances[index].header.sop_instance for stack in stacks for index, _ in stack.frames]
+    return Refused(reason, sentence, tuple(dict.fromkeys(names)))
 
 
 def volume_recipe_of(card: Card) -> VolumeRecipe:

@@ -12,6 +12,7 @@ import pytest
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.sources import Source, of_bytes
 from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise, write
+from fedmed.dicom.synthetic.traps import TRAPS, write_trap
 from fedmed.edge.preparing import recipe_of
 from fedmed.edge.volumes import AMBIGUOUS, VolumeRecipe, read_series
 from fedmed.errors import ConfigError
@@ -169,6 +170,24 @@ def test_several_volumes_in_one_series_are_refused_since_training_would_not_know
     read = read_series(given, TARGET)
     assert read.study is None
     assert [(each.reason, len(each.sop_instances)) for each in read.refused] == [(AMBIGUOUS, 7)]
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_series_that_mislead_are_read_or_refused_as_training_does(name: str, tmp_path: Path):
+    write_trap(name, tmp_path / "series", 5, replace(PROTOCOL, slices=12))
+    there = list(prepared(tmp_path / "series", Workshop(TARGET)))
+    read = read_series(sources(tmp_path / "series"), TARGET)
+    studies = [each for each in there if isinstance(each, Study)]
+    if TRAPS[name].reason is None:
+        [study] = [each for each in studies if each.shape[0] > 1]  # and the scout
+        assert read.study is not None
+        assert read.study.image.tobytes() == study.image.tobytes()
+        assert (read.study.slices, read.study.frames) == (study.slices, study.frames)
+        assert [each.reason for each in read.refused] == ["scout"] * (len(studies) - 1)
+    else:
+        assert (read.study, studies) == (None, [])
+        assert {each.reason for each in read.refused} == {each.reason for each in there if isinstance(each, SetAside)}
+        assert all(each.sop_instances for each in read.refused if each.reason != "truncated")
 
 
 def test_a_volume_beyond_the_limits_is_refused_before_it_is_decoded(folder: Path):

@@ -126,6 +126,7 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     if version > VERSION:
         raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
     if 0 < version < VERSION:
+        _refuse_key(connection, path, check)
         raise Damaged(f"it is of version {version}, and this fedmed writes {VERSION}: what it holds is carried over")
     if schema != _own_schema():
         raise Damaged("its schema is not that of a spool")
@@ -135,6 +136,10 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
             raise Damaged(f"table {table}: {said}")
     if not Tables(connection).is_in_order():
         raise Damaged("the first of each group is not marked")
+    _refuse_key(connection, path, check)
+
+
+def _refuse_key(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     if (made_with := Tables(connection).check()) is None:
         raise Damaged("what tells its key is not what was written")
     if made_with != check:
