@@ -15,7 +15,6 @@ from functools import lru_cache
 from fedmed.clock import Clock
 from fedmed.dicom.sources import Source, unpacked
 from fedmed.edge.series import Around, Note, Part, Rule, Series, Verdict, Wait, judged
-from fedmed.errors import StoreError
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, SERIES, Entry, New
 from fedmed.store.spool.spool import Spool
 from fedmed.wire.canonical import canonical
@@ -135,12 +134,24 @@ class Gathered:
             series, age = known.series, max(0.0, self._clock.unix() - entry.unix)
             if entry.facts.get("form") == NOTE:
                 if series.note is None or series.note.number < entry.number:
-                    note, known.document = _read(entry, self._spool.content(entry), self._clock.now() - age)
-                    known.series = replace(series, note=note)
+                    self._read(known, entry, age)
             elif entry.number not in known.entries:
                 known.entries[entry.number] = entry
                 known.series = replace(series, parts=(*series.parts, self._part(entry, age)))
         self._is_first = False
+
+    def _read(self, known: Known, entry: Entry, age: float) -> None:
+        """A note; one that nobody understands goes, counted and told."""
+        try:
+            told = json.loads(self._spool.content(entry))
+            parts, closed = frozenset(map(int, told["parts"])), str(told["closed"])
+            document = tuple(map(str, told["document"]))
+        except (ValueError, KeyError, TypeError):
+            self._spool.drop(entry.number, "no note of a series: of another version")
+            self.gone(known, entry.number)
+            return
+        known.series = replace(known.series, note=Note(entry.number, parts, self._clock.now() - age, closed))
+        known.document = document
 
     def _part(self, entry: Entry, age: float) -> Part:
         facts, now = entry.facts, self._clock.now()
@@ -159,14 +170,3 @@ class Gathered:
         while found := self._spool.later(SERIES, self._last):
             self._last = found[-1].number
             yield from found
-
-
-def _read(entry: Entry, content: bytes, at: float) -> tuple[Note, tuple[str, ...]]:
-    try:
-        told = json.loads(content)
-        note = Note(entry.number, frozenset(map(int, told["parts"])), at, str(told["closed"]))
-        return note, tuple(map(str, told["document"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"entry {entry.number} is no note of a series ({type(error).__name__}); it is of another version"
-        ) from error

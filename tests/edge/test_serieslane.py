@@ -13,11 +13,13 @@ import pytest
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.results.making import results_of
 from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise
+from fedmed.dicom.synthetic.traps import TRAPS
 from fedmed.edge.findings import unpacked
 from fedmed.edge.looking import Model
 from fedmed.edge.preparing import recipe_of
 from fedmed.edge.series import CLOSED, Rule
 from fedmed.errors import EngineFailed
+from fedmed.store.spool.entry import REAL_TIME, SERIES, New
 from tests.edge.series import TARGET, Box, bright, card, mean
 
 COUNT = 7
@@ -344,3 +346,59 @@ def test_what_ends_the_process_three_times_is_set_aside(box: Box):
     [record] = box.records()
     assert record["reason"] == "ended-the-process"
     assert len(box.aside.listed()) == COUNT
+
+
+def test_a_mask_on_one_object_of_many_frames_lies_on_its_frames_in_their_own_order(box: Box):
+    box.model = Model(recipe_of(card("segmentation")), "fp32", bright)
+    (enhanced,) = TRAPS["enhanced-multi-frame"].change(synthesise(3, "ct", PROTOCOL).slices)
+    plain = Box(box.folder.parent / "plain", box.model)
+    buffer = io.BytesIO()
+    enhanced.save_as(buffer, enforce_file_format=True)
+    masks = []
+    for each, contents in ((box, [buffer.getvalue()]), (plain, in_order(slices()))):
+        each.takes(contents)
+        each.clock.time += 31
+        each.works()
+        found, headers = unpacked(each.findings()[0])
+        assert len(headers) == len(contents)
+        assert found.mask is not None
+        masks.append(found.mask)
+        drawn = pydicom.dcmread(io.BytesIO(results_of(headers, found).objects[0]))
+        assert (drawn.Modality, drawn.SOPInstanceUID) == ("SEG", each.records()[0]["series"]["result"])
+    places = [
+        float(each.PlanePositionSequence[0].ImagePositionPatient[2]) for each in enhanced.PerFrameFunctionalGroupsSequence
+    ]
+    assert places != sorted(places)
+    assert np.array_equal(masks[0][np.argsort(places)], masks[1])
+
+
+def test_a_series_that_names_no_patient_has_no_result_and_a_word(box: Box):
+    box.takes(slices(PatientID="", PatientName=""))
+    box.clock.time += 31
+    box.works()
+    [record] = box.records()
+    assert (record["reason"], record["series"]["used"]) == ("no-result", 0)
+    assert "names no patient" in record["sentence"]
+
+
+def test_a_slice_that_the_disk_changed_is_dropped_and_told_and_its_series_says_what_is_missing(box: Box):
+    given = in_order(slices())
+    box.takes(given)
+    middle = next(entry for entry in box.spool.later("series", 0) if {entry.facts["sop_instance"]} == uids(given[3:4]))
+    box.spool._db.execute("UPDATE bodies SET content = X'00' WHERE number = ?", (middle.number,))
+    box.clock.time += 31
+    box.works()
+    assert box.dropped.numbers == [(middle.number, "damaged")]
+    [record] = box.records()
+    assert record["reason"] in ("missing-slices", "irregular-spacing")
+    assert record["series"]["came"] == COUNT - 1
+
+
+def test_a_note_of_another_version_stops_nothing_but_says_so(box: Box):
+    box.takes(slices())
+    box.spool.put(New(SERIES, "1.2/1.3", REAL_TIME, {"form": "note"}, b"{}"))
+    box.clock.time += 31
+    box.works()
+    assert len(box.records()) == 1
+    assert [reason for _, reason in box.dropped.drops] == ["no note of a series: of another version"]
+    assert len(box.lane.gathered._known) == 1
