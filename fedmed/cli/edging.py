@@ -23,6 +23,9 @@ from fedmed.report.formats import data_size
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
+WAITING = {"series": "images of series"}
+"""What kinds of entries are called, where that is not their name."""
+
 
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
@@ -67,7 +70,7 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
     if not facts["up"]:
         return [f"{name}: the agent is not up; fedmed edge up --at {folder.path}"]
     spool, models = facts["spool"], facts["models"]
-    waits = ", ".join(f"{count} {kind}" for kind, count in spool["entries"].items() if count) or "nothing"
+    waits = ", ".join(f"{count} {WAITING.get(kind, kind)}" for kind, count in spool["entries"].items() if count) or "nothing"
     dropped = ", ".join(f"{count} {reason}" for reason, count in spool["dropped"].items())
     lines = [
         f"{name}: {'paused' if facts['paused'] else 'up'} since {day(facts['since'])}, version {facts['version']}",

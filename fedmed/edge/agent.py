@@ -205,9 +205,10 @@ class Agent:
         return self._stop.is_set() and not self._drained.is_alive()
 
     def _steps(self) -> list[HealthReading]:
-        """The image that is looked at: standing at one for long is a stall."""
-        number = self.running.state.places[Lane.WORK].busy
-        return [] if number is None else [read("task_steps", float(number), "looking at images")]
+        """The image and the series that are looked at: standing at one for long is a stall."""
+        places, lanes = self.running.state.places, {Lane.WORK: "looking at images", Lane.SERIES: "looking at series"}
+        found = ((places[lane].busy, what) for lane, what in lanes.items())
+        return [read("task_steps", float(number), what) for number, what in found if number is not None]
 
     def _died(self, why: str) -> None:
         """A thread ended by what no hand should raise, or stands still: the process goes, and the next one goes on."""

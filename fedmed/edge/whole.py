@@ -134,6 +134,7 @@ def _document(finding: Finding, whole: Whole, used: Sequence[str]) -> tuple[str,
 def _unlooked(
     whole: Whole, desk: Desk, unix: float, reason: str, sentence: str, refused: Sequence[Mapping[str, Any]]
 ) -> Answer:
+    """A word in place of a result; `stands` is the earlier result of the series, which nothing replaces."""
     card = None if desk.model is None else desk.model.card
     told = {
         "schema": REFUSAL,
@@ -146,6 +147,7 @@ def _unlooked(
         "reason": reason,
         "sentence": sentence,
         "series": {**whole.told(), "used": 0, "refused": list(refused)},
+        **({"stands": whole.replaces[-1]} if whole.replaces else {}),
     }
     new = New(RESULT, whole.study, SOON, {"of": whole.name, "form": RECORD}, canonical(told))
     return Answer((new,), (), f"{reason}: {sentence}")

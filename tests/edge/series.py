@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pydicom
 
 from fedmed.dicom.arrivals import facts_of
 from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.limits import LIMITS, Limits
+from fedmed.dicom.synthetic.ct_phantom import Protocol, synthesise
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copy_of
 from fedmed.edge.gathered import Gathered
@@ -30,6 +34,30 @@ from tests.store.spool.spools import SMALL, Clock, Told
 TARGET = Target((8, 16, 16), (9.0, 15.0, 15.0), (-1000.0, 400.0))
 KEYS = Pseudonyms(b"u" * 32, b"i" * 32, b"d" * 32)
 RULE = Rule()
+COUNT = 7
+PROTOCOL = Protocol(slices=COUNT, rows=32, columns=24, gap_mm=11.0, spacing_mm=(10.0, 9.0))
+
+
+def slices(name: str = "ct", **values: object) -> list[bytes]:
+    """A series as a scanner sends it: in some order."""
+    made = []
+    for dataset in synthesise(3, name, PROTOCOL).slices:
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        made.append(buffer.getvalue())
+    random.Random(name).shuffle(made)
+    return made
+
+
+def in_order(contents: list[bytes]) -> list[bytes]:
+    """From the feet up: without its last the series is sound."""
+    return sorted(contents, key=lambda content: pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True).InstanceNumber)
+
+
+def uids(contents: list[bytes]) -> set[str]:
+    return {str(pydicom.dcmread(io.BytesIO(each), stop_before_pixels=True).SOPInstanceUID) for each in contents}
 
 
 def card(kind: str = "classification", target: Target = TARGET, sliced: bool = False, version: str = "1") -> Card:
