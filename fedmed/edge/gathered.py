@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fedmed.clock import Clock
 from fedmed.dicom.sources import Source, unpacked
@@ -18,6 +19,9 @@ from fedmed.edge.series import Around, Note, Part, Rule, Series, Verdict, Wait, 
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, SERIES, Entry, New
 from fedmed.store.spool.spool import Spool
 from fedmed.wire.canonical import canonical
+
+if TYPE_CHECKING:
+    from fedmed.edge.whole import Answer
 
 NOTE = "note"
 """Form of the entry that is no image."""
@@ -38,6 +42,8 @@ class Known:
     """Of its images."""
     document: tuple[str, ...] = ()
     """What was told last, as `Finding.replaces` has it."""
+    why_not: str = ""
+    """Why no result was told last; empty where one was."""
 
     @property
     def first(self) -> int:
@@ -75,18 +81,19 @@ class Gathered:
             until.append(verdict.until)
         return min(until, default=None)
 
-    def told(self, known: Known, new: Collection[New], document: tuple[str, ...], closed: str = "") -> None:
-        """All that is here was told: what came of it and the note go into the spool together. Raises StoreError."""
+    def told(self, known: Known, answer: Answer, closed: str = "") -> None:
+        """All that is here was told: what came of it and the note are put together. Raises StoreError, DataError."""
         parts = sorted(part.number for part in known.series.parts)
         gone = [] if known.series.note is None else [known.series.note.number]
-        self._note(known, gone, parts, new, document or known.document, closed)
+        document = answer.document or known.document
+        self._note(replace(known, document=document, why_not=answer.why_not), gone, parts, answer.new, closed)
 
     def close(self, known: Known, why: str) -> None:
         """Nothing more of it is looked at, and its images go. Raises StoreError."""
         note = known.series.note
         assert note is not None
         gone = [note.number, *(part.number for part in known.series.parts)]
-        self._note(known, gone, [], (), known.document, why)
+        self._note(known, gone, [], (), why)
 
     def gone(self, known: Known, number: int) -> None:
         """An entry of it has left the spool."""
@@ -110,23 +117,15 @@ class Gathered:
 
         return [source(number, entry) for number, entry in known.entries.items()]
 
-    def _note(
-        self,
-        known: Known,
-        gone: list[int],
-        parts: list[int],
-        new: Collection[New],
-        document: tuple[str, ...],
-        closed: str,
-    ) -> None:
-        told = {"parts": parts, "document": list(document), "closed": closed, "after": gone[:1], "unix": self._clock.unix()}
-        note = New(SERIES, known.group, REAL_TIME, {"form": NOTE}, canonical(told))
-        *_, put = self._spool.turn_all(gone, *new, note)
+    def _note(self, known: Known, gone: list[int], parts: list[int], new: Collection[New], closed: str) -> None:
+        told = {"parts": parts, "document": list(known.document), "why_not": known.why_not, "closed": closed}
+        content = canonical({**told, "after": gone[:1], "unix": self._clock.unix()})
+        *_, put = self._spool.turn_all(gone, *new, New(SERIES, known.group, REAL_TIME, {"form": NOTE}, content))
         for number in gone:
             known.entries.pop(number, None)
         left = tuple(part for part in known.series.parts if part.number in known.entries)
         known.series = Series(left, Note(put.entry.number, frozenset(parts), self._clock.now(), closed))
-        known.document = document
+        self._known[known.group] = known
 
     def _learn(self) -> None:
         for entry in self._later():
@@ -145,13 +144,13 @@ class Gathered:
         try:
             told = json.loads(self._spool.content(entry))
             parts, closed = frozenset(map(int, told["parts"])), str(told["closed"])
-            document = tuple(map(str, told["document"]))
+            document, why_not = tuple(map(str, told["document"])), str(told["why_not"])
         except (ValueError, KeyError, TypeError):
             self._spool.drop(entry.number, "no note of a series: of another version")
             self.gone(known, entry.number)
             return
         known.series = replace(known.series, note=Note(entry.number, parts, self._clock.now() - age, closed))
-        known.document = document
+        known.document, known.why_not = document, why_not
 
     def _part(self, entry: Entry, age: float) -> Part:
         facts, now = entry.facts, self._clock.now()

@@ -13,12 +13,12 @@ from fedmed.edge.gathered import Gathered, Known
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Done, Event, Failed, Found, Kept, Lane
 from fedmed.edge.series import CLOSED, Because, Close, Forget, Late, Look, Verdict, announced
-from fedmed.errors import EngineFailed, FedmedError, StoreError
-from fedmed.store.spool.entry import RESULT, New
+from fedmed.errors import DataError, EngineFailed, FedmedError, StoreError
+from fedmed.store.spool.entry import RESULT
 from fedmed.store.spool.spool import Spool
 
 if TYPE_CHECKING:
-    from fedmed.edge.whole import Whole
+    from fedmed.edge.whole import Answer, Whole
 
 MOST_TRIES = 5
 """After which a series that no engine answers for ends without a result."""
@@ -85,14 +85,13 @@ class SeriesLane:
                 self.gathered.gone(known, number)
 
     def _look(self, known: Known, because: Because) -> None:
-        from fedmed.edge.whole import look_at, refusal
+        from fedmed.edge.whole import look_at, unlooked
 
-        whole, name = self._whole(known, because), f"series {known.first}"
-        desk, unix = self.desk(), self.clock.unix()
+        whole, desk, unix = self._whole(known, because), self.desk(), self.clock.unix()
         with self.aside.trying(known.entries[known.first], WORKING) as tries:
             if tries > MOST_ENDED:
                 why = f"it ended the agent's process {MOST_ENDED} times"
-                self._tell(known, (refusal(whole, desk, unix, "ended-the-process", why),), (), why)
+                self._tell(known, whole, unlooked(whole, desk, unix, "ended-the-process", why), why)
                 return
             try:
                 answer = look_at(whole, desk, unix, self.workers, self.limits)
@@ -100,16 +99,19 @@ class SeriesLane:
                 self._tries[known.group] = self._tries.get(known.group, 0) + 1
                 if self._tries[known.group] < MOST_TRIES:
                     raise
-                self._tell(known, (refusal(whole, desk, unix, "no-answer", str(error)),), ())
-                self.say(f"{name} has no result: {error}")
-                return
-        if answer.why_not:
-            self.say(f"{name} has no result: {answer.why_not}")
-        self._tell(known, answer.new, answer.document)
+                answer = unlooked(whole, desk, unix, "no-answer", str(error))
+        try:
+            self._tell(known, whole, answer)
+        except DataError as error:  # more than an entry of the spool holds
+            self._tell(known, whole, unlooked(whole, desk, unix, "no-result", str(error)))
 
-    def _tell(self, known: Known, new: tuple[New, ...], document: tuple[str, ...], closed: str = "") -> None:
-        self.gathered.told(known, new, document, closed)
+    def _tell(self, known: Known, whole: Whole, answer: Answer, closed: str = "") -> None:
+        self.gathered.told(known, answer, closed)
         self._tries.pop(known.group, None)
+        if answer.why_not:
+            self.say(f"{whole.name} has no result: {answer.why_not}")
+        elif whole.announced is not None and whole.announced > len(whole.sources):
+            self.say(f"{whole.name} was looked at with {len(whole.sources)} of {whole.announced} images: no more came")
         self.tell(Kept(RESULT))
 
     def _whole(self, known: Known, because: Because) -> Whole:
@@ -127,15 +129,15 @@ class SeriesLane:
         )
 
     def _close(self, known: Known, why: str) -> None:
-        from fedmed.edge.whole import refusal
+        from fedmed.edge.whole import Answer, unlooked
 
-        if not why:
+        if why:
+            whole = self._whole(known, Because.BOUND)
+            self._tell(known, whole, unlooked(whole, self.desk(), self.clock.unix(), "too-large", why), why)
+        elif not known.document and self.desk().copied is None:  # no result, no copy: these are all that there is
+            self.gathered.told(known, Answer((), (), known.why_not), known.why_not or CLOSED)
+        else:
             self.gathered.close(known, CLOSED)
-            return
-        whole = self._whole(known, Because.BOUND)
-        new = refusal(whole, self.desk(), self.clock.unix(), "too-large", why)
-        self._tell(known, (new,), (), why)
-        self.say(f"series {known.first} is set aside: {why}")
 
     def _set_aside(self, known: Known, numbers: tuple[int, ...], why: str) -> None:
         for number in numbers:

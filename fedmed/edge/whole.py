@@ -69,18 +69,18 @@ def look_at(whole: Whole, desk: Desk, unix: float, workers: int = 1, limits: Lim
 
     model = desk.model
     if model is None or not isinstance(model.recipe, VolumeRecipe):
-        return _unlooked(whole, desk, unix, "no-model", "no model that looks at series runs here", ())
+        return unlooked(whole, desk, unix, "no-model", "no model that looks at series runs here")
     with desk.stages.of("read series"):
         read = read_series(whole.sources, model.recipe.target, workers, limits)
     refused = [each.told() for each in read.refused]
     if read.study is None:
         first = read.refused[0] if read.refused else None
         reason, sentence = (first.reason, first.sentence) if first else ("no-pixels", "none of its images has pixels")
-        return _unlooked(whole, desk, unix, reason, sentence, refused)
+        return unlooked(whole, desk, unix, reason, sentence, refused)
     try:
         return _result(whole, desk, model, read.study, unix, {"refused": refused, **_kernel(read.study, read.backend)})
     except DataError as error:  # no result can be about it: it names no patient, or its texts cannot be read
-        return _unlooked(whole, desk, unix, "no-result", str(error), refused)
+        return unlooked(whole, desk, unix, "no-result", str(error), refused)
 
 
 def _kernel(study: Study, backend: str) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def _document(finding: Finding, whole: Whole, used: Sequence[str]) -> tuple[str,
     return sop_class, uid_of(f"{kind} series", [whole.study, whole.series], finding), uid_of(kind, used, finding)
 
 
-def _unlooked(
-    whole: Whole, desk: Desk, unix: float, reason: str, sentence: str, refused: Sequence[Mapping[str, Any]]
+def unlooked(
+    whole: Whole, desk: Desk, unix: float, reason: str, sentence: str, refused: Sequence[Mapping[str, Any]] = ()
 ) -> Answer:
     """A word in place of a result; `stands` is the earlier result of the series, which nothing replaces."""
     card = None if desk.model is None else desk.model.card
@@ -151,8 +151,3 @@ def _unlooked(
     }
     new = New(RESULT, whole.study, SOON, {"of": whole.name, "form": RECORD}, canonical(told))
     return Answer((new,), (), f"{reason}: {sentence}")
-
-
-def refusal(whole: Whole, desk: Desk, unix: float, reason: str, sentence: str) -> New:
-    """What is told of a series that is not looked at at all."""
-    return _unlooked(whole, desk, unix, reason, sentence, ()).new[0]

@@ -240,3 +240,36 @@ def test_what_ends_the_process_three_times_is_set_aside(box: Box):
     [record] = box.records()
     assert record["reason"] == "ended-the-process"
     assert len(box.aside.listed()) == COUNT
+
+
+def test_images_of_a_series_without_result_and_copy_are_not_lost_when_it_is_closed(tmp_path: Path):
+    box = Box(tmp_path / "box", copies=False)
+    given = in_order(slices())
+    box.takes(given[:2] + given[3:])
+    box.clock.time += 31
+    box.works()
+    box.again()
+    box.clock.time += box.rule.late_s + 31
+    box.works()
+    found = box.aside.listed().values()
+    assert len(found) == COUNT - 1
+    assert all(str(each["why"]).startswith(("missing-slices", "irregular-spacing")) for each in found)
+    assert box.waiting() == {"series": 1, "result": 1}
+
+
+def test_fewer_images_than_the_headers_say_are_looked_at_and_that_is_said(box: Box):
+    box.takes(in_order(slices(ImagesInAcquisition=COUNT + 2)))
+    box.clock.time += 31
+    box.works()
+    assert (box.records()[0]["series"]["came"], box.records()[0]["series"]["announced"]) == (COUNT, COUNT + 2)
+    assert any("with 7 of 9 images" in each for each in box.said)
+
+
+def test_what_an_entry_cannot_hold_ends_with_a_word(box: Box, monkeypatch):
+    box.takes(slices())
+    box.clock.time += 31
+    monkeypatch.setattr("fedmed.store.spool.entry.MOST_CONTENT", 2000)
+    box.works()
+    [record] = box.records()
+    assert (record["reason"], record["series"]["used"]) == ("no-result", 0)
+    assert "bytes; the most is 2000" in record["sentence"]

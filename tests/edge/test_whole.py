@@ -7,15 +7,25 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from torch import nn
 
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.results.making import results_of
-from fedmed.dicom.synthetic.ct_phantom import synthesise
+from fedmed.dicom.synthetic.ct_phantom import synthesise, write
 from fedmed.dicom.synthetic.traps import TRAPS
 from fedmed.edge.findings import unpacked
 from fedmed.edge.looking import Model
 from fedmed.edge.preparing import recipe_of
-from tests.edge.series import PROTOCOL, Box, bright, card, in_order, slices, uids
+from fedmed.learning import weights
+from fedmed.learning.models import TABLE
+from fedmed.learning.order import ModelSpec
+from fedmed.serving.card import Preparation
+from fedmed.serving.engines import table
+from fedmed.serving.exporting import Trained, export, outputs_of, to_module
+from fedmed.serving.inputs import prepare
+from fedmed.serving.packages import Package
+from fedmed.sites.readers.studies import StudiesOptions, prepared_by, read_studies
+from tests.edge.series import PROTOCOL, TARGET, Box, bright, card, in_order, slices, uids
 
 
 @pytest.fixture
@@ -114,3 +124,30 @@ def test_the_report_names_all_images_and_its_uid_is_that_of_the_record(box: Box)
     assert {str(each.ReferencedSOPInstanceUID) for each in series.ReferencedSOPSequence} == uids(given)
     assert str(document.PatientName).startswith("Phantom")
     assert sum(map(len, headers)) < sum(map(len, given)) / 2  # without the pixels
+
+
+def test_a_trained_network_says_of_a_series_what_it_says_of_the_case_that_training_reads(tmp_path: Path, monkeypatch):
+    """Reader, PyTorch and its tensors on one side; package, ONNX Runtime and the spool on the other."""
+    options = StudiesOptions(size=TARGET.size, spacing_mm=TARGET.spacing_mm, window=TARGET.window, classes=("well", "ill"))
+    series = synthesise(3, "ct", PROTOCOL).slices
+    write(series, tmp_path / "data" / "lyon" / "ct")
+    (tmp_path / "data" / "lyon" / "labels.csv").write_text(f"series,label\n{series[0].SeriesInstanceUID},ill\n")
+    cases = read_studies(tmp_path / "data", options, 0)
+
+    def network(inputs: tuple[int, ...], outputs: int) -> nn.Module:
+        body = (nn.Conv3d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+        return nn.Sequential(*body, nn.Linear(4, outputs))
+
+    monkeypatch.setitem(TABLE, "volumes", network)
+    spec = ModelSpec(name="volumes", inputs=(1, *TARGET.size), classes=2)
+    pipeline = prepared_by(tmp_path, options, "lyon")
+    trained = Trained("lungs", "1", spec, weights.fresh(spec, 3), ("well", "ill"), Preparation("image"), pipeline)
+    package = Package.load(export(trained, tmp_path / "package").folder)
+    engine = table.open_engine(package)
+    box = Box(tmp_path / "box", Model(recipe_of(package.card), "fp32", engine.run))
+    box.takes(slices())
+    box.clock.time += 31
+    box.works()
+    logit = float(outputs_of(to_module(trained), prepare(package.card, cases.x))[0, 0])
+    assert box.records()[0]["probabilities"][1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+    assert box.records()[0]["pipeline"] == pipeline.fingerprint()
