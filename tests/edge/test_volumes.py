@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +26,7 @@ from fedmed.serving.card import Preparation
 from fedmed.sites.cases import SetAside
 from fedmed.sites.studies import Study, Target, Workshop, prepared
 from tests.edge.series import TARGET, card
+from tests.edge.test_light import HEAVY, ROOT
 
 PROTOCOL = Protocol(slices=7, rows=32, columns=24, gap_mm=11.0, spacing_mm=(10.0, 9.0))
 
@@ -63,6 +67,31 @@ def test_a_device_prepares_a_series_to_the_bit_as_training_does(folder: Path, ba
     [values] = recipe.inputs(read.study.image)
     assert values.shape == (1, 1, *TARGET.size)
     assert values.tobytes() == there.image.tobytes()
+
+
+LIGHT = f"""
+import hashlib, sys
+from pathlib import Path
+class Heavy:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(name + " is not on a light device", name=name)
+sys.meta_path.insert(0, Heavy())
+from fedmed.dicom.sources import of_bytes
+from fedmed.edge.volumes import read_series
+from fedmed.sites.studies import Target
+given = [of_bytes(path.name, path.read_bytes()) for path in Path(sys.argv[1]).iterdir()]
+read = read_series(given, Target({TARGET.size}, {TARGET.spacing_mm}, {TARGET.window}))
+print(read.backend, hashlib.sha256(read.study.image.tobytes()).hexdigest())
+"""
+
+
+def test_a_light_device_without_numba_or_pytorch_prepares_a_series_to_the_bit_of_the_definition(folder: Path, monkeypatch):
+    command = [sys.executable, "-c", LIGHT, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("FEDMED_BACKEND", "numpy")
+    assert done.stdout.split() == ["numpy", hashlib.sha256(training(folder).image.tobytes()).hexdigest()]
 
 
 REAL = {
