@@ -38,10 +38,10 @@ COUNT = 7
 PROTOCOL = Protocol(slices=COUNT, rows=32, columns=24, gap_mm=11.0, spacing_mm=(10.0, 9.0))
 
 
-def slices(name: str = "ct", **values: object) -> list[bytes]:
+def slices(name: str = "ct", protocol: Protocol = PROTOCOL, **values: object) -> list[bytes]:
     """A series as a scanner sends it: in some order."""
     made = []
-    for dataset in synthesise(3, name, PROTOCOL).slices:
+    for dataset in synthesise(3, name, protocol).slices:
         for keyword, value in values.items():
             setattr(dataset, keyword, value)
         buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from fedmed.dicom.limits import LIMITS
 from fedmed.dicom.results.making import results_of
+from fedmed.dicom.segmentation import masks_of
 from fedmed.dicom.synthetic.ct_phantom import synthesise, write
 from fedmed.dicom.synthetic.traps import TRAPS
 from fedmed.edge.findings import unpacked
@@ -25,6 +27,7 @@ from fedmed.serving.exporting import Trained, export, outputs_of, to_module
 from fedmed.serving.inputs import prepare
 from fedmed.serving.packages import Package
 from fedmed.sites.readers.studies import StudiesOptions, prepared_by, read_studies
+from fedmed.sites.studies import Study, Target, Workshop, prepared
 from tests.edge.series import PROTOCOL, TARGET, Box, bright, card, in_order, slices, uids
 
 
@@ -151,3 +154,28 @@ def test_a_trained_network_says_of_a_series_what_it_says_of_the_case_that_traini
     logit = float(outputs_of(to_module(trained), prepare(package.card, cases.x))[0, 0])
     assert box.records()[0]["probabilities"][1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
     assert box.records()[0]["pipeline"] == pipeline.fingerprint()
+
+
+def test_a_mask_on_real_slices_that_came_in_any_order_lies_where_they_lie(shared_data: Path, tmp_path: Path):
+    """The human chest CT of shared/data/ct, through the spool to a SEG, which training's own reader of masks reads."""
+    folder = shared_data / "ct" / "acrin_chest_petct_49"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here: the real CT series")
+    target = Target((40, 64, 64), (5.0, 7.0, 7.0), (-1000.0, 400.0))
+    box = Box(tmp_path / "box", Model(recipe_of(card("segmentation", target)), "fp32", bright), copies=False)
+    given = [path.read_bytes() for path in sorted(folder.iterdir())]
+    random.Random(2).shuffle(given)
+    box.takes(given)
+    box.clock.time += 31
+    box.works()
+    [record] = box.records()
+    assert (record["series"]["used"], record["series"]["refused"]) == (len(given), [])
+    found, headers = unpacked(box.findings()[0])
+    (tmp_path / "seg.dcm").write_bytes(results_of(headers, found).objects[0])
+    [study] = prepared(folder, Workshop(target))
+    assert isinstance(study, Study)
+    read, labels = masks_of(tmp_path / "seg.dcm", study.scanned, study.slices, study.shape)
+    assert labels == ("lesion",)
+    assert found.mask is not None
+    assert np.array_equal(read, found.mask)
+    assert 0.05 < read.mean() < 0.95
