@@ -23,6 +23,9 @@ from fedmed.report.formats import data_size
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
+WAITING = {"series": "images of series"}
+"""What kinds of entries are called, where that is not their name."""
+
 
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
@@ -68,7 +71,7 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
     if not facts["up"]:
         return [f"{name}: the agent is not up; fedmed edge up --at {folder.path}"]
     spool, models = facts["spool"], facts["models"]
-    waits = ", ".join(f"{count} {kind}" for kind, count in spool["entries"].items() if count) or "nothing"
+    waits = ", ".join(f"{count} {WAITING.get(kind, kind)}" for kind, count in spool["entries"].items() if count) or "nothing"
     dropped = ", ".join(f"{count} {reason}" for reason, count in spool["dropped"].items())
     lines = [
         f"{name}: {'paused' if facts['paused'] else 'up'} since {day(facts['since'])}, version {facts['version']}",
@@ -160,14 +163,29 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, str]:
-    model = result["model"]
-    if "mask" in result:
+    model = result["model"] or {"name": "no model", "version": ""}
+    if "reason" in result:
+        said = visible(f"no result, {result['reason']}: {result['sentence']}")
+    elif "mask" in result:
         said = ", ".join(f"{name} {pixels} pixels" for name, pixels in result["mask"]["pixels"].items())
     else:
         best = sorted(zip(result["probabilities"], result["classes"], strict=True), reverse=True)[:3]
         said = ", ".join(f"{name} {chance:.0%}" for chance, name in best)
-    images = ", ".join(each["sop_instance"] for each in result["sources"])
-    return {"when": day(result["unix"]), "image": images, "model": f"{model['name']} {model['version']}", "said": said}
+    return {
+        "when": day(result["unix"]),
+        "image": _about(result),
+        "model": f"{model['name']} {model['version']}",
+        "said": said,
+    }
+
+
+def _about(result: Mapping[str, Any]) -> str:
+    """Which image, or which series and how many of its images."""
+    if "series" not in result:
+        return ", ".join(each["sop_instance"] for each in result["sources"])
+    series, told = result.get("series_instance") or result["sources"][0]["series"], result["series"]
+    late = ", in place of an earlier result" if "replaces" in result else ""
+    return f"series {visible(series)}, {told['used']} of {told['came']} images{late}"
 
 
 def list_aside(at: Path, as_json: bool) -> None:

@@ -135,6 +135,21 @@ class Inference(Part):
     """Of the processor, for one image."""
 
 
+class Volumes(Part):
+    """How the images of a series are gathered where the released model looks at volumes."""
+
+    quiet_s: float = Field(30.0, ge=1, le=3600)
+    """A series is whole when those who sent it have ended their associations, and nothing more came for so long."""
+    longest_minutes: float = Field(60.0, gt=0, le=1440)
+    """After so long a series is looked at as it is, and the result says so."""
+    late_minutes: float = Field(60.0, gt=0, le=10_080)
+    """For so long after a result what comes late makes a new one; what comes even later is set aside."""
+    images: int = Field(3000, ge=1, le=20_000)
+    """A series of more is set aside."""
+    megabytes: float = Field(2048.0, gt=0, le=100_000)
+    """Of a series, as it came and decoded; one of more is not looked at."""
+
+
 class Trial(Part):
     """How long a release must do well here before it is committed; until then whatever goes wrong takes it back."""
 
@@ -203,6 +218,8 @@ class Edge(Part):
     """To the hub."""
     inference: Inference = Inference()
     """Of the released model."""
+    volumes: Volumes = Volumes()
+    """Of a model that looks at whole series."""
     trial: Trial = Trial()
     """Of a new release."""
     elsewhere: Elsewhere = Elsewhere()

@@ -12,6 +12,7 @@ Nagle, and what senders write in pieces with Nagle is acknowledged at once.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import socket
 import ssl
 import threading
@@ -74,6 +75,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._lines: dict[_Line, None] = {}
         self._held = 0
+        self._since, self._numbers = int(1e6 * clock.unix()), itertools.count(1)
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -132,6 +134,15 @@ class Receiver:
             line.holds_place = len(holding) < self.config.associations and alike < self.config.per_address
             return not line.holds_place
 
+    def associations(self) -> frozenset[str]:
+        """Names of the associations that have not ended; the facts of each instance name its own."""
+        with self._lock:
+            return frozenset(line.name for line in self._lines if line.acceptor.is_open)
+
+    def name(self) -> str:
+        """One for a new association, which no other has, of this process or an earlier one."""
+        return f"{self._since}-{next(self._numbers)}"
+
     def ended(self, line: _Line) -> None:
         """`line` is over."""
         with self._lock:
@@ -184,6 +195,7 @@ class _Line:
 
     def __init__(self, receiver: Receiver, connection: socket.socket, address: str) -> None:
         self.receiver, self.connection, self.address = receiver, connection, address
+        self.name = receiver.name()
         self.acceptor = Acceptor(receiver.policy, receiver.room)
         self.thread = threading.Thread(target=self._serve, name=f"dicom-from-{address}", daemon=True)
         self.holds_place = False
@@ -274,7 +286,7 @@ class _Line:
             self._tell(step.why)
             return step.data
         named = step.command.sop_class, step.command.instance
-        origin = {"by": "c-store", "from": self.acceptor.calling, "address": self.address}
+        origin = {"by": "c-store", "from": self.acceptor.calling, "address": self.address, "association": self.name}
         try:
             arrival = self.receiver.door.take(as_file(*named, step.transfer_syntax, step.data), origin, named)
         finally:

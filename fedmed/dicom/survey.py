@@ -94,6 +94,22 @@ def survey(
     found = _Found(list(walk(root, limits)))
     if pixels:
         _inspect(found, workers, seconds, limits, progress)
+    return _surveyed(root, found, limits, tolerance, allows, progress)
+
+
+def headers_of(sources: Sequence[Source], limits: Limits = LIMITS, tolerance: Tolerance = TOLERANCE) -> Survey:
+    """As `survey` without pixels, of these sources, wherever they lie."""
+    return _surveyed(Path(), _Found(list(sources)), limits, tolerance, _never, silent)
+
+
+def _surveyed(
+    root: Path,
+    found: _Found,
+    limits: Limits,
+    tolerance: Tolerance,
+    allows: Callable[[Case], bool],
+    progress: Progress,
+) -> Survey:
     _read_headers(found, limits, progress)
     _refuse_twins(found)
     places = sorted(found.instances)

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
+from fedmed.dicom.limits import LIMITS as DICOM
 from fedmed.dicom.sending import Sender
 from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
 from fedmed.edge.elsewhere import Elsewhere
 from fedmed.edge.folder import EdgeFolder
+from fedmed.edge.gathered import Gathered
 from fedmed.edge.hands import EdgeHands
 from fedmed.edge.helping import Helping
 from fedmed.edge.holding import give_back
@@ -36,6 +38,8 @@ from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released, options_of
 from fedmed.edge.running import Running
+from fedmed.edge.series import Rule
+from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
 from fedmed.edge.standing import PAUSED
 from fedmed.edge.wanted import HubLine, fetchers
@@ -55,7 +59,7 @@ from fedmed.serving.climbing import Trial
 from fedmed.serving.testing import LIMITS
 from fedmed.store.audit.event import event
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, Entry, New
-from fedmed.store.spool.quota import Quota
+from fedmed.store.spool.quota import DAY_S, Quota
 from fedmed.store.spool.spool import Spool
 from fedmed.store.standing import serving, write_status
 
@@ -92,6 +96,7 @@ class Agent:
         self.released = Released(path, lines, config.inference, clock, self._release_told, limits, self.climber, pruned)
         self.climber.engines = self.released
         self._copied = None if config.deidentify is None else copier(path / config.deidentify)
+        self.aside = Aside(path / "aside", key, clock)
         pacs = folder.destination()
         self._sender = None if pacs is None else Sender(pacs)
         self._maker = Maker()
@@ -107,7 +112,7 @@ class Agent:
             self._sender,
             self.hub,
             Line(self._line, _pace(folder), clock),
-            Aside(path / "aside", key, clock),
+            self.aside,
             Records(path / "results"),
             lambda happened: self.running.tell(happened),
             self.say,
@@ -115,6 +120,7 @@ class Agent:
             self.stages,
             self.elsewhere,
             self._maker.make,
+            self._series(),
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
@@ -122,6 +128,23 @@ class Agent:
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
         self._metrics, self._rested = Metrics(EDGE, self._reading), Told(False)
         self._metrics.registry.register(Measured(self.well.measures))
+
+    def _series(self) -> SeriesLane:
+        """Who looks at whole series."""
+        config = self.folder.config
+        limits = replace(DICOM, decoded_bytes=int(1e6 * config.volumes.megabytes))
+        return SeriesLane(
+            self.spool,
+            self.folder.clock,
+            self._desk,
+            Gathered(self.spool, self.folder.clock, _rule(self.folder)),
+            self.aside,
+            lambda: self.doors.associations(),
+            lambda happened: self.running.tell(happened),
+            self.say,
+            config.inference.threads,
+            limits,
+        )
 
     def _trainee(self) -> Trainee | None:
         """Who trains along; nothing of it is loaded where nobody does."""
@@ -198,7 +221,8 @@ class Agent:
     def _asks_others(self) -> str:
         """Why images are looked at elsewhere; empty where they are not."""
         wanted = self.folder.config.elsewhere
-        if not wanted.asks or self.hub.elsewhere == OFF or self.is_paused or self.released.model is None:
+        model = self.released.model
+        if not wanted.asks or self.hub.elsewhere == OFF or self.is_paused or model is None or model.is_of_volumes:
             return ""
         if self.well.isolated:
             return f"it takes no work: {self.well.isolated}"
@@ -240,9 +264,10 @@ class Agent:
         return self._stop.is_set() and not self._drained.is_alive()
 
     def _steps(self) -> list[HealthReading]:
-        """The image that is looked at: standing at one for long is a stall."""
-        number = self.running.state.places[Lane.WORK].busy
-        return [] if number is None else [read("task_steps", float(number), "looking at images")]
+        """The image and the series that are looked at: standing at one for long is a stall."""
+        places, lanes = self.running.state.places, {Lane.WORK: "looking at images", Lane.SERIES: "looking at series"}
+        found = ((places[lane].busy, what) for lane, what in lanes.items())
+        return [read("task_steps", float(number), what) for number, what in found if number is not None]
 
     def _died(self, why: str) -> None:
         """A thread ended by what no hand should raise, or stands still: the process goes, and the next one goes on."""
@@ -335,6 +360,18 @@ class Agent:
 
 def _group(facts: Mapping[str, Any]) -> str:
     return str(facts.get("study") or facts.get("sop_instance") or "none")[:256]
+
+
+def _rule(folder: EdgeFolder) -> Rule:
+    said, days = folder.config.volumes, folder.config.keep.days
+    return Rule(
+        quiet_s=said.quiet_s,
+        longest_s=60 * said.longest_minutes,
+        late_s=60 * said.late_minutes,
+        remembered_s=DAY_S * days,
+        most_images=said.images,
+        most_bytes=int(1e6 * said.megabytes),
+    )
 
 
 def _pace(folder: EdgeFolder) -> Pace:

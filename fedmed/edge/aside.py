@@ -16,14 +16,14 @@ from fedmed.errors import StoreError
 from fedmed.store.spool.entry import Entry
 from fedmed.store.studies import Studies
 
-WORKING = "working.json"
+WORKING = "working"
 
 
 class Aside:
     """A sealed store in the agent's folder."""
 
     def __init__(self, folder: Path, key: bytes, clock: Clock) -> None:
-        self._studies, self._working, self._clock = Studies(folder, key), folder.parent / WORKING, clock
+        self._studies, self._beside, self._clock = Studies(folder, key), folder.parent, clock
 
     def keep(self, entry: Entry, content: bytes, why: str) -> None:
         """Keep an object, and why. Raises StoreError where the disk refuses."""
@@ -44,8 +44,8 @@ class Aside:
 
         `lane`: which of several that work at the same time.
         """
-        path = self._working.with_stem(f"{self._working.stem}-{lane}") if lane else self._working
-        tries = 1 + self._tries(path, entry.number)
+        path = self._beside / f"{'-'.join(filter(None, (WORKING, lane)))}.json"
+        tries = 1 + _tries(path, entry.number)
         try:
             path.write_text(json.dumps({"number": entry.number, "tries": tries}))
         except OSError as error:
@@ -55,9 +55,10 @@ class Aside:
         finally:
             path.unlink(missing_ok=True)
 
-    def _tries(self, path: Path, number: int) -> int:
-        try:
-            known = json.loads(path.read_bytes())
-            return int(known["tries"]) if known["number"] == number else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0  # nothing was under way, or the machine died while it was noted
+
+def _tries(path: Path, number: int) -> int:
+    try:
+        known = json.loads(path.read_bytes())
+        return int(known["tries"]) if known["number"] == number else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # nothing was under way, or the machine died while it was noted

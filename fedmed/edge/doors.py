@@ -54,6 +54,10 @@ class Doors:
         self._stack.close()
         self._floods.settle(is_end=True)
 
+    def associations(self) -> frozenset[str]:
+        """Those that have not ended, as the facts of an image name them."""
+        return frozenset() if self._receiver is None else self._receiver.associations()
+
     def told(self) -> str:
         """Which there are."""
         config = self._config

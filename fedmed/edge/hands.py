@@ -22,6 +22,7 @@ from fedmed.edge.making import Made, MakerEnded
 from fedmed.edge.outgoing import Line
 from fedmed.edge.preparing import Prepared
 from fedmed.edge.records import Records
+from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
 from fedmed.hub.borrowing import Question
@@ -76,11 +77,14 @@ class EdgeHands:
     elsewhere: Elsewhere
     make: Callable[[bytes], Made]
     """`Maker.make`."""
+    series: SeriesLane
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
 
     def look(self, lane: Lane) -> Found:
         """The spool's next entry for a lane; for the hub as many as one call carries, as far as the line may be used."""
+        if lane is Lane.SERIES:
+            return self.series.look()
         now = self.clock.unix()
         if lane is Lane.HUB:
             entries, wait = self.line.taken(self.spool)
@@ -96,6 +100,8 @@ class EdgeHands:
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
         """Work on what `look` found, to its end."""
+        if lane is Lane.SERIES:
+            return self.series.work(number)
         entries = self._held[number]
         try:
             {
@@ -189,7 +195,7 @@ class EdgeHands:
             if tries > MOST_ENDED:
                 return DataError(f"{name} ended the agent's process {MOST_ENDED} times")
             try:
-                prepared = model.recipe.prepared(content, name)
+                prepared = model.image_recipe.prepared(content, name)
             except DataError as error:
                 return error
         return prepared, self.elsewhere.begin(model, prepared)
@@ -202,7 +208,7 @@ class EdgeHands:
             return
         with self.stages.of("elsewhere"):
             answered = self.elsewhere.end(model, *asked)
-        self._keep(entry, replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered))
+        self._keep(entry, replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered))
 
     def _looked(self, entry: Entry) -> Looked:
         name, desk = f"image {entry.number}", self.desk()
@@ -210,7 +216,7 @@ class EdgeHands:
         with self.stages.of("read"):
             content = self.spool.content(entry)
         try:
-            return desk.look(content, entry.group, name, self.clock.unix())
+            return desk.look(content, entry.group, name, self.clock.unix(), entry.facts)
         except EngineFailed as error:
             self._tries[entry.number] = self._tries.get(entry.number, 0) + 1
             if self._tries[entry.number] < MOST_TRIES:
@@ -236,7 +242,7 @@ class EdgeHands:
         self.spool.done(entry.number)
 
     def _sent(self, pacs: Pacs, number: int, content: bytes) -> list[Sent]:
-        """The object of a finding, made and sent. Raises DataError where no object can be about its image."""
+        """The object of a finding, made and sent. Raises DataError where no object can be about its images."""
         try:
             with self.stages.of("make"):
                 made = self.make(content)

@@ -21,6 +21,7 @@ class Lane(Enum):
     HUB = "hub"
     ELSEWHERE = "elsewhere"
     """Images that this device cannot look at itself, for the clinic's other machines."""
+    SERIES = "series"
 
 
 KINDS: Mapping[Lane, tuple[str, ...]] = {
@@ -28,6 +29,7 @@ KINDS: Mapping[Lane, tuple[str, ...]] = {
     Lane.PACS: ("result",),
     Lane.HUB: ("study", "update"),
     Lane.ELSEWHERE: ("instance",),
+    Lane.SERIES: ("series",),
 }
 """Kinds of entries that each lane takes from the spool, most urgent first."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
@@ -270,7 +272,9 @@ def _kept(state: State, kind: str, now: float) -> State:
     for lane in [lane for lane, kinds in KINDS.items() if kind in kinds]:
         state = replace(state, last_image=now) if lane is Lane.WORK else state
         place = state.places[lane]
-        state = _with(state, lane, replace(place, quiet=False, news=place.asks))
+        # a series may be whole with this image, sooner than it was to be looked at again
+        rests_until = 0.0 if lane is Lane.SERIES and place.failures == 0 else place.rests_until
+        state = _with(state, lane, replace(place, quiet=False, news=place.asks, rests_until=rests_until))
     return state
 
 
@@ -280,7 +284,9 @@ def _found(state: State, lane: Lane, number: int | None, again_at: float | None,
         state = _given_back(state, lane, now) if lane is Lane.WORK else state
         return _with(state, lane, replace(place, busy=number)), (Work(lane, number),)
     if again_at is not None:
-        return _with(state, lane, replace(place, rests_until=max(again_at, now))), ()
+        return _with(
+            state, lane, replace(place, rests_until=now if news and lane is Lane.SERIES else max(again_at, now))
+        ), ()
     return _with(state, lane, replace(place, quiet=not news)), ()
 
 
@@ -341,7 +347,7 @@ def _may(state: State, lane: Lane) -> bool:
     match lane:
         case Lane.PACS:
             return True
-        case Lane.WORK:
+        case Lane.WORK | Lane.SERIES:
             return not state.is_paused
         case Lane.HUB:
             return state.line.is_heard
@@ -351,7 +357,7 @@ def _may(state: State, lane: Lane) -> bool:
 
 
 def _is_settled(state: State, now: float) -> bool:
-    idle = state.places[Lane.WORK].busy is None and now - state.last_image >= SETTLED_S
+    idle = all(state.places[lane].busy is None for lane in (Lane.WORK, Lane.SERIES)) and now - state.last_image >= SETTLED_S
     return idle and not state.is_paused
 
 

@@ -53,9 +53,9 @@ class Maker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def make(self, content: bytes) -> Made:
-        """Objects of a finding and its image, as they were packed.
+        """Objects of a finding and its images, as they were packed.
 
-        Raises DataError where no object can be about the image, MissingPart, MakerEnded where the process ended with it.
+        Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it.
         """
         if (answer := self._asked(content)) is None:  # it ended for having nothing to do: a new one is asked
             answer = self._asked(content)
@@ -128,8 +128,8 @@ def _made(content: bytes) -> bytes:
     told: dict[str, Any] = {"error": "", "is_missing": False, "sizes": [], "why": ""}
     objects: tuple[bytes, ...] = ()
     try:
-        finding, source = unpacked(content)
-        made = results_of([source], finding)
+        finding, sources = unpacked(content)
+        made = results_of(sources, finding)
         objects, told["why"], told["sizes"] = made.objects, made.why, [len(each) for each in made.objects]
     except (DataError, MissingPart) as error:
         told["error"], told["is_missing"] = str(error), isinstance(error, MissingPart)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from fedmed.preprocess.image import resample, standardise
 from fedmed.preprocess.pipeline import Pipeline, Step, differences
 from fedmed.serving.card import Card
 from fedmed.serving.inputs import prepare
+
+if TYPE_CHECKING:
+    from fedmed.edge.volumes import VolumeRecipe
 
 STANDARDISED = "each image: mean 0, deviation 1"
 
@@ -106,8 +109,16 @@ def _inside(places: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
     return np.asarray((places >= 0) & (places < size))
 
 
-def recipe_of(card: Card) -> Recipe:
+def recipe_of(card: Card) -> Recipe | VolumeRecipe:
     """How to prepare for a package. Raises ConfigError for steps that this device does not take as training did."""
+    if any(step.name == "orient" for step in card.pipeline.steps):
+        from fedmed.edge.volumes import volume_recipe_of  # a device whose model looks at images does not load that
+
+        return volume_recipe_of(card)
+    return _image_recipe_of(card)
+
+
+def _image_recipe_of(card: Card) -> Recipe:
     steps = {step.name: step.parameters for step in card.pipeline.steps}
     wanted = steps.get("resample", {})
     found = Recipe(

@@ -36,8 +36,8 @@ from fedmed.wire.tensors import sha256
 
 Floats = NDArray[np.float32]
 FOLDER, ANCHOR, PLANS = "releases", "anchor/anchor.json", "plans"
-SLOW_S = 1.0
-"""A result that takes longer counts as slow."""
+SLOW_S, SLOW_VOLUME_S = 1.0, 60.0
+"""A result that takes longer counts as slow, of an image and of a whole series."""
 SAFE = "fp32"
 
 
@@ -47,6 +47,11 @@ class Opened:
 
     slot: int
     model: Model
+
+    @property
+    def slow_s(self) -> float:
+        """See `SLOW_S`."""
+        return SLOW_VOLUME_S if self.model.is_of_volumes else SLOW_S
 
 
 class Released:
@@ -178,7 +183,7 @@ class Released:
             raise
         took = self._clock.now() - began
         is_bad = not np.isfinite(logits).all()
-        self._observe(opened.slot, Evidence(0.0, 1, int(is_bad), int(took > SLOW_S)))
+        self._observe(opened.slot, Evidence(0.0, 1, int(is_bad), int(took > opened.slow_s)))
         if is_bad:
             self._rungs.fell(opened.model.card.digest, "an image's answer was no number")
         else:
@@ -196,7 +201,7 @@ class Released:
             return
         took = self._clock.now() - began
         agree = np.array_equal(probabilities(logits).argmax(1), probabilities(other).argmax(1))
-        self._observe(beside.slot, Evidence(0.0, 1, 0, int(took > SLOW_S), 1, int(not agree)))
+        self._observe(beside.slot, Evidence(0.0, 1, 0, int(took > beside.slow_s), 1, int(not agree)))
 
     def _observe(self, slot: int, seen: Evidence) -> None:
         """Not in turn with `beat`, which takes as long as a release takes to come: no image waits for that."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fedmed.dicom.header import Header
 from fedmed.dicom.instance import NATIVE
 from fedmed.dicom.isolation import Crew
-from fedmed.dicom.limits import LIMITS
+from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import SENTENCES, Untrusted
 from fedmed.dicom.scanning import SECONDS
 from fedmed.dicom.series import load
@@ -77,6 +77,8 @@ class Study:
     """How many of them there are: slices, rows, columns."""
     slices: tuple[str, ...]
     """SOP Instance UIDs in the order of the scanner's slices."""
+    frames: tuple[int, ...]
+    """Which frame of its instance each of them is, from 0."""
     kernel: Use
     """How the fused pass made the image: the stored values' type and the kind of grid."""
 
@@ -94,6 +96,8 @@ class Workshop:
     """Of the fused pass; the fastest that runs here when absent."""
     quarantine: Quarantine | None = None
     """Keeps a record of what is set aside, and lets pass what a person released; none where absent."""
+    limits: Limits = LIMITS
+    """Of a volume."""
 
 
 Finish = Callable[[NDArray[np.float32]], Study]
@@ -107,11 +111,17 @@ def prepared(folder: Path, workshop: Workshop, progress: Progress = silent) -> I
     that kills a decoder costs itself alone. Then the next volume is decoded while this one is computed, so that two are in
     memory. Raises nothing for what lies in the folder, and MissingPart or ConfigError for a back end that cannot run.
     """
-    backend = chosen(workshop.backend)
+    chosen(workshop.backend)  # raises before anything is read
     if workshop.quarantine is None:
         found = survey(folder, pixels=False, workers=0, progress=progress)
     else:
         found = take_in(folder, workshop.quarantine, pixels=False, workers=0, progress=progress)
+    yield from volumes_of(found, workshop, progress)
+
+
+def volumes_of(found: Survey, workshop: Workshop, progress: Progress = silent) -> Iterator[Study | SetAside]:
+    """As `prepared`, of what was surveyed already, wherever its files lie."""
+    backend = chosen(workshop.backend)
     yield from _files_aside(found)
     shelf = Shelf(workshop.store, workshop.target.pipeline().fingerprint(), found.instances)
     kept = [shelf.remembered(stack) for stack in found.stacks]
@@ -135,9 +145,13 @@ def _files_aside(found: Survey) -> Iterator[SetAside]:
 
 
 def _tried(doubtful: list[Stack], found: Survey, workshop: Workshop) -> dict[int, Untrusted]:
-    """Why compressed images of these stacks cannot be decoded, by index of the instance."""
+    """Why compressed images of these stacks cannot be decoded, by index of the instance.
+
+    What lies in memory and not in a file no other process can try: its first decoding is that of its volume.
+    """
     wanted = {index for stack in doubtful if stack.refusal is None for index, _ in stack.frames}
-    compressed = sorted(n for n in wanted if found.instances[n].header.transfer_syntax not in NATIVE)
+    files = [n for n in sorted(wanted) if found.instances[n].source.place is not None]
+    compressed = [n for n in files if found.instances[n].header.transfer_syntax not in NATIVE]
     if not compressed:
         return {}
     crew = Crew(workshop.workers, LIMITS, SECONDS)
@@ -168,12 +182,15 @@ def _drawn(
     headers = [found.instances[index].header for index, _ in stack.frames]
     shape = (len(headers), headers[0].rows, headers[0].columns)
     grid = nearest_axes_grid(stack.grid.affine, shape, workshop.target.spacing_mm, workshop.target.size)
-    scanned = stack.grid.affine, stack.grid.spacing_mm, shape, tuple(header.sop_instance for header in headers)
+    slices = tuple(header.sop_instance for header in headers), tuple(frame for _, frame in stack.frames)
+    scanned = stack.grid.affine, stack.grid.spacing_mm, shape, *slices
     path = path_of(to_voxel(stack.grid.affine, grid), grid.shape)
     if kept is not None:
         return Study(kept.image, grid, headers[0], *scanned, (kept.stored, path)), None
     try:
-        volume = load(stack, found.instances, workers=workshop.workers, digest=shelf.store is not None)
+        volume = load(
+            stack, found.instances, workers=workshop.workers, digest=shelf.store is not None, limits=workshop.limits
+        )
     except Untrusted as error:
         return _undecoded(stack, found, error, workshop), None
     pixels, stored = shelf.named(volume), native(volume.voxels.dtype)

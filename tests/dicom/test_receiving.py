@@ -354,3 +354,23 @@ def test_a_port_that_is_taken_is_told():
         second = Receiver(ReceiverConfig(port=receiver.port), box.keep, SystemClock())
         with pytest.raises(ConfigError, match="nothing can listen"):
             second.start()
+
+
+def test_associations_are_called_by_names_that_none_had_before_until_they_end(tmp_path):
+    with receiving() as (receiver, box):
+        with Wire(receiver) as one, Wire(receiver) as other:
+            for wire in (one, other):
+                wire.send(request())
+                assert wire.hear()[0] == 2
+            names = receiver.associations()
+            assert len(names) == 2
+            one.send(store("1.2.826.9.1", data_set_of(image(1))))
+            assert one.status() == 0
+            assert box.came[0][1]["association"] in names
+        end = time.monotonic() + 20
+        while receiver.associations():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    with receiving() as (again, box):
+        assert dcmtk("storescu", again, "-aet", "MR1", write(tmp_path, 1)).returncode == 0
+    assert box.came[0][1]["association"] not in names

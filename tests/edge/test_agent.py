@@ -60,7 +60,7 @@ def test_images_reach_the_hub_without_names_and_are_not_sent_twice(device: Devic
         assert str(copy.get("PatientName", "")) not in names
         assert copy.PatientIdentityRemoved == "YES"
     assert sent(device, images[:3]) == 0  # a scanner that sends again
-    until(lambda: device.waiting() == {"instance": 0, "result": 0, "study": 0, "update": 0}, device.is_running)
+    until(lambda: device.waiting() == {"instance": 0, "series": 0, "result": 0, "study": 0, "update": 0}, device.is_running)
     assert len(place.kept) == len(images)
     assert device.end() == 0
     assert device.status()["state"] == "stopped"

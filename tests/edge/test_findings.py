@@ -15,22 +15,23 @@ def finding(**answer: object) -> Finding:
 
 
 @given(chance=st.floats(0, 1), source=st.binary(max_size=300))
-def test_probabilities_and_their_image_come_back_as_they_were(chance: float, source: bytes):
+def test_probabilities_and_their_images_come_back_as_they_were(chance: float, source: bytes):
     one = finding(probabilities=(chance, 1 - chance), is_research=False)
-    back, image = unpacked(packed(one, source))
-    assert (back.probabilities, back.classes, back.is_research, image) == (one.probabilities, one.classes, False, source)
+    back, images = unpacked(packed(one, [source, b"another"]))
+    assert (back.probabilities, back.classes, back.is_research) == (one.probabilities, one.classes, False)
+    assert images == [source, b"another"]
 
 
 def test_a_mask_comes_back_bit_by_bit():
     mask = np.random.default_rng(1).integers(0, 3, (5, 7)).astype(np.uint8)
-    back, _ = unpacked(packed(finding(mask=mask), b"image"))
+    back, _ = unpacked(packed(finding(mask=mask), [b"image"]))
     assert back.mask is not None
     assert (back.mask == mask).all()
     assert back.probabilities is None
 
 
 def test_what_is_cut_or_of_another_version_is_refused():
-    whole = packed(finding(probabilities=(0.5, 0.5)), b"image")
+    whole = packed(finding(probabilities=(0.5, 0.5)), [b"image"])
     for content in (b"", whole[: len(whole) // 2], whole.replace(b"precision", b"precisiox")):
         with pytest.raises(DataError):
             unpacked(content)

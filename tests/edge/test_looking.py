@@ -64,7 +64,7 @@ def test_an_image_gives_a_result_that_names_the_image_and_a_copy_that_names_nobo
     assert told["probabilities"][1] == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert str(source.PatientName).encode() not in record
     back, same = unpacked(finding)
-    assert (same, list(back.probabilities or ())) == (image, told["probabilities"])
+    assert (same, list(back.probabilities or ())) == ([image], told["probabilities"])
     assert str(source.PatientName).encode() not in copy
     assert looked.withheld == ()
 

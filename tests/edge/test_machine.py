@@ -54,10 +54,10 @@ class Agent:
 def begun(heard: bool = True) -> Agent:
     """Up, the hub heard, all lanes found nothing."""
     agent = Agent()
-    assert agent.hears(Ticked()) == [Beat(), Look(Lane.WORK), Look(Lane.PACS)]
+    assert agent.hears(Ticked()) == [Beat(), Look(Lane.WORK), Look(Lane.PACS), Look(Lane.SERIES)]
     if heard:
         assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB)]
-    for lane in Lane if heard else (Lane.WORK, Lane.PACS):
+    for lane in Lane if heard else (Lane.WORK, Lane.PACS, Lane.SERIES):
         assert agent.hears(Found(lane, None)) == []
     return agent
 
@@ -198,6 +198,21 @@ def test_with_too_many_images_others_look_at_studies_that_are_not_worked_on():
     assert agent.hears(Found(Lane.WORK, None)) == []
 
 
+def test_an_image_of_a_series_has_it_looked_at_sooner_than_was_thought_and_training_waits_for_it():
+    agent = begun()
+    assert agent.hears(Kept("series")) == [Look(Lane.SERIES)]
+    assert agent.hears(Found(Lane.SERIES, None, again_at=3600.0)) == []
+    assert agent.hears(Ticked(), later=1.0) == []
+    assert agent.hears(Kept("series")) == [Look(Lane.SERIES)]
+    assert agent.hears(Kept("series")) == []  # while the spool is asked
+    assert agent.hears(Found(Lane.SERIES, None, again_at=3600.0)) == [Look(Lane.SERIES)]
+    assert agent.hears(Found(Lane.SERIES, 4)) == [Work(Lane.SERIES, 4)]
+    assert Train("round-3") not in agent.hears(Task("round-3"), later=SETTLED_S)
+    said = agent.hears(Failed(Lane.SERIES, 4, "no answer", is_lasting=False))
+    assert said[:2] == [Defer(4, agent.now + rest(1), "no answer"), Say("no answer")]
+    assert Look(Lane.SERIES) not in agent.hears(Kept("series"))
+
+
 POOL = {Lane.ELSEWHERE: Lane.WORK}
 """Lanes that take from another's."""
 
@@ -233,9 +248,9 @@ class Anything(RuleBasedStateMachine):
                     assert not self.beating
                     self.beating = True
 
-    @rule(kind=st.sampled_from(["instance", "result", "study", "update", "else"]))
+    @rule(kind=st.sampled_from(["instance", "series", "result", "study", "update", "else"]))
     def kept(self, kind: str) -> None:
-        lanes = {"instance": Lane.WORK, "result": Lane.PACS, "study": Lane.HUB, "update": Lane.HUB}
+        lanes = {"instance": Lane.WORK, "series": Lane.SERIES, "result": Lane.PACS, "study": Lane.HUB, "update": Lane.HUB}
         if kind in lanes:
             self.waiting[lanes[kind]] += 1
         self.hear(Kept(kind))

@@ -107,7 +107,7 @@ def test_a_full_disk_refuses_what_is_new_lets_the_old_out_and_heals_by_itself(di
         assert spool.next([INSTANCE], 2e9) == kept[15]
         disk.free()
         assert spool.put(new(b"late" * 2_000_000))[0].is_new
-        assert spool.counts().entries == {"instance": 6, "result": 1, "study": 0, "update": 0}
+        assert spool.counts().entries == {"instance": 6, "series": 0, "result": 1, "study": 0, "update": 0}
 
 
 def test_a_disk_that_is_full_to_the_last_byte_without_ballast_says_so_and_keeps_what_it_acknowledged(disk: Disk):  # noqa: F811

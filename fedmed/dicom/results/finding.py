@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from fedmed.errors import DataError
 LONG_STRING = 64
 """Characters in a value of VR LO (PS3.5 section 6.2): names and meanings are shown in such attributes."""
 MAX_CLASSES = 255
+UID_FORM = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")
+"""PS3.5 section 9.1."""
 SHORT_STRING = 16
 """Characters in a value of VR SH: code values and designators of coding schemes."""
 
@@ -54,6 +57,8 @@ class Finding:
     """The other machine of the clinic that the model ran on; empty where it ran on the device itself."""
     is_research: bool = True
     """The release is for research: every object says that it is not for diagnosis."""
+    replaces: tuple[str, ...] = ()
+    """SOP class, series and SOP Instance UID of the object of an earlier finding that this one takes the place of."""
     concepts: Mapping[str, Concept] = field(default_factory=dict)
     """Codes of classes that have one; the others get one of fedmed's own scheme."""
 
@@ -98,6 +103,8 @@ def _bad_answer(finding: Finding) -> list[str]:
         faults.append(f"{count} classes, {len(set(finding.classes))} of them different; 1 to {MAX_CLASSES} different ones")
     if not math.isfinite(finding.unix) or not 0 <= finding.unix < 2**33:
         faults.append(f"{finding.unix} is no time in seconds since 1970")
+    if finding.replaces and not (len(finding.replaces) == 3 and all(map(UID_FORM.fullmatch, finding.replaces))):
+        faults.append(f"it replaces {str(finding.replaces)[:200]}; the UIDs of a class, a series and an object are needed")
     if (finding.probabilities is None) == (finding.mask is None):
         faults.append("it needs either probabilities or a mask")
     if finding.probabilities is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from fedmed.dicom import elements, tags
 from fedmed.dicom.faults import UNREADABLE
 from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.dicom.reasons import Reason, Untrusted
-from fedmed.dicom.sources import of_bytes
+from fedmed.dicom.sources import Source, of_bytes
 from fedmed.errors import first_line
 
 PATIENT = (
@@ -89,6 +90,19 @@ def read_origin(source: bytes, limits: Limits = LIMITS) -> Origin:
         return origin_of(dataset)
     except UNREADABLE as error:
         raise Untrusted(Reason.UNREADABLE, f"{type(error).__name__} while its header was read.") from error
+
+
+def without_pixels(source: Source, limits: Limits = LIMITS) -> bytes:
+    """A file up to its pixels: all that a result takes over of an image. One that is deflated stays whole.
+
+    Raises Untrusted, NoImage as `elements.skim`.
+    """
+    pixels = elements.skim(source, {tags.SOP_INSTANCE: "UI"}, limits).pixels
+    if pixels is None or pixels.source is not source:
+        return source.head(source.size)
+    before, tag = source.head(pixels.offset), pixels.tag
+    starts = tuple(struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF) for order in "<>")
+    return next((before[:-length] for length in (8, 12) if before[-length:].startswith(starts)), before)
 
 
 def check_one_study(origins: Sequence[Origin]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,17 @@ SCHEMA = "fedmed.result/1"
 """Raised when a key changes its meaning or goes; readers ignore keys that they do not know."""
 
 
-def record(sources: Sequence[bytes], finding: Finding, objects: Sequence[bytes] = (), limits: Limits = LIMITS) -> bytes:
+def record(
+    sources: Sequence[bytes],
+    finding: Finding,
+    objects: Sequence[bytes] = (),
+    limits: Limits = LIMITS,
+    series: Mapping[str, Any] | None = None,
+) -> bytes:
     """Canonical JSON of `finding` about the images in `sources`, naming the DICOM `objects` that were made of it.
 
-    A mask is told by its shape, its digest and the pixels of each class; the mask itself is in the SEG.
+    A mask is told by its shape, its digest and the pixels of each class; the mask itself is in the SEG. `series` is what is
+    told of a series as a whole: why it counts as whole, what of it was refused.
     Raises Untrusted as `read_origin` does.
     """
     told: dict[str, Any] = {
@@ -48,6 +55,10 @@ def record(sources: Sequence[bytes], finding: Finding, objects: Sequence[bytes] 
         ],
         "objects": [_named(each) for each in objects],
     }
+    if series is not None:
+        told["series"] = dict(series)
+    if finding.replaces:
+        told["replaces"] = finding.replaces[-1]
     if finding.probabilities is not None:
         told["probabilities"] = list(finding.probabilities)
     if finding.mask is not None:

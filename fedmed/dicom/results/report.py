@@ -52,6 +52,8 @@ def report_on(origins: Sequence[Origin], finding: Finding) -> bytes:
     made.CompletionFlag, made.VerificationFlag, made.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
     made.PerformedProcedureCodeSequence = made.ReferencedPerformedProcedureStepSequence = []
     made.CurrentRequestedProcedureEvidenceSequence = _evidence(origins)
+    if finding.replaces[:1] == (COMPREHENSIVE_SR,):
+        made.PredecessorDocumentsSequence = _predecessor(first.study, *finding.replaces[1:])
     made.update(content[0])
     return writing.finished(made, first, finding)
 
@@ -145,6 +147,17 @@ def _library(origins: Sequence[Origin]) -> Any:
     library = sr.ContainerContentItem(code("111028", "DCM", "Image Library"), relationship_type=contains)
     library.ContentSequence = sr.ContentSequence([group])
     return library
+
+
+def _predecessor(study_uid: str, series_uid: str, instance_uid: str) -> list[Any]:
+    """Predecessor Documents Sequence (PS3.3 C.17.2): the report that this one takes the place of."""
+    from pydicom.dataset import Dataset
+
+    study, series, item = Dataset(), Dataset(), Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = COMPREHENSIVE_SR, instance_uid
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = series_uid, [item]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = study_uid, [series]
+    return [study]
 
 
 def _evidence(origins: Sequence[Origin]) -> list[Any]:

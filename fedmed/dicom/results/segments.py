@@ -110,6 +110,8 @@ def _made(datasets: Sequence[Any], origins: Sequence[Origin], mask: NDArray[np.u
         coding_schemes=vocabulary.scheme_items(),
         **writing.named("SEG", uids, origins[0], finding),
     )
+    if finding.replaces:
+        made.DerivationDescription = f"It replaces {finding.replaces[-1]}: more images of the series came."  # (0008,2111)
     [shared] = made.SharedFunctionalGroupsSequence
     if "PlaneOrientationSequence" not in shared:
         made.PatientOrientation = orientation  # type 2C (PS3.3 C.7.6.1): all that a flat image tells of directions

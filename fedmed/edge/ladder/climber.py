@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -41,6 +42,8 @@ LOOK_S, FRESH_S, PATIENCE_S = 2.0, 600.0, 600.0
 QUEUED = 4
 """Images on their way into the check set; what comes while they are written is not kept."""
 MOST_REASON = 200
+MOST_IMAGE = 4 << 20
+"""Bytes of a model's input that a check set keeps: half a gigabyte for all of them."""
 
 
 class Engines(Protocol):
@@ -104,7 +107,7 @@ class Climber:
 
     def seen(self, package: str, image: Floats) -> None:
         """An image `(*inputs)` that was looked at; kept where there is a use for it, and time."""
-        if self.is_on and not self._images.full():
+        if self.is_on and image.nbytes <= MOST_IMAGE and not self._images.full():
             self._images.put_nowait((package, image))
 
     def fell(self, package: str, why: str) -> None:
@@ -183,6 +186,9 @@ class Climber:
         others = (each for each in SAFEST_FIRST if each != REFERENCE)
         if not any(table.able_with(model.card.files.keys(), each, self.wanted.backend) for each in others):
             return self._came_to(replace(climb, phase=Phase.HELD, why=f"{REFERENCE} alone of this release runs here"))
+        if (size := 4 * math.prod(model.card.inputs)) > MOST_IMAGE:
+            why = f"an input has {size} bytes; a check set keeps up to {MOST_IMAGE}"
+            return self._came_to(replace(climb, phase=Phase.HELD, why=why))
         known, count = self._labelled(model), self._checks.count(model.card)
         if known is None and count < LEAST_CASES:
             self._note = f"runs in fp32 until {LEAST_CASES} images were looked at ({count} so far)"
@@ -223,7 +229,7 @@ class Climber:
     def _shown(self, known: Labelled | None, model: Model, count: int) -> tuple[Shown, str]:
         kind = model.card.kind
         if known is not None:
-            shown = Shown(len(known.paths), lambda: known.images(model.recipe), known.y)
+            shown = Shown(len(known.paths), lambda: known.images(model.image_recipe), known.y)
             return shown, f"{LEADING[kind]} on {len(known.paths)} labelled images of this device"
         count = min(count, MOST)
         what = "decisions" if AGREEMENT[kind] == "accuracy" else "masks (Dice)"
@@ -232,7 +238,7 @@ class Climber:
 
     def _labelled(self, model: Model) -> Labelled | None:
         """None where there are too few, or none for this kind of model."""
-        if self.wanted.check is None or model.card.kind != "classification":
+        if self.wanted.check is None or model.card.kind != "classification" or model.is_of_volumes:
             return None
         found = labelled(self.folder / self.wanted.check, model.card.classes)
         return found if len(found.paths) >= LEAST_CASES else None

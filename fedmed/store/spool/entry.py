@@ -11,8 +11,9 @@ from typing import Any
 from fedmed.errors import DataError, StoreError
 from fedmed.wire.canonical import canonical
 
-INSTANCE, RESULT, STUDY, UPDATE = KINDS = ("instance", "result", "study", "update")
-"""An image as it came; what the model said of it; a de-identified image for the hub; a device's partial update."""
+INSTANCE, SERIES, RESULT, STUDY, UPDATE = KINDS = ("instance", "series", "result", "study", "update")
+"""An image as it came; one that waits for the rest of its series, or a note of what was told of that; what the model said; a
+de-identified image for the hub; a device's partial update."""
 REAL_TIME, SOON, USUAL, LATER = 40, 30, 20, 10
 """Priorities that the agent uses; higher is more urgent, and from REAL_TIME on somebody waits beside the patient."""
 MOST_CONTENT = 512 << 20

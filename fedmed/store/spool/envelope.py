@@ -70,12 +70,16 @@ class Envelope:
         """The mark of a content within a kind."""
         return self.mark(f"content of {kind}", digest)
 
+    def line(self, kind: str, group: str) -> bytes:
+        """The mark of a group within a kind."""
+        return self.mark(f"group of {kind}", group)
+
     def closed(self, new: New, unix: float) -> Closed:
         """Sealed, under number 0. Raises DataError for what a spool does not hold."""
         facts, digest = new.checked(), new.digest
         mark = self.content_mark(new.kind, digest)
         entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), float(unix))
-        said, line = _said(entry) + b"\n" + facts, self.mark(f"group of {new.kind}", new.group)
+        said, line = _said(entry) + b"\n" + facts, self.line(new.kind, new.group)
         size = len(new.content) if self._sealing is None else sealed_size(len(new.content))
         return Closed(entry, mark, line, self._head(mark, said), size, lambda target: self._fill(mark, new.content, target))
 

@@ -147,7 +147,10 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
         raise Damaged("it is the database of another program")
     if version > VERSION:
         raise StoreError(f"{path}: a spool of version {version}; this fedmed knows {VERSION}: install the newer one again")
-    if version < 1 or schema != _own_schema(version):
+    if 0 < version < VERSION:
+        _refuse_key(connection, path, check)
+        raise Damaged(f"it is of version {version}, and this fedmed writes {VERSION}: what it holds is carried over")
+    if schema != _own_schema():
         raise Damaged("its schema is not that of a spool")
     for table in sorted(name for kind, name, _ in schema if kind == "table" and name != UNCHECKED):
         ((said, *_), *_) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchall()
@@ -155,19 +158,21 @@ def _prove(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
             raise Damaged(f"table {table}: {said}")
     if not Tables(connection).is_in_order():
         raise Damaged("the first of each group is not marked")
+    _refuse_key(connection, path, check)
+
+
+def _refuse_key(connection: sqlite3.Connection, path: Path, check: bytes) -> None:
     if (made_with := Tables(connection).check()) is None:
         raise Damaged("what tells its key is not what was written")
     if made_with != check:
         raise StoreError(
             f"{path}: this spool was made with another key, or with none; start it with the key that it was made with"
         )
-    if version < VERSION:
-        Tables(connection).renew(version)
 
 
-def _own_schema(version: int) -> set[tuple[str, str, str | None]]:
+def _own_schema() -> set[tuple[str, str, str | None]]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
-        Tables(memory).create(b"", version)
+        Tables(memory).create(b"")
         return Tables(memory).schema()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -98,9 +98,28 @@ class Spool:
 
     def turn(self, number: int, *new: New) -> list[Put]:
         """An entry is finished, and what came of it is put: both or neither. Raises as `put`, and where it is not here."""
-        made = self._add(new, number)
-        self._free(number)
+        return self.turn_all((number,), *new)
+
+    def turn_all(self, numbers: Sequence[int], *new: New) -> list[Put]:
+        """As `turn`, for what came of several entries together: all of it or nothing."""
+        made = self._add(new, numbers)
+        self._free(*numbers)
         return made
+
+    def later(self, kind: str, number: int, most: int = 1024) -> list[Entry]:
+        """Up to `most` entries of a kind that were put after the one of this number, in order; handed out to nobody.
+
+        One whose head the disk changed is dropped, counted and told.
+        """
+        rows = self._reading(lambda: self._tables.later(kind, number, most))
+        for row in rows:
+            if not self._is_readable(row):
+                self.drop(row.number, DAMAGED)
+        return [self._entry(row) for row in rows if self._is_readable(row)]
+
+    def has(self, kind: str, group: str) -> bool:
+        """Whether anything of a kind and group is here."""
+        return self._reading(lambda: self._tables.has_line(self._envelope.line(kind, group)))
 
     def next(self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY) -> Entry | None:
         """The most urgent entry of these kinds that may go at `now` (seconds since 1970), and nobody works on; None: none.
@@ -190,18 +209,19 @@ class Spool:
                 self.content(self._entry(row))
                 self._commits.settled(row.number)
 
-    def _add(self, new: Iterable[New], finished: int | None = None) -> list[Put]:
-        """Contents that are files, and the transaction that names them and finishes an entry, if one is given."""
+    def _add(self, new: Iterable[New], finished: Sequence[int] = ()) -> list[Put]:
+        """Contents that are files, and the transaction that names them and finishes entries, if some are given."""
         closed = [self._envelope.closed(each, self._clock.unix()) for each in new]
-        bodies, others = self._set_down(closed, drains=finished is not None), list[int]()
+        bodies, others = self._set_down(closed, drains=bool(finished)), list[int]()
 
         def work() -> list[Put]:
-            if finished is not None and not self._finish(finished):
-                raise StoreError(f"entry {finished} is not in the spool: a step is made once; go on with `next`")
+            if finished and (found := self._finish(*finished)) < len(finished):
+                told = f"entry {finished[0]} is" if len(finished) == 1 else f"of {len(finished)} entries {found} are"
+                raise StoreError(f"{told} not in the spool: a step is made once; go on with `next`")
             return self._insert(closed, bodies, others)
 
         try:
-            made = self._change(work, drains=finished is not None)
+            made = self._change(work, drains=bool(finished))
         except StoreError as error:
             # Of a commit that failed halfway the log may hold all, and the next opening would find it: then the files stay.
             if isinstance(error, SpoolFull) or error.__cause__ is None:

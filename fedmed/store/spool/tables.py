@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from fedmed.store.spool.entry import KINDS, Counts
 from fedmed.store.spool.quota import Candidate
 
-APPLICATION = 0x666D7370  # "fmsp"
+APPLICATION, VERSION = 0x666D7370, 2  # "fmsp"
 MOST_FINISHED = 5_000_000
 """Marks kept, 0.5 GB: a peer that sends ever new images does not fill the disk with what is remembered of them."""
 FORGOTTEN_AT_ONCE = 256
 _SUM = 8
-_FIRST = f"""
+TABLES = f"""
 CREATE TABLE entries (number INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN {KINDS}),
     mark BLOB NOT NULL, line BLOB NOT NULL,
     priority INTEGER NOT NULL, size INTEGER NOT NULL, weight INTEGER NOT NULL, unix REAL NOT NULL,
@@ -37,6 +37,9 @@ CREATE INDEX entries_line ON entries (line, number);
 CREATE INDEX entries_ahead ON entries (kind, priority DESC, number, until) WHERE ahead;
 CREATE INDEX entries_least ON entries (priority, number);
 CREATE TABLE bodies (number INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE files (number INTEGER PRIMARY KEY, name INTEGER NOT NULL UNIQUE,
+    sure INTEGER NOT NULL DEFAULT 0 CHECK (sure IN (0, 1)));
+CREATE INDEX files_unsure ON files (number) WHERE NOT sure;
 CREATE TABLE finished (id INTEGER PRIMARY KEY, mark BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, unix REAL NOT NULL);
 CREATE TABLE totals (kind TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL, weight INTEGER NOT NULL)
     WITHOUT ROWID;
@@ -50,6 +53,7 @@ CREATE TRIGGER entry_in AFTER INSERT ON entries BEGIN
 END;
 CREATE TRIGGER entry_out AFTER DELETE ON entries BEGIN
     DELETE FROM bodies WHERE number = OLD.number;
+    DELETE FROM files WHERE number = OLD.number;
     UPDATE totals SET entries = entries - 1, bytes = bytes - OLD.size, weight = weight - OLD.weight WHERE kind = OLD.kind;
 END;
 CREATE TRIGGER first_out AFTER DELETE ON entries WHEN OLD.ahead BEGIN
@@ -57,18 +61,8 @@ CREATE TRIGGER first_out AFTER DELETE ON entries WHEN OLD.ahead BEGIN
 END;
 INSERT INTO totals VALUES ('next', 1, 0, 0){"".join(f", ('{kind}', 0, 0, 0)" for kind in KINDS)};
 PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
 """
-_SECOND = """
-CREATE TABLE files (number INTEGER PRIMARY KEY, name INTEGER NOT NULL UNIQUE,
-    sure INTEGER NOT NULL DEFAULT 0 CHECK (sure IN (0, 1)));
-CREATE INDEX files_unsure ON files (number) WHERE NOT sure;
-CREATE TRIGGER file_out AFTER DELETE ON entries BEGIN
-    DELETE FROM files WHERE number = OLD.number;
-END;
-"""
-STEPS = (_FIRST, _SECOND)
-"""From one version of the schema to the next, the first from an empty database."""
-VERSION = len(STEPS)
 
 
 @dataclass(frozen=True)
@@ -97,16 +91,11 @@ class Tables:
         self.loose = list[int]()
         """Names of files whose entries went; the caller removes them once that is on the disk, and clears this."""
 
-    def create(self, check: bytes, version: int = VERSION) -> None:
+    def create(self, check: bytes) -> None:
         """Make the schema in an empty database; `check` tells its key from others."""
-        self._db.executescript(f"BEGIN IMMEDIATE;{''.join(STEPS[:version])} PRAGMA user_version = {version};")
+        self._db.executescript(f"BEGIN IMMEDIATE;{TABLES}")
         self._db.execute("INSERT INTO facts VALUES ('check', ?)", (check + _sum(check),))
         self._db.execute("COMMIT")
-
-    def renew(self, version: int) -> None:
-        """Bring a schema of an earlier version up to this one: all of it or nothing."""
-        steps = "".join(STEPS[version:])
-        self._db.executescript(f"BEGIN IMMEDIATE;{steps} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def schema(self) -> set[tuple[str, str, str | None]]:
         """Kind, name and statement of each part of the schema."""
@@ -155,6 +144,18 @@ class Tables:
         """The number that a content had that was finished with, since then."""
         found = self._db.execute("SELECT number FROM finished WHERE mark = ? AND unix >= ?", (mark, since)).fetchone()
         return None if found is None else int(found[0])
+
+    def later(self, kind: str, number: int, most: int) -> list[Row]:
+        """Entries of a kind behind a number, in order."""
+        rows = self._db.execute(
+            f"SELECT {ROW} FROM entries NOT INDEXED WHERE number > ? AND kind = ? ORDER BY number LIMIT ?",
+            (number, kind, most),
+        )
+        return [Row(*row) for row in rows]
+
+    def has_line(self, line: bytes) -> bool:
+        """Whether anything of a line is here."""
+        return self._db.execute("SELECT 1 FROM entries WHERE line = ? LIMIT 1", (line,)).fetchone() is not None
 
     def body(self, number: int) -> Body | None:
         """A content."""

@@ -77,3 +77,12 @@ def test_marked_counts_every_pixel_of_every_class(values):
 def test_probabilities_mark_nothing():
     with pytest.raises(ValueError, match="no mask"):
         found().marked()
+
+
+@pytest.mark.parametrize(
+    "replaces", [("1.2",), ("1.2", "1.3"), ("1.2", "1.3", "x"), ("1.2", "1.3", "1" * 65), ("1.", "1", "1")]
+)
+def test_what_is_replaced_is_called_by_uids(replaces):
+    with pytest.raises(DataError, match="the UIDs of a class, a series and an object are needed"):
+        found(replaces=replaces)
+    assert found(replaces=("1.2", "1.3", "1.4")).replaces[-1] == "1.4"

@@ -8,8 +8,9 @@ import pytest
 
 from fedmed.dicom.reasons import NoImage, Reason, Untrusted
 from fedmed.dicom.results import origin
-from fedmed.dicom.results.origin import read_origin
-from tests.dicom.files import by_hand, element
+from fedmed.dicom.results.origin import read_origin, without_pixels
+from fedmed.dicom.sources import of_bytes
+from tests.dicom.files import by_hand, element, encoded
 from tests.dicom.results.samples import image, series, source
 
 
@@ -78,3 +79,21 @@ def test_what_is_no_dicom_is_no_image(content):
 @pytest.mark.parametrize("cut", [140, 180, 300, 420])
 def test_a_cut_off_source_is_refused(cut):
     assert reason(source()[:cut]) in (Reason.UNREADABLE, Reason.TRUNCATED, Reason.NO_IDENTITY, Reason.NO_PATIENT)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"])
+def test_all_that_a_result_takes_over_stands_before_the_pixels(syntax: str):
+    whole = encoded(image(), syntax)
+    head = without_pixels(of_bytes("one", whole))
+    assert whole.startswith(head)
+    assert len(head) == len(whole) - 60 - (8 if syntax == "1.2.840.10008.1.2" else 12)
+    read, same = read_origin(head), read_origin(whole)
+    assert (read.sop_instance, read.rows, str(read.carried)) == (same.sop_instance, same.rows, str(same.carried))
+
+
+def test_a_file_whose_pixels_have_no_place_in_it_stays_whole():
+    deflated = encoded(image(), "1.2.840.10008.1.2.1.99")
+    assert without_pixels(of_bytes("one", deflated)) == deflated
+    report = image()
+    del report.PixelData
+    assert without_pixels(of_bytes("one", encoded(report))) == encoded(report)

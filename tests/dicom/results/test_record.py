@@ -45,3 +45,10 @@ def test_a_mask_is_told_by_what_it_marks():
     assert told["mask"]["pixels"] == {"liver": 0, "tumour": 4}
     assert told["mask"]["shape"] == [6, 5]
     assert "probabilities" not in told
+
+
+def test_what_is_told_of_a_whole_series_stands_beside_and_what_is_replaced():
+    finding = replace(FINDING, replaces=("1.2", "1.9", "1.9.1"))
+    told = json.loads(record([source()], finding, series={"whole": "quiet", "refused": []}))
+    assert (told["series"], told["replaces"]) == ({"whole": "quiet", "refused": []}, "1.9.1")
+    assert {"series", "replaces"}.isdisjoint(json.loads(record([source()], FINDING)))

@@ -258,3 +258,14 @@ def test_the_zoo_gives_reports_or_reasons(shared_data):
 
 def reread_header(path):
     return pydicom.dcmread(path, stop_before_pixels=True)
+
+
+def test_a_report_in_place_of_another_names_it_as_its_predecessor():
+    made = reread(report(source(), found(replaces=("1.2.840.10008.5.1.4.1.1.88.33", "1.9", "1.9.1"))))
+    [study] = made.PredecessorDocumentsSequence
+    [series] = study.ReferencedSeriesSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == ("1.2", "1.9")
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.9.1"
+    assert "PredecessorDocumentsSequence" not in reread(report(source(), FINDING))
+    mask = ("1.2.840.10008.5.1.4.1.1.66.4", "1.9", "1.9.1")  # no document
+    assert "PredecessorDocumentsSequence" not in reread(report(source(), found(replaces=mask)))

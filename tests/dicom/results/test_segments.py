@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.dicom.reasons import Reason, Untrusted
+from fedmed.dicom.results.origin import without_pixels
 from fedmed.dicom.results.segments import segmentation
 from fedmed.dicom.segmentation import masks_of
+from fedmed.dicom.sources import of_bytes
 from fedmed.dicom.synthetic.ct_phantom import Protocol
 from fedmed.dicom.synthetic.traps import _enhanced
 from tests.dicom.files import encoded
@@ -176,3 +178,15 @@ def test_dcmtk_reads_it(tmp_path):
     shown = subprocess.run(["dcmdump", tmp_path / "seg.dcm"], capture_output=True, text=True, check=True)
     assert not shown.stderr
     assert "tumour" in shown.stdout
+
+
+def test_a_mask_in_place_of_another_names_it_in_words():
+    replaces = ("1.2.840.10008.5.1.4.1.1.66.4", "1.9", "1.9.1")
+    made = reread(segmentation(series(), masked(drawn(), replaces=replaces)))
+    assert made.DerivationDescription == "It replaces 1.9.1: more images of the series came."
+    assert "DerivationDescription" not in reread(segmentation(series(), masked(drawn())))
+
+
+def test_headers_alone_give_the_same_mask_as_whole_files():
+    heads = [without_pixels(of_bytes("one", each)) for each in series()]
+    assert segmentation(heads, masked(drawn())) == segmentation(series(), masked(drawn()))

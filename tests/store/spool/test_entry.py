@@ -16,7 +16,7 @@ class Long(bytes):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (New("image", "g", 1, {}, b""), "of kind 'image'; a spool holds instance, result, study, update"),
+        (New("image", "g", 1, {}, b""), "of kind 'image'; a spool holds instance, series, result, study, update"),
         (New("study", "", 1, {}, b""), "a group of 0 letters; name one with 1 to 256"),
         (New("study", "g" * 257, 1, {}, b""), "a group of 257 letters"),
         (New("study", "g", 1001, {}, b""), "a priority of 1001; allowed is -1000 to 1000"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +12,7 @@ from fedmed.errors import StoreError
 from fedmed.store.spool import contents, opening, rescue
 from fedmed.store.spool.contents import APART, FOLDER
 from fedmed.store.spool.entry import INSTANCE, RESULT, SpoolFull
-from fedmed.store.spool.envelope import Envelope
 from fedmed.store.spool.quota import Quota
-from fedmed.store.spool.tables import Row, Tables
 from tests.store.power import Power
 from tests.store.spool.spools import KEY, START, Told, as_killed, new, opened
 
@@ -171,37 +168,10 @@ def test_contents_without_their_database_are_kept_aside(tmp_path):
         assert list(found(spool).values()) == [CONTENTS[1]]
 
 
-@KEYS
-def test_a_spool_of_the_first_version_opens_as_it_was_and_takes_files_from_then_on(tmp_path, key):
-    envelope, folder = Envelope(key), tmp_path / "s"
-    folder.mkdir(mode=0o700)
-    with closing(opening.connect(folder / opening.NAME)) as database:
-        tables = Tables(database)
-        tables.create(envelope.check, version=1)
-        for number, content in CONTENTS.items():
-            closed = envelope.closed(new(content, number=number), START)
-            entry = closed.entry
-            row = Row(number, entry.kind, closed.mark, entry.priority, entry.size, entry.unix, closed.head)
-            tables.insert(row, closed.line, 4096 * 80, closed.body())
-        tables._db.execute("INSERT INTO finished (mark, number, unix) VALUES (?, 77, ?)", (b"m" * 32, START))
-    old = Path(shutil.copytree(folder, tmp_path / "old"))
-    with opened(folder, key=key) as spool:
-        assert spool.rescued is None
-        assert files(folder) == []
-        assert spool.put(new(b"new" * APART))[0].is_new
-        assert len(files(folder)) == 1
-    with opened(folder, key=key) as spool:
-        assert found(spool) == {**CONTENTS, 7: b"new" * APART}
-    rescue.suspect(old, "a test says so")
-    with opened(old, key=key) as spool:
-        assert (spool.rescued.kept, spool.rescued.lost) == (6, 0)
-        assert found(spool) == CONTENTS
-
-
-def test_a_schema_of_no_version_is_no_spools(tmp_path):
+def test_a_schema_of_another_make_is_no_spools(tmp_path):
     filled(tmp_path / "s")
     with closing(sqlite3.connect(tmp_path / "s" / opening.NAME)) as direct:
-        direct.execute("PRAGMA user_version = 1")
+        direct.execute("DROP INDEX files_unsure")
     with opened(tmp_path / "s") as spool:
         assert "its schema is not that of a spool" in spool.rescued.why
         assert found(spool) == {**CONTENTS, 7: b"small"}

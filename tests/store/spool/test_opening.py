@@ -55,6 +55,24 @@ def test_a_newer_version_is_refused_and_left_alone(tmp_path):
     assert not list((tmp_path / "s").glob("damaged*"))
 
 
+def test_what_an_older_version_left_is_carried_over_whole_under_its_own_key_alone(tmp_path):
+    with opened(tmp_path / "s", key=KEY) as spool:
+        spool.put(*(new(bytes([number]), number=number) for number in range(5)))
+    with closing(sqlite3.connect(tmp_path / "s" / NAME)) as direct:
+        direct.executescript(
+            """PRAGMA writable_schema = on; UPDATE sqlite_master SET sql = replace(sql, "'series', ", '');
+            DELETE FROM totals WHERE kind = 'series'; PRAGMA user_version = 1;"""
+        )
+    with pytest.raises(StoreError, match="made with another key"):
+        opened(tmp_path / "s", key=bytes(32))
+    with opened(tmp_path / "s", key=KEY) as spool:
+        assert spool.rescued is not None
+        assert (spool.rescued.kept, spool.rescued.lost) == (5, 0)
+        assert "it is of version 1" in str(spool.rescued)
+        assert [spool.content(entry)[0] for entry in spool.later(INSTANCE, 0)] == [0, 1, 2, 3, 4]
+        assert spool.put(new("x", kind="series"))[0].is_new
+
+
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="name another folder"):

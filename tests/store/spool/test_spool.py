@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from fedmed.errors import DataError, StoreError
-from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, STUDY, SpoolFull
+from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, SERIES, STUDY, SpoolFull
 from fedmed.store.spool.quota import DAY_S, Policy, Quota
 from tests.store.spool.spools import START, Clock, Told, new, opened
 
@@ -145,7 +145,7 @@ def test_many_threads_put_and_take_and_each_entry_is_handed_to_one(tmp_path):
         for thread in running:
             thread.join()
         assert sorted(handed) == sorted(set(handed))
-        assert spool.counts().entries == {INSTANCE: 0, RESULT: threads * each, STUDY: 0, "update": 0}
+        assert spool.counts().entries == {INSTANCE: 0, SERIES: 0, RESULT: threads * each, STUDY: 0, "update": 0}
 
 
 def test_a_log_of_any_length_is_carried_over(tmp_path):
@@ -157,3 +157,35 @@ def test_a_log_of_any_length_is_carried_over(tmp_path):
             entry = spool.next([INSTANCE], START)
             assert spool.content(entry) == bytes([n]) * 1_000_000
             spool.done(entry.number)
+
+
+def test_entries_behind_a_number_are_read_by_nobodys_hand_and_a_line_is_known(spool):
+    assert not spool.has(SERIES, "a")
+    put = spool.put(*(new(f"{n}", group="ab"[n % 2], kind=SERIES, n=n) for n in range(6)), new("other"))
+    numbers = [each.entry.number for each in put]
+    assert [entry.facts["n"] for entry in spool.later(SERIES, 0)] == list(range(6))
+    assert [entry.facts["n"] for entry in spool.later(SERIES, numbers[2], most=2)] == [3, 4]
+    assert spool.later(SERIES, numbers[5]) == []
+    assert (spool.has(SERIES, "a"), spool.has(INSTANCE, "a"), spool.has(INSTANCE, "g")) == (True, False, True)
+    assert spool.next([SERIES], START) is not None  # nothing of them was handed out
+
+
+def test_what_came_of_several_is_put_and_they_are_finished_together_or_not_at_all(spool):
+    numbers = [put.entry.number for put in spool.put(*(new(f"{n}", kind=SERIES) for n in range(3)))]
+    with pytest.raises(StoreError, match="of 3 entries 2 are not in the spool"):
+        spool.turn_all([*numbers[:2], 99], new("result", kind=RESULT))
+    assert len(spool.later(SERIES, 0)) == 3
+    assert spool.counts().entries[RESULT] == 0
+    assert spool.turn_all(numbers[:2], new("result", kind=RESULT), new("note", kind=SERIES))[0].is_new
+    assert [spool.content(entry) for entry in spool.later(SERIES, 0)] == [b"2", b"note"]
+    assert not spool.put(new("0", kind=SERIES))[0].is_new  # it was finished with
+    assert spool.turn_all([], new("alone"))[0].is_new
+
+
+def test_an_entry_that_the_disk_changed_is_dropped_and_told_when_those_behind_a_number_are_read(tmp_path):
+    told = Told()
+    with opened(tmp_path / "s", told=told) as spool:
+        spool.put(*(new(f"{n}", kind=SERIES) for n in range(3)))
+        spool._db.execute("UPDATE entries SET head = X'00' WHERE number = 2")
+        assert [entry.number for entry in spool.later(SERIES, 0)] == [1, 3]
+        assert told.numbers == [(2, "damaged")]
