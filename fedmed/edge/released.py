@@ -25,6 +25,7 @@ from fedmed.releases.fetching import METADATA, Fetcher, whole
 from fedmed.releases.slots import Evidence, Limits
 from fedmed.releases.slotstore import SlotStore
 from fedmed.releases.trusting import MOST
+from fedmed.serving.card import Card
 from fedmed.serving.engines import table
 from fedmed.serving.engines.engine import Options
 from fedmed.serving.packages import Package
@@ -126,7 +127,7 @@ class Released:
         took = self._clock.now() - began
         is_bad = not np.isfinite(logits).all()
         self._observe(opened.slot, Evidence(0.0, 1, int(is_bad), int(took > opened.slow_s)))
-        if (beside := self._beside) is not None and not is_bad:
+        if (beside := self._beside) is not None and not is_bad and _takes_the_same(opened.model.card, beside.model.card):
             self._compare(beside, x, logits)
         return logits
 
@@ -172,6 +173,11 @@ class Released:
         engine.run(package.golden.inputs[:1])  # the first run of an engine is slow, and no patient's
         slot = int(folder.name.rpartition("-")[2])
         return Opened(slot, Model(recipe_of(package.card), engine.precision, engine.run))
+
+
+def _takes_the_same(card: Card, other: Card) -> bool:
+    """Whether an input of one is one of the other: a model of volumes is not compared with one of images."""
+    return (card.inputs, card.pipeline, card.preparation) == (other.inputs, other.pipeline, other.preparation)
 
 
 def _told(model: Model) -> dict[str, str]:
