@@ -174,7 +174,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, str]:
     return {
         "when": day(result["unix"]),
         "image": _about(result),
-        "model": f"{model['name']} {model['version']}",
+        "model": f"{model['name']} {model['version']}".strip(),
         "said": said,
     }
 

@@ -27,6 +27,7 @@ from fedmed.releases.fetching import METADATA, Fetcher, whole
 from fedmed.releases.slots import Evidence, Limits
 from fedmed.releases.slotstore import SlotStore
 from fedmed.releases.trusting import MOST
+from fedmed.serving.card import Card
 from fedmed.serving.engines import table
 from fedmed.serving.engines.engine import Options
 from fedmed.serving.engines.plans import Plans
@@ -188,7 +189,7 @@ class Released:
             self._rungs.fell(opened.model.card.digest, "an image's answer was no number")
         else:
             self._rungs.seen(opened.model.card.digest, x[0])
-        if (beside := self._beside) is not None and not is_bad:
+        if (beside := self._beside) is not None and not is_bad and _takes_the_same(opened.model.card, beside.model.card):
             self._compare(beside, x, logits)
         return logits
 
@@ -252,6 +253,11 @@ class Released:
 def options_of(folder: Path, wanted: Inference) -> Options:
     """How engines are opened on the device in a folder."""
     return Options(threads=wanted.threads, plans=folder / PLANS, batch=1)
+
+
+def _takes_the_same(card: Card, other: Card) -> bool:
+    """Whether an input of one is one of the other: a model of volumes is not compared with one of images."""
+    return (card.inputs, card.pipeline, card.preparation) == (other.inputs, other.pipeline, other.preparation)
 
 
 def _told(model: Model) -> dict[str, str]:

@@ -18,6 +18,7 @@ from fedmed.edge.elsewhere import AT_ONCE, MOST_REFUSED, NOWHERE_S, Elsewhere
 from fedmed.edge.hands import EdgeHands
 from fedmed.edge.looking import Desk, Model
 from fedmed.edge.machine import Done, Event, Failed, Found, Lane
+from fedmed.edge.making import Maker
 from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace
 from fedmed.edge.preparing import recipe_of
@@ -150,6 +151,8 @@ def made(tmp_path: Path) -> Iterator[Callable[..., Box]]:
             dict,
             Stages(clock),
             Elsewhere(hub, clock, Waits(clock)),
+            Maker().make,
+            None,  # type: ignore[arg-type]
         )
         return Box(hands, spool, hub, told, said, dropped)
 

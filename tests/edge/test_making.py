@@ -17,7 +17,7 @@ from tests.dicom.results.samples import FINDING, masked, source
 
 PLAIN = replace(FINDING, concepts={})
 """No code of a terminology goes through a spool."""
-CONTENT = packed(PLAIN, source())
+CONTENT = packed(PLAIN, [source()])
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def number(maker: Maker) -> int:
 
 def test_objects_are_those_that_would_be_made_here(maker: Maker):
     for finding in (PLAIN, masked(np.ones((6, 5), np.uint8))):
-        made = maker.make(packed(finding, source()))
+        made = maker.make(packed(finding, [source()]))
         expected = results_of([source()], finding)
         assert (made.objects, made.why) == (expected.objects, expected.why)
 
@@ -43,7 +43,7 @@ def test_one_process_makes_them_all_and_what_cannot_be_made_is_told(maker: Maker
     maker.make(CONTENT)
     first = number(maker)
     with pytest.raises(DataError):
-        maker.make(packed(PLAIN, b"no image"))
+        maker.make(packed(PLAIN, [b"no image"]))
     with pytest.raises(DataError):
         maker.make(b"no finding")
     assert maker.make(CONTENT).objects
