@@ -5,11 +5,14 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from fedmed.errors import ConfigError, DataError, EngineFailed
 from fedmed.serving.engines.ort_cpu import open_model
+from fedmed.serving.exporting import to_onnx
 from fedmed.serving.packages import FP32, S8S8, U8S8, Package
-from fedmed.serving.quantising import quantise
+from fedmed.serving.quantising import int8_models, quantise
 from fedmed.serving.verdict import deviation
 from tests.serving.models import parsed, written
 
@@ -60,6 +63,30 @@ def test_on_processors_all_but_the_norms_themselves_is_int8(quantised):
     assert sum(node.op_type == "Conv" for node in model.graph.node) == 4
     assert not {"Mul", "Add", "Relu", "Shape"} & {node.op_type for node in model.graph.node}
     assert {"Mul", "Add", "Relu"} <= {node.op_type for node in parsed(quantised.models[S8S8]).graph.node}
+
+
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.offset = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branch = self.first(x)
+        return (torch.relu(branch + self.second(branch)) + self.offset).mean((2, 3))
+
+
+def test_sums_of_branches_are_int8_and_others_are_not(random):
+    torch.manual_seed(2)
+    plain = to_onnx(Branches().eval(), (4, 6, 6))
+    cases = list(random.normal(size=(8, 4, 6, 6)).astype(np.float32))
+    made = int8_models(plain, cases, (4, 6, 6))[U8S8]
+    model = parsed(made)
+    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    sums = [[made_by.get(name) for name in node.input] for node in model.graph.node if node.op_type == "Add"]
+    assert sums.count(["DequantizeLinear"] * 2) == 1
+    assert len(sums) == 2
+    x = np.stack(cases)
+    assert deviation(open_model(made, "int8", 1).run(x), open_model(plain, "fp32", 1).run(x)) < 0.02
 
 
 def test_int8_is_close_and_what_it_makes_is_kept(quantised):
