@@ -2,10 +2,9 @@
 
 U8S8 for processors: activations unsigned, weights signed and per channel, which VNNI multiplies at once (three times fp32
 where measured; S8S8 gains nothing there). S8S8 for TensorRT: both symmetric, biases left in floats, as its parser wants.
-Convolutions and products of matrices are quantised: GroupNorm stays in floats, where its small variances live. On
-processors max-pooling is int8 as well, behind a convolution that changes nothing: ONNX Runtime pools fast in the memory
-order of its int8 convolutions alone, and a GroupNorm in front leaves that order (measured, ResNet-18 at 224, one thread: 10
-of 25 ms went there; with it 0.1, and the logits are the same to the bit).
+Convolutions and products of matrices are quantised: what a GroupNorm divides by is computed in floats, where its small
+variances live. On processors max-pooling, sums of branches and gamma and beta are int8 as well, in a network that is first
+written as their kernels like it (`processors`, `pieces`; docs/adr/0059).
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedmed.errors import ConfigError, DataError, EngineFailed, MissingPart
 from fedmed.serving.engines.engine import Floats, checked
 from fedmed.serving.engines.ort_cpu import open_model
 from fedmed.serving.exporting import without_notes
 from fedmed.serving.packages import FP32, GOLDEN, INPUTS, S8S8, U8S8, Package, write_package
+from fedmed.serving.pieces import in_pieces
+from fedmed.serving.processors import for_processors
 from fedmed.serving.quiet import quiet
 from fedmed.serving.verdict import deviation
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
-POOLED = (*OPERATORS, "MaxPool")
+ON_PROCESSORS = (*OPERATORS, "MaxPool", "Add", "Relu")
+WRITTEN = ("Pad", "SpaceToDepth")  # what `processors` puts behind the input, whose own range TensorRT's model needs
 RANGES = {"minmax": {}, "percentile": {"percentile": 99.99}}
 """How far activations reach: all of them, or all but the largest ten-thousandth."""
 AT_ONCE = 8  # cases whose activations are in memory together
@@ -72,33 +72,11 @@ def quantise(package: Package, cases: Iterable[Floats], ranges: str = "minmax") 
 def int8_models(model: bytes, cases: Iterable[Floats], shape: tuple[int, ...], ranges: str = "minmax") -> dict[str, bytes]:
     """U8S8 and S8S8 of an fp32 model, by the names that they have in a package; raises as `quantise`."""
     with tempfile.TemporaryDirectory() as folder, quiet():
-        plain, pooling = Path(folder) / "plain.onnx", Path(folder) / "pooling.onnx"
+        plain, written = Path(folder) / "plain.onnx", Path(folder) / "processors.onnx"
         plain.write_bytes(model)
-        pooling.write_bytes(with_order_before_pooling(model))
-        reach = activation_ranges(pooling, cases, shape, ranges)
-        return {U8S8: unsigned(pooling, reach), S8S8: symmetric(plain, reach)}
-
-
-def with_order_before_pooling(model: bytes) -> bytes:
-    """The same function, with a 1 x 1 convolution by one, channel by channel, before each max-pooling of images."""
-    import onnx
-
-    held = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
-    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in held.graph.value_info}
-    nodes = []
-    for node in held.graph.node:
-        shape = shapes.get(node.input[0], []) if node.op_type == "MaxPool" else []
-        if len(shape) == 4 and shape[1] > 0:
-            one, same = f"{node.name}_one", f"{node.name}_same"
-            held.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((shape[1], 1, 1, 1), np.float32), one))
-            nodes.append(
-                onnx.helper.make_node("Conv", [node.input[0], one], [same], name=f"{node.name}_order", group=shape[1])
-            )
-            node.input[0] = same
-        nodes.append(node)
-    held.graph.ClearField("node")
-    held.graph.node.extend(nodes)
-    return bytes(held.SerializeToString(deterministic=True))
+        written.write_bytes(for_processors(model))
+        reach = activation_ranges(written, cases, shape, ranges)
+        return {U8S8: unsigned(written, reach), S8S8: symmetric(plain, reach)}
 
 
 def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...], ranges: str) -> Any:
@@ -108,7 +86,7 @@ def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...
     method, calibrate = _calibration(ranges)
     calibrator = calibrate(
         path.as_posix(),
-        POOLED,
+        (*ON_PROCESSORS, *WRITTEN),
         augmented_model_path=path.with_name("augmented.onnx").as_posix(),
         calibrate_method=method,
         extra_options=dict(RANGES[ranges]),
@@ -124,7 +102,7 @@ def activation_ranges(path: Path, cases: Iterable[Floats], shape: tuple[int, ...
 
 def unsigned(path: Path, reach: Any) -> bytes:
     """U8S8, for processors."""
-    return _quantised(path, reach, "QUInt8", POOLED, {"WeightSymmetric": True, "ForceQuantizeNoInputCheck": True})
+    return in_pieces(_quantised(path, reach, "QUInt8", ON_PROCESSORS, {"WeightSymmetric": True}))
 
 
 def symmetric(path: Path, reach: Any) -> bytes:
@@ -150,6 +128,12 @@ def _quantised(path: Path, reach: Any, activations: str, operators: Sequence[str
     kinds = QuantType.QInt8, getattr(QuantType, activations)
     # Logits keep their range: what lies beyond that of the calibration is not cut off.
     options = {**options, "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
-    quantizer = QDQQuantizer(model, True, False, *kinds, reach, [], [], operators, options)
+    quantizer = QDQQuantizer(model, True, False, *kinds, reach, [], _left_in_floats(model.graph), operators, options)
     quantizer.quantize_model()
     return without_notes(quantizer.model.model)
+
+
+def _left_in_floats(graph: Any) -> list[str]:
+    """Sums that are none of two branches: what a layer adds to its own output, and logits."""
+    constants = {one.name for one in graph.initializer} | {one.name for one in graph.output}
+    return [node.name for node in graph.node if node.op_type == "Add" and constants & {*node.input, *node.output}]

@@ -5,12 +5,14 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from fedmed.errors import ConfigError, DataError, EngineFailed
-from fedmed.serving import quantising
 from fedmed.serving.engines.ort_cpu import open_model
+from fedmed.serving.exporting import to_onnx
 from fedmed.serving.packages import FP32, S8S8, U8S8, Package
-from fedmed.serving.quantising import quantise
+from fedmed.serving.quantising import int8_models, quantise
 from fedmed.serving.verdict import deviation
 from tests.serving.models import parsed, written
 
@@ -42,26 +44,49 @@ def test_weights_have_a_scale_for_each_channel(quantised):
     assert {8, 16} <= set(scales)
 
 
-def test_groupnorm_stays_in_floats(quantised):
+def test_what_a_groupnorm_divides_by_is_computed_in_floats(quantised):
     for name in (U8S8, S8S8):
         model = parsed(quantised.models[name])
-        made_by = {output: node.op_type for node in model.graph.node for output in node.output}
         norms = [node for node in model.graph.node if node.op_type == "InstanceNormalization"]
         assert norms
+        made_by = {output: node.op_type for node in model.graph.node for output in node.output}
         assert all(made_by.get(node.input[1]) != "DequantizeLinear" for node in norms)
 
 
-def test_max_pooling_is_int8_behind_a_convolution_that_changes_nothing(quantised, exported):
+def test_on_processors_all_but_the_norms_themselves_is_int8(quantised):
     model = parsed(quantised.models[U8S8])
-    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    made_by = {output: node for node in model.graph.node for output in node.output}
     pools = [node for node in model.graph.node if node.op_type == "MaxPool"]
     assert len(pools) == 2
-    assert {made_by[node.input[0]] for node in pools} == {"DequantizeLinear"}
-    ordered = quantising.with_order_before_pooling(exported.models[FP32])
-    assert sum(node.op_type == "Conv" for node in parsed(ordered).graph.node) == 4
-    x = exported.golden.inputs
-    assert np.array_equal(open_model(ordered, "fp32", 1).run(x), open_model(exported.models[FP32], "fp32", 1).run(x))
-    assert not [node for node in parsed(quantised.models[S8S8]).graph.node if node.name.endswith("_order")]
+    assert {made_by[node.input[0]].op_type for node in pools} == {"DequantizeLinear"}
+    # Two convolutions, and gamma and beta of two norms, which put the data in order for the pooling behind them.
+    assert sum(node.op_type == "Conv" for node in model.graph.node) == 4
+    assert not {"Mul", "Add", "Relu", "Shape"} & {node.op_type for node in model.graph.node}
+    assert {"Mul", "Add", "Relu"} <= {node.op_type for node in parsed(quantised.models[S8S8]).graph.node}
+
+
+class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.offset = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branch = self.first(x)
+        return (torch.relu(branch + self.second(branch)) + self.offset).mean((2, 3))
+
+
+def test_sums_of_branches_are_int8_and_others_are_not(random):
+    torch.manual_seed(2)
+    plain = to_onnx(Branches().eval(), (4, 6, 6))
+    cases = list(random.normal(size=(8, 4, 6, 6)).astype(np.float32))
+    made = int8_models(plain, cases, (4, 6, 6))[U8S8]
+    model = parsed(made)
+    made_by = {output: node.op_type for node in model.graph.node for output in node.output}
+    sums = [[made_by.get(name) for name in node.input] for node in model.graph.node if node.op_type == "Add"]
+    assert sums.count(["DequantizeLinear"] * 2) == 1
+    assert len(sums) == 2
+    x = np.stack(cases)
+    assert deviation(open_model(made, "int8", 1).run(x), open_model(plain, "fp32", 1).run(x)) < 0.02
 
 
 def test_int8_is_close_and_what_it_makes_is_kept(quantised):
