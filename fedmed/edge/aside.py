@@ -16,7 +16,7 @@ from fedmed.errors import StoreError
 from fedmed.store.spool.entry import Entry
 from fedmed.store.studies import Studies
 
-WORKING = "working"
+WORKING = "working.json"
 
 
 class Aside:
@@ -44,7 +44,7 @@ class Aside:
 
         `lane`: which of several that work at the same time.
         """
-        path = self._beside / f"{'-'.join(filter(None, (WORKING, lane)))}.json"
+        path = self._beside / (f"working-{lane}.json" if lane else WORKING)
         tries = 1 + _tries(path, entry.number)
         try:
             path.write_text(json.dumps({"number": entry.number, "tries": tries}))

@@ -252,7 +252,7 @@ def test_of_nothing_but_lies_no_result_is_made(made, images):
     assert isinstance(ended, Failed)
     assert "us-2 answers with 5 bytes" in ended.why
     assert [what for what, _ in box.hub.log].count("refuse") == MOST_REFUSED
-    assert box.spool.counts().entries == {"instance": 1, "result": 0, "study": 0, "update": 0}
+    assert box.spool.counts().entries == {"instance": 1, "series": 0, "result": 0, "study": 0, "update": 0}
 
 
 def test_an_image_that_cannot_be_prepared_is_asked_of_nobody_and_holds_up_no_other(made, images):

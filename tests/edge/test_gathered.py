@@ -38,7 +38,7 @@ def test_a_slice_that_the_disk_changed_is_dropped_and_told_and_its_series_says_w
     given = in_order(slices())
     box.takes(given)
     middle = next(entry for entry in box.spool.later("series", 0) if {entry.facts["sop_instance"]} == uids(given[3:4]))
-    box.spool._db.execute("UPDATE bodies SET content = X'00' WHERE number = ?", (middle.number,))
+    box.spool._commits._db.execute("UPDATE bodies SET content = X'00' WHERE number = ?", (middle.number,))
     box.clock.time += 31
     box.works()
     assert box.dropped.numbers == [(middle.number, "damaged")]

@@ -151,10 +151,10 @@ def test_a_step_is_made_with_its_result_on_the_disk_since_its_image_is_gone_then
         spool._contents._disk = disk = Stuck()
         job = pool.submit(spool.turn, entry.number, new(LARGE[1], kind=RESULT))
         threading.Event().wait(0.1)
-        assert spool.counts().entries == {"instance": 1, "result": 0, "study": 0, "update": 0}
+        assert spool.counts().entries == {"instance": 1, "series": 0, "result": 0, "study": 0, "update": 0}
         disk.may.set()
         assert job.result(30)[0].is_new
-        assert spool.counts().entries == {"instance": 0, "result": 1, "study": 0, "update": 0}
+        assert spool.counts().entries == {"instance": 0, "series": 0, "result": 1, "study": 0, "update": 0}
 
 
 def test_an_image_that_is_looked_at_before_it_is_on_the_disk_is_finished_once(tmp_path, pool):
@@ -166,5 +166,5 @@ def test_an_image_that_is_looked_at_before_it_is_on_the_disk_is_finished_once(tm
         disk.may.set()
         assert job.result(30)[0].is_new
     with opened(killed) as spool:
-        assert spool.counts().entries == {"instance": 0, "result": 1, "study": 0, "update": 0}
+        assert spool.counts().entries == {"instance": 0, "series": 0, "result": 1, "study": 0, "update": 0}
         assert not spool.put(new(LARGE[1], number=1))[0].is_new

@@ -186,6 +186,6 @@ def test_an_entry_that_the_disk_changed_is_dropped_and_told_when_those_behind_a_
     told = Told()
     with opened(tmp_path / "s", told=told) as spool:
         spool.put(*(new(f"{n}", kind=SERIES) for n in range(3)))
-        spool._db.execute("UPDATE entries SET head = X'00' WHERE number = 2")
+        spool._commits._db.execute("UPDATE entries SET head = X'00' WHERE number = 2")
         assert [entry.number for entry in spool.later(SERIES, 0)] == [1, 3]
         assert told.numbers == [(2, "damaged")]
