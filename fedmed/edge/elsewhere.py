@@ -19,7 +19,7 @@ from fedmed.hub.borrowing import Question, Stand
 from fedmed.hub.looks import MOST_OPEN, MOST_TENSOR
 
 AT_ONCE = MOST_OPEN
-FIRST_POLL_S, LONGEST_POLL_S = 0.05, 1.0
+FIRST_POLL_S, LONGEST_POLL_S = 0.05, 0.25
 NOWHERE_S = 20.0
 """An image that finds no place for so long goes back into the spool, and is asked for again later."""
 MOST_REFUSED = 3

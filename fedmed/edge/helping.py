@@ -19,8 +19,8 @@ from fedmed.edge.preparing import values_of
 from fedmed.errors import DataError, EngineFailed, FedmedError, ProtocolRefused
 from fedmed.hub.borrowing import Order
 
-SOON_S, REST_S = 0.1, 1.0
-"""Until it asks again, after work and without any."""
+SOON_S, READY_S, REST_S = 0.05, 0.25, 1.0
+"""Until it asks again: after work, while the hub may have some at any moment, and otherwise."""
 
 
 class Works(Protocol):
@@ -81,7 +81,7 @@ class Helping:
                 self._say(f"it cannot look at others' images: {error}")
             self._said = str(error)
             return REST_S
-        return SOON_S if count else REST_S
+        return SOON_S if count else READY_S
 
     def _heard_of(self, is_wanted: bool, orders: Sequence[Order]) -> None:
         self._heard(is_wanted)
