@@ -36,6 +36,7 @@ from form import Row, make_row, show  # noqa: E402
 
 MR, EXPLICIT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2.1"
 TUNED, UNTUNED = {"TCP_NODELAY": "1"}, {"TCP_NODELAY": "0"}
+KEY = bytes(range(32))
 SIDE = 512
 PARALLEL, PIECES = 4, 40
 
@@ -84,14 +85,14 @@ def file_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
 
 
 def spool_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
-    """The spool, as on a device."""
+    """The spool, sealed, as on a device."""
     from fedmed.clock import SystemClock
     from fedmed.dicom.arrivals import Kept
     from fedmed.store.spool.entry import REAL_TIME, New
     from fedmed.store.spool.quota import Quota
     from fedmed.store.spool.spool import Spool
 
-    spool = Spool(folder, SystemClock(), Quota(), lambda entry, why: None)
+    spool = Spool(folder, SystemClock(), Quota(), lambda entry, why: None, KEY)
 
     def keep(content: bytes, facts: Mapping[str, Any]) -> Kept:
         [put] = spool.put(New("instance", str(facts["study"]), REAL_TIME, facts, content))
@@ -103,12 +104,13 @@ def spool_keeper(folder: Path) -> Callable[[bytes, Mapping[str, Any]], Any]:
 KEEPERS = {"file": file_keeper, "spool": spool_keeper}
 
 
-def serve_ours(port: int, folder: Path, keeper: str) -> None:
-    """In a process of its own."""
+def serve_ours(port: int, folder: Path, keeper: str, proof: Path | None) -> None:
+    """In a process of its own; under TLS with the files in `proof`."""
     from fedmed.clock import SystemClock
-    from fedmed.dicom.receiving import Receiver, ReceiverConfig
+    from fedmed.dicom.receiving import Receiver, ReceiverConfig, ReceiverTls
 
-    config = ReceiverConfig(port=port, ae_title="BENCH")
+    tls = None if proof is None else ReceiverTls(proof / "own.pem", proof / "own.key", proof / "own.pem")
+    config = ReceiverConfig(port=port, ae_title="BENCH", tls=tls)
     Receiver(config, KEEPERS[keeper](folder), SystemClock(), lambda *told: print(told, file=sys.stderr)).start()
     threading.Event().wait()
 
@@ -179,9 +181,20 @@ class Peer:
         return took
 
 
-def timed(port: int, sources: list[Path], tuned: bool = True) -> float:
-    """Seconds for all objects below `sources`, one association each, all at once."""
+def proofs(folder: Path) -> Path:
+    """A folder with one certificate that both sides show and believe."""
+    folder.mkdir()
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command += ["-keyout", str(folder / "own.key"), "-out", str(folder / "own.pem"), "-subj", "/CN=localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def timed(port: int, sources: list[Path], tuned: bool = True, proof: Path | None = None) -> float:
+    """Seconds for all objects below `sources`, one association each, all at once; under TLS with the files in `proof`."""
     options, environment = (("--max-send-pdu", "131072"), TUNED) if tuned else (("--max-send-pdu", "16384"), UNTUNED)
+    if proof is not None:
+        options += ("+tls", str(proof / "own.key"), str(proof / "own.pem"), "+cf", str(proof / "own.pem"))
     begin = time.perf_counter()
     senders = [sending(port, source, *options, **environment) for source in sources]
     codes = [sender.wait() for sender in senders]
@@ -191,22 +204,22 @@ def timed(port: int, sources: list[Path], tuned: bool = True) -> float:
     return took
 
 
-def spool_seconds(root: Path, keeper: str, sources: list[Path], wanted: set[str]) -> float:
+def spool_seconds(root: Path, sources: list[Path], wanted: set[str], proof: Path | None = None) -> float:
     """As `Peer.seconds`, for ours with a new spool, which is read when the receiver has been killed."""
     from fedmed.clock import SystemClock
     from fedmed.store.spool.quota import Quota
     from fedmed.store.spool.spool import Spool
 
-    port, folder, found = free_port(), root / keeper, set()
-    with running(serving(port, folder, keeper), port):
-        took = timed(port, sources)
-    with Spool(folder, SystemClock(), Quota(), lambda entry, why: None) as spool:
+    port, folder, found = free_port(), root / "spool", set()
+    with running([*serving(port, folder, "spool"), *([] if proof is None else ["--proof", str(proof)])], port):
+        took = timed(port, sources, proof=proof)
+    with Spool(folder, SystemClock(), Quota(), lambda entry, why: None, KEY) as spool:
         while entry := spool.next(["instance"], time.time()):
             found.add(digest(spool.content(entry)))
             spool.done(entry.number)
     shutil.rmtree(folder)
     if found != wanted:
-        raise SystemExit(f"the spool ({keeper}) has not kept what was sent")
+        raise SystemExit("the spool has not kept what was sent")
     return took
 
 
@@ -286,8 +299,10 @@ def measure(runs: int, objects: int, folder: Path | None = None) -> list[Row]:
                 name: lambda peer=peer: peer.seconds(every, wanted) for name, peer in known.items()
             }
             jobs["parallel"] = lambda: known["ours"].seconds(parts, wanted)
-            jobs["spool"] = lambda: spool_seconds(root, "spool", every, wanted)
-            jobs["spool parallel"] = lambda: spool_seconds(root, "spool", parts, wanted)
+            proof = proofs(root / "proof")
+            jobs["spool"] = lambda: spool_seconds(root, every, wanted)
+            jobs["spool parallel"] = lambda: spool_seconds(root, parts, wanted)
+            jobs["spool tls"] = lambda: spool_seconds(root, every, wanted, proof)
             for name in ("ours", "storescp"):
                 jobs[f"pieces to {name}"] = lambda port=known[name].port: pieces_seconds(port)
             jobs["fsync"] = lambda: fsync_seconds(paths, root / "synced")
@@ -318,6 +333,7 @@ def rows_of(took: dict[str, list[float]], objects: int) -> list[Row]:
         "parallel": f"ours, one synced file each, {PARALLEL} associations, nothing lost",
         "untuned": "ours, one synced file each, sender untuned",
         "spool": "ours, the spool",
+        "spool tls": "ours, the spool, under TLS",
         "spool parallel": f"ours, the spool, {PARALLEL} associations, nothing lost",
         "storescp": "storescp tuned, not durable",
         "dcmtk untuned": "storescp tuned, sender untuned, not durable",
@@ -341,11 +357,12 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=675)
     parser.add_argument("--keeper", choices=sorted(KEEPERS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--proof", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--serve-pynetdicom", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve_ours(options.serve, options.folder, options.keeper)
+        serve_ours(options.serve, options.folder, options.keeper, options.proof)
     elif options.serve_pynetdicom:
         serve_pynetdicom(options.serve_pynetdicom, options.folder)
     else:

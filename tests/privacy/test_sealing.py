@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import StoreError
 from fedmed.privacy import sealing
-from fedmed.privacy.sealing import HEADER, TAG, SealBroken, seal, unsealed
+from fedmed.privacy.sealing import HEADER, TAG, SealBroken, seal, sealed_size, unsealed
 
 KEY = bytes(range(32))
 VECTORS = json.loads((Path(__file__).parent / "sealed_vectors.json").read_text())
@@ -33,7 +33,7 @@ def test_what_was_sealed_is_read_back(content, name, chunk_log2):
     data = sealed(content, name, chunk_log2)
     assert opened(data, name) == content
     chunks = max(1, -(-len(content) // (1 << chunk_log2)))
-    assert len(data) == HEADER + len(content) + TAG * chunks
+    assert len(data) == HEADER + len(content) + TAG * chunks == sealed_size(len(content), chunk_log2)
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 512, 513])
