@@ -1,6 +1,14 @@
+"""`fedmed edge`: what a device says of its results, and of its model's precision."""
+
 from __future__ import annotations
 
+import pytest
+
 from fedmed.cli.edging import _row
+from fedmed.store.standing import serving as being_served
+from fedmed.store.standing import write_status
+from tests.edge.device import device_of
+from tests.hub.clinic import serving
 
 IMAGE = {
     "unix": 1.7e9,
@@ -31,3 +39,41 @@ def test_a_series_without_a_result_is_shown_with_the_reason():
     assert (row["image"], row["model"]) == ("series 1.2, 0 of 3 images", "no model")
     assert row["said"].startswith("no result, no-model: none")
     assert "\x1b" not in row["said"]
+
+
+ROW = {"precision": "fp32", "backend": "cpu", "median_ms": 12.34, "loss_points": 0.0, "chosen": False, "reason": "slower"}
+LADDER = {
+    "wanted": "auto",
+    "phase": "probation",
+    "precision": "int8",
+    "basis": "agreement with the decisions of fp32 on 128 images of this device, which is no accuracy",
+    "why": "int8 is on probation (7 of 100 images)",
+    "rungs": [ROW, {**ROW, "precision": "int8", "median_ms": None, "loss_points": None, "reason": "out: \x1b[31mcrashed"}],
+}
+STATUS = {
+    "since": 1.0,
+    "version": "1",
+    "spool": {"entries": {}, "bytes": 0, "dropped": {}},
+    "hub_heard": True,
+    "health": {"isolated": "", "past": [], "readings": []},
+    "said": [],
+}
+
+
+@pytest.mark.parametrize("wanted", ["auto", "int8"])
+def test_status_says_which_precision_by_what_and_why_not_the_others(said, tmp_path, wanted: str):
+    active = {"name": "chest", "version": "1", "precision": "int8"}
+    ladder = LADDER if wanted == "auto" else {"wanted": wanted, "why": ""}
+    with serving(tmp_path) as place:
+        folder = device_of(place, "us-1").folder
+        write_status(folder, {**STATUS, "models": {"active": active, "beside": None, "ladder": ladder}})
+        with being_served(folder, "the agent"):
+            code, out, _ = said("edge", "status", "--at", folder)
+    assert code == 0
+    assert "looks with chest 1, int8" in out
+    if wanted == "auto":
+        assert "7 of 100 images); by agreement with the decisions of fp32" in out
+        assert "fp32 on cpu 12.3 ms, 0.00 points lost: slower" in out
+        assert "\x1b" not in out
+    else:
+        assert "points lost" not in out

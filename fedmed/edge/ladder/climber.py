@@ -14,6 +14,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,7 +75,7 @@ class Climber:
     _climb: Climb | None = None
     _note: str = ""
     _images: queue.Queue[tuple[str, Floats]] = field(default_factory=lambda: queue.Queue(QUEUED))
-    _fell: list[tuple[str, str]] = field(default_factory=list)
+    _fell: queue.SimpleQueue[tuple[str, str]] = field(default_factory=queue.SimpleQueue)
     _wake: threading.Event = field(default_factory=threading.Event)
     _kept_at: float = float("-inf")
     _waits_since: float | None = None
@@ -107,12 +108,13 @@ class Climber:
 
     def seen(self, package: str, image: Floats) -> None:
         """An image `(*inputs)` that was looked at; kept where there is a use for it, and time."""
-        if self.is_on and image.nbytes <= MOST_IMAGE and not self._images.full():
-            self._images.put_nowait((package, image))
+        if self.is_on and image.nbytes <= MOST_IMAGE:
+            with suppress(queue.Full):
+                self._images.put_nowait((package, image))
 
     def fell(self, package: str, why: str) -> None:
         """A rung that was chosen gave no answer: the reference takes its place at once."""
-        self._fell.append((package, why))
+        self._fell.put((package, why))
         self._wake.set()
 
     def keep(self, stop: threading.Event) -> None:
@@ -147,7 +149,8 @@ class Climber:
         climb = self._climb = self._memory.get(key_of(model.card.digest, self.wanted, self._labels()))
         if (why := self._fault(model.card.digest)) and climb.is_fast:
             climb = fallen(climb, why)
-            self._switch(climb, model)  # first: a disk that is full must not hold it up
+            if model.precision != climb.precision:
+                self._switch(climb, model)  # first: a disk that is full must not hold it up
             self._came_to(climb)
             return
         trouble = self._take_images(climb, model)
@@ -161,8 +164,11 @@ class Climber:
             raise trouble
 
     def _fault(self, package: str) -> str:
-        told, self._fell = self._fell, []
-        return next((why for name, why in told if name == package), "")
+        told = ""
+        while not self._fell.empty():
+            name, why = self._fell.get()
+            told = told or (why if name == package else "")
+        return told
 
     def _take_images(self, climb: Climb, model: Model) -> StoreError | None:
         """Those that came; each while something is to be decided, then one now and then, for the next release.

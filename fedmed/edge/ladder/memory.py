@@ -35,11 +35,13 @@ class Memory:
         return self._climbs
 
     def put(self, *climbs: Climb) -> None:
-        """On the disk before this returns. Raises StoreError."""
+        """On the disk before this returns. Raises StoreError: then only what leads back to the reference holds."""
         new = {each.key for each in climbs}
         with self._turn:
             kept = (*climbs, *(each for each in self._climbs if each.key not in new))[:MOST]
             body = [_told(each) for each in kept]
+            if not any(each.is_fast for each in climbs):
+                self._climbs = kept
             try:
                 files.replace(self._path, canonical({"body": body, "sha256": digest(body)}))
             except OSError as error:

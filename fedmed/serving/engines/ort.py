@@ -67,6 +67,7 @@ def opened(name: str, precision: str, model: bytes, providers: Sequence[Any], th
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.enable_mem_pattern = False  # one image at a time gains nothing by a plan that holds 5 to 10 MB
     options.log_severity_level = FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a device has other work beside this
     try:

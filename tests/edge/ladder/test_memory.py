@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedmed.edge.ladder.climb import Climb, Key, Phase
+from fedmed.edge.ladder.climb import Climb, Key, Phase, fallen
 from fedmed.edge.ladder.memory import FILE, MOST, Memory
+from fedmed.errors import StoreError
 from tests.edge.ladder.test_climb import KEY, chosen
 
 
@@ -40,3 +41,14 @@ def test_an_altered_choice_is_none(tmp_path: Path):
     path = tmp_path / FILE
     path.write_bytes(path.read_bytes().replace(b'"crashes":0', b'"crashes":1'))
     assert Memory(tmp_path).all() == ()
+
+
+def test_a_disk_that_refuses_holds_up_no_way_back_and_begins_nothing(tmp_path: Path):
+    memory = Memory(tmp_path)
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        memory.put(chosen())
+    assert memory.get(KEY) == Climb(KEY)
+    with pytest.raises(StoreError):
+        memory.put(fallen(chosen(), "an image got no answer"))
+    assert memory.get(KEY).phase is Phase.HELD

@@ -38,17 +38,17 @@ def test_int8_is_opened_from_its_own_file(quantised):
         np.zeros((0, 4), np.float32),
     ],
 )
+def test_inputs_of_another_shape(tmp_path, x):
+    with pytest.raises(DataError, match=r"needed are float32 of shape \[N, 4\]"):
+        table.open_engine(written(tmp_path)).run(x)
+
+
 def test_which_file_would_be_opened(quantised):
     files = quantised.card.files.keys()
     assert (table.file_of(files, "fp32"), table.file_of(files, "int8", "cpu")) == (FP32, U8S8)
     assert table.file_of({FP32}, "int8") is None
     assert table.able(quantised, "int8") == table.able_with(files, "int8") == ["cpu"]
     assert "onnxruntime " in table.versions()
-
-
-def test_inputs_of_another_shape(tmp_path, x):
-    with pytest.raises(DataError, match=r"needed are float32 of shape \[N, 4\]"):
-        table.open_engine(written(tmp_path)).run(x)
 
 
 def test_names_that_are_not_in_the_tables(tmp_path):
