@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fedmed.center.accepting import Failed
 from fedmed.center.listening import Listener, Tls
 from fedmed.flower.fence import Admit, Fence
 from fedmed.flower.resting import AtRest
 from fedmed.flower.superlink import SuperLink
+from fedmed.operation.accepting import Failed
 from fedmed.wire.asgi import App
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fedmed.center.accepting import Failed, Porter
 from fedmed.errors import ConfigError
+from fedmed.operation.accepting import Failed, Porter
 from fedmed.wire import ports
 from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
 

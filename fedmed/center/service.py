@@ -19,7 +19,6 @@ from fedmed.center.echo import Echo
 from fedmed.center.engine import Engine
 from fedmed.center.enrolment import PATHS, EnrolmentApp
 from fedmed.center.folder import CenterFolder
-from fedmed.center.handshakes import Handshakes
 from fedmed.center.heads import PATH as HEADS
 from fedmed.center.heads import HeadsApp
 from fedmed.center.models import FOLDER as MODELS
@@ -36,6 +35,7 @@ from fedmed.flower.fence import PATHS as FLEET_PATHS
 from fedmed.flower.opening import disk_needed
 from fedmed.identity.enrolment import MEMBERS
 from fedmed.identity.member import Identity
+from fedmed.operation.handshakes import Callers, Handshakes
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.metrics import CENTER, Metrics, Reading
 from fedmed.releases import opening
@@ -55,6 +55,14 @@ RESTART_S = 5.0
 """Until runs are gone on with, after something that nobody foresaw."""
 Tell = Callable[[str], None]
 
+CLINICS = Callers(
+    gets_one="a clinic gets one with fedmed clinic join FILE",
+    authority="this federation's",
+    again="if it is a clinic of yours, it joins again with a new file",
+    server="this center's certificate",
+    doctor="if it is a clinic of yours, let fedmed clinic doctor look",
+)
+
 
 class Service:
     """Runs from `with` to its end; `serve` blocks until it is to stop."""
@@ -72,7 +80,8 @@ class Service:
         self._models, self._metrics = open_registry(folder), Metrics(CENTER, self._reading)
         noting = config.federation, folder.clock, self._noted
         self._refusals = Refusals(*noting, frozenset((*FLEET_PATHS, *own)))
-        self._handshakes = Handshakes(*noting, self._metrics.handshake_failed)
+        node = config.federation, "center"
+        self._handshakes = Handshakes(node, CLINICS, folder.clock, self._noted, self._metrics.handshake_failed)
         at, watchers = (config.listen, config.port), (self._refusals.around, self._handshakes.note)
         self.engine = Engine(folder.path / DATABASE, rest_of(folder), folder.tls(), *at, self._admit, own, *watchers)
         self._since, self._told = folder.clock.unix(), (folder.clock, tell)

@@ -39,6 +39,9 @@ class Desk(Protocol):
     def failed(self, peer: str, error: FedmedError) -> None:
         """Write down who was refused, and why."""
 
+    def shook(self, peer: str, error: OSError) -> None:
+        """Write down what ended a handshake."""
+
 
 class Tries:
     """Failed tries by address; who has used up its own is not listened to."""
@@ -115,10 +118,16 @@ class Door(socketserver.ThreadingTCPServer):
         peer = str(client_address[0])
         try:
             request.settimeout(LASTS_S)
-            with self._context.wrap_socket(request, server_side=True) as line:
+            line = self._context.wrap_socket(request, server_side=True)
+        except OSError as error:
+            self._fail(peer)
+            self._desk.shook(peer, error)
+            return
+        try:
+            with line:
                 self._serve(Talk(line, self._now), peer)
         except OSError:
-            self._fail(peer)  # no TLS 1.3, or gone: nothing was asked
+            self._fail(peer)
 
     def _serve(self, talk: Talk, peer: str) -> None:
         try:

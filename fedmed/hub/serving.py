@@ -11,7 +11,7 @@ from typing import Any
 
 from fedmed import __version__
 from fedmed.config.roles import HUB_FILE
-from fedmed.errors import ConfigError, FedmedError
+from fedmed.errors import ConfigError, FedmedError, StoreError
 from fedmed.hub import machine
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import FolderDesk
@@ -24,6 +24,7 @@ from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
 from fedmed.identity.devices import Stage
+from fedmed.operation.handshakes import Callers, Handshakes
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import HUB, Metrics, Reading
@@ -36,6 +37,13 @@ from fedmed.wire.canonical import canonical
 
 RENEWS_S = 3600.0
 Tell = Callable[[str], None]
+DEVICES = Callers(
+    gets_one="a device gets one with a code of fedmed clinic devices invite",
+    authority="this clinic's for its devices",
+    again="if it is a device of yours, it enrols again with a new code",
+    server="this hub's certificate",
+    doctor="if it is a device of yours, look",
+)
 
 
 class Hub:
@@ -66,6 +74,8 @@ class Hub:
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
         self._metrics.registry.register(Measured(self.lending.measures))
+        node = config.clinic, "site"
+        self.handshakes = Handshakes(node, DEVICES, folder.clock, append, self._metrics.handshake_failed)
         self._since, self._renews_at = folder.clock.unix(), 0.0
 
     def record(self, action: str, resource: str, outcome: str = "done", reason: str = "", **details: Any) -> None:
@@ -98,14 +108,22 @@ class Hub:
 
     def open(self) -> None:
         """Take calls. Raises ConfigError where a port is not to be had, or would answer TLS 1.2."""
-        self._ports = Ports(self.folder, self.calls)
+        self._ports = Ports(self.folder, self.calls, self._shook)
         self._ports.start()
         threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
+
+    def _shook(self, address: str, error: OSError) -> None:
+        """A handshake failed, at either port."""
+        try:
+            self.handshakes.note(address, error)
+        except StoreError as failed:
+            self._tell(str(failed))
 
     def close(self) -> None:
         """Take no more calls, and be done with the files."""
         self._closed.set()
         self.ports.stop()
+        self.handshakes.floods.settle(is_end=True)
         self.landing.receipts.close()
         self.lending.close()
 
@@ -131,6 +149,7 @@ class Hub:
         """Look after everything, and write how it stands."""
         clock = self.folder.clock
         try:
+            self.handshakes.floods.settle()
             self.calls.step(machine.Look(clock.unix(), clock.now()))
             self.whereabouts.look(self._let_in(), self.calls.state.devices)
             self.lending.tend()
@@ -176,6 +195,7 @@ class Hub:
                 name: {**_told(each), "isolated": self.whereabouts.placed.isolated(name)}
                 for name, each in sorted(self.calls.state.devices.items())
             },
+            "handshakes": self.handshakes.standing(),
             PLACEMENT: self.whereabouts.told(),
             "elsewhere": self.lending.told(),
         }

@@ -54,7 +54,7 @@ HANDSHAKES = (
     "gone",
     OTHER,
 )
-"""Why TLS handshakes fail (`center.handshakes.Fault`)."""
+"""Why TLS handshakes fail (`operation.handshakes.Fault`)."""
 MOST_SITES = 256
 ROUND_BUCKETS_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 

@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.center import accepting
-from fedmed.center.handshakes import MOST, Fault, Handshakes, fault_of
 from fedmed.center.listening import Listener
+from fedmed.center.service import CLINICS
 from fedmed.clock import SystemClock
 from fedmed.identity.authority import KEY_FILE
+from fedmed.operation import accepting
+from fedmed.operation.handshakes import MOST, Fault, Handshakes, advice, fault_of
 from fedmed.operation.metrics import HANDSHAKES
 from fedmed.store.audit.event import Event, faults_of
 from fedmed.store.audit.floods import AGAIN_S
@@ -70,7 +71,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[Port]:
     authority, told = Authority(tmp_path / "ca"), list[Event]()
-    handshakes = Handshakes("study", SystemClock(), told.append)
+    handshakes = Handshakes(("study", "center"), CLINICS, SystemClock(), told.append)
     with Listener(nothing, authority.server(), "127.0.0.1", 0, failed=handshakes.note) as listener:
         yield Port(listener, authority, handshakes, told, tmp_path)
 
@@ -108,7 +109,7 @@ def test_a_bad_handshake_is_in_the_log_with_its_reason_and_who_knocked(port: Por
     BAD[fault](port)
     port.listener.stop()
     (entry,) = port.told
-    assert (entry.action, entry.outcome, entry.reason) == ("refuse.handshake", "refused", fault.advice)
+    assert (entry.action, entry.outcome, entry.reason) == ("refuse.handshake", "refused", advice(fault, CLINICS))
     assert entry.details == {"peer": "127.0.0.1", "code": fault.value, "number": 1}
     assert not list(faults_of(entry))
     assert port.handshakes.standing()["counts"] == {fault.value: 1}
@@ -169,7 +170,7 @@ class Moved(Brisk):
 def test_every_failure_is_counted_once_and_no_minute_has_more_entries_than_are_allowed(knocks: list[tuple[int, float]]):
     told, clock, error = list[Event](), Moved(), ssl.SSLError(1, "x")
     error.reason = "BAD"
-    handshakes = Handshakes("study", clock, told.append)
+    handshakes = Handshakes(("study", "center"), CLINICS, clock, told.append)
     at, entries = [], 0
     for peer, seconds in knocks:
         clock.at += seconds

@@ -1,4 +1,4 @@
-"""TLS handshakes that fail at the center's port: why, in words of ours, in the audit log, and as numbers."""
+"""TLS handshakes that fail at a service's port: why, in words of ours, in the audit log, and as numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -19,7 +20,7 @@ WHAT = "TLS handshake"
 
 
 class Fault(Enum):
-    """Why a handshake failed. What is said to the operator is `advice`."""
+    """Why a handshake failed. What is said to people is in `advice`."""
 
     NO_CERTIFICATE = "no-certificate"
     UNKNOWN_AUTHORITY = "unknown-authority"
@@ -34,28 +35,40 @@ class Fault(Enum):
     """The line was closed or silent before the end: a scan, a look whether the port is open, a cut."""
     OTHER = "other"
 
-    @property
-    def advice(self) -> str:
-        """One sentence: what was got, and what to do."""
-        return _ADVICE[self]
+
+@dataclass(frozen=True)
+class Callers:
+    """Who is let in at a port, in the words of whoever serves it."""
+
+    gets_one: str
+    """How one gets a certificate."""
+    authority: str
+    """Whose it has to be."""
+    again: str
+    """What who was let in before does."""
+    server: str
+    doctor: str
+    """Where to look where the other side refuses."""
 
 
-_AGAIN = "if it is a clinic of yours, it joins again with a new file"
-_PROXY = "let no proxy on the way take TLS apart"
-_DOCTOR = "if it is a clinic of yours, let fedmed clinic doctor look"
-_ADVICE = {
-    Fault.NO_CERTIFICATE: f"no client certificate; a clinic gets one with fedmed clinic join FILE, and {_PROXY}",
-    Fault.UNKNOWN_AUTHORITY: f"a certificate of an authority that is not this federation's; {_AGAIN}",
-    Fault.EXPIRED: f"a certificate that has run out; {_AGAIN}, unless this machine's clock is ahead",
-    Fault.NOT_YET_VALID: "a certificate that is not valid yet; this machine's clock is behind, set it by NTP",
-    Fault.UNFIT: f"a certificate that is not whole, or not made for clients; {_AGAIN}",
-    Fault.TOO_OLD: f"TLS older than 1.3; use TLS 1.3, and {_PROXY}",
-    Fault.NOTHING_IN_COMMON: "no cipher, group or signature in common; use the software of this federation",
-    Fault.NOT_TLS: "bytes that are no TLS; use https, and TLS 1.3",
-    Fault.REFUSED_BY_PEER: f"the other side refuses this center's certificate; {_DOCTOR} at its clock and its way here",
-    Fault.GONE: "closed, or silent, before the handshake's end; there is nothing to do",
-    Fault.OTHER: f"a handshake that cannot be read; {_DOCTOR}",
-}
+def advice(fault: Fault, callers: Callers) -> str:
+    """One sentence: what was got, and what to do."""
+    proxy, again = "let no proxy on the way take TLS apart", callers.again
+    return {
+        Fault.NO_CERTIFICATE: f"no client certificate; {callers.gets_one}, and {proxy}",
+        Fault.UNKNOWN_AUTHORITY: f"a certificate of an authority that is not {callers.authority}; {again}",
+        Fault.EXPIRED: f"a certificate that has run out; {again}, unless this machine's clock is ahead",
+        Fault.NOT_YET_VALID: "a certificate that is not valid yet; this machine's clock is behind, set it by NTP",
+        Fault.UNFIT: f"a certificate that is not whole, or not made for clients; {again}",
+        Fault.TOO_OLD: f"TLS older than 1.3; use TLS 1.3, and {proxy}",
+        Fault.NOTHING_IN_COMMON: "no cipher, group or signature in common; use the software of this federation",
+        Fault.NOT_TLS: "bytes that are no TLS; use TLS 1.3",
+        Fault.REFUSED_BY_PEER: f"the other side refuses {callers.server}; {callers.doctor} at its clock and its way here",
+        Fault.GONE: "closed, or silent, before the handshake's end; there is nothing to do",
+        Fault.OTHER: f"a handshake that cannot be read; {callers.doctor}",
+    }[fault]
+
+
 _VERIFYING = {
     9: Fault.NOT_YET_VALID,
     10: Fault.EXPIRED,
@@ -95,14 +108,15 @@ class Handshakes:
 
     def __init__(
         self,
-        federation: str,
+        node: tuple[str, str],
+        callers: Callers,
         clock: Clock,
-        record: Callable[[Event], None],
+        record: Callable[[Event], object],
         count: Callable[[str], None] = lambda fault: None,
     ) -> None:
-        """`count` is given each fault's value."""
-        self._clock, self._count = clock, count
-        self.floods = Floods(federation, "center", clock, record, "refuse.handshake", Kind("others", WHAT, "several"), MOST)
+        """`node`: name and role of whoever serves; `count` is given each fault's value."""
+        self._callers, self._clock, self._count = callers, clock, count
+        self.floods = Floods(*node, clock, record, "refuse.handshake", Kind("others", WHAT, "several"), MOST)
         self._counts: Counter[str] = Counter()
         self._newest: Mapping[str, Any] = {}
         self._lock = threading.Lock()
@@ -120,7 +134,7 @@ class Handshakes:
                 self._newest = {"unix": self._clock.unix(), "peer": address, "code": fault.value}
         if fault is not Fault.GONE:
             detail = f" ({error})" if fault in (Fault.OTHER, Fault.UNFIT) else ""
-            self.floods.note(Kind(address, WHAT, fault.value), fault.advice + detail)
+            self.floods.note(Kind(address, WHAT, fault.value), advice(fault, self._callers) + detail)
 
     def standing(self) -> dict[str, Any]:
         """How many of each fault there were, and the newest that is in the log: JSON."""
