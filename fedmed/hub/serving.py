@@ -17,6 +17,7 @@ from fedmed.hub.calls import Calls
 from fedmed.hub.desk import Desk, FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
+from fedmed.hub.kept import put_file
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
@@ -207,22 +208,12 @@ def folder_keeper(folder: Path) -> Keep:
             place = folder / each.device / each.piece.digest
             Disk().make_folder(place.parent)
             said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
-            _put(place.with_name(f"{place.name}.json"), said)
-            _put(place, each.content)
+            put_file(place.with_name(f"{place.name}.json"), said)
+            put_file(place, each.content)
         for name in {each.device for each in arrived}:
             files.sync_folder(folder / name)
 
     return keep
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Whole under its name, the content synced; the name is once the folder is."""
-    beside = path.with_name(f".{path.name}")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _told(known: machine.Known) -> dict[str, Any]:

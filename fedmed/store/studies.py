@@ -64,6 +64,33 @@ class Studies:
         found = (path.parent.name + path.name for path in self.folder.glob("objects/[0-9a-f][0-9a-f]/[0-9a-f]*"))
         return sorted(address for address in found if len(address) == ADDRESS and self._place("facts", address).exists())
 
+    def has(self, address: str) -> bool:
+        """Whether an object is here, whole."""
+        return self.where(address).exists() and self._place("facts", address).exists()
+
+    def stat(self, address: str) -> tuple[int, float]:
+        """Bytes of an object on the disk, and when it came, seconds since 1970. Raises StoreError."""
+        try:
+            found = self.where(address).stat()
+        except OSError as error:
+            raise StoreError(f"object {address[:12]} cannot be looked at ({error.strerror})") from error
+        return found.st_size, found.st_mtime
+
+    def where(self, address: str) -> Path:
+        """The file of an object."""
+        return self._place("objects", address)
+
+    def remove(self, address: str) -> None:
+        """Have an object here no more, on the disk; one that is not here is no error. Raises StoreError."""
+        try:
+            for kind in ("objects", "facts"):
+                path = self._place(kind, address)
+                path.unlink(missing_ok=True)
+                if path.parent.exists():
+                    sync_folder(path.parent)
+        except OSError as error:
+            raise StoreError(f"object {address[:12]} cannot be removed ({error.strerror}); mend the disk") from error
+
     def _place(self, kind: str, address: str) -> Path:
         if len(address) != ADDRESS or set(address) - set("0123456789abcdef"):
             raise StoreError(f"{address[:80]!r} is no address; one has {ADDRESS} hexadecimal digits")

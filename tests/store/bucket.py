@@ -15,7 +15,7 @@ from moto.s3.responses import S3Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from fedmed.store.models.s3 import Place
+from fedmed.store.s3 import Place
 
 BUCKET = "models"
 
