@@ -58,6 +58,7 @@ def edge_up(path: Path, as_json: bool) -> None:
 
 def hub_up(path: Path, as_json: bool) -> None:
     """Serve the devices of the clinic in a folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
+    from fedmed.clinic.archiving import archiver_of
     from fedmed.clinic.folder import open_clinic
     from fedmed.clinic.recording import recorder
     from fedmed.clinic.releases import tending
@@ -69,7 +70,8 @@ def hub_up(path: Path, as_json: bool) -> None:
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
     with hearing(log):
-        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic)).serve())
+        archiver = archiver_of(clinic, folder, log.tell)
+        _ended(Hub(folder, keepers_of(folder), recorder(clinic), log.tell, tend=tending(clinic), archiver=archiver).serve())
 
 
 def _ended(forced: bool) -> None:

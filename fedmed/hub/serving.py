@@ -13,12 +13,14 @@ from fedmed import __version__
 from fedmed.config.roles import HUB_FILE
 from fedmed.errors import ConfigError, FedmedError
 from fedmed.hub import machine
+from fedmed.hub.archiving import Archiver
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import Desk, FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
 from fedmed.hub.kept import put_file
 from fedmed.hub.landing import Arrived, Keep, Landing
+from fedmed.hub.placing import ARCHIVE
 from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
@@ -48,9 +50,10 @@ class Hub:
         tell: Tell,
         desk: Desk | None = None,
         tend: Callable[[], object] = lambda: None,
+        archiver: Archiver | None = None,
     ) -> None:
         """`keepers` by kind of object that devices send; `append` writes the clinic's audit log; `tend` brings what devices
-        may ask for up to date, once in a heartbeat.
+        may ask for up to date, once in a heartbeat; `archiver` moves old studies to the clinic's archive.
 
         Raises KeyRefused, StoreError for what is not in order in the folder.
         """
@@ -59,7 +62,7 @@ class Hub:
         self.landing = Landing(folder.path, keepers, config.most_gigabytes_open * 10**9, folder.clock)
         self.calls = Calls(folder, desk or FolderDesk(folder.path / DOWN), self.landing, self.record, tell)
         self._ports: Ports | None = None
-        self._tend, self._closed = tend, threading.Event()
+        self._tend, self._archiver, self._closed = tend, archiver, threading.Event()
         self.whereabouts = Whereabouts(folder, tell)
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
@@ -98,11 +101,15 @@ class Hub:
         self._ports = Ports(self.folder, self.calls)
         self._ports.start()
         threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
+        if self._archiver is not None:
+            self._archiver.start()
 
     def close(self) -> None:
         """Take no more calls, and be done with the files."""
         self._closed.set()
         self.ports.stop()
+        if self._archiver is not None:
+            self._archiver.stop()
         self.landing.receipts.close()
 
     def _keep_tending(self) -> None:
@@ -128,7 +135,8 @@ class Hub:
         clock = self.folder.clock
         try:
             self.calls.step(machine.Look(clock.unix(), clock.now()))
-            self.whereabouts.look(self._let_in(), self.calls.state.devices)
+            archives = self._archiver is not None and self._archiver.backlog.studies > 0
+            self.whereabouts.look(self._let_in(), self.calls.state.devices, archives)
             if clock.now() >= self._renews_at:
                 self._renews_at = clock.now() + RENEWS_S
                 self.landing.sweep()
@@ -172,6 +180,7 @@ class Hub:
                 for name, each in sorted(self.calls.state.devices.items())
             },
             PLACEMENT: self.whereabouts.told(),
+            ARCHIVE: None if self._archiver is None else self._archiver.standing(),
         }
 
 

@@ -44,11 +44,12 @@ class Whereabouts:
         if now - self._read_at >= CHECK_EVERY_S:
             self._read_at, self._own = now, replace(self._own, busy=_own(read_all(self._readers)).busy)
 
-    def look(self, names: Iterable[str], devices: Mapping[str, Known]) -> None:
-        """Look at the enrolled devices of these names; the staff is told what has changed."""
+    def look(self, names: Iterable[str], devices: Mapping[str, Known], archives: bool = False) -> None:
+        """Look at the enrolled devices of these names, and whether studies wait to be archived; the staff is told what has
+        changed."""
         now = self._folder.clock.now()
         seen = [Seen(name, devices.get(name), self._rounds(name)) for name in sorted(names)]
-        self.placed, said = look(self.placed, seen, self._own, now)
+        self.placed, said = look(self.placed, seen, self._own, now, archives)
         for each in said:
             self._tell(each)
 
