@@ -35,7 +35,7 @@ INDEX_FILE, SECRET_FILE, STUDIES = "archive.sqlite", "archive.secret", "studies"
 _LABEL = "archive of studies"
 LOOK_S = 300.0
 """How often it is looked whether something is to go."""
-FIRST_S, LONGEST_S = 5.0, 900.0
+FIRST_S, LONGEST_S = 2.0, 900.0
 """How long is waited after a first failure, and after many."""
 
 

@@ -96,6 +96,9 @@ class KeptFiles:
             raise StoreError(f"{name[:100]!r} is no object of a device; one is DEVICE/DIGEST")
         return self.folder / name
 
+    def tell(self, away: int) -> None:
+        """Nobody: who reads files sees which there are, and a note among them would be read as one."""
+
     def _facts(self, name: str) -> dict[str, Any]:
         path = _beside(self.where(name))
         try:
@@ -151,6 +154,10 @@ class KeptStudies:
     def where(self, name: str) -> Path:
         """See `Holding`."""
         return self._store.where(name)
+
+    def tell(self, away: int) -> None:
+        """Whoever exports from the store."""
+        self._store.note_away(away)
 
     def _study(self, address: str) -> str | None:
         if address in self._known:

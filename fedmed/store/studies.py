@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fedmed.errors import StoreError
+from fedmed.identity import files
 from fedmed.privacy.keys import DEIDENTIFIED, ORIGINALS, SiteKey, derived
 from fedmed.privacy.sealing import seal, unsealed
 from fedmed.store.syncing import sync_folder
 
 BLOCK = 1 << 20
-WRITING = ".writing-"
+WRITING, AWAY = ".writing-", "away"
 ADDRESS = 64
 """Hexadecimal digits of an address: HMAC-SHA256."""
 
@@ -90,6 +91,20 @@ class Studies:
                     sync_folder(path.parent)
         except OSError as error:
             raise StoreError(f"object {address[:12]} cannot be removed ({error.strerror}); mend the disk") from error
+
+    def note_away(self, count: int) -> None:
+        """Note how many objects are in an archive alone. Raises StoreError."""
+        try:
+            files.replace(self.folder / AWAY, str(count).encode())
+        except OSError as error:
+            raise StoreError(f"{self.folder / AWAY} cannot be written ({error.strerror}); make room") from error
+
+    def away(self) -> int:
+        """How many objects are in an archive alone, as was noted last; 0 where nothing was."""
+        try:
+            return int((self.folder / AWAY).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
 
     def _place(self, kind: str, address: str) -> Path:
         if len(address) != ADDRESS or set(address) - set("0123456789abcdef"):

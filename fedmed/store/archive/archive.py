@@ -127,6 +127,7 @@ class Archive:
                 self._holding.remove(each.name)
             away = {row.name: row for row in (*self._packs(group.study), *rows)}
             self.index.put([replace(row, standing=Standing.AWAY) for row in away.values()])
+            self._tell()
 
     def recall(self, which: str) -> list[Shelved]:
         """Have a study here as well, by its UID or the beginning of a pack's name (6 digits at least).
@@ -242,6 +243,10 @@ class Archive:
             self._append("restore.study", f"study {rows[0].name[:16]}", "failed", str(error), digest=rows[0].name)
             raise
         self.index.put([replace(row, standing=Standing.BOTH) for row in rows])
+        self._tell()
+
+    def _tell(self) -> None:
+        self._holding.tell(sum(row.objects for row in self.index.rows() if row.standing is Standing.AWAY))
 
     def _packs(self, study: str) -> list[Shelved]:
         return [row for row in self.index.rows() if row.study == study]

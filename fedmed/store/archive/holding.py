@@ -39,3 +39,6 @@ class Holding(Protocol):
 
     def where(self, name: str) -> Path:
         """The file of an object."""
+
+    def tell(self, away: int) -> None:
+        """Let who reads all that is here know how many objects are in the archive alone."""

@@ -79,6 +79,9 @@ class Files:
     def where(self, name: str) -> Path:
         return self.folder / name
 
+    def tell(self, away: int) -> None:
+        self.away = away
+
     def names(self) -> set[str]:
         return {path.stem for path in self.folder.glob("*.json")}
 

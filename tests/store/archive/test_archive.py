@@ -19,7 +19,7 @@ def test_an_old_study_goes_and_comes_back(tmp_path):
     shelf.add("1.3", [b"young"], days=3)
     assert shelf.turn() == ["1.2"]
     assert shelf.files.names() == {"1.3.0"}
-    assert shelf.standings() == {"1.2": "away"}
+    assert (shelf.standings(), shelf.files.away) == ({"1.2": "away"}, 3)
     [row] = shelf.archive.recall("1.2")
     assert (row.objects, row.bytes, row.standing.value) == (3, 5003, "both")
     assert shelf.files.read("1.2.2") == (b"three" * 1000, {"device": "mri"})
