@@ -19,6 +19,7 @@
     ├── StoreError                  5     a commit could not be written or none could be read
     │   ├── ResumeRefused           5     what is resumed is not what was started
     │   ├── PackageRefused          5     a model package whose files are not those its card tells, or must not be run
+    │   ├── ArchiveAltered          5     what the archive has of a study is not what was put there
     │   ├── EngineFailed            5     a model cannot be opened or run by an engine here
     │   └── CourseLost              5     what was under way cannot be gone on with; the last commit can
     └── MissingPart                 6     a program or package that this command needs is not installed
@@ -124,6 +125,10 @@ class ResumeRefused(StoreError):
 
 class PackageRefused(StoreError):
     """A model package that is altered, incomplete, too large, or holds what a device must not run."""
+
+
+class ArchiveAltered(StoreError):
+    """What the archive has of a study is missing, altered, or was sealed with another key."""
 
 
 class EngineFailed(StoreError):

@@ -8,7 +8,6 @@ models/         the registry
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from fedmed.center.folder import CenterFolder
 from fedmed.errors import ConfigError
@@ -17,14 +16,14 @@ from fedmed.identity import files
 from fedmed.identity.modelkey import ModelKey, certify, read_certified
 from fedmed.privacy import keys
 from fedmed.privacy.atrest import AtRest as Closing
+from fedmed.store.blobs import Store
 from fedmed.store.keysource import key_from
-from fedmed.store.models.blobs import FolderStore, Store
 from fedmed.store.models.copying import Copier
 from fedmed.store.models.cover import Bare, Cover, Sealed
 from fedmed.store.models.registry import Registry
 from fedmed.store.models.retention import Retention
-from fedmed.store.models.s3 import Place, S3Store
 from fedmed.store.models.shelf import Shelf
+from fedmed.store.places import store_at
 
 KEY_FILE, CERTIFIED_FILE, SECRET_FILE, FOLDER = "models.key", "models.json", "models.secret", "models"
 _LABEL = "registry of models"
@@ -93,8 +92,4 @@ def copy_store(folder: CenterFolder) -> Store | None:
     said = folder.config.models
     if said.copy_to is None:
         return None
-    if not said.copy_to.startswith("s3://"):
-        return FolderStore(Path(said.copy_to))
-    bucket, _, prefix = said.copy_to.removeprefix("s3://").partition("/")
-    prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-    return S3Store(Place(bucket, prefix, said.endpoint, said.region, said.credentials or "", said.ca))
+    return store_at(said.copy_to, said)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedmed.cli import backups
+from fedmed.cli.clinic_archive import archive
 from fedmed.cli.clinic_data import data
 from fedmed.cli.clinic_devices import devices, hub
 from fedmed.cli.clinic_releases import release
@@ -24,6 +25,7 @@ clinic.add_typer(approvals, name="approvals")
 clinic.add_typer(devices, name="devices")
 clinic.add_typer(hub, name="hub")
 clinic.add_typer(release, name="release")
+clinic.add_typer(archive, name="archive")
 backups.add_to(clinic, "clinic", FOLDER, "FEDMED_CLINIC")
 Certificate = Annotated[
     Path | None, typer.Option("--certificate", metavar="FILE", help="The member's certificate; the center's when absent.")

@@ -65,6 +65,7 @@ def edge_up(path: Path, as_json: bool) -> None:
 
 def hub_up(path: Path, as_json: bool) -> None:
     """Serve the devices of the clinic in a folder. Raises ConfigError, KeyRefused, StoreError for what is not in order."""
+    from fedmed.clinic.archiving import archiver_of
     from fedmed.clinic.folder import open_clinic
     from fedmed.clinic.recording import recorder
     from fedmed.clinic.releases import tending
@@ -75,10 +76,11 @@ def hub_up(path: Path, as_json: bool) -> None:
     clinic = open_clinic(path, SystemClock())
     folder = open_hub(path, SystemClock())
     log = _log(folder.path, folder.config.log, as_json)
-    record = recorder(clinic)
-    hub = Hub(folder, keepers_of(folder), record, log.tell, tend=tending(clinic, record))
-    with hearing(log), _looking(hub):
-        _ended(hub.serve())
+    with hearing(log):
+        record, archiver = recorder(clinic), archiver_of(clinic, folder, log.tell)
+        hub = Hub(folder, keepers_of(folder), record, log.tell, tend=tending(clinic, record), archiver=archiver)
+        with _looking(hub):
+            _ended(hub.serve())
 
 
 def _looking(hub: Hub) -> AbstractContextManager[None]:

@@ -56,5 +56,8 @@ def empty_into(out: Path, store: Path, key: Path | None, as_json: bool) -> None:
     """Export the de-identified copies as files."""
     with Bar() as bar:
         written = filling.export(store, site_key(key), out, bar)
-    said = json.dumps({"written": written, "out": str(out)}) if as_json else f"{written} files written to {out}"
-    sys.stdout.write(said + "\n")
+    away = deidentified(store, site_key(key)).away()
+    facts = {"written": written, "out": str(out), **({"archived": away} if away else {})}
+    sys.stdout.write((json.dumps(facts) if as_json else f"{written} files written to {out}") + "\n")
+    if away:
+        sys.stderr.write(f"{away} more are in the archive alone; for all of them: fedmed clinic archive list, recall\n")

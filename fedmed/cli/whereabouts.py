@@ -12,6 +12,7 @@ from fedmed.cli import listing
 from fedmed.cli.hubs import DOWN, device_facts
 from fedmed.clock import SystemClock
 from fedmed.hub.folder import open_hub
+from fedmed.hub.placing import ARCHIVE
 from fedmed.hub.told import Told, health_in, told_in
 from fedmed.identity.authority import day
 from fedmed.store.standing import is_serving, read_status
@@ -27,7 +28,7 @@ def show_clinic(path: Path, as_json: bool) -> None:
     heard = status.get("devices", {})
     devices = [device_facts(each, heard.get(name)) for name, each in sorted(hub.devices.roll().devices.items())]
     placement = status.get("placement", {})
-    nodes, tasks = placement.get("nodes", []), placement.get("tasks", [])
+    nodes, tasks = placement.get("nodes", []), [_told(each, status) for each in placement.get("tasks", [])]
     looks = status.get("elsewhere", {})
     if as_json:
         shown = {"devices": devices, "nodes": nodes, "tasks": tasks, "elsewhere": looks}
@@ -52,6 +53,12 @@ def show_clinic(path: Path, as_json: bool) -> None:
     for name, counts in looks.items():
         said = ", ".join(f"{count} {what}" for what, count in counts.items())
         sys.stdout.write(f"images of {name} that others look at, since the hub is up: {said}\n")
+
+
+def _told(task: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task as the placement has it; of the archive's, how many studies wait and why."""
+    said = status.get(ARCHIVE)
+    return {**task, "why": said["why"]} if task["name"] == ARCHIVE and isinstance(said, dict) else task
 
 
 def _device(facts: Mapping[str, Any], node: Mapping[str, Any] | None, is_up: bool) -> dict[str, str]:

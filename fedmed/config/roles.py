@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import Field, ValidationError
 
 from fedmed.config.allowed import nearest, shown
+from fedmed.config.archive import Archive
 from fedmed.config.document import MAX_BYTES, Fault, read_document
 from fedmed.config.health import HealthAddress
 from fedmed.config.hosts import Host, Port
@@ -120,6 +121,9 @@ class Hub(Part):
     """The key of that store (fedmed data key)."""
     elsewhere: Elsewhere = Elsewhere()
     """Where images are looked at whose own device cannot."""
+    archive: Archive | None = None
+    """Where studies that devices sent go when they are old: {to: "s3://BUCKET/PREFIX", credentials: "file:/path",
+    after_days: 90} or {to: /a/folder, keep_gb: 500}. Null for nowhere."""
     trains: bool = False
     """Whether devices train along in the clinic's rounds, each on its own cases."""
     train_s: float = Field(600.0, ge=1, le=86_400)

@@ -212,4 +212,4 @@ class Desk:
             return []
         with self.stages.of("copy"):
             copy, study = self.copied(content)
-        return [New(STUDY, study, USUAL, {}, copy)]
+        return [New(STUDY, study, USUAL, {"study": study}, copy)]

@@ -5,6 +5,7 @@ Nodes   each enrolled device; the clinic's own machine, where the hub runs; the 
 Tasks   images:DEVICE          real-time, bound to the device whose scanner it stands beside, while a model is active there
         round:DEVICE:SERIAL    compute, on the device's own cases, while a round of the clinic asks it
         studies:DEVICE         storage, at the clinic, while the device is heard and has studies to send
+        archive                storage, at the clinic, while old studies wait to go to its archive
         look:DEVICE:DIGEST     compute, one image of a device that cannot look at it itself, where the same package is open
 
 Devices begin and end the first three by themselves, by the same facts. Looks alone are started, moved and ended from here
@@ -43,6 +44,8 @@ from fedmed.placement.tasks import CPU, Amount, Kind, Needs, Precision, Task
 
 CENTER = "center:federation"
 NOTHING_FOR_IT = "takes nothing that reads patients' data, and a hub has nothing else"
+ARCHIVE = "archive"
+"""The task, and in the hub's status what waits for it, and why."""
 CUDA = "cuda"
 LOOK = "look:"
 """Before the names of tasks that this hub starts by itself."""
@@ -97,8 +100,11 @@ def begun(clinic: str, beat_s: float, told: Mapping[str, Told], now: float, shar
     return Placed(clinic, state, told)
 
 
-def look(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> tuple[Placed, list[str]]:
-    """One look at everything, and what the staff is told of it. `own`: the clinic's machine; `now` never goes back."""
+def look(placed: Placed, seen: Sequence[Seen], own: Told, now: float, archives: bool = False) -> tuple[Placed, list[str]]:
+    """One look at everything, and what the staff is told of it.
+
+    `own`: the clinic's machine; `now` never goes back; `archives`: whether studies wait to be archived.
+    """
     fresh = [each for each in seen if each.known and each.known.heard_now > placed.heard.get(each.name, float("-inf"))]
     names = {each.name for each in seen}
     told = {name: each for name, each in placed.told.items() if name in names}
@@ -109,7 +115,7 @@ def look(placed: Placed, seen: Sequence[Seen], own: Told, now: float) -> tuple[P
     events: list[Event] = [
         *_nodes(placed, seen, own, now),
         *_beats(placed, [each.name for each in fresh], own, now),
-        *_tasks(placed, seen, now),
+        *_tasks(placed, seen, archives, now),
         Ticked(now),
     ]
     after = stepped(placed, events)
@@ -184,9 +190,11 @@ def _claims(placed: Placed, node: str) -> Iterator[Claim]:
         yield Claim(task, placed.state.running[task].held.attempt)
 
 
-def _tasks(placed: Placed, seen: Sequence[Seen], now: float) -> Iterator[Event]:
+def _tasks(placed: Placed, seen: Sequence[Seen], archives: bool, now: float) -> Iterator[Event]:
     state = placed.state
     wanted = {task.name: task for each in seen for task in _wanted(placed, each)}
+    if archives:
+        wanted[ARCHIVE] = Task(ARCHIVE, Kind.STORAGE, placed.clinic, priority=1)
     held = {name: each.held.task for group in (state.running, state.waiting, state.parked) for name, each in group.items()}
     for name, task in held.items():
         if wanted.get(name) != task and not name.startswith(LOOK):

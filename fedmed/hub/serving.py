@@ -13,13 +13,16 @@ from fedmed import __version__
 from fedmed.config.roles import HUB_FILE
 from fedmed.errors import ConfigError, FedmedError, StoreError
 from fedmed.hub import machine
+from fedmed.hub.archiving import Archiver
 from fedmed.hub.calls import Calls
 from fedmed.hub.desk import FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
+from fedmed.hub.kept import put_file
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.lending import Lending
 from fedmed.hub.looklog import LookLog
+from fedmed.hub.placing import ARCHIVE
 from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
@@ -56,9 +59,10 @@ class Hub:
         append: Callable[[Event], Any],
         tell: Tell,
         tend: Callable[[], object] = lambda: None,
+        archiver: Archiver | None = None,
     ) -> None:
         """`keepers` by kind of object that devices send; `append` writes the clinic's audit log; `tend` brings what devices
-        may ask for up to date, once in a heartbeat.
+        may ask for up to date, once in a heartbeat; `archiver` moves old studies to the clinic's archive.
 
         Raises KeyRefused, StoreError for what is not in order in the folder.
         """
@@ -70,7 +74,7 @@ class Hub:
         desk = FolderDesk(folder.path / DOWN)
         self.calls = Calls(folder, desk, self.landing, self.lending, self.record, tell)
         self._ports: Ports | None = None
-        self._tend, self._closed = tend, threading.Event()
+        self._tend, self._archiver, self._closed = tend, archiver, threading.Event()
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
         self._metrics.registry.register(Measured(self.lending.measures))
@@ -111,6 +115,8 @@ class Hub:
         self._ports = Ports(self.folder, self.calls, self._shook)
         self._ports.start()
         threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
+        if self._archiver is not None:
+            self._archiver.start()
 
     def _shook(self, address: str, error: OSError) -> None:
         """A handshake failed, at either port."""
@@ -124,6 +130,8 @@ class Hub:
         self._closed.set()
         self.ports.stop()
         self.handshakes.floods.settle(is_end=True)
+        if self._archiver is not None:
+            self._archiver.stop()
         self.landing.receipts.close()
         self.lending.close()
 
@@ -151,7 +159,8 @@ class Hub:
         try:
             self.handshakes.floods.settle()
             self.calls.step(machine.Look(clock.unix(), clock.now()))
-            self.whereabouts.look(self._let_in(), self.calls.state.devices)
+            archives = self._archiver is not None and self._archiver.backlog.studies > 0
+            self.whereabouts.look(self._let_in(), self.calls.state.devices, archives)
             self.lending.tend()
             if clock.now() >= self._renews_at:
                 self._renews_at = clock.now() + RENEWS_S
@@ -198,6 +207,7 @@ class Hub:
             "handshakes": self.handshakes.standing(),
             PLACEMENT: self.whereabouts.told(),
             "elsewhere": self.lending.told(),
+            ARCHIVE: None if self._archiver is None else self._archiver.standing(),
         }
 
 
@@ -234,22 +244,12 @@ def folder_keeper(folder: Path) -> Keep:
             place = folder / each.device / each.piece.digest
             Disk().make_folder(place.parent)
             said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
-            _put(place.with_name(f"{place.name}.json"), said)
-            _put(place, each.content)
+            put_file(place.with_name(f"{place.name}.json"), said)
+            put_file(place, each.content)
         for name in {each.device for each in arrived}:
             files.sync_folder(folder / name)
 
     return keep
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Whole under its name, the content synced; the name is once the folder is."""
-    beside = path.with_name(f".{path.name}")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _told(known: machine.Known) -> dict[str, Any]:

@@ -50,13 +50,15 @@ class Whereabouts:
         if now - self._read_at >= CHECK_EVERY_S:
             self._read_at, self._own = now, replace(self._own, busy=_own(read_all(self._readers)).busy)
 
-    def look(self, names: Iterable[str], devices: Mapping[str, Known]) -> None:
-        """Look at the enrolled devices of these names; the staff is told what has changed."""
+    def look(self, names: Iterable[str], devices: Mapping[str, Known], archives: bool = False) -> None:
+        """Look at the enrolled devices of these names, and whether studies wait to be archived; the staff is told what has
+        changed.
+        """
         seen = [Seen(name, devices.get(name), self._rounds(name)) for name in sorted(names)]
         model = self.own_model()
         own = replace(self._own, model=model.model, package=model.package, precision=model.precision, helps=model.helps)
         with self.turn:
-            placed, said = look(self.placed, seen, own, self._now())
+            placed, said = look(self.placed, seen, own, self._now(), archives)
             self._stepped(placed)
         for each in said:
             self.tell(each)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from io import BytesIO
 
 from fedmed.privacy.keys import derived
-from fedmed.privacy.sealing import Parts, Pieces, seal, unsealed
+from fedmed.privacy.sealing import Pieces, sealed, unsealed
 
 CHUNK_LOG2 = 20
 """Chunks of 1 MiB: whoever reads the whole waits for no first chunk, and larger ones take less time."""
@@ -21,9 +21,7 @@ class AtRest:
 
     def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> list[bytes]:
         """The content of the file `name`, sealed, in pieces."""
-        parts = Parts()
-        seal(self._key, name, Pieces(pieces), parts, CHUNK_LOG2)
-        return parts.written
+        return list(sealed(self._key, name, Pieces(pieces), CHUNK_LOG2))
 
     def opened(self, name: str, content: bytes) -> bytes:
         """What was closed under this name. Raises SealBroken."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -95,16 +95,28 @@ def seal(
 
     Raises StoreError for what is longer than 2^32 chunks.
     """
+    for piece in sealed(key, name, source, chunk_log2, random_bytes):
+        target.write(piece)
+
+
+def sealed(
+    key: bytes,
+    name: str,
+    source: Source,
+    chunk_log2: int = CHUNK_LOG2,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Iterator[bytes]:
+    """As `seal`, for who takes the sealed file piece by piece: no more than two chunks are held at a time."""
     salt = random_bytes(SALT)
     header = MAGIC + bytes((VERSION, chunk_log2)) + salt
     cipher, prefix = _cipher(key, salt)
     bound = _bound(header, name)
-    target.write(header)
+    yield header
     size = 1 << chunk_log2
     chunk, number = source.read(size), 0
     while True:
         following = source.read(size)
-        target.write(cipher.encrypt(_nonce(prefix, number, not following), chunk, bound))
+        yield cipher.encrypt(_nonce(prefix, number, not following), chunk, bound)
         if not following:
             return
         chunk, number = following, number + 1
@@ -113,11 +125,11 @@ def seal(
 
 
 def sealed_size(size: int, chunk_log2: int = CHUNK_LOG2) -> int:
-    """Bytes that `size` bytes have once they are sealed."""
+    """Bytes of the sealed file of a content of `size` bytes."""
     return HEADER + size + TAG * max(1, -(-size >> chunk_log2))
 
 
-def unsealed(key: bytes, name: str, source: BinaryIO) -> Iterator[bytes]:
+def unsealed(key: bytes, name: str, source: Source) -> Iterator[bytes]:
     """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
 
     Raises SealBroken.

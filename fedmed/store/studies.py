@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fedmed.errors import StoreError
+from fedmed.identity import files
 from fedmed.privacy.keys import DEIDENTIFIED, ORIGINALS, SiteKey, derived
 from fedmed.privacy.sealing import seal, unsealed
 from fedmed.store.syncing import sync_folder
 
 BLOCK = 1 << 20
-WRITING = ".writing-"
+WRITING, AWAY = ".writing-", "away"
 ADDRESS = 64
 """Hexadecimal digits of an address: HMAC-SHA256."""
 
@@ -63,6 +64,47 @@ class Studies:
         """All objects that are whole, in the order of their addresses."""
         found = (path.parent.name + path.name for path in self.folder.glob("objects/[0-9a-f][0-9a-f]/[0-9a-f]*"))
         return sorted(address for address in found if len(address) == ADDRESS and self._place("facts", address).exists())
+
+    def has(self, address: str) -> bool:
+        """Whether an object is here, whole."""
+        return self.where(address).exists() and self._place("facts", address).exists()
+
+    def stat(self, address: str) -> tuple[int, float]:
+        """Bytes of an object on the disk, and when it came, seconds since 1970. Raises StoreError."""
+        try:
+            found = self.where(address).stat()
+        except OSError as error:
+            raise StoreError(f"object {address[:12]} cannot be looked at ({error.strerror})") from error
+        return found.st_size, found.st_mtime
+
+    def where(self, address: str) -> Path:
+        """The file of an object."""
+        return self._place("objects", address)
+
+    def remove(self, address: str) -> None:
+        """Have an object here no more, on the disk; one that is not here is no error. Raises StoreError."""
+        try:
+            for kind in ("objects", "facts"):
+                path = self._place(kind, address)
+                path.unlink(missing_ok=True)
+                if path.parent.exists():
+                    sync_folder(path.parent)
+        except OSError as error:
+            raise StoreError(f"object {address[:12]} cannot be removed ({error.strerror}); mend the disk") from error
+
+    def note_away(self, count: int) -> None:
+        """Note how many objects are in an archive alone. Raises StoreError."""
+        try:
+            files.replace(self.folder / AWAY, str(count).encode())
+        except OSError as error:
+            raise StoreError(f"{self.folder / AWAY} cannot be written ({error.strerror}); make room") from error
+
+    def away(self) -> int:
+        """How many objects are in an archive alone, as was noted last; 0 where nothing was."""
+        try:
+            return int((self.folder / AWAY).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
 
     def _place(self, kind: str, address: str) -> Path:
         if len(address) != ADDRESS or set(address) - set("0123456789abcdef"):

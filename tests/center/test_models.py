@@ -77,7 +77,7 @@ def test_sealing_written_off(center):
 
 
 def test_a_bucket_in_center_yaml(center, tmp_path):
-    bucket_module = pytest.importorskip("tests.store.models.bucket")
+    bucket_module = pytest.importorskip("tests.store.bucket")
     with bucket_module.serving() as bucket:
         place = bucket.place(tmp_path)
         told = {"endpoint": place.endpoint, "credentials": place.credentials}

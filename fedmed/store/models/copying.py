@@ -16,8 +16,8 @@ from pathlib import Path
 from fedmed.clock import Clock
 from fedmed.errors import FedmedError, StoreError
 from fedmed.identity import files
+from fedmed.store.blobs import Store
 from fedmed.store.models import index as indexing
-from fedmed.store.models.blobs import Store
 from fedmed.store.models.index import Index
 from fedmed.store.models.registry import Registry
 from fedmed.store.models.shelf import Shelf

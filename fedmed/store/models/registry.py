@@ -20,11 +20,11 @@ from fedmed.clock import Clock
 from fedmed.errors import FedmedError, StoreError
 from fedmed.identity.modelkey import ModelKey
 from fedmed.privacy.sealing import Pieces
+from fedmed.store.blobs import FolderStore
 from fedmed.store.disk import Disk
 from fedmed.store.locks import alone
 from fedmed.store.models import index as indexing
 from fedmed.store.models import lineage
-from fedmed.store.models.blobs import FolderStore
 from fedmed.store.models.cover import Cover
 from fedmed.store.models.index import LINEAGE, MODEL, SIGNATURE, Entry, File, Index, ModelAltered
 from fedmed.store.models.lineage import Committed, Weights

@@ -10,9 +10,9 @@ from typing import Any
 from fedmed.errors import ConfigError, ProtocolRefused, StoreError
 from fedmed.identity.modelkey import ModelPublic
 from fedmed.privacy.sealing import SealBroken
+from fedmed.store.blobs import Store
 from fedmed.store.models import index as indexing
 from fedmed.store.models import lineage
-from fedmed.store.models.blobs import Store
 from fedmed.store.models.cover import Cover
 from fedmed.store.models.index import FILES, LINEAGE, MODEL, SIGNATURE, Entry, Index, ModelAltered
 

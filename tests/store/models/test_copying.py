@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.identity.modelkey import ModelKey
-from fedmed.store.models.blobs import FolderStore
+from fedmed.store.blobs import FolderStore
 from fedmed.store.models.copying import STATE, Copier, planned, state_of
 from fedmed.store.models.index import MODEL, Entry, File, Index
 from fedmed.store.models.registry import Registry
@@ -16,8 +16,8 @@ from fedmed.store.models.retention import Retention
 from fedmed.store.models.shelf import Shelf
 from tests.store.models.shelves import KEY, SEALED, Hours, committed, filled, model, registry
 
-s3 = pytest.importorskip("fedmed.store.models.s3")
-bucket_module = pytest.importorskip("tests.store.models.bucket")
+s3 = pytest.importorskip("fedmed.store.s3")
+bucket_module = pytest.importorskip("tests.store.bucket")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A store of models that speaks S3: any bucket, over HTTPS or, on a trusted line, HTTP.
+"""A store of blobs that speaks S3: any bucket, over HTTPS or, on a trusted line, HTTP.
 
 A blob of more than 8 MiB goes in parts. One that was cut off goes on at the first part that is missing; whether a part that
 is there is the right one, its MD5 tells, which S3 calls the part's ETag.
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from fedmed.errors import ConfigError, MissingPart, StoreError, first_line
 from fedmed.identity import files
+from fedmed.privacy.sealing import Source
 
 PART = 8 << 20
 """Bytes of a part; S3 takes 5 MiB to 5 GiB, and 10,000 parts."""
@@ -85,7 +86,7 @@ class S3Store:
             body = self._client.get_object(**self._at(name))["Body"]
         return cast(BinaryIO, BufferedReader(_Body(self, name, body), PART))
 
-    def put(self, name: str, source: BinaryIO, size: int) -> None:
+    def put(self, name: str, source: Source, size: int) -> None:
         """Send a blob; the object is there when the last byte is."""
         with self._asking(self.where(name)):
             if size <= PART:
@@ -105,7 +106,7 @@ class S3Store:
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self._place.bucket, "Key": self._place.prefix + name}
 
-    def _put_parts(self, name: str, source: BinaryIO, parts: int) -> None:
+    def _put_parts(self, name: str, source: Source, parts: int) -> None:
         at = self._at(name)
         begun = self._client.list_multipart_uploads(Bucket=at["Bucket"], Prefix=at["Key"]).get("Uploads", ())
         ours = [each["UploadId"] for each in begun if each["Key"] == at["Key"]]

@@ -1,4 +1,4 @@
-"""Where a registry's files lie: one small interface, and a folder behind it; `fedmed.store.models.s3` is the other.
+"""Where blobs lie, of models or the archive: one small interface, and a folder behind it; `fedmed.store.s3` is the other.
 
 A store holds named blobs, each whole or absent. It knows neither what is in them nor that they are sealed.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from fedmed.privacy.sealing import Source
 from fedmed.store.disk import Disk, Sink, write_file
 
 BLOCK = 1 << 20
@@ -23,7 +24,7 @@ class Store(Protocol):
     def open(self, name: str) -> BinaryIO:
         """A blob, to be read once from its beginning. Raises FileNotFoundError."""
 
-    def put(self, name: str, source: BinaryIO, size: int) -> None:
+    def put(self, name: str, source: Source, size: int) -> None:
         """Keep a blob of `size` bytes under a name, in place of what has it: whole, or not at all."""
 
     def remove(self, name: str) -> None:
@@ -50,7 +51,7 @@ class FolderStore:
         """A blob, read from the file."""
         return (self.folder / name).open("rb")
 
-    def put(self, name: str, source: BinaryIO, size: int) -> None:
+    def put(self, name: str, source: Source, size: int) -> None:
         """Copy a blob here. Raises OSError too where the source does not have `size` bytes."""
 
         def fill(sink: Sink) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from fedmed.errors import ConfigError, MissingPart, StoreError
 from fedmed.identity.files import KeyRefused
-from fedmed.store.models.s3 import PART, Place, S3Store
+from fedmed.store.s3 import PART, Place, S3Store
 
 pytest.importorskip("boto3")
-bucket_module = pytest.importorskip("tests.store.models.bucket")
+bucket_module = pytest.importorskip("tests.store.bucket")
 
 
 @pytest.fixture

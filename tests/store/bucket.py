@@ -15,7 +15,7 @@ from moto.s3.responses import S3Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from fedmed.store.models.s3 import Place
+from fedmed.store.s3 import Place
 
 BUCKET = "models"
 
@@ -34,6 +34,8 @@ class Bucket:
     """Method, path with query, bytes of the body."""
     fails_after: int | None = None
     """So many bodies are taken; then each is answered with 503."""
+    refuses: str | None = None
+    """The code that everything is answered with, and 403."""
 
     def app(self, environ, start_response):
         request = Request(environ)
@@ -43,6 +45,9 @@ class Bucket:
             self.fails_after -= 1
             if self.fails_after < 0:
                 return Response("<Error><Code>SlowDown</Code></Error>", 503)(environ, start_response)
+        if self.refuses is not None:
+            said = f"<Error><Code>{self.refuses}</Code></Error>"
+            return Response(said, 403, {"content-type": "application/xml"})(environ, start_response)
         parts = request.path.strip("/").split("/", 1)
         dispatch = S3Response.ambiguous_dispatch if len(parts) == 1 else S3Response.key_dispatch
         found = dispatch(request, request.raw_url, dict(request.headers))

@@ -1,0 +1,129 @@
+"""What of the clinic's studies is in the archive: one SQLite file, its rows sealed with the archive's key.
+
+It is for lists and for what a crash left. Losing it loses nothing: packs tell themselves what they hold.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+
+from fedmed.errors import StoreError
+from fedmed.privacy.atrest import AtRest
+from fedmed.wire.canonical import canonical
+
+_MADE = (
+    "CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, row BLOB NOT NULL, settled INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID",
+)
+_MARK = "mark"
+
+
+class Standing(Enum):
+    """Where the objects of a pack are."""
+
+    LEAVING = "leaving"
+    """There, whole and verified; those here are being removed."""
+    AWAY = "away"
+    """There alone."""
+    COMING = "coming"
+    """There; some may be here already."""
+    BOTH = "both"
+    """There, and recalled."""
+
+
+SETTLED = (Standing.AWAY, Standing.BOTH)
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """One pack."""
+
+    name: str
+    study: str
+    objects: int
+    bytes: int
+    came: float
+    """When its newest object had come, seconds since 1970."""
+    moved: float
+    """When it was put into the archive, or found there."""
+    standing: Standing
+
+
+class Index:
+    """Safe from any thread and process, and after a kill at any moment: a commit is on the disk."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        """Raises StoreError for a file that is no such database, or that cannot be written."""
+        self._path, self._rest, self._turn = path, AtRest(key, "index of the archive"), threading.Lock()
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._base = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=FULL")
+            for each in _MADE:
+                self._base.execute(each)
+
+    def rows(self) -> list[Shelved]:
+        """All packs, those that came first first. Raises StoreError."""
+        with self._turn, self._told():
+            found = self._base.execute("SELECT name, row FROM packs").fetchall()
+        return sorted((self._row(*each) for each in found), key=lambda row: (row.came, row.study, row.name))
+
+    def unsettled(self) -> list[Shelved]:
+        """Those that a process was about to move, or is. Raises StoreError."""
+        with self._turn, self._told():
+            found = self._base.execute("SELECT name, row FROM packs WHERE NOT settled").fetchall()
+        return [self._row(*each) for each in found]
+
+    def get(self, name: str) -> Shelved | None:
+        """A pack; None where it is not known. Raises StoreError."""
+        with self._turn, self._told():
+            found = self._base.execute("SELECT row FROM packs WHERE name = ?", (name,)).fetchone()
+        return None if found is None else self._row(name, found[0])
+
+    def put(self, rows: Sequence[Shelved]) -> None:
+        """These stand so now, all or none, on the disk when this returns. Raises StoreError."""
+        sealed = [
+            (row.name, self._closed(row.name, {**asdict(row), "standing": row.standing.value}), row.standing in SETTLED)
+            for row in rows
+        ]
+        with self._turn, self._told(), self._base:
+            self._base.execute("BEGIN IMMEDIATE")
+            self._base.executemany("INSERT OR REPLACE INTO packs VALUES (?, ?, ?)", sealed)
+
+    def mark(self) -> str | None:
+        """Which archive this is the index of; None where it was never told. Raises StoreError."""
+        with self._turn, self._told():
+            found = self._base.execute("SELECT row FROM about WHERE name = ?", (_MARK,)).fetchone()
+        return None if found is None else self._rest.opened(_MARK, found[0]).decode()
+
+    def set_mark(self, mark: str) -> None:
+        """Be the index of this archive. Raises StoreError."""
+        sealed = b"".join(self._rest.closed(_MARK, [mark.encode()]))
+        with self._turn, self._told():
+            self._base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_MARK, sealed))
+
+    def close(self) -> None:
+        """Be done with the file."""
+        self._base.close()
+
+    def _closed(self, name: str, said: object) -> bytes:
+        return b"".join(self._rest.closed(name, [canonical(said)]))
+
+    def _row(self, name: str, row: bytes) -> Shelved:
+        said = json.loads(self._rest.opened(name, row))
+        return Shelved(**{**said, "standing": Standing(said["standing"])})
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._path}: {error}; make room, mend the disk, or remove it: it is made anew") from error
