@@ -15,10 +15,11 @@ from typing import Any
 
 from fedmed.errors import StoreError
 from fedmed.store.disk import Disk, replace_file
+from fedmed.store.spool.ballast import Ballast
 from fedmed.store.spool.contents import FOLDER, Contents
-from fedmed.store.spool.entry import Rescue
+from fedmed.store.spool.entry import Rescue, SpoolFull
 from fedmed.store.spool.envelope import Envelope
-from fedmed.store.spool.opening import NAME, connect, translated
+from fedmed.store.spool.opening import NAME, Damaged, connect, open_sound, translated
 from fedmed.store.spool.quota import DAMAGED
 from fedmed.store.spool.tables import ROW, Body, Row, Tables
 from fedmed.store.syncing import sync_folder
@@ -27,6 +28,24 @@ from fedmed.wire.canonical import canonical
 SUSPECT = "suspect.json"
 BATCH = 64
 PARTS = (f"{NAME}-wal", f"{NAME}-wal.torn", f"{NAME}-shm", NAME)
+
+
+def opened(folder: Path, unix: float, envelope: Envelope, ballast: Ballast) -> tuple[sqlite3.Connection, Rescue | None]:
+    """A sound database, and what was rescued where the one that lay there was not. Raises StoreError, SpoolFull, OSError."""
+    why = suspected(folder)
+    try:
+        if why is None:
+            try:
+                return open_sound(folder / NAME, envelope.check), None
+            except SpoolFull:
+                if not ballast.let_go():
+                    raise
+                return open_sound(folder / NAME, envelope.check), None
+    except Damaged as error:
+        suspect(folder, str(error))
+    ballast.let_go()
+    rescued = rescue(folder, unix, envelope)
+    return open_sound(folder / NAME, envelope.check), rescued
 
 
 def suspect(folder: Path, why: str) -> None:

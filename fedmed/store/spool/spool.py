@@ -8,7 +8,6 @@ made, any other is not. Any number of threads may use a spool; one process owns 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -23,7 +22,7 @@ from fedmed.store.spool import opening, rescue
 from fedmed.store.spool.ballast import Ballast
 from fedmed.store.spool.commits import Commits
 from fedmed.store.spool.contents import APART, Contents
-from fedmed.store.spool.entry import MOST_PRIORITY, Counts, Entry, New, Put, Rescue, SpoolFull
+from fedmed.store.spool.entry import MOST_PRIORITY, Counts, Entry, New, Put, SpoolFull
 from fedmed.store.spool.envelope import Closed, Envelope
 from fedmed.store.spool.quota import DAMAGED, DAY_S, Drop, Quota, make_room, weight
 from fedmed.store.spool.tables import Body, Row
@@ -47,7 +46,6 @@ class Spool:
         the spool, or it was made with another key; SpoolFull where the disk is full. A damaged one is set aside: `rescued`.
         """
         self.folder, self.quota = folder, quota
-        self.rescued: Rescue | None = None
         self._clock, self._dropped, self._envelope = clock, dropped, Envelope(key)
         self._ballast, self._path = Ballast(folder, quota.ballast), folder / opening.NAME
         self._contents, self._telling = Contents(folder), threading.Lock()
@@ -60,7 +58,8 @@ class Spool:
         with ExitStack() as undo:
             undo.callback(os.close, self._owned)
             try:
-                self._commits = Commits(self._open(), self._path, self._ballast)
+                database, self.rescued = rescue.opened(folder, clock.unix(), self._envelope, self._ballast)
+                self._commits = Commits(database, self._path, self._ballast)
                 self._tables, self._lock = self._commits.tables, self._commits.lock
                 self._contents.begin(self._reading(self._tables.files))
             except OSError as error:
@@ -185,22 +184,6 @@ class Spool:
         """What is here, and what went."""
         now = self._clock.unix()
         return self._reading(lambda: self._tables.counted(now))
-
-    def _open(self) -> sqlite3.Connection:
-        why = rescue.suspected(self.folder)
-        try:
-            if why is None:
-                try:
-                    return opening.open_sound(self._path, self._envelope.check)
-                except SpoolFull:
-                    if not self._ballast.let_go():
-                        raise
-                    return opening.open_sound(self._path, self._envelope.check)
-        except opening.Damaged as error:
-            rescue.suspect(self.folder, str(error))
-        self._ballast.let_go()
-        self.rescued = rescue.rescue(self.folder, self._clock.unix(), self._envelope)
-        return opening.open_sound(self._path, self._envelope.check)
 
     def _settle(self) -> None:
         """Look at the contents that may not have come to the disk before the end of who put them."""
