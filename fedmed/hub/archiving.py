@@ -9,7 +9,7 @@ Whatever is wrong with the archive, nothing is lost: what was to go stays, and t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ class Archiver:
         """Move all that is to go, until something is wrong. Raises nothing of ours: what failed is in the backlog."""
         try:
             error = self._moved()
-        except FedmedError as found:
+        except (FedmedError, OSError) as found:
             error = str(found)
         since = self._backlog.since if self._backlog.error else self._clock.unix()
         self._backlog = replace(self._backlog, error=error, since=since if error else None)
@@ -172,10 +172,15 @@ class Archiver:
 
     def _moved(self) -> str:
         """What of a study kept it here; empty for nothing."""
-        archive = self._opened()
-        due, kept = archive.due(), ""
+        if self._archive is None:
+            self._archive = self._made(self._ending.is_set)
+        archive, kept = self._archive, ""
+        due = self._looked(archive)  # what waits is told also where the archive does not answer
+        if said := archive.open():
+            for each in said:
+                self._tell(each)
+            due = self._looked(archive)
         left = list(due.go)
-        self._waiting(due, left)
         for group in due.go:
             if self._ending.is_set():
                 raise StoreError("the hub ends; the next start goes on")
@@ -189,14 +194,12 @@ class Archiver:
             self._waiting(due, left)
         return kept
 
-    def _opened(self) -> Archive:
-        if self._archive is None:
-            self._archive = self._made(self._ending.is_set)
-        for each in self._archive.open():
-            self._tell(each)
-        return self._archive
+    def _looked(self, archive: Archive) -> Due:
+        due = archive.due()
+        self._waiting(due, due.go)
+        return due
 
-    def _waiting(self, due: Due, left: list[Group]) -> None:
+    def _waiting(self, due: Due, left: Sequence[Group]) -> None:
         self._backlog = replace(self._backlog, studies=len(left), bytes=sum(each.size for each in left), held=len(due.held))
 
     def _say(self, error: str) -> None:

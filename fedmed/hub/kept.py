@@ -111,8 +111,11 @@ class KeptFiles:
 
     def _study(self, name: str) -> str:
         if name not in self._studies:
-            said = self._facts(name).get("facts")
-            study = study_of(said if isinstance(said, dict) else {}, lambda: self.read(name)[0])
+            try:
+                said = self._facts(name).get("facts")
+                study = study_of(said if isinstance(said, dict) else {}, lambda: self.read(name)[0])
+            except StoreError:  # alone: whoever reads it is told, and every other study goes on
+                study = ""
             self._studies[name] = study or name.rsplit("/", 1)[1]
         return self._studies[name]
 
@@ -162,10 +165,11 @@ class KeptStudies:
     def _study(self, address: str) -> str | None:
         if address in self._known:
             return self._known[address]
-        facts = self._store.facts(address)
-        if DEVICE not in facts:
-            return None
-        return study_of(facts, lambda: self._store.get(address)) or address
+        try:
+            facts = self._store.facts(address)
+            return (study_of(facts, lambda: self._store.get(address)) or address) if DEVICE in facts else None
+        except StoreError:  # alone: whoever reads it is told, and every other study goes on
+            return address
 
 
 def study_of(facts: Mapping[str, Any], content: Callable[[], bytes]) -> str:

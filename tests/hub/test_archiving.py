@@ -67,6 +67,7 @@ def test_a_bucket_that_is_not_there_refuses_or_is_silent_moves_nothing(tmp_path,
         hub.says(**wrong)
         found = hub.archiver().turn()
         assert said in found.error
+        assert found.studies == 1
         assert found.since is not None
         assert hub.contents() == [b"one"]
     hub.says(endpoint=endpoint)

@@ -125,7 +125,7 @@ class Archive:
                 self._record("archive.study", row)
             for each in group.objects:
                 self._holding.remove(each.name)
-            away = {row.name: row for row in (*self._packs(group.study), *rows)}
+            away = {row.name: row for row in (*self.index.of_study(group.study), *rows)}
             self.index.put([replace(row, standing=Standing.AWAY) for row in away.values()])
             self._tell()
 
@@ -145,11 +145,12 @@ class Archive:
 
     def find(self, which: str) -> list[Shelved]:
         """The packs of a study. Raises ConfigError where there is none."""
-        rows = self.index.rows()
-        named = {row.study for row in rows if len(which) > 5 and row.name.startswith(which)}
-        found = [row for row in rows if row.study == which or ({row.study} == named)]
+        found = self.index.of_study(which)
+        named = {row.study for row in self.index.beginning(which)} if not found and len(which) > 5 else set()
+        if len(named) == 1:
+            found = self.index.of_study(named.pop())
         if not found:
-            said = "several studies begin with" if len(named) > 1 else "no study of the archive is"
+            said = "several studies begin with" if named else "no study of the archive is"
             raise ConfigError(f"{said} {which[:80]!r}; see them: fedmed clinic archive list")
         return found
 
@@ -178,7 +179,7 @@ class Archive:
 
     def _learnt(self, is_lost: bool) -> list[str]:
         """Take in the packs that the index does not know: all of them where it was lost, some where it is an older copy."""
-        there, known, strange = self.vault.names(), {row.name for row in self.index.rows()}, 0
+        there, known, strange = self.vault.names(), self.index.names(), 0
         new = sorted(there.keys() - known)
         for name in new:
             try:
@@ -246,10 +247,7 @@ class Archive:
         self._tell()
 
     def _tell(self) -> None:
-        self._holding.tell(sum(row.objects for row in self.index.rows() if row.standing is Standing.AWAY))
-
-    def _packs(self, study: str) -> list[Shelved]:
-        return [row for row in self.index.rows() if row.study == study]
+        self._holding.tell(self.index.away())
 
     def _seen(self, manifest: Manifest) -> Standing:
         """Of a pack of which nothing is known but that it is there; half of it here is what a crash left."""

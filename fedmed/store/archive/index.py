@@ -1,10 +1,13 @@
-"""What of the clinic's studies is in the archive: one SQLite file, its rows sealed with the archive's key.
+"""What of the clinic's studies is in the archive: one SQLite file, its rows sealed with the archive's key; in clear are
+names of packs, how many images each has, where it stands.
 
 It is for lists and for what a crash left. Losing it loses nothing: packs tell themselves what they hold.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import sqlite3
 import threading
@@ -16,10 +19,13 @@ from pathlib import Path
 
 from fedmed.errors import StoreError
 from fedmed.privacy.atrest import AtRest
+from fedmed.privacy.keys import derived
 from fedmed.wire.canonical import canonical
 
 _MADE = (
-    "CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, row BLOB NOT NULL, settled INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, study TEXT NOT NULL, standing TEXT NOT NULL, "
+    "objects INTEGER NOT NULL, row BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS of_study ON packs (study)",
     "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID",
 )
 _MARK = "mark"
@@ -36,9 +42,6 @@ class Standing(Enum):
     """There; some may be here already."""
     BOTH = "both"
     """There, and recalled."""
-
-
-SETTLED = (Standing.AWAY, Standing.BOTH)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Index:
     def __init__(self, path: Path, key: bytes) -> None:
         """Raises StoreError for a file that is no such database, or that cannot be written."""
         self._path, self._rest, self._turn = path, AtRest(key, "index of the archive"), threading.Lock()
+        self._naming = derived(key, "studies in the index of the archive")
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._base = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
@@ -72,31 +76,40 @@ class Index:
 
     def rows(self) -> list[Shelved]:
         """All packs, those that came first first. Raises StoreError."""
-        with self._turn, self._told():
-            found = self._base.execute("SELECT name, row FROM packs").fetchall()
-        return sorted((self._row(*each) for each in found), key=lambda row: (row.came, row.study, row.name))
+        return self._found("")
+
+    def of_study(self, study: str) -> list[Shelved]:
+        """The packs of a study. Raises StoreError."""
+        return self._found("WHERE study = ?", self._keyed(study))
+
+    def beginning(self, name: str) -> list[Shelved]:
+        """The packs whose names begin so. Raises StoreError."""
+        return self._found("WHERE substr(name, 1, ?) = ?", len(name), name)
 
     def unsettled(self) -> list[Shelved]:
         """Those that a process was about to move, or is. Raises StoreError."""
-        with self._turn, self._told():
-            found = self._base.execute("SELECT name, row FROM packs WHERE NOT settled").fetchall()
-        return [self._row(*each) for each in found]
+        return self._found("WHERE standing IN (?, ?)", Standing.LEAVING.value, Standing.COMING.value)
 
-    def get(self, name: str) -> Shelved | None:
-        """A pack; None where it is not known. Raises StoreError."""
+    def away(self) -> int:
+        """How many objects are there alone. Raises StoreError."""
         with self._turn, self._told():
-            found = self._base.execute("SELECT row FROM packs WHERE name = ?", (name,)).fetchone()
-        return None if found is None else self._row(name, found[0])
+            asked = "SELECT coalesce(sum(objects), 0) FROM packs WHERE standing = ?"
+            return int(self._base.execute(asked, (Standing.AWAY.value,)).fetchone()[0])
+
+    def names(self) -> set[str]:
+        """The names of all packs. Raises StoreError."""
+        with self._turn, self._told():
+            return {name for (name,) in self._base.execute("SELECT name FROM packs")}
 
     def put(self, rows: Sequence[Shelved]) -> None:
         """These stand so now, all or none, on the disk when this returns. Raises StoreError."""
-        sealed = [
-            (row.name, self._closed(row.name, {**asdict(row), "standing": row.standing.value}), row.standing in SETTLED)
+        made = [
+            (row.name, self._keyed(row.study), row.standing.value, row.objects, self._closed(row.name, _said(row)))
             for row in rows
         ]
         with self._turn, self._told(), self._base:
             self._base.execute("BEGIN IMMEDIATE")
-            self._base.executemany("INSERT OR REPLACE INTO packs VALUES (?, ?, ?)", sealed)
+            self._base.executemany("INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?, ?)", made)
 
     def mark(self) -> str | None:
         """Which archive this is the index of; None where it was never told. Raises StoreError."""
@@ -114,6 +127,14 @@ class Index:
         """Be done with the file."""
         self._base.close()
 
+    def _found(self, where: str, *given: object) -> list[Shelved]:
+        with self._turn, self._told():
+            found = self._base.execute(f"SELECT name, row FROM packs {where}", given).fetchall()
+        return sorted((self._row(*each) for each in found), key=lambda row: (row.came, row.study, row.name))
+
+    def _keyed(self, study: str) -> str:
+        return hmac.new(self._naming, study.encode(), hashlib.sha256).hexdigest()
+
     def _closed(self, name: str, said: object) -> bytes:
         return b"".join(self._rest.closed(name, [canonical(said)]))
 
@@ -127,3 +148,7 @@ class Index:
             yield
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self._path}: {error}; make room, mend the disk, or remove it: it is made anew") from error
+
+
+def _said(row: Shelved) -> dict[str, object]:
+    return {**asdict(row), "standing": row.standing.value}

@@ -3,7 +3,7 @@
 fedmed-archive    sealed: which clinic's archive this is; made once, and without it nothing moves
 NAME              one pack each, 64 hexadecimal digits
 
-Nothing is written on this machine's disk on the way: a disk that is full is emptied all the same.
+Nothing is written on this machine's disk on the way, which may be all but full.
 """
 
 from __future__ import annotations
