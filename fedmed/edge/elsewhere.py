@@ -7,7 +7,8 @@ image stays in the spool until its result is there, so that a hub or a helper th
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,7 +67,8 @@ class Elsewhere:
                 logits = values_of(bytes(question.answer), model.card.outputs)
             except DataError as error:
                 why = f"{stand.by} answers with {error}"
-                self.line.unask(question, is_refused=True)
+                with _image_is_sound():
+                    self.line.unask(question, is_refused=True)
                 continue
             self.told = {**self.told, stand.by: self.told.get(stand.by, 0) + 1}
             return Answered(prepared, logits, stand.by, stand.precision)
@@ -97,7 +99,14 @@ class Elsewhere:
             poll = min(2 * poll, LONGEST_POLL_S)
 
     def _ask(self, question: Question) -> Stand:
-        try:
+        with _image_is_sound():
             return self.line.ask(question)
-        except ProtocolRefused as error:  # the image is sound, whatever the hub makes of the question
-            raise Unreachable(f"the hub does not place it: {error}") from error
+
+
+@contextmanager
+def _image_is_sound() -> Iterator[None]:
+    """Whatever the hub makes of a question, the image waits for a better time and is not set aside."""
+    try:
+        yield
+    except ProtocolRefused as error:
+        raise Unreachable(f"the hub does not place it: {error}") from error

@@ -241,6 +241,24 @@ def test_an_answer_that_none_can_be_is_refused_and_another_wanted(made, images):
     assert len(box.results()) == 1
 
 
+def test_a_hub_that_takes_no_refusal_costs_no_image(made, images):
+    def answer(question: Question, count: int) -> Stand:
+        question.answer += b"lies!" if count else b""
+        return DONE if count else RUNNING
+
+    box = made(answer)
+    box.hub.unask = lambda question, is_refused=False: raised(ProtocolRefused("places: none"))
+    box.put(images[0])
+    ended = box.go()
+    assert isinstance(ended, Failed)
+    assert not ended.is_lasting
+    assert box.spool.counts().entries[INSTANCE] == 1
+
+
+def raised(error: FedmedError) -> None:
+    raise error
+
+
 def test_of_nothing_but_lies_no_result_is_made(made, images):
     def answer(question: Question, count: int) -> Stand:
         question.answer += b"lies!" if count else b""

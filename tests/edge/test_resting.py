@@ -9,14 +9,20 @@ from types import SimpleNamespace
 import pytest
 
 from fedmed.clock import SystemClock
-from fedmed.config.edge import Edge
+from fedmed.config.edge import Edge, Elsewhere
 from fedmed.edge.agent import Agent
 from fedmed.edge.folder import open_edge
+from fedmed.edge.looking import Model
 from fedmed.edge.machine import Told
+from fedmed.edge.preparing import recipe_of
+from fedmed.edge.released import Opened
+from fedmed.edge.standing import PAUSED
 from fedmed.edge.wellbeing import wellbeing_of
 from fedmed.health.readings import Reading, read
+from fedmed.hub.looks import NOW, ON
 from fedmed.hub.told import told_in
 from tests.edge.device import device_of
+from tests.edge.test_looking import CARD
 from tests.hub.clinic import Skewed, serving
 
 
@@ -66,6 +72,49 @@ def test_a_lost_card_ends_the_work_and_stands_in_log_status_heartbeat_and_metric
             "critical: gpu0: gpu reachable is 0, below 1",
             "this device takes no work: gpu0: gpu reachable is 0, below 1",
         ]
+        agent._closed()
+
+
+def test_images_go_elsewhere_only_where_file_hub_model_and_need_agree(tmp_path):
+    with serving(tmp_path) as place:
+        box = device_of(place, "us-1", elsewhere=Elsewhere(asks=True, after=1))
+        agent = Agent(open_edge(box.folder, SystemClock()), list)
+        agent._keep([(b"first", {}), (b"second", {})])
+        assert agent._asks_others() == ""  # neither a model nor a word of the hub
+        agent.released.begin()
+        agent.released._active = Opened(0, Model(recipe_of(CARD), "fp32", lambda x: x))
+        assert agent._asks_others() == ""
+        agent.hub.elsewhere = ON
+        assert agent._asks_others() == "more than 1 images wait"
+        agent._turn()
+        events = [agent.running._events.get_nowait() for _ in range(2)]
+        assert events[-1] == Told(False, asks_others=True)
+        assert told_in(agent._facts()).asks
+        assert agent.standing()["elsewhere"] == {"why": "more than 1 images wait", "by": {}, "for_others": 0}
+        (box.folder / PAUSED).touch()
+        assert agent._asks_others() == ""
+        assert not agent._helps()
+        (box.folder / PAUSED).unlink()
+        agent.hub.elsewhere = NOW
+        assert agent._helps()
+        agent.well._isolated = {("gpu-lost", "gpu0"): "gpu0: lost"}
+        assert agent._asks_others() == "it takes no work: gpu0: lost"
+        assert not agent._helps()
+        assert agent.released.lent(CARD.digest) is not None
+        assert agent.released.lent("0" * 64) is None
+        agent.released._active = None
+        agent._closed()
+
+
+def test_a_device_asks_nobody_before_its_file_says_so(tmp_path):
+    with serving(tmp_path) as place:
+        agent = Agent(open_edge(device_of(place, "us-1").folder, SystemClock()), list)
+        agent.released.begin()
+        agent.released._active = Opened(0, Model(recipe_of(CARD), "fp32", lambda x: x))
+        agent.hub.elsewhere = ON
+        agent.well._isolated = {("gpu-lost", "gpu0"): "gpu0: lost"}
+        assert agent._asks_others() == ""
+        agent.released._active = None
         agent._closed()
 
 
