@@ -190,7 +190,7 @@ class Agent:
             self._say(str(error))
 
     def _tidy(self) -> None:
-        """Give back what lies free, once no image has come for a while: what is given back has to be had anew for the next."""
+        """Give back what lies free, once no image has come for a while: for the next it has to be had anew."""
         now = self.folder.clock.now()
         if self._tidied_at <= self._kept_at <= now - TIDY_S:
             self._tidied_at = now
