@@ -124,7 +124,8 @@ class Agent:
         )
         self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
         self.doors = Doors(folder, self._keep, self.log.append)
-        self._signed_at, self._signed, self._tidied_at = float("-inf"), 0, float("-inf")
+        self._signed_at, self._signed = float("-inf"), 0
+        self._kept_at, self._tidied_at = clock.now(), float("-inf")
         self.well = wellbeing_of(folder, self.say, self.record, self._steps, self._died)
         self._metrics, self._rested = Metrics(EDGE, self._reading), Told(False)
         self._metrics.registry.register(Measured(self.well.measures))
@@ -242,9 +243,9 @@ class Agent:
         self.hub.elsewhere = NOW if is_wanted else ON
 
     def _tidy(self) -> None:
-        """Give back what lies free, now and then, and not while an image is looked at."""
-        now, work = self.folder.clock.now(), self.running.state.places[Lane.WORK]
-        if now - self._tidied_at >= TIDY_S and work.busy is None:
+        """Give back what lies free, once no image has come for a while: for the next it has to be had anew."""
+        now = self.folder.clock.now()
+        if self._tidied_at <= self._kept_at <= now - TIDY_S:
             self._tidied_at = now
             give_back()
 
@@ -277,6 +278,7 @@ class Agent:
 
     def _keep(self, content: bytes, facts: Mapping[str, Any]) -> KeptInstance:
         """What came by any door, on the disk when this returns. Raises SpoolFull, StoreError: nothing of it is kept."""
+        self._kept_at = self.folder.clock.now()
         [put] = self.spool.put(New(INSTANCE, _group(facts), REAL_TIME, facts, content))
         self.running.tell(Kept(INSTANCE))
         return KeptInstance(put.is_new)

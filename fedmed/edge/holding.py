@@ -2,7 +2,7 @@
 
 By default glibc gives each thread an arena of its own and keeps what is freed there, and a model that was loaded once
 leaves holes of its size. Two arenas are enough for an agent's lanes, large blocks are mapped and unmapped, and what lies
-free is given back after an engine was opened and while nothing is looked at. Without glibc nothing is done.
+free is given back after an engine was opened, and once no image has come for a while. Without glibc nothing is done.
 """
 
 from __future__ import annotations

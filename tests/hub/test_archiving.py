@@ -38,21 +38,21 @@ def at(bucket, path: Path, **more: object) -> dict[str, object]:
 def test_a_bucket_takes_old_studies_and_gives_them_back(tmp_path, bucket):
     hub = Hubs(tmp_path, **at(bucket, tmp_path, keep_gb=None, after_days=30))
     large = random.Random(1).randbytes(9 << 20)  # in parts
-    hub.sends("1.2", b"one", large)
-    hub.sends("1.3", b"two", device="mri")
+    hub.sends("2.25.7712", b"one", large)
+    hub.sends("2.25.7713", b"two", device="mri")
     archiver = hub.archiver()
     assert archiver.turn().studies == 0
     aged(hub.folder.path / "studies", 40)
-    hub.sends("1.4", b"new")
+    hub.sends("2.25.7714", b"new")
     assert archiver.turn().why == ""
     assert hub.contents() == [b"new"]
     keys = [path for method, path, _ in bucket.asked if method == "PUT"]
-    assert all("1.2" not in key and "echo" not in key for key in keys)
+    assert all("2.25.7712" not in key and "echo" not in key for key in keys)
     archive = hub.archive()
-    archive.recall("1.2")
+    archive.recall("2.25.7712")
     assert hub.contents() == sorted([b"new", b"one", large])
     assert [each.action for each in hub.events] == ["archive.study", "archive.study", "restore.study"]
-    assert all("1.2" not in str(each) and "echo" not in str(each) for each in hub.events)
+    assert all("2.25.7712" not in str(each) and "echo" not in str(each) for each in hub.events)
     archive.index.close()
 
 

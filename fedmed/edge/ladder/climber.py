@@ -38,9 +38,9 @@ from fedmed.serving.packages import Package
 from fedmed.wire.visible import visible
 
 AUTO = "auto"
-LOOK_S, FRESH_S, PATIENCE_S = 2.0, 600.0, 600.0
+LOOK_S, FRESH_S, PATIENCE_S = 1.0, 600.0, 600.0
 """Between two steps; between two images that are kept with nothing to decide; for how long images may hold it up."""
-QUEUED = 4
+QUEUED = 8
 """Images on their way into the check set; what comes while they are written is not kept."""
 MOST_REASON = 200
 MOST_IMAGE = 4 << 20
