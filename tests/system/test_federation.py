@@ -23,7 +23,10 @@ from tests.system.hospitals import Hospitals, fedmed, told, until
 from tests.system.one_process import in_process, last
 
 SITES = {"east": "east-city", "north": "north-university", "south": "south-childrens"}
-DATA = ("--reader", "phantom", "--set", "split.test=0.3", "--set", "split.validation=0.1")
+SHARE = "share=0.3"
+"""Of the demonstration's patients: each clinic makes and reads them again for each run."""
+SMALL = f"data.options.{SHARE}"
+DATA = ("--reader", "phantom", "--set", SHARE, "--set", "split.test=0.3", "--set", "split.validation=0.1")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_run_waits_for_approvals_and_ends_with_a_model_and_a_report(hospitals: Hospitals):
-    run = hospitals.run("demo", "rounds=2")
+    run = hospitals.run("demo", SMALL, "rounds=2")
     until(lambda: "not approved" in json.loads((hospitals.folder_of(run) / "state.json").read_text())["why"])
     for name in SITES:
         hospitals.approve(name, run)
@@ -89,7 +92,8 @@ def _sites(hospitals: Hospitals) -> dict:
 
 
 def test_the_model_is_to_the_bit_that_of_the_engine_in_one_process(hospitals: Hospitals, tmp_path: Path):
-    scenario = load(find("demo"), ["rounds=2"])  # of the first run; benchmarks/real_run.py does the same without masks
+    # of the first run; benchmarks/real_run.py does the same without masks
+    scenario = load(find("demo"), [SMALL, "rounds=2"])
     own = {site.name: site for site in sites_of(scenario.data, tmp_path, scenario.seed, scenario.source)}
     sites = [replace(own[site], name=name) for name, site in sorted(SITES.items())]
     folders = {name: clinic.folder for name, clinic in hospitals.clinics.items()}
@@ -99,7 +103,7 @@ def test_the_model_is_to_the_bit_that_of_the_engine_in_one_process(hospitals: Ho
 
 
 def test_a_center_that_is_killed_goes_on_with_the_same_round(hospitals: Hospitals):
-    run = hospitals.run("demo", "rounds=3", "name=killed")
+    run = hospitals.run("demo", SMALL, "rounds=3", "name=killed")
     for name in SITES:
         hospitals.approve(name, run)
     until(lambda: hospitals.events(run, "committed"))
@@ -117,7 +121,7 @@ def test_a_clinic_of_the_next_minor_takes_part_and_one_further_on_is_told_why_no
     north, (major, minor) = hospitals.clinics["north"], map(int, __version__.split(".")[:2])
     north.end()
     north.start(version=f"{major}.{minor + 1}.0")
-    run = hospitals.run("demo", "rounds=1", "name=skewed")
+    run = hospitals.run("demo", SMALL, "rounds=1", "name=skewed")
     for name in SITES:
         hospitals.approve(name, run)
     assert hospitals.until_over(run)["stage"] == "done"
@@ -133,7 +137,7 @@ def test_a_clinic_of_the_next_minor_takes_part_and_one_further_on_is_told_why_no
 
 @pytest.mark.nightly  # the center's kill takes the same way; benchmarks/namespaces.py kills clinics as well
 def test_a_clinic_that_is_killed_is_served_again_without_a_restart_of_anything_else(hospitals: Hospitals):
-    run = hospitals.run("demo", "rounds=3", "name=hurt")
+    run = hospitals.run("demo", SMALL, "rounds=3", "name=hurt")
     for name in SITES:
         hospitals.approve(name, run)
     until(lambda: hospitals.events(run, "committed"))
@@ -145,7 +149,7 @@ def test_a_clinic_that_is_killed_is_served_again_without_a_restart_of_anything_e
 
 
 def test_the_staff_takes_an_approval_back_in_mid_run(hospitals: Hospitals):
-    run = hospitals.run("demo", "rounds=200", "name=withdrawn")
+    run = hospitals.run("demo", SMALL, "rounds=200", "name=withdrawn")
     for name in SITES:
         hospitals.approve(name, run)
     until(lambda: hospitals.events(run, "committed"))
