@@ -10,6 +10,10 @@ hub        objects up over mutual TLS, heartbeats of fifty devices
 results    DICOM SR and SEG: to make, to send
 releases   bad releases of each kind on twelve devices; heartbeats of a good one
 placement  decisions with a hundred nodes; how long a dead node's tasks are nowhere
+elsewhere  an image that another device of the clinic looks at; a helper that dies with one
+volumes    a series from its last image to its result, beside training's own reading
+memory     what an agent at rest holds, with and without a model
+ladder     what choosing a precision takes
 tiers      three clinics with four devices each: equal to flat, and kills
 
 Each is a process of its own, one after the other, so that none warms up or slows down another. What each compares with, and
@@ -27,7 +31,21 @@ from typing import Any
 
 from form import Row, show
 
-PARTS = ("receive", "agent", "serving", "spool", "hub", "results", "releases", "placement", "tiers")
+PARTS = (
+    "receive",
+    "agent",
+    "serving",
+    "spool",
+    "hub",
+    "results",
+    "releases",
+    "placement",
+    "elsewhere",
+    "volumes",
+    "memory",
+    "ladder",
+    "tiers",
+)
 
 
 def measured(part: str) -> list[Row]:

@@ -79,7 +79,8 @@ def test_images_go_elsewhere_only_where_file_hub_model_and_need_agree(tmp_path):
     with serving(tmp_path) as place:
         box = device_of(place, "us-1", elsewhere=Elsewhere(asks=True, after=1))
         agent = Agent(open_edge(box.folder, SystemClock()), list)
-        agent._keep([(b"first", {}), (b"second", {})])
+        agent._keep(b"first", {})
+        agent._keep(b"second", {})
         assert agent._asks_others() == ""  # neither a model nor a word of the hub
         agent.released.begin()
         agent.released._active = Opened(0, Model(recipe_of(CARD), "fp32", lambda x: x))
@@ -87,7 +88,7 @@ def test_images_go_elsewhere_only_where_file_hub_model_and_need_agree(tmp_path):
         agent.hub.elsewhere = ON
         assert agent._asks_others() == "more than 1 images wait"
         agent._turn()
-        events = [agent.running._events.get_nowait() for _ in range(2)]
+        events = [agent.running._events.get_nowait() for _ in range(3)]
         assert events[-1] == Told(False, asks_others=True)
         assert told_in(agent._facts()).asks
         assert agent.standing()["elsewhere"] == {"why": "more than 1 images wait", "by": {}, "for_others": 0}

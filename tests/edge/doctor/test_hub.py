@@ -120,7 +120,7 @@ def test_what_takes_connections_and_says_nothing(device: Device, monkeypatch: py
 
 def test_another_clinics_hub(device: Device, other: Place):
     found = examined(dialling(device, other.hub.ports.port), *LINE)
-    assert "unable to get local issuer" in only_fault(found, "authority").got
+    assert "issued by CN=north devices" in only_fault(found, "authority").got
 
 
 def test_a_certificate_of_another_clinic(device: Device, other: Place):
