@@ -46,13 +46,15 @@ def test_a_device_joins_with_keys_that_never_left_it(place):
 
 
 def test_who_only_wants_to_see_whose_hub_it_is_uses_up_no_code_and_is_no_refusal_but_has_tries_like_all(place):
-    for _ in range(TRIES):
-        found = greeted("127.0.0.1", place.hub.ports.enrolment_port, Skewed())
-        assert (found.clinic, found.authority) == ("north", place.folder.authority().certificate)
-        assert new_code(found.authority).text()[20:39] == letters_of(found.authority)
+    heard = 0
+    with suppress(Unreachable):
+        while heard < 2 * TRIES:
+            found = greeted("127.0.0.1", place.hub.ports.enrolment_port, Skewed())
+            heard += 1
+    assert TRIES <= heard < 2 * TRIES  # a try is counted once its goodbye was heard
+    assert (found.clinic, found.authority) == ("north", place.folder.authority().certificate)
+    assert new_code(found.authority).text()[20:39] == letters_of(found.authority)
     assert place.refusals() == []
-    with pytest.raises(Unreachable):
-        greeted("127.0.0.1", place.hub.ports.enrolment_port, Skewed())
 
 
 def test_the_code_is_not_kept_at_the_hub(place):
