@@ -20,6 +20,7 @@ class Kitchen:
     did: list[str] = field(default_factory=list)
     orders: tuple[Event, ...] = ()
     lasting: frozenset[int] = frozenset()
+    begun: threading.Event = field(default_factory=threading.Event)
     held: threading.Event = field(default_factory=threading.Event)
     halted: threading.Event = field(default_factory=threading.Event)
 
@@ -30,6 +31,7 @@ class Kitchen:
         if number == 13:
             raise ZeroDivisionError
         if number == 99:
+            self.begun.set()
             self.held.wait(60)
         if number in self.lasting:
             return Failed(lane, number, "no image", is_lasting=True)
@@ -108,6 +110,6 @@ def test_work_that_does_not_end_in_time_is_given_up():
     hands.waiting[Lane.WORK].append(99)
     running = Running(hands, SystemClock(), lambda name: None)
     running.start()
-    until(lambda: running.state.places[Lane.WORK].busy == 99)
+    assert hands.begun.wait(60)
     assert not running.stop(0.3)
     hands.held.set()
