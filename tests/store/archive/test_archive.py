@@ -83,7 +83,9 @@ def test_nothing_goes_that_cannot_be_written_down(tmp_path):
     shelf.again()
     with pytest.raises(StoreError, match="the log cannot"):
         shelf.turn()
-    assert shelf.files.names() == {"1.2.0"}
+    shelf.again()
+    shelf.archive.open()
+    assert (shelf.files.names(), shelf.standings()) == ({"1.2.0"}, {"1.2": "both"})
 
 
 def test_an_object_that_cannot_be_read_keeps_its_study_here(tmp_path):
