@@ -1,7 +1,7 @@
 """Moving studies to the archive and back. A study is here or there at every moment, whatever ends the process.
 
-There   packed, sent, read back and proven, known as leaving, written down; then removed here, then known as away
-Back    known as coming, written down, then each object put, proven; then known as both: the pack stays there
+There   packed, sent, read back and proven, written down, known as leaving; then removed here, then known as away
+Back    written down, known as coming, then each object put, proven; then known as both: the pack stays there
 
 What stands as leaving or coming when a process begins was left by one that was killed. Leaving: the packs are proven once
 more, then the rest here is removed. Coming: what is missing here is fetched again.
@@ -120,9 +120,9 @@ class Archive:
             rows = [self._sent(group.study, objects) for objects in group.packs()]
             if self._are_used(each.name for each in group.objects):
                 raise DataError(f"study {rows[0].name[:16]}: a data set reads it now; it stays here")
-            self.index.put(rows)
             for row in rows:
                 self._record("archive.study", row)
+            self.index.put(rows)
             for each in group.objects:
                 self._holding.remove(each.name)
             away = {row.name: row for row in (*self.index.of_study(group.study), *rows)}
@@ -137,9 +137,9 @@ class Archive:
         with alone(self._lock):
             rows = self.find(which)
             coming = [replace(row, standing=Standing.COMING) for row in rows]
-            self.index.put(coming)
             for row in rows:
                 self._record("restore.study", row)
+            self.index.put(coming)
             self._fetch(coming)
             return self.find(which)
 
@@ -224,6 +224,7 @@ class Archive:
         if self._are_used(item.name for item in manifest.items):  # registered since then
             self.index.put([replace(row, standing=Standing.COMING)])
             return
+        self._record("archive.study", row)
         for item in manifest.items:
             self._holding.remove(item.name)
         self.index.put([replace(row, standing=Standing.AWAY)])

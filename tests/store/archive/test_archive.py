@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import shutil
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 
 from fedmed.errors import ArchiveAltered, ConfigError, DataError, StoreError
+from fedmed.store.archive import plan
 from fedmed.store.archive.vault import MARK
+from fedmed.store.blobs import FolderStore
 from tests.store.archive.shelves import DAY, Shelf
 
 
@@ -79,7 +83,9 @@ def test_nothing_goes_that_cannot_be_written_down(tmp_path):
     shelf.again()
     with pytest.raises(StoreError, match="the log cannot"):
         shelf.turn()
-    assert shelf.files.names() == {"1.2.0"}
+    shelf.again()
+    shelf.archive.open()
+    assert (shelf.files.names(), shelf.standings()) == ({"1.2.0"}, {"1.2": "both"})
 
 
 def test_an_object_that_cannot_be_read_keeps_its_study_here(tmp_path):
@@ -221,3 +227,85 @@ def test_which_study(tmp_path):
     for which in ("1", "nothing", shelf.index.rows()[0].name[:5]):
         with pytest.raises(ConfigError, match="archive list"):
             shelf.archive.recall(which)
+
+
+class Lying(FolderStore):
+    """A store that says it has what it was given, and has something else."""
+
+    def __init__(self, folder: Path, loses: bool) -> None:
+        super().__init__(folder)
+        self._loses = loses
+
+    def put(self, name, source, size):
+        content = bytearray(source.read(size))
+        if name != MARK:
+            content[len(content) // 2] ^= 1
+        if name == MARK or not self._loses:
+            super().put(name, BytesIO(bytes(content)), size)
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_nothing_is_removed_on_a_stores_word(tmp_path, loses):
+    shelf = Shelf(tmp_path, Lying(tmp_path / "away", loses))
+    shelf.add("1.2", [b"one" * 100])
+    with pytest.raises(ArchiveAltered):
+        shelf.turn()
+    assert shelf.files.names() == {"1.2.0"}
+    assert shelf.standings() == {}
+    assert shelf.actions() == []
+
+
+def test_an_index_that_is_an_older_copy_learns_what_it_does_not_know(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.add("1.2", [b"one"])
+    shelf.turn()
+    shelf.index.close()
+    older = (tmp_path / "archive.sqlite").read_bytes()
+    shelf.again()
+    shelf.add("1.3", [b"two"])
+    shelf.turn()
+    shelf.index.close()
+    (tmp_path / "archive.sqlite").write_bytes(older)
+    shelf.again()
+    assert ["did not know 1 packs" in each for each in shelf.archive.open()] == [True]
+    assert shelf.standings() == {"1.2": "away", "1.3": "away"}
+
+
+def test_a_pack_that_is_not_there_any_more_is_told_at_the_start(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.add("1.2", [b"one"])
+    shelf.turn()
+    packs(shelf)[0].unlink()
+    shelf.again()
+    [said] = shelf.archive.open()
+    assert "1 packs are not in the archive any more" in said
+
+
+def test_a_large_study_in_several_packs_comes_back_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "MOST_OBJECTS", 2)
+    shelf = Shelf(tmp_path)
+    shelf.add("1.2", [b"1", b"2", b"3", b"4", b"5"])
+    shelf.turn()
+    assert len(packs(shelf)) == 3
+    last = tmp_path / "away" / shelf.index.rows()[-1].name
+    content = last.read_bytes()
+    last.write_bytes(content[:-1])
+    with pytest.raises(ArchiveAltered):
+        shelf.archive.recall("1.2")
+    assert shelf.files.names() == set()
+    last.write_bytes(content)
+    assert len(shelf.archive.recall(last.name[:9])) == 3
+    assert len(shelf.files.names()) == 5
+
+
+def test_what_comes_after_a_recall_goes_with_the_rest(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.add("1.2", [b"one"])
+    shelf.turn()
+    shelf.archive.recall("1.2")
+    shelf.files.add("1.2.9", b"late", shelf.clock.unix())
+    shelf.clock.at += 40 * DAY
+    assert shelf.turn() == ["1.2"]
+    assert [row.standing.value for row in shelf.index.rows()] == ["away", "away"]
+    shelf.archive.recall("1.2")
+    assert shelf.files.names() == {"1.2.0", "1.2.9"}
