@@ -10,6 +10,7 @@ hub        objects up over mutual TLS, heartbeats of fifty devices
 results    DICOM SR and SEG: to make, to send
 releases   bad releases of each kind on twelve devices; heartbeats of a good one
 placement  decisions with a hundred nodes; how long a dead node's tasks are nowhere
+archive    studies to the clinic's archive and back, beside tar and openssl
 elsewhere  an image that another device of the clinic looks at; a helper that dies with one
 volumes    a series from its last image to its result, beside training's own reading
 memory     what an agent at rest holds, with and without a model
