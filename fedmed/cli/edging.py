@@ -52,7 +52,7 @@ def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
 def host_and_port(text: str) -> tuple[str, int | None]:
     """HOST or HOST:PORT. Raises ConfigError."""
     host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
-    if colon and not (port.isdecimal() and 0 < int(port) < 1 << 16):
+    if not host or (colon and not (port.isdecimal() and 0 < int(port) < 1 << 16)):
         raise ConfigError(f"--hub {text[:80]!r}; it is a host, or HOST:PORT with a port of 1 to 65535")
     return (host, int(port)) if colon else (text, None)
 
