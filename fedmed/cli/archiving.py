@@ -20,6 +20,7 @@ from fedmed.hub.archiving import index_of
 from fedmed.hub.folder import open_hub
 from fedmed.hub.placing import ARCHIVE
 from fedmed.identity.authority import day
+from fedmed.report.formats import data_size
 from fedmed.store.archive.archive import Archive
 from fedmed.store.archive.index import Shelved, Standing
 from fedmed.store.standing import is_serving, read_status
@@ -113,7 +114,7 @@ def _tell(said: Sequence[str]) -> None:
 
 
 def _lines(facts: dict[str, Any], said: dict[str, Any]) -> list[str]:
-    size = f"{facts['bytes'] / 1e9:.1f} GB"
+    size = data_size(facts["bytes"])
     lines = [f"{facts['studies']} studies of {size} are in the archive, {facts['here_too']} of them here too"]
     if facts["under_way"]:
         lines.append(f"{facts['under_way']} are on their way")

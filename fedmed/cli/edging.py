@@ -12,10 +12,11 @@ from fedmed.cli import listing
 from fedmed.clock import SystemClock
 from fedmed.config.edge import EDGE_FILE
 from fedmed.config.roles import CLINIC_FILE
-from fedmed.edge.aside import Aside
+from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
 from fedmed.edge.standing import PAUSED, results_of
 from fedmed.errors import ConfigError, DataError, StoreError
+from fedmed.health.readings import measured
 from fedmed.hub.joining import ENROLMENT_PORT, open_device
 from fedmed.hub.joining import join as enrol
 from fedmed.identity.authority import day
@@ -23,8 +24,14 @@ from fedmed.report.formats import data_size
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
-WAITING = {"series": "images of series"}
-"""What kinds of entries are called, where that is not their name."""
+WAITING = {
+    "instance": "images",
+    "series": "images of series",
+    "result": "results for the PACS",
+    "study": "copies for the clinic",
+    "update": "updates of the model",
+}
+"""What kinds of entries are called."""
 
 
 def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
@@ -45,7 +52,7 @@ def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
 def host_and_port(text: str) -> tuple[str, int | None]:
     """HOST or HOST:PORT. Raises ConfigError."""
     host, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
-    if colon and not (port.isdecimal() and 0 < int(port) < 1 << 16):
+    if not host or (colon and not (port.isdecimal() and 0 < int(port) < 1 << 16)):
         raise ConfigError(f"--hub {text[:80]!r}; it is a host, or HOST:PORT with a port of 1 to 65535")
     return (host, int(port)) if colon else (text, None)
 
@@ -71,19 +78,25 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
     if not facts["up"]:
         return [f"{name}: the agent is not up; fedmed edge up --at {folder.path}"]
     spool, models = facts["spool"], facts["models"]
-    waits = ", ".join(f"{count} {WAITING.get(kind, kind)}" for kind, count in spool["entries"].items() if count) or "nothing"
-    dropped = ", ".join(f"{count} {reason}" for reason, count in spool["dropped"].items())
+    waits = ", ".join(f"{WAITING.get(kind, kind)} {count}" for kind, count in spool["entries"].items() if count) or "nothing"
     lines = [
-        f"{name}: {'paused' if facts['paused'] else 'up'} since {day(facts['since'])}, version {facts['version']}",
-        f"waits: {waits} ({data_size(spool['bytes'])}){f'; dropped so far: {dropped}' if dropped else ''}",
-        _looks(models),
-        *_rungs(models.get("ladder", {})),
+        f"{name}: up since {day(facts['since'])}{', paused' if facts['paused'] else ''}, version {facts['version']}",
+        f"waits: {waits} ({data_size(spool['bytes'])}){_gone(spool['dropped'])}",
+        _looks(folder, models),
+        *_rungs(models.get("ladder", {}) if models.get("active") else {}),
         "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
         _well(facts["health"]),
         *_elsewhere(facts.get("elsewhere", {})),
         f"certificate until {day(facts['certificate_until'])}",
     ]
     return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _gone(dropped: Mapping[str, int]) -> str:
+    """What left the spool unused: set aside for people, or given up by its quota."""
+    aside = f"; set aside: {dropped[SET_ASIDE]} (fedmed edge aside list)" if dropped.get(SET_ASIDE) else ""
+    others = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if reason != SET_ASIDE)
+    return f"{aside}; dropped so far: {others}" if others else aside
 
 
 def _elsewhere(told: Mapping[str, Any]) -> list[str]:
@@ -106,14 +119,17 @@ def _well(health: Mapping[str, Any]) -> str:
 
 
 def _reading(row: Mapping[str, Any]) -> str:
-    """`gpu0 gpu temperature 61 celsius`, or that it is unsupported."""
-    return " ".join(filter(None, (row["device"], row["name"].replace("_", " "), str(row["value"]), row["unit"])))
+    """`gpu0 gpu temperature 61 celsius`, `cpu busy 87 %`, or that it is unsupported."""
+    value = row["value"]
+    told = str(value) if isinstance(value, str) else measured(value, row["unit"])
+    return " ".join(filter(None, (row["device"], row["name"].replace("_", " "), told)))
 
 
-def _looks(models: Mapping[str, Any]) -> str:
+def _looks(folder: EdgeFolder, models: Mapping[str, Any]) -> str:
     active, beside = models.get("active"), models.get("beside")
     if not active:
-        return "no model is released yet: images are kept, and copies sent"
+        goes = "set aside" if folder.config.deidentify is None else "sent to the clinic as copies, and not looked at"
+        return f"no model runs here yet: images are {goes}"
     said = f"looks with {active['name']} {active['version']}, {active['precision']}"
     return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
 

@@ -18,7 +18,7 @@ from fedmed.config.roles import Hub
 from fedmed.errors import FedmedError
 from fedmed.hub.folder import FOLDER, HubFolder, make_hub, open_hub
 from fedmed.identity.authority import day
-from fedmed.identity.devices import Device
+from fedmed.identity.devices import Device, Stage
 from fedmed.store.audit.event import event
 from fedmed.store.standing import is_serving, read_status
 
@@ -29,6 +29,7 @@ def invite(path: Path, name: str, minutes: int, as_json: bool) -> None:
     """Make a code. Raises ConfigError for the name or the time, JoinRefused where an enrolled device has the name."""
     clinic = open_clinic(path, SystemClock())
     hub = open_hub(path, clinic.clock) if (path / FOLDER).exists() else _made(clinic)
+    before = hub.devices.roll().devices.get(name)
     with _on_record(clinic, "invite.device", name):
         code = hub.invite(name, minutes * 60).text()
     if as_json:
@@ -36,6 +37,8 @@ def invite(path: Path, name: str, minutes: int, as_json: bool) -> None:
         sys.stdout.write(json.dumps(facts) + "\n")
         return
     sys.stdout.write(f"{code}\n")
+    if before is not None and before.stage is Stage.INVITED:
+        sys.stderr.write(f"the code that {name} was invited with before is good no more\n")
     sys.stderr.write(
         f"within {minutes} minutes, on the device: fedmed edge join CODE --hub HOST:{hub.config.enrolment_port}, HOST being "
         "this machine as the device reaches it\n"
@@ -103,6 +106,8 @@ def device_facts(device: Device, heard: dict[str, Any] | None) -> dict[str, Any]
 def _row(facts: dict[str, Any], is_up: bool) -> dict[str, str]:
     heard = facts["heard"]
     line = "unknown" if not is_up else "never" if heard is None else "now" if heard["alive"] else day(heard["heard"])
+    if facts["stage"] == Stage.REVOKED.value:
+        line = "-"
     return {
         "name": facts["name"],
         "stage": facts["stage"],

@@ -27,7 +27,7 @@ def say_seen_to(at: Path, device: str, as_json: bool, clock: Clock | None = None
     kept = _heard(at, clock)
     if kept:
         raise FederationError(f"{name} takes no work, as before: {kept}; mend it, then say it again")
-    said = f"{name} takes work again"
+    said = f"{name} takes work: nothing of {device} keeps it from it"
     sys.stdout.write(json.dumps({"seen_to": device, "takes_work": True}) + "\n" if as_json else f"{said}\n")
 
 

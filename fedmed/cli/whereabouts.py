@@ -15,6 +15,7 @@ from fedmed.hub.folder import open_hub
 from fedmed.hub.placing import ARCHIVE
 from fedmed.hub.told import Told, health_in, told_in
 from fedmed.identity.authority import day
+from fedmed.identity.devices import Stage
 from fedmed.store.standing import is_serving, read_status
 
 NOT_TOLD = "unknown"
@@ -67,7 +68,7 @@ def _device(facts: Mapping[str, Any], node: Mapping[str, Any] | None, is_up: boo
     return {
         "name": facts["name"],
         "stage": facts["stage"],
-        "line": NOT_TOLD if not is_up else _line(heard, node),
+        "line": "-" if facts["stage"] == Stage.REVOKED.value else _line(heard, node) if is_up else NOT_TOLD,
         "model": f"{told.model}, {told.precision.value}" if told.model else "-",
         "studies": str(told.studies) if heard else "-",
         "health": (health_in(heard["facts"]) if heard else "") or "not told",

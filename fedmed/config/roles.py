@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -153,6 +153,8 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
     """As `load_role`, from text; `source` is the name that faults are reported under."""
     document = read_document(text, source)
     faults: list[Fault] = list(document.faults)
+    if document.value is None:  # no text that could be read, or none
+        raise _faulty(source, faults or [Fault(document.place(()), (), "holds no keys; put a copy of the file back")])
     try:
         role = kind.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
@@ -160,8 +162,12 @@ def read_role(text: str, source: str, kind: type[Role]) -> Role:
             place = tuple(found["loc"])
             faults.append(Fault(document.place(place), place, _explained(kind, found["type"], place, found)))
     if faults:
-        raise ConfigError("\n  ".join([f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:", *map(str, faults)]))
+        raise _faulty(source, faults)
     return role
+
+
+def _faulty(source: str, faults: Sequence[Fault]) -> ConfigError:
+    return ConfigError("\n  ".join([f"{len(faults)} fault{'s' * (len(faults) > 1)} in {source}:", *map(str, faults)]))
 
 
 def _explained(kind: type[Part], what: str, place: tuple[int | str, ...], found: object) -> str:

@@ -20,7 +20,7 @@ from fedmed import __version__
 from fedmed.dicom.arrivals import Kept as KeptInstance
 from fedmed.dicom.limits import LIMITS as DICOM
 from fedmed.dicom.sending import Sender
-from fedmed.edge.aside import Aside
+from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.copying import copier
 from fedmed.edge.doors import Doors
 from fedmed.edge.elsewhere import Elsewhere
@@ -122,7 +122,7 @@ class Agent:
             self._maker.make,
             self._series(),
         )
-        self.running = Running(hands, clock, lambda thread: self._died(f"the thread {thread!r} ended by a fault"))
+        self.running = Running(hands, clock, lambda name, why: self._died(f"the thread {name!r} ended by a fault ({why})"))
         self.doors = Doors(folder, self._keep, self.log.append)
         self._signed_at, self._signed = float("-inf"), 0
         self._kept_at, self._tidied_at = clock.now(), float("-inf")
@@ -290,7 +290,7 @@ class Agent:
     def _dropped(self, entry: Entry, why: str) -> None:
         """Nothing is dropped in silence."""
         self.record("prune.spool", f"{entry.kind} {entry.number}", "done", why, bytes=entry.size)
-        self.say(f"{entry.kind} {entry.number} of {entry.size} bytes was dropped: {why}")
+        self.say(f"{entry.kind} {entry.number} of {entry.size} bytes {'was' if why == SET_ASIDE else 'was dropped:'} {why}")
 
     def _keep_releases(self) -> None:
         unheard = ""

@@ -17,6 +17,8 @@ from fedmed.store.spool.entry import Entry
 from fedmed.store.studies import Studies
 
 WORKING = "working.json"
+SET_ASIDE = "set aside"
+"""Why such an entry leaves the spool, as it is counted and told."""
 
 
 class Aside:

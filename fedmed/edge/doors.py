@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fedmed.config.edge import DicomTls
+from fedmed.config.edge import Dicom
 from fedmed.dicom.arrivals import Door, KeepInstance
 from fedmed.dicom.network.acceptor import stores
 from fedmed.dicom.receiving import Receiver, ReceiverConfig, ReceiverTls, readable_syntaxes
@@ -69,15 +69,7 @@ class Doors:
     def _listening(self, folder: EdgeFolder) -> Receiver:
         wanted = folder.config.dicom
         assert wanted is not None
-        config = ReceiverConfig(
-            host=wanted.listen,
-            port=wanted.port,
-            ae_title=wanted.ae_title,
-            callers=wanted.callers,
-            addresses=wanted.addresses,
-            tls=None if wanted.tls is None else _tls(folder.path, wanted.tls),
-        )
-        return Receiver(config, self._keep, self._clock, self._told)
+        return Receiver(receiver_config(folder.path, wanted), self._keep, self._clock, self._told)
 
     def _watching(self, place: Path) -> Watched:
         return Watched(WatchConfig(place), self._door, self._clock, self._told)
@@ -95,8 +87,17 @@ class Doors:
         self._floods.note(Kind(whom, "an image", title or "none"), why)
 
 
-def _tls(place: Path, wanted: DicomTls) -> ReceiverTls:
-    return ReceiverTls(place / wanted.certificate, place / wanted.key, place / wanted.callers)
+def receiver_config(place: Path, wanted: Dicom) -> ReceiverConfig:
+    """Who may send, and how; files of TLS lie below `place` where they are not absolute. Raises ConfigError."""
+    tls = wanted.tls
+    return ReceiverConfig(
+        host=wanted.listen,
+        port=wanted.port,
+        ae_title=wanted.ae_title,
+        callers=wanted.callers,
+        addresses=wanted.addresses,
+        tls=None if tls is None else ReceiverTls(place / tls.certificate, place / tls.key, place / tls.callers),
+    )
 
 
 def token_in(path: Path) -> str:

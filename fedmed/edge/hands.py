@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from fedmed.clock import Clock
 from fedmed.dicom.sending import Sent
 from fedmed.dicom.statuses import Outcome
-from fedmed.edge.aside import Aside
+from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.elsewhere import AT_ONCE, Elsewhere
 from fedmed.edge.looking import RECORD, Desk, Looked, Model
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
@@ -111,26 +111,39 @@ class EdgeHands:
                 Lane.ELSEWHERE: self._others,
             }[lane](entries)
         except _Never as error:
-            return Failed(lane, number, str(error), is_lasting=True)
+            return self._never(lane, number, str(error))
         except DeviceRefused as error:
             return Failed(lane, number, f"the hub lets this device in no more: {error}", is_lasting=False)
+        except (DataError, ProtocolRefused) as error:
+            return self._never(lane, number, str(error))
         except FedmedError as error:
-            return Failed(lane, number, str(error), is_lasting=isinstance(error, (DataError, ProtocolRefused)))
+            return Failed(lane, number, str(error), is_lasting=False)
         self._held.pop(number, None)
         self._tries.pop(number, None)
         return Done(lane)
 
+    def _never(self, lane: Lane, number: int, why: str) -> Failed:
+        """What nobody here can use lies where people find it; on a disk that refuses that it waits, and is tried again."""
+        entry = self._held[number][0]
+        try:
+            self.aside.keep(entry, self.spool.content(entry), why)
+        except StoreError as error:
+            return Failed(lane, number, f"{why}; it waits, for it cannot be set aside: {error}", is_lasting=False)
+        return Failed(lane, number, why, is_lasting=True)
+
     def defer(self, number: int, seconds: float, why: str) -> None:
-        """Put an entry, and what was taken with it, off for so long."""
+        """Put an entry, and what was taken with it, off for so long; on a disk that refuses the lane's own rest must do."""
         until = self.clock.unix() + seconds
-        for each in self._held.pop(number, ()):
-            self.spool.defer(each.number, until, why)
+        try:
+            for each in self._held.pop(number, ()):
+                self.spool.defer(each.number, until, why)
+        except StoreError as error:
+            self.say(str(error))
 
     def set_aside(self, number: int, why: str) -> None:
-        """Take an entry out of the way: its content goes where people find it, then it leaves the spool."""
+        """Let an entry that was put aside go from the spool, and what was taken with it be handed out again."""
         first, *others = self._held.pop(number)
-        self.aside.keep(first, self.spool.content(first), why)
-        self.spool.drop(first.number, "set aside")
+        self.spool.drop(first.number, SET_ASIDE)
         for each in others:
             self.spool.defer(each.number, self.clock.unix(), "sent with what was set aside")
 

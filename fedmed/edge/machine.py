@@ -321,7 +321,7 @@ def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
         line = Line(True, 0, now + beat_s, soon_until=line.soon_until)
         return _with(replace(state, line=line), Lane.HUB, hub), told
     failures = line.unanswered + 1
-    said = (Say(f"the hub does not answer: {event.why}"),) if failures == 1 else ()
+    said = (Say(f"the hub is not heard: {event.why}"),) if failures == 1 else ()
     return replace(state, line=Line(False, failures, now + rest(failures))), said
 
 

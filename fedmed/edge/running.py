@@ -7,6 +7,7 @@ down in the spool before it is said, so that a kill at any moment repeats a step
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +36,7 @@ from fedmed.edge.machine import (
     Work,
     step,
 )
+from fedmed.errors import FedmedError
 
 TICK_S = 0.5
 
@@ -67,9 +69,10 @@ class Hands(Protocol):
 class Running:
     """From `start` to `stop`; any thread may `tell` it of an event."""
 
-    def __init__(self, hands: Hands, clock: Clock, failed: Callable[[str], None]) -> None:
-        """`failed` hears the name of a thread that something ended which no hand should raise (`threading.excepthook` is
-        told what); the process is to end then, and its next one goes on."""
+    def __init__(self, hands: Hands, clock: Clock, failed: Callable[[str, str], None]) -> None:
+        """`failed` hears the name of a thread that something ended which no hand should raise, and what that is
+        (`threading.excepthook` is told all of it); the process is to end then, and its next one goes on.
+        """
         self._hands, self._clock, self._failed = hands, clock, failed
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop, self._halt = threading.Event(), threading.Event()
@@ -108,7 +111,8 @@ class Running:
                 ended = True
             finally:
                 if not ended:
-                    self._failed(name)
+                    error = sys.exc_info()[1]
+                    self._failed(name, str(error) if isinstance(error, FedmedError) else type(error).__name__)
 
         return threading.Thread(target=run, name=name, daemon=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.clock import Clock
 from fedmed.dicom.limits import LIMITS, Limits
-from fedmed.edge.aside import Aside
+from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.gathered import Gathered, Known
 from fedmed.edge.looking import Desk
 from fedmed.edge.machine import Done, Event, Failed, Found, Kept, Lane
@@ -141,6 +141,6 @@ class SeriesLane:
     def _set_aside(self, known: Known, numbers: tuple[int, ...], why: str) -> None:
         for number in numbers:
             self.aside.keep(known.entries[number], self.spool.content(known.entries[number]), why)
-            self.spool.drop(number, "set aside")
+            self.spool.drop(number, SET_ASIDE)
             self.gathered.gone(known, number)
         self.say(f"{len(numbers)} images of a series were set aside: {why}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from fedmed.errors import ConfigError
-from fedmed.health.readings import QUANTITIES, Reading
+from fedmed.health.readings import QUANTITIES, Reading, measured
 
 CHECK_EVERY_S = 60.0
 
@@ -321,6 +321,5 @@ def _words(limit: Limit, device: str, episode: Episode, now: float) -> str:
     where = f"{device}: " if device else ""
     if limit.is_still:
         return f"{where}{name} stands at {episode.value:g} for {now - episode.since:.0f} s"
-    unit = f" {quantity.unit}" if quantity.unit else ""
-    side = "below" if limit.is_low else "above"
-    return f"{where}{name} is {episode.value:g}{unit}, {side} {limit.over:g}{unit}"
+    unit, side = quantity.unit, "below" if limit.is_low else "above"
+    return f"{where}{name} is {measured(episode.value, unit)}, {side} {measured(limit.over, unit)}"

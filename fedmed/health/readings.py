@@ -91,7 +91,14 @@ class Reading:
             return f"unsupported ({self.why})" if self.why else "unsupported"
         unit = QUANTITIES[self.name].unit
         named = f" ({', '.join(self.words)})" if self.words else ""
-        return f"{self.value:.6g}{' ' + unit if unit else ''}{named}"
+        return f"{measured(self.value, unit)}{named}"
+
+
+def measured(value: float, unit: str) -> str:
+    """A value for people: `61 celsius`, and a ratio in per cent."""
+    if unit == "ratio":
+        return f"{100 * value:.3g} %"
+    return f"{value:.6g}{' ' + unit if unit else ''}"
 
 
 def read(name: str, value: float | None, device: str = "", why: str = "", words: Iterable[str] = ()) -> Reading:

@@ -105,9 +105,14 @@ def dialled(host: str, port: int) -> ssl.SSLSocket:
     """A connection to the enrolment port. Raises Unreachable."""
     try:
         line = socket.create_connection((host, port), LASTS_S)
+    except socket.gaierror as error:
+        raise Unreachable(
+            f"no machine is called {host!r} here ({error.strerror}); see its spelling, or name its address"
+        ) from error
     except OSError as error:
         raise Unreachable(
-            f"no hub answers at {host} port {port} ({error}); see that it is up: fedmed clinic hub up"
+            f"no hub answers at {host} port {port} ({error.strerror or error}); see that it is up: fedmed clinic hub up, and"
+            " that no firewall is between"
         ) from error
     try:
         return dialing().wrap_socket(line)

@@ -17,7 +17,7 @@ from typing import Any
 
 from fedmed import __version__
 from fedmed.clock import Clock
-from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError
+from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError, Unreachable
 from fedmed.hub.greeting import ONLY, Talk, dialled, hexadecimal
 from fedmed.hub.messages import text, whole
 from fedmed.identity import files
@@ -118,11 +118,14 @@ def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
     KeyRefused, StoreError.
     """
     if (folder / HUB_FILE).exists():
-        raise ConfigError(f"{folder} has joined a hub already; name another folder with --at, or remove this one first")
+        raise ConfigError(
+            f"{folder} has joined a hub already; name another folder with --at, or move this one away, which holds all that"
+            " waits to be sent"
+        )
     read, keys = read_code(code), _own_keys(folder / KEYS_FILE)
     with dialled(host, port) as line:
         talk, shown = Talk(line, clock.now), line.getpeercert(binary_form=True) or b""
-        greeting = talk.hear()
+        greeting = _greeting(talk, host, port)
         authority = _authority(read, greeting, shown, clock.unix())
         refuse_far(__version__, text(greeting, "version", most=MOST_TEXT), "the hub")
         talk.say({"invitation": invitation_of(read, authority), "version": __version__})
@@ -136,6 +139,17 @@ def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
     DeviceFolder(folder, clock, hub).keep(hexadecimal(answer, "certificate"))
     put(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")
     return hub
+
+
+def _greeting(talk: Talk, host: str, port: int) -> Mapping[str, Any]:
+    """What a hub says first. Raises Unreachable where it says nothing, as whatever is no port for enrolment."""
+    try:
+        return talk.hear()
+    except Unreachable as error:
+        raise Unreachable(
+            f"{host} port {port} greets no device ({error}); dial the hub's port for enrolment, {ENROLMENT_PORT} unless its"
+            " hub.yaml names another"
+        ) from error
 
 
 def _authority(code: Code, greeting: Mapping[str, Any], shown: bytes, now_unix: float) -> bytes:

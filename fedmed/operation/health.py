@@ -108,8 +108,9 @@ class HealthServer:
         try:
             self._server = _Server(self._address, self._probes)
         except OSError as error:
+            where = self._address if isinstance(self._address, Path) else "{}:{}".format(*self._address)
             raise ConfigError(
-                f"health: {self._address} cannot be listened at ({error.strerror}); name another address, or null for none"
+                f"health: {where} cannot be listened at ({error.strerror}); name another address, or null for none"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True)
         self._thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from fedmed.errors import ConfigError
@@ -13,7 +14,7 @@ def listening(host: str, port: int, backlog: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        raise refused(host, port, error.strerror) from error
+        raise refused(host, port, os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror) from error
 
 
 def refused(host: str, port: int, why: str | None = None) -> ConfigError:

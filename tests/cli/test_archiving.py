@@ -54,7 +54,7 @@ def test_from_the_first_study_to_a_damaged_one(ask, clinic, said, tmp_path):
     ]
     assert "there" in ask("list")[1]
     code, out, err = ask("status")
-    assert (code, "2 studies of 0.0 GB are in the archive" in out, "the hub is not up" in err) == (0, True, True)
+    assert (code, "2 studies of 6 B are in the archive" in out, "the hub is not up" in err) == (0, True, True)
     code, out, err = ask("recall", "1.2")
     assert (code, out) == (0, "study 1.2 is here again: 1 images, 0.0 MB\n"), err
     assert json.loads(ask("status", "--json")[1])["here_too"] == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fedmed.cli.edging import _row
 from fedmed.store.standing import serving as being_served
 from fedmed.store.standing import write_status
 from tests.edge.device import device_of
+from tests.edge.doctor.examined import changed
 from tests.hub.clinic import serving
 
 IMAGE = {
@@ -77,3 +80,25 @@ def test_status_says_which_precision_by_what_and_why_not_the_others(said, tmp_pa
         assert "\x1b" not in out
     else:
         assert "points lost" not in out
+
+
+@pytest.mark.parametrize(("deidentify", "said_so"), [("site.key", "and not looked at"), (None, "set aside")])
+def test_status_without_a_model_says_where_images_go_and_what_was_set_aside_is_not_lost(said, tmp_path, deidentify, said_so):
+    spool = {"entries": {"instance": 3, "result": 1, "study": 0}, "bytes": 10, "dropped": {"set aside": 4, "quota": 2}}
+    readings = [{"name": "cpu_busy", "device": "", "value": 1.925, "unit": "ratio"}]
+    told = {**STATUS, "spool": spool, "health": {**STATUS["health"], "readings": readings}}  # type: ignore[dict-item]
+    with serving(tmp_path) as place:
+        folder = changed(device_of(place, "us-1").folder, deidentify=deidentify).folder
+        write_status(folder, {**told, "models": {"ladder": {"wanted": "auto", "why": "fp32 until a release is committed"}}})
+        (folder / "paused").touch()
+        with being_served(folder, "the agent"):
+            code, out, _ = said("edge", "status", "--at", folder)
+    assert code == 0
+    assert "us-1 of north: up since 1970-01-01 00:00 UTC, paused, version 1" in out
+    assert (
+        "waits: images 3, results for the PACS 1 (10 B); set aside: 4 (fedmed edge aside list); dropped so far: 2 quota"
+        in out
+    )
+    assert re.search(f"no model runs here yet: images are .*{said_so}\n", out)
+    assert "cpu busy 192 %" in out
+    assert "fp32 until" not in out

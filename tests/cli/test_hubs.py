@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 
@@ -52,7 +53,10 @@ def test_invite_list_and_revoke(ask, clinic, said):
         ("mri", "invited", None),
     ]
     assert json.loads(ask("devices", "revoke", "mri", "--json")[1]) == {"name": "mri", "revoked": True}
-    assert "revoked" in ask("devices", "list")[1]
+    assert re.search(r"mri +revoked +\S+ \S+ UTC +- +-", ask("devices", "list")[1])
+    assert "the code that echo was invited with before is good no more" in ask("devices", "invite", "echo")[2]
+    assert "good no more" not in ask("devices", "invite", "mri")[2]
+    assert ask("devices", "revoke", "mri")[0] == 0
     for wrong in ("No!", "hub.fedmed.invalid"):
         code, _, err = ask("devices", "invite", wrong)
         assert code == 2, err

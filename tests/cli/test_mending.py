@@ -51,6 +51,12 @@ def test_staff_is_told_whether_the_card_is_well(device: Device, said):
         assert not box.well.isolated
 
 
+def test_of_a_card_that_nothing_was_wrong_with_no_recovery_is_told(device: Device, said):
+    with up(Box(device.folder)):
+        code, out, _ = said("edge", "resume", "--seen-to", "gpu7", "--at", device.folder)
+    assert (code, out) == (0, "us-1 takes work: nothing of gpu7 keeps it from it\n")
+
+
 def test_an_agent_that_is_not_up_or_cannot_answer_is_named(device: Device, said, monkeypatch):
     code, _, err = said("edge", "resume", "--seen-to", "gpu0", "--at", device.folder)
     assert (code, "is not up" in err) == (2, True)

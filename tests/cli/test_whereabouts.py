@@ -122,7 +122,7 @@ def test_where_things_run_how_devices_are_and_who_is_lost(tmp_path, said, monkey
         until(lambda: agent.status().get("health", {}).get("readings"), agent.is_running)
         out = said("edge", "status", "--at", agent.folder)[1]
         assert "no limit is passed; " in out or "past its limit" in out
-        assert re.search(r"cpu busy [0-9.e-]+ ratio", out)
+        assert re.search(r"cpu busy [0-9.e+]+ %", out)
         agent.end(signal.SIGKILL)
         until(lambda: {each["standing"] for each in status(place, said)["nodes"] if each["tier"] == "device"} == {"lost"})
         assert "lost, last heard" in said("edge", "status", "--at", place.path)[1]

@@ -35,6 +35,17 @@ def test_every_fault_at_once_with_its_line(tmp_path):
     assert said.startswith("5 faults")
 
 
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"", ":1: holds no keys"), (b"# host: a\n", ":1: holds no keys"), (b"a: [\n", "not valid YAML")]
+)
+def test_what_cannot_be_read_is_one_fault(tmp_path, content, why):
+    (tmp_path / "center.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as found:
+        load_role(tmp_path / "center.yaml", Center)
+    assert why in str(found.value)
+    assert str(found.value).startswith("1 fault in ")
+
+
 @pytest.mark.parametrize("content", [b"", b"- 1\n", b"a: [\n", b"\xff", b"federation: &a study\nhost: *a\n"])
 def test_no_configuration(tmp_path, content):
     (tmp_path / "center.yaml").write_bytes(content)

@@ -226,6 +226,23 @@ def test_whatever_the_hub_says_no_image_is_lost_or_set_aside(made, images, error
     assert box.dropped == []
 
 
+def test_what_cannot_be_set_aside_waits_and_is_set_aside_once_the_disk_takes_it(made, tmp_path):
+    box = made()
+    box.put(b"no image")
+    (tmp_path / "aside").write_bytes(b"")  # nothing can be put below it
+    ended = box.go()
+    assert isinstance(ended, Failed)
+    assert not ended.is_lasting
+    assert "it waits, for it cannot be set aside" in ended.why
+    assert box.spool.counts().entries[INSTANCE] == 1
+    assert box.dropped == []
+    (tmp_path / "aside").unlink()
+    box.put(b"no image either", group="4.5.6")
+    assert box.go().is_lasting
+    assert box.dropped == ["set aside"]
+    assert len(box.hands.aside.listed()) == 1
+
+
 def test_an_answer_that_none_can_be_is_refused_and_another_wanted(made, images):
     bad = [b"123", np.full((1, 1), np.nan, "<f4").tobytes()]
 

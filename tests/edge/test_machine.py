@@ -75,7 +75,7 @@ def test_an_image_is_worked_on_and_its_result_sent_while_the_next_is_looked_at()
 
 def test_without_the_hub_results_go_and_studies_wait_until_it_is_back():
     agent = begun(heard=False)
-    assert agent.hears(Unheard("no route")) == [Say("the hub does not answer: no route")]
+    assert agent.hears(Unheard("no route")) == [Say("the hub is not heard: no route")]
     assert agent.hears(Kept("study")) == []
     assert agent.hears(Kept("result")) == [Look(Lane.PACS)]
     assert agent.hears(Ticked(), later=rest(1)) == [Beat()]

@@ -67,11 +67,11 @@ def until(is_so) -> None:
 
 
 def test_lanes_go_on_beside_each_other_and_set_aside_what_can_never_work():
-    hands, failed = Kitchen(lasting=frozenset({2})), list[str]()
+    hands, failed = Kitchen(lasting=frozenset({2})), list[tuple[str, str]]()
     hands.waiting[Lane.WORK].extend([99, 1, 2, 3])
     hands.waiting[Lane.PACS].append(5)
     hands.waiting[Lane.HUB].append(6)
-    running = Running(hands, SystemClock(), failed.append)
+    running = Running(hands, SystemClock(), lambda *said: failed.append(said))
     running.start()
     until(lambda: {"pacs 5", "hub 6"} <= set(hands.did))  # while 99 is worked on
     assert "work 1" not in hands.did
@@ -87,7 +87,7 @@ def test_lanes_go_on_beside_each_other_and_set_aside_what_can_never_work():
 
 def test_training_that_the_hub_orders_is_halted_when_the_agent_ends():
     hands = Kitchen(orders=(Task("round-1"),))
-    running = Running(hands, SystemClock(), lambda name: None)
+    running = Running(hands, SystemClock(), lambda *_: None)
     running.start()
     until(lambda: "train round-1" in hands.did)
     assert running.stop(60)
@@ -96,19 +96,19 @@ def test_training_that_the_hub_orders_is_halted_when_the_agent_ends():
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_no_hand_should_raise_is_told_with_the_threads_name():
-    hands, failed = Kitchen(), list[str]()
+    hands, failed = Kitchen(), list[tuple[str, str]]()
     hands.waiting[Lane.PACS].append(13)
-    running = Running(hands, SystemClock(), failed.append)
+    running = Running(hands, SystemClock(), lambda *said: failed.append(said))
     running.start()
     until(lambda: failed)
-    assert failed == ["pacs"]
+    assert failed == [("pacs", "ZeroDivisionError")]
     assert running.stop(60)
 
 
 def test_work_that_does_not_end_in_time_is_given_up():
     hands = Kitchen()
     hands.waiting[Lane.WORK].append(99)
-    running = Running(hands, SystemClock(), lambda name: None)
+    running = Running(hands, SystemClock(), lambda *_: None)
     running.start()
     assert hands.begun.wait(60)
     assert not running.stop(0.3)

@@ -24,7 +24,8 @@ def test_what_is_no_number_is_unsupported(bad):
 def test_a_value_is_told_with_its_unit():
     assert str(read("gpu_temperature", 61)) == "61 celsius"
     assert str(read("gpu_throttled", 1, words=["SwPowerCap"])) == "1 (SwPowerCap)"
-    assert str(read("gpu_busy", 0.0)) == "0 ratio"
+    assert str(read("gpu_busy", 0.0)) == "0 %"
+    assert str(read("network_loss", 0.00134)) == "0.134 %"
 
 
 def test_of_several_readers_the_first_that_knows_counts():

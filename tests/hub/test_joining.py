@@ -127,8 +127,16 @@ def test_a_device_whose_clock_is_wrong_is_told_so(place):
 def test_nobody_answers(place):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(Unreachable, match="no hub answers"):
+        with pytest.raises(Unreachable, match=r"no hub answers at .* \(Connection refused\); see that it is up"):
             join(place.folder.invite("echo").text(), "127.0.0.1", taken.getsockname()[1], place.path / "x", Skewed())
+    with pytest.raises(Unreachable, match=r"no machine is called 'hub\.invalid' here"):
+        join(place.folder.invite("echo").text(), "hub.invalid", 8444, place.path / "x", Skewed())
+
+
+def test_the_hubs_other_port_enrols_nobody_and_that_is_said(place):
+    port = place.hub.ports.port
+    with pytest.raises(Unreachable, match=f"port {port} greets no device .*; dial the hub's port for enrolment"):
+        join(place.folder.invite("echo").text(), "127.0.0.1", port, place.path / "x", Skewed())
 
 
 class Impostor:

@@ -65,6 +65,13 @@ def test_a_probe_that_fails_tells_its_kind_alone():
     assert (found.status, found.body) == (503, b"it cannot be known (StoreError)\n")
 
 
+def test_an_address_that_is_taken_is_named_as_it_is_written():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"health: 127.0.0.1:{port} cannot"), HealthServer(f"127.0.0.1:{port}", WELL):
+            pass
+
+
 def test_a_unix_socket_and_one_left_behind(tmp_path):
     path = tmp_path / "health.sock"
     with socket.socket(socket.AF_UNIX) as left:

@@ -10,7 +10,7 @@ from fedmed.wire.ports import listening
 def test_a_port_that_is_taken_is_named(host):
     with listening(host, 0, 1) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"nothing can listen on {host} port {port} .*in use.*; name one"):
+        with pytest.raises(ConfigError, match=f"nothing can listen on {host} port {port} .*in use\\); name one"):
             listening(host, port, 1)
     listening(host, port, 1).close()
 

@@ -131,7 +131,7 @@ def secrets(seen: Seen) -> Finding:
             token_in(subject.folder / config.stow.token)
             read.append(f"STOW's token in {config.stow.token}")
     except FedmedError as error:
-        todo = "make the key (fedmed data key) or put it back, or mend `deidentify` and `stow.token` in edge.yaml"
+        todo = "put the clinic's own key there (`fedmed data key` makes it, once), or mend `deidentify`, `stow.token`"
         return fail("keys", visible(str(error)), "files that the agent can read", todo)
     return ok("keys", "; ".join(read) or "none are named: no copies go to the clinic")
 

@@ -52,7 +52,8 @@ def read(asked: Asked, clock: Clock) -> tuple[Finding, Subject | None]:
         return fail(CHECK, visible(str(error)), "the code of `fedmed clinic devices invite`", "read it again"), None
     except FedmedError as error:
         todo = f"mend {EDGE_FILE}: every key is explained in it; or put a copy of the folder back"
-        return fail(CHECK, visible(str(error)), "a folder whose files can be read", todo), None
+        got = "\n".join(visible(line) for line in str(error).splitlines())  # a fault of edge.yaml a line
+        return fail(CHECK, got, "a folder whose files can be read", todo), None
     if asked.hub is None:
         return fail(CHECK, f"{asked.folder} has joined no hub", "a hub", _UNKNOWN), None
     host, port = asked.hub

@@ -6,14 +6,17 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from fedmed.dicom.destination import Destination
+from fedmed.dicom.network.config import ReceiverConfig
 from fedmed.dicom.results.report import COMPREHENSIVE_SR
 from fedmed.dicom.segmentation import SEG_STORAGE
 from fedmed.dicom.sending import echo, not_taken
 from fedmed.edge.doctor.configuration import Subject
+from fedmed.edge.doors import receiver_config
 from fedmed.errors import FedmedError
 from fedmed.operation.doctor.finding import Finding, fail, ok, skipped, warn
 from fedmed.operation.doctor.running import Seen
@@ -33,11 +36,12 @@ _BIND = {
 
 def pacs(seen: Seen) -> Finding:
     """C-ECHO by the configured titles, and whether it would store what results are made of."""
-    wanted = seen["subject"].config.pacs
+    subject: Subject = seen["subject"]
+    wanted = None if subject.joined is None else subject.joined.destination()
     if wanted is None:
         return skipped("pacs", "none is configured: results stay here, as JSON")
-    allowed, titles = "C-ECHO answered, SR and SEG taken", f"calling {wanted.calling}"
-    place = Destination(wanted.host, wanted.port, wanted.ae_title, wanted.calling, CONNECT_S, ANSWER_S)
+    titles = f"calling {wanted.calling}" if wanted.tls is None else f"calling {wanted.calling}, under TLS"
+    allowed, place = "C-ECHO answered, SR and SEG taken", replace(wanted, connect_s=CONNECT_S, answer_s=ANSWER_S)
     try:
         missing = not_taken(place, RESULTS)
     except FedmedError as error:
@@ -58,8 +62,12 @@ def scanner_port(seen: Seen) -> Finding:
     where, is_up = f"{wanted.listen}:{wanted.port}", is_serving(subject.folder)
     if (found := _not_to_be_had(check, wanted.listen, wanted.port, is_up)) is not None:
         return found
+    if faults := _faults(receiver_config(subject.folder, wanted)):
+        return fail(check, visible(faults), "a door that the agent can open", "mend `dicom` in edge.yaml, or its files")
     if not _is_taken(wanted.listen, wanted.port):
         return _free(check, where, is_up)
+    if wanted.tls is not None:
+        return ok(check, f"{where}: the agent has it, under TLS; C-ECHO takes a sender's certificate, and was not tried")
     calling = wanted.callers[0] if wanted.callers else CALLING
     try:
         echo(Destination(_reached(wanted.listen), wanted.port, wanted.ae_title, calling, CONNECT_S, ANSWER_S))
@@ -67,6 +75,16 @@ def scanner_port(seen: Seen) -> Finding:
         todo = "where `addresses` leaves this machine out that is right; else see whose port it is (ss -ltnp)"
         return warn(check, f"{where} does not answer C-ECHO: {visible(str(error))}", "the running agent", todo)
     return ok(check, f"{where}: the running agent answers C-ECHO as {wanted.ae_title}")
+
+
+def _faults(config: ReceiverConfig) -> str:
+    """What the agent would refuse to open its door for, files of TLS included."""
+    try:
+        if config.tls is not None:
+            config.tls.context()
+    except FedmedError as error:
+        return "; ".join([*config.faults(), str(error)])
+    return "; ".join(config.faults())
 
 
 def stow_port(seen: Seen) -> Finding:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from fedmed.config.edge import Dicom, Pacs, Stow
+from fedmed.config.edge import EDGE_FILE, Dicom, DicomTls, Pacs, PacsTls, Stow
 from fedmed.edge.doctor.configuration import Asked
 from fedmed.operation.doctor.finding import CODES, Finding, Status, exit_code
 from tests.clinic.doctor.test_machine import mounted
+from tests.dicom.conftest import authority as authority
 from tests.dicom.orthanc import Orthanc, orthanc
 from tests.dicom.storage_servers import storescp
 from tests.edge.device import Device, device_of
@@ -98,6 +99,18 @@ def test_a_storage_server_that_takes_no_segmentations(device: Device, tmp_path: 
     assert (found.status, "takes no SEG" in found.got) == (Status.WARN, True)
 
 
+def test_faults_of_the_configuration_stand_on_lines_of_their_own(device: Device):
+    file = changed(device.folder).folder / EDGE_FILE
+    before = file.read_bytes()
+    file.write_bytes(before + b'a: 1\nb: "\\e[31m"\n')
+    try:
+        got = failed(examined(Asked(device.folder))["configuration"]).got
+    finally:
+        file.write_bytes(before)
+    assert [line.partition("unknown key")[1] for line in got.split("\n")] == ["", "unknown key", "unknown key"]
+    assert "\\n" not in got
+
+
 def port_of(device: Device, **settings: object) -> Finding:
     asked = changed(device.folder, dicom=Dicom(**({"port": device.port} | settings)))
     return examined(asked, "scanner port")["scanner port"]
@@ -127,6 +140,31 @@ def test_the_running_agent_answers_for_itself(device: Device):
         assert "start the agent anew" in port_of(device, port=free_port()).todo
     finally:
         device.end()
+
+
+def test_tls_of_either_side_is_looked_at_before_the_agent_is_up_and_beside_it(device: Device, authority: Path):
+    tls = DicomTls(certificate=str(authority / "pacs.pem"), key="gone.key", callers=str(authority / "ca.pem"))
+    assert "gone.key are no certificate" in failed(port_of(device, tls=tls)).got
+    assert "open to the network" in failed(port_of(device, listen="0.0.0.0")).got
+    whole = tls.model_copy(update={"key": str(authority / "pacs.key")})
+    assert "is free for the agent" in port_of(device, tls=whole).got
+    device.start()
+    try:
+        found = port_of(device, tls=whole)
+    finally:
+        device.end()
+    assert (found.status, "the agent has it, under TLS" in found.got) == (Status.OK, True)
+
+
+def test_a_pacs_under_tls_is_asked_under_tls(device: Device, authority: Path, tmp_path: Path):
+    server = ("+tls", str(authority / "pacs.key"), str(authority / "pacs.pem"), "+cf", str(authority / "ca.pem"))
+    own = {"certificate": str(authority / "device.pem"), "key": str(authority / "device.key")}
+    with storescp(tmp_path, *server) as port:
+        there = {"host": "localhost", "port": port}
+        found = pacs_of(device, **there, tls=PacsTls(ca=str(authority / "ca.pem"), **own))
+        assert (found.status, "under TLS" in found.got) == (Status.OK, True)
+        failed(pacs_of(device, **there, tls=PacsTls(ca=str(authority / "other.pem"), **own)))
+        failed(pacs_of(device, **there))
 
 
 def folder_of(device: Device, place: Path) -> Finding:
