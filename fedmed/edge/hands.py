@@ -33,6 +33,8 @@ MOST_TRIES = 5
 """After which an image that no engine answers for goes on without a result."""
 MOST_ENDED = 3
 """So often may work on one image end the process."""
+AGAIN_S = 60.0
+"""Until what could not be set aside is tried again."""
 
 
 Asked = tuple[Prepared, Question] | DataError
@@ -121,18 +123,29 @@ class EdgeHands:
         return Done(lane)
 
     def defer(self, number: int, seconds: float, why: str) -> None:
-        """Put an entry, and what was taken with it, off for so long."""
+        """Put an entry, and what was taken with it, off for so long; on a disk that refuses it is only handed back."""
         until = self.clock.unix() + seconds
         for each in self._held.pop(number, ()):
-            self.spool.defer(each.number, until, why)
+            try:
+                self.spool.defer(each.number, until, why)
+            except StoreError as error:
+                self.say(f"{each.kind} {each.number} cannot be put off: {error}")
 
     def set_aside(self, number: int, why: str) -> None:
-        """Take an entry out of the way: its content goes where people find it, then it leaves the spool."""
-        first, *others = self._held.pop(number)
-        self.aside.keep(first, self.spool.content(first), why)
-        self.spool.drop(first.number, "set aside")
-        for each in others:
-            self.spool.defer(each.number, self.clock.unix(), "sent with what was set aside")
+        """Take an entry out of the way: its content goes where people find it, then it leaves the spool.
+
+        Where the disk refuses, it stays in the spool and is tried again.
+        """
+        first, *others = self._held[number]
+        try:
+            self.aside.keep(first, self.spool.content(first), why)
+            self.spool.drop(first.number, "set aside")
+            self._held[number] = tuple(others)
+        except StoreError as error:
+            self.say(f"{first.kind} {first.number} cannot be set aside: {error}")
+            self.defer(number, AGAIN_S, "it cannot be set aside")
+        else:
+            self.defer(number, 0.0, "sent with what was set aside")
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
@@ -208,7 +221,11 @@ class EdgeHands:
             return
         with self.stages.of("elsewhere"):
             answered = self.elsewhere.end(model, *asked)
-        self._keep(entry, replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered))
+        with self.aside.trying(entry, f"{Lane.ELSEWHERE.value}-told") as tries:
+            if tries > MOST_ENDED:
+                raise _Never(f"{name} ended the agent's process {MOST_ENDED} times")
+            looked = replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered)
+        self._keep(entry, looked)
 
     def _looked(self, entry: Entry) -> Looked:
         name, desk = f"image {entry.number}", self.desk()

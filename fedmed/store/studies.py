@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +131,8 @@ class Studies:
             beside.rename(target)
             sync_folder(target.parent)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that can only be read takes nothing away
+                beside.unlink()
             raise StoreError(
                 f"{self.folder}: an object cannot be written ({error.strerror}); make room or mend the disk"
             ) from error
