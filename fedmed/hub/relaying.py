@@ -128,10 +128,15 @@ class Relay:
 
     async def _joined(self, outer: _Outer) -> None:
         shaken, peername = outer.own.get_extra_info("ssl_object"), outer.own.get_extra_info("peername")
-        if shaken.selected_alpn_protocol() != ALPN:
+        if outer.own.is_closing() or shaken.selected_alpn_protocol() != ALPN:
             outer.own.close()
             return
-        line, place = socket.socket(socket.AF_UNIX), self._place / str(next(self._numbers))
+        try:
+            line = socket.socket(socket.AF_UNIX)
+        except OSError:  # too many files are open: it is cut, for nobody would see its end
+            outer.own.close()
+            return
+        place = self._place / str(next(self._numbers))
         outer.name = f"{PREFIX}{place}"
         self._callers[outer.name] = Caller(shaken.getpeercert(binary_form=True), str(peername[0]) if peername else "unknown")
         try:
