@@ -12,7 +12,8 @@ import pytest
 
 from fedmed.config.edge import Inference
 from fedmed.edge.ladder.rungs import Reference
-from fedmed.edge.released import PLANS, Released
+from fedmed.edge.ladder.where import key_of
+from fedmed.edge.released import PLANS, Opened, Released
 from fedmed.errors import StoreError, Unreachable
 from fedmed.releases.installing import fill
 from fedmed.releases.slots import Content, Limits, Phase, Slots
@@ -59,6 +60,49 @@ def test_no_image_waits_for_a_release_that_comes_slowly(tmp_path: Path, quantise
     for each in (beating, looking):
         each.join(60)
     assert ended == ["image", "beat"]
+
+
+def test_a_rung_that_gives_no_answer_is_left_while_a_release_comes_slowly(tmp_path: Path, quantised: Package):
+    box, hub = Box(tmp_path, quantised), Slow()
+    assert box.released.use(quantised.card.digest, "int8", "cpu")
+    box.climber._memory.put(
+        replace(box.climber._memory.get(key_of(quantised.card.digest, box.wanted, "")), precision="int8")
+    )
+    box.released.device.fetchers = {"federation": hub}
+
+    def beat() -> None:
+        with pytest.raises(Unreachable):
+            box.released.beat()
+
+    beating, climbing = threading.Thread(target=beat), threading.Thread(target=box.climber.look)
+    beating.start()
+    assert hub.asked.wait(60)
+    box.climber.fell(quantised.card.digest, "an image got no answer")
+    climbing.start()
+    climbing.join(20)
+    precision = box.precision
+    hub.go_on.set()
+    for each in (beating, climbing):
+        each.join(60)
+    assert precision == "fp32"
+
+
+def test_a_release_that_is_committed_in_another_slot_by_now_is_opened_there(
+    tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch
+):
+    box = Box(tmp_path, quantised)
+    opens = box.released._opened_as
+
+    def meanwhile(folder: Path, precision: str, backend: str) -> Opened:
+        opened = opens(folder, precision, backend)
+        content = box.slots.contents[0]
+        box.released.device.slots = Slots((None, content), 1)
+        box.released._active = opens(box.released.device.store.package(1), "fp32", "cpu")
+        return opened
+
+    monkeypatch.setattr(box.released, "_opened_as", meanwhile)
+    assert not box.released.use(quantised.card.digest, "int8", "cpu")
+    assert box.precision == "fp32"
 
 
 def test_one_file_of_a_package_is_read_to_open_it(tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch):
