@@ -127,9 +127,8 @@ class Released:
         self.device.pin(name, root, sha256(root))
 
     def end(self) -> None:
-        """The process was told to stop. Raises StoreError."""
-        with self._turn:
-            self.device.stop()
+        """The process was told to stop; a release that is on its way is not waited for. Raises StoreError."""
+        self.device.stop()
 
     @property
     def model(self) -> Model | None:

@@ -87,6 +87,26 @@ def test_a_rung_that_gives_no_answer_is_left_while_a_release_comes_slowly(tmp_pa
     assert precision == "fp32"
 
 
+def test_an_agent_that_ends_waits_for_no_release_that_comes_slowly(tmp_path: Path, quantised: Package):
+    box, hub = Box(tmp_path, quantised), Slow()
+    box.released.device.fetchers = {"federation": hub}
+
+    def beat() -> None:
+        with pytest.raises(Unreachable):
+            box.released.beat()
+
+    beating, ending = threading.Thread(target=beat), threading.Thread(target=box.released.end)
+    beating.start()
+    assert hub.asked.wait(60)
+    ending.start()
+    ending.join(20)
+    is_clean = box.released.device.store.load().clean
+    hub.go_on.set()
+    for each in (beating, ending):
+        each.join(60)
+    assert is_clean
+
+
 def test_a_release_that_is_committed_in_another_slot_by_now_is_opened_there(
     tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch
 ):
