@@ -55,7 +55,8 @@ class Maker:
     def make(self, content: bytes) -> Made:
         """Objects of a finding and its images, as they were packed.
 
-        Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it.
+        Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it,
+        StoreError where none can be started.
         """
         if (answer := self._asked(content)) is None:  # it ended for having nothing to do: a new one is asked
             answer = self._asked(content)
@@ -80,7 +81,12 @@ class Maker:
         if not self.is_up():
             self.close()
             command = [sys.executable, "-m", "fedmed.edge.making", str(self._idle_s)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            try:
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            except OSError as error:
+                raise StoreError(
+                    f"the process that makes results cannot be started ({error.strerror}); end others, it is tried again"
+                ) from error
         process = self._process
         assert process is not None
         assert process.stdin is not None

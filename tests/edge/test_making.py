@@ -12,7 +12,7 @@ import pytest
 from fedmed.dicom.results.making import results_of
 from fedmed.edge.findings import packed
 from fedmed.edge.making import Maker, MakerEnded
-from fedmed.errors import DataError
+from fedmed.errors import DataError, StoreError
 from tests.dicom.results.samples import FINDING, masked, source
 
 PLAIN = replace(FINDING, concepts={})
@@ -83,3 +83,13 @@ def test_what_takes_for_ever_is_ended_and_told():
     with pytest.raises(MakerEnded, match="tried again"):
         maker.make(CONTENT)
     assert not maker.is_up()
+
+
+def test_a_machine_that_starts_no_process_keeps_the_finding_for_later(maker: Maker, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", "/nowhere/python")
+        for _ in range(5):
+            with pytest.raises(StoreError, match="cannot be started") as caught:
+                maker.make(CONTENT)
+            assert not isinstance(caught.value, MakerEnded)  # which would count against the finding
+    assert maker.make(CONTENT).objects
