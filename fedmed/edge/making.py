@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -66,14 +67,15 @@ class Maker:
 
     def is_up(self) -> bool:
         """Whether there is a process; one that has ended is no more than that from now on. Safe from any thread."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
 
     def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:  # closes the pipes
+            with suppress(BrokenPipeError), process:  # closes the pipes; what was left to write goes nowhere
                 pass
 
     def _asked(self, content: bytes) -> bytes | None:

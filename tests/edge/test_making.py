@@ -93,3 +93,27 @@ def test_a_machine_that_starts_no_process_keeps_the_finding_for_later(maker: Mak
                 maker.make(CONTENT)
             assert not isinstance(caught.value, MakerEnded)  # which would count against the finding
     assert maker.make(CONTENT).objects
+
+
+@pytest.mark.parametrize("size", [7000, (1 << 16) + 100, 20 << 20])
+def test_one_that_ends_while_it_is_given_a_finding_is_told(size: int):
+    maker = Maker(limit_s=0.05)  # less than a process takes to begin: nothing of what fills the pipe is read
+    with pytest.raises(MakerEnded):
+        maker.make(bytes(size))
+    assert not maker.is_up()
+
+
+def test_one_that_is_closed_while_another_thread_asks_is_not_up(maker: Maker):
+    maker.make(CONTENT)
+
+    class Asked(Maker):
+        """Closed by another thread after each look at its process."""
+
+        @property
+        def _process(self) -> object:
+            return self.left.pop()
+
+        def __init__(self) -> None:
+            self.left = [None, None, maker._process]
+
+    assert isinstance(Asked().is_up(), bool)
