@@ -115,7 +115,9 @@ class Released:
         spare = store.spare(slots)
         plans = self._plans.spare(store.digests(slots))
         if files := [*spare, *plans]:
-            self._pruned(len(files), sum(path.stat().st_size for path in files))
+            with store.writing("a slot that is empty"):
+                size = sum(path.lstat().st_size for path in files)
+            self._pruned(len(files), size)
             store.clear(files)
         self._kept = slots.contents
 

@@ -200,3 +200,10 @@ def test_what_cannot_be_written_down_stays(released):
         with pytest.raises(StoreError):
             released._prune()
     assert there(released) == [["model"], ["model"]]
+
+
+def test_what_leads_nowhere_in_a_slot_that_was_given_up_goes_too(released, pruned):
+    released.device.slots = released.device.slots.with_content(1, None)
+    (released.device.store.package(1) / "gone").symlink_to("/nowhere")
+    released._prune()
+    assert there(released) == [["model"], []]
