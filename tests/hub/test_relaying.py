@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedmed.errors import DeviceRefused
+from fedmed.errors import DeviceRefused, StoreError
 from fedmed.hub import relaying
 from fedmed.hub.client import HubClient
 from fedmed.hub.serving import DEVICES
@@ -212,3 +212,12 @@ def test_nothing_is_remembered_of_who_went_as_soon_as_the_handshake_was_done():
     relay._loop.run_until_complete(relay._joined(outer))
     assert relay._callers == {}
     relay.end()
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused_at_the_start(tmp_path: Path, monkeypatch):
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(StoreError, match="TMPDIR"):
+        relaying.Relay(shaking(), lambda peer, error: None)
+    assert list(deep.iterdir()) == []
