@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedmed import __version__
@@ -37,7 +38,7 @@ from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released, options_of
-from fedmed.edge.running import Running
+from fedmed.edge.running import Running, watched
 from fedmed.edge.series import Rule
 from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
@@ -183,14 +184,20 @@ class Agent:
             self.record("start", "the device's agent", version=__version__)
             self.released.begin()
             self.running.start()
-            threading.Thread(target=self._keep_releases, name="releases", daemon=True).start()
-            threading.Thread(target=self.climber.keep, args=(self._stop,), name="ladder", daemon=True).start()
-            threading.Thread(target=self.well.keep, args=(self._stop,), name="health", daemon=True).start()
-            threading.Thread(target=self.helping.keep, args=(self._stop,), name="helping", daemon=True).start()
+            for name, work in self._beside():
+                watched(name, work, self._told_of).start()
             self.doors.open()
             forced = keeper.keep(f"{config.name} is up, at {self.doors.told()}; its hub is {config.hub}:{config.port}")
             self._closed()
         return forced or self.dead.is_set()
+
+    def _beside(self) -> list[tuple[str, Callable[[], None]]]:
+        """What goes on beside the lanes, each in a thread; without one of them images are looked at as before."""
+        keeps = {"ladder": self.climber.keep, "health": self.well.keep, "helping": self.helping.keep}
+        return [("releases", self._keep_releases), *((name, partial(keep, self._stop)) for name, keep in keeps.items())]
+
+    def _told_of(self, thread: str, why: str) -> None:
+        self.say(f"the thread {thread!r} ended by a fault ({why}); images are looked at as before: start the agent again")
 
     def _closed(self) -> None:
         self.released.end()
@@ -205,11 +212,11 @@ class Agent:
         self.spool.close()
 
     def _turn(self) -> None:
-        rests = Told(self.is_paused or self.well.isolated != "", bool(self._asks_others()))
-        if rests != self._rested:
-            self._rested = rests
-            self.running.tell(rests)
         try:
+            rests = Told(self.is_paused or self.well.isolated != "", bool(self._asks_others()))
+            if rests != self._rested:
+                self._rested = rests
+                self.running.tell(rests)
             self.doors.look()
             self._maker.is_up()  # one that ended for having nothing to do leaves the table of processes
             self._sign()

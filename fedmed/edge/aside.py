@@ -1,7 +1,8 @@
 """What an agent takes out of the way: objects that it can do nothing with, sealed, with the reason; and what it is at.
 
-`working.json` names the image that is being worked on. It is not synced: the death of the process does not lose it, and that
-of the machine is no fault of the image.
+`working.json` names the image that is being worked on, and those whose work ended an earlier process: others may be worked
+on before they come again. It is not synced: the death of the process does not lose it, and that of the machine is no fault
+of the image.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from fedmed.store.studies import Studies
 WORKING = "working.json"
 SET_ASIDE = "set aside"
 """Why such an entry leaves the spool, as it is counted and told."""
+MOST = 32
+"""Images that are remembered so; the newest stay."""
 
 
 class Aside:
@@ -47,20 +50,29 @@ class Aside:
         `lane`: which of several that work at the same time.
         """
         path = self._beside / (f"working-{lane}.json" if lane else WORKING)
-        tries = 1 + _tries(path, entry.number)
-        try:
-            path.write_text(json.dumps({"number": entry.number, "tries": tries}))
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend the disk") from error
+        begun = _begun(path)
+        tries = 1 + begun.pop(entry.number, 0)
+        _note(path, {**begun, entry.number: tries})
         try:
             yield tries
         finally:
-            path.unlink(missing_ok=True)
+            _note(path, begun)
 
 
-def _tries(path: Path, number: int) -> int:
+def _begun(path: Path) -> dict[int, int]:
+    """What never ended, by its number, and how often; the newest last."""
     try:
-        known = json.loads(path.read_bytes())
-        return int(known["tries"]) if known["number"] == number else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0  # nothing was under way, or the machine died while it was noted
+        known: dict[str, int] = json.loads(path.read_bytes())
+        return {int(number): int(tries) for number, tries in known.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # nothing was under way, or the machine died while it was noted
+
+
+def _note(path: Path, begun: dict[int, int]) -> None:
+    try:
+        if begun:
+            path.write_text(json.dumps(dict(list(begun.items())[-MOST:])))
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend the disk") from error

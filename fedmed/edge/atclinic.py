@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from fedmed.config.edge import Inference
 from fedmed.edge.helping import Helping
 from fedmed.edge.ladder.rungs import Reference
 from fedmed.edge.released import Released
+from fedmed.edge.running import watched
 from fedmed.errors import FedmedError, Unreachable
 from fedmed.hub.borrowing import Order
 from fedmed.hub.calls import RELEASES
@@ -99,6 +101,12 @@ class AtClinic:
                 said = str(error)
             stop.wait(RELEASES_S)
 
+    def ended(self, thread: str, why: str) -> None:
+        """A fault ended one of the two threads; devices help each other all the same."""
+        self._hub.whereabouts.tell(
+            f"the thread {thread!r} ended by a fault ({why}); start the hub again, so that this machine looks at images"
+        )
+
     def _release_told(self, told: Tell) -> None:
         self._hub.record("release.clinic", f"release {told.counter}", told.outcome, told.text)
         self._hub.whereabouts.tell(f"release {told.counter}, on this machine: {told.text}")
@@ -109,7 +117,10 @@ def helping(hub: Hub) -> Iterator[None]:
     """The clinic's machine looks at devices' images within the block. Raises StoreError where its slots are damaged."""
     made, stop = AtClinic(hub), threading.Event()
     made.released.begin()
-    threads = [threading.Thread(target=each, args=(stop,), daemon=True) for each in (made.keep, made.helping.keep)]
+    threads = [
+        watched("releases", partial(made.keep, stop), made.ended),
+        watched("helping", partial(made.helping.keep, stop), made.ended),
+    ]
     for thread in threads:
         thread.start()
     try:

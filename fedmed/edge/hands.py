@@ -33,6 +33,8 @@ MOST_TRIES = 5
 """After which an image that no engine answers for goes on without a result."""
 MOST_ENDED = 3
 """So often may work on one image end the process."""
+AGAIN_S = 60.0
+"""Until what could not be set aside is tried again."""
 
 
 Asked = tuple[Prepared, Question] | DataError
@@ -132,20 +134,28 @@ class EdgeHands:
         return Failed(lane, number, why, is_lasting=True)
 
     def defer(self, number: int, seconds: float, why: str) -> None:
-        """Put an entry, and what was taken with it, off for so long; on a disk that refuses the lane's own rest must do."""
+        """Put an entry, and what was taken with it, off for so long; on a disk that refuses it is only handed back."""
         until = self.clock.unix() + seconds
-        try:
-            for each in self._held.pop(number, ()):
+        for each in self._held.pop(number, ()):
+            try:
                 self.spool.defer(each.number, until, why)
-        except StoreError as error:
-            self.say(str(error))
+            except StoreError as error:
+                self.say(f"{each.kind} {each.number} cannot be put off: {error}")
 
     def set_aside(self, number: int, why: str) -> None:
-        """Let an entry that was put aside go from the spool, and what was taken with it be handed out again."""
-        first, *others = self._held.pop(number)
-        self.spool.drop(first.number, SET_ASIDE)
-        for each in others:
-            self.spool.defer(each.number, self.clock.unix(), "sent with what was set aside")
+        """Let an entry that was put aside go from the spool, and what was taken with it be handed out again.
+
+        Where the disk refuses, it stays in the spool and is tried again.
+        """
+        first, *others = self._held[number]
+        try:
+            self.spool.drop(first.number, SET_ASIDE)
+            self._held[number] = tuple(others)
+        except StoreError as error:
+            self.say(f"{first.kind} {first.number} cannot be set aside: {error}")
+            self.defer(number, AGAIN_S, "it cannot be set aside")
+        else:
+            self.defer(number, 0.0, "sent with what was set aside")
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
@@ -221,7 +231,11 @@ class EdgeHands:
             return
         with self.stages.of("elsewhere"):
             answered = self.elsewhere.end(model, *asked)
-        self._keep(entry, replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered))
+        with self.aside.trying(entry, f"{Lane.ELSEWHERE.value}-told") as tries:
+            if tries > MOST_ENDED:
+                raise _Never(f"{name} ended the agent's process {MOST_ENDED} times")
+            looked = replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered)
+        self._keep(entry, looked)
 
     def _looked(self, entry: Entry) -> Looked:
         name, desk = f"image {entry.number}", self.desk()

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -55,7 +56,8 @@ class Maker:
     def make(self, content: bytes) -> Made:
         """Objects of a finding and its images, as they were packed.
 
-        Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it.
+        Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it,
+        StoreError where none can be started.
         """
         if (answer := self._asked(content)) is None:  # it ended for having nothing to do: a new one is asked
             answer = self._asked(content)
@@ -65,14 +67,15 @@ class Maker:
 
     def is_up(self) -> bool:
         """Whether there is a process; one that has ended is no more than that from now on. Safe from any thread."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
 
     def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:  # closes the pipes
+            with suppress(BrokenPipeError), process:  # closes the pipes; what was left to write goes nowhere
                 pass
 
     def _asked(self, content: bytes) -> bytes | None:
@@ -80,7 +83,12 @@ class Maker:
         if not self.is_up():
             self.close()
             command = [sys.executable, "-m", "fedmed.edge.making", str(self._idle_s)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            try:
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            except OSError as error:
+                raise StoreError(
+                    f"the process that makes results cannot be started ({error.strerror}); end others, it is tried again"
+                ) from error
         process = self._process
         assert process is not None
         assert process.stdin is not None

@@ -80,6 +80,7 @@ class Released:
         self._kept: tuple[kinds.Content | None, ...] = ()
         """What the slots held when nothing in them was spare."""
         self._active: Opened | None = None
+        self._switching = threading.Lock()
         self._beside: Opened | None = None
         self._seen = clock.now()
         store = SlotStore(folder / FOLDER, folder / ANCHOR)
@@ -114,7 +115,9 @@ class Released:
         spare = store.spare(slots)
         plans = self._plans.spare(store.digests(slots))
         if files := [*spare, *plans]:
-            self._pruned(len(files), sum(path.stat().st_size for path in files))
+            with store.writing("a slot that is empty"):
+                size = sum(path.lstat().st_size for path in files)
+            self._pruned(len(files), size)
             store.clear(files)
         self._kept = slots.contents
 
@@ -126,9 +129,8 @@ class Released:
         self.device.pin(name, root, sha256(root))
 
     def end(self) -> None:
-        """The process was told to stop. Raises StoreError."""
-        with self._turn:
-            self.device.stop()
+        """The process was told to stop; a release that is on its way is not waited for. Raises StoreError."""
+        self.device.stop()
 
     @property
     def model(self) -> Model | None:
@@ -138,11 +140,10 @@ class Released:
 
     def committed(self) -> tuple[Path, Model] | None:
         """Where the committed release is, and as what it runs; None while one is on trial, or there is none."""
-        with self._turn:
-            slots, opened = self.device.slots, self._active
-            if opened is None or slots.trial is not None or opened.slot != slots.active:
-                return None
-            return self.device.store.package(opened.slot), opened.model
+        slots, opened = self.device.slots, self._active  # not in turn with `beat`: see `_observe`
+        if opened is None or slots.trial is not None or opened.slot != slots.active:
+            return None
+        return self.device.store.package(opened.slot), opened.model
 
     def use(self, package: str, precision: str, backend: str) -> bool:
         """Run the committed release of this digest so, from the next image on; False where another one runs by now.
@@ -152,8 +153,8 @@ class Released:
         if (found := self.committed()) is None or found[1].card.digest != package:
             return False
         opened = self._opened_as(found[0], precision, backend)  # beside the one that runs: it takes its time
-        with self._turn:
-            if (now := self.committed()) is None or now[1].card.digest != opened.model.card.digest:
+        with self._switching:
+            if (now := self.committed()) is None or (now[0], now[1].card.digest) != (found[0], opened.model.card.digest):
                 return False
             self._active = opened
         give_back()
@@ -223,7 +224,9 @@ class Released:
         return SAFE if self._wanted.precision == "auto" else self._wanted.precision
 
     def _run(self, folder: Path | None) -> None:
-        self._active = self._opened(folder, self.device.slots.trial is None)
+        opened = self._opened(folder, self.device.slots.trial is None)
+        with self._switching:
+            self._active = opened
         give_back()
 
     def _run_beside(self, folder: Path | None) -> None:

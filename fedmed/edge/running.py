@@ -41,6 +41,22 @@ from fedmed.errors import FedmedError
 TICK_S = 0.5
 
 
+def watched(name: str, what: Callable[[], None], failed: Callable[[str, str], None]) -> threading.Thread:
+    """A thread that does not end in silence: `failed` hears its name, and what ended it that nobody should raise."""
+
+    def run() -> None:
+        ended = False
+        try:
+            what()
+            ended = True
+        finally:
+            if not ended:
+                error = sys.exc_info()[1]
+                failed(name, str(error) if isinstance(error, FedmedError) else type(error).__name__)
+
+    return threading.Thread(target=run, name=name, daemon=True)
+
+
 class Hands(Protocol):
     """What the machine has done by others; each method blocks, and may be called from a thread of its own."""
 
@@ -73,14 +89,14 @@ class Running:
         """`failed` hears the name of a thread that something ended which no hand should raise, and what that is
         (`threading.excepthook` is told all of it); the process is to end then, and its next one goes on.
         """
-        self._hands, self._clock, self._failed = hands, clock, failed
+        self._hands, self._clock = hands, clock
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop, self._halt = threading.Event(), threading.Event()
         self._jobs: dict[str, queue.SimpleQueue[Callable[[], None] | None]] = {
             name: queue.SimpleQueue() for name in (*(lane.value for lane in Lane), "beat", "train")
         }
-        self._threads = [self._thread("agent", self._turn)]
-        self._threads += [self._thread(name, partial(self._serve, name)) for name in self._jobs]
+        self._threads = [watched("agent", self._turn, failed)]
+        self._threads += [watched(name, partial(self._serve, name), failed) for name in self._jobs]
         self.state = State()
 
     def start(self) -> None:
@@ -102,19 +118,6 @@ class Running:
         for thread in self._threads:
             thread.join(max(0.0, end - self._clock.now()))
         return not any(thread.is_alive() for thread in self._threads)
-
-    def _thread(self, name: str, what: Callable[[], None]) -> threading.Thread:
-        def run() -> None:
-            ended = False
-            try:
-                what()
-                ended = True
-            finally:
-                if not ended:
-                    error = sys.exc_info()[1]
-                    self._failed(name, str(error) if isinstance(error, FedmedError) else type(error).__name__)
-
-        return threading.Thread(target=run, name=name, daemon=True)
 
     def _turn(self) -> None:
         event: Event = Ticked()

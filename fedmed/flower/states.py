@@ -41,11 +41,14 @@ class States:
     def __init__(self, folder: Path, rest: AtRest, most: int = MOST, runs: int = RUNS) -> None:
         self._folder, self._rest, self._most, self._runs = folder, rest, most, runs
         self._newest: dict[int, bytes] = {}
+        self._of: dict[int, str] = {}
+        """The message of each run's newest state."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def before(self, run: int, message: str) -> State | None:
         """What the app is to find when it is given this message. Raises StoreError for a file that was damaged."""
         newest = self._read(self._path(run))
+        self._of[run] = "" if newest is None else newest.message
         if newest is not None and newest.message == message:
             return self._read(self._path(run, "before"))
         return newest
@@ -60,7 +63,7 @@ class States:
             raise UpdateRefused(f"the app keeps {len(content)} bytes between rounds; {self._most} are allowed")
         head = json.dumps({"message": state.message, "state": state.description}).encode()
         try:
-            if self._path(run).exists():
+            if self._path(run).exists() and self._of.get(run) != state.message:
                 self._path(run, "before").unlink(missing_ok=True)
                 self._path(run, "before").hardlink_to(self._path(run))  # the newest is there at every moment
             replace(self._path(run), *self._rest.closed(str(run), sealed.pieces(head, state.tensors)))
@@ -69,7 +72,7 @@ class States:
             raise StoreError(
                 f"{self._folder}: what the app keeps cannot be written ({error.strerror}); make room"
             ) from error
-        self._newest[run] = digest
+        self._newest[run], self._of[run] = digest, state.message
 
     def _forget_old(self) -> None:
         kept = sorted(self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime_ns)

@@ -231,8 +231,8 @@ class HubClient:
         """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
         request = certificate_request(self.folder.keys(), self.folder.hub.name)
         self.folder.keep(self.call("renew", {}, request).body)
-        self._channel.close()
-        self._channel = self._dialled()
+        old, self._channel = self._channel, self._dialled()
+        old.close()
 
     def renew_if_due(self) -> bool:
         """`renew` where less than a third of the certificate's time is left; whether it was made."""
@@ -256,6 +256,8 @@ class HubClient:
             answer: bytes = self._channel.unary_unary(f"/{SERVICE}/{method}")(content, timeout=deadline)
         except grpc.RpcError as error:
             raise _error_of(error) from error
+        except ValueError as error:  # gRPC's word for a channel that was closed before the call began
+            raise Unreachable("the line to the hub was closed; it is tried again by the next one") from error
         return decoded(answer)
 
 

@@ -354,6 +354,7 @@ class Lending:
             for name, grant in list(self._state.running.items()):
                 if name.startswith(LOOK) and now - grant.started > self._late_s:
                     self._overdue(name, grant.held.attempt, grant.nodes[0])
+            self._coming = {node: each for node, each in self._coming.items() if self._may_answer(node, *each[:2])}
             self._asked = {name: at for name, at in self._asked.items() if now - at < BUSY_S}
             if now >= self._sweeps_at:
                 self._sweeps_at = now + SWEEPS_S

@@ -9,6 +9,7 @@ each call, and by it the certificate and the address are found that the device c
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
@@ -24,6 +25,8 @@ from fedmed.errors import StoreError
 from fedmed.operation.accepting import Failed, Porter
 
 BACKLOG = 1024
+MOST_PLACE = 92
+"""Bytes of the folder's name: with a number of 14 digits behind it it is an address (unix(7), 108 bytes with their end)."""
 PREFIX = "unix:"
 """How gRPC begins the name of a peer on this machine."""
 ALPN = "h2"
@@ -53,6 +56,9 @@ class Relay:
             raise StoreError(
                 f"no folder can be made for gRPC to listen in ({error.strerror}); make room, or name another by TMPDIR"
             ) from error
+        if len(os.fsencode(self._place)) > MOST_PLACE:
+            self._place.rmdir()
+            raise StoreError(f"{self._place}: too long a name for the sockets of this machine; name a shorter one by TMPDIR")
         self._callers: dict[str, Caller] = {}
         self._numbers = count()
         self._loop = asyncio.new_event_loop()
@@ -128,10 +134,15 @@ class Relay:
 
     async def _joined(self, outer: _Outer) -> None:
         shaken, peername = outer.own.get_extra_info("ssl_object"), outer.own.get_extra_info("peername")
-        if shaken.selected_alpn_protocol() != ALPN:
+        if outer.own.is_closing() or shaken.selected_alpn_protocol() != ALPN:
             outer.own.close()
             return
-        line, place = socket.socket(socket.AF_UNIX), self._place / str(next(self._numbers))
+        try:
+            line = socket.socket(socket.AF_UNIX)
+        except OSError:  # too many files are open: it is cut, for nobody would see its end
+            outer.own.close()
+            return
+        place = self._place / str(next(self._numbers))
         outer.name = f"{PREFIX}{place}"
         self._callers[outer.name] = Caller(shaken.getpeercert(binary_form=True), str(peername[0]) if peername else "unknown")
         try:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -44,3 +44,32 @@ def test_only_what_ended_the_process_counts_as_a_try(tmp_path: Path):
     (tmp_path / WORKING).write_bytes(b"half a li")
     with aside.trying(entry(1)) as tries:
         assert tries == 1
+
+
+class Killed:
+    """Tries that end as a killed process does: nothing is cleaned up."""
+
+    def __init__(self, aside: Aside, lane: str) -> None:
+        self.aside, self.lane, self.never = aside, lane, list[ExitStack]()
+
+    def at(self, number: int) -> int:
+        stack = ExitStack()
+        self.never.append(stack)  # kept, so that nothing of it is ended while the test runs
+        return stack.enter_context(self.aside.trying(entry(number), self.lane))
+
+
+def test_what_ended_the_process_is_counted_whatever_is_tried_before_it(tmp_path: Path):
+    killed = Killed(Aside(tmp_path / "aside", KEY, SystemClock()), "elsewhere")
+    for died in (1, 2, 3, 4):
+        for other in (1, 2):
+            with killed.aside.trying(entry(other), "elsewhere") as tries:
+                assert tries == 1
+        assert killed.at(3) == died
+
+
+def test_what_is_remembered_of_tries_is_bounded_and_the_newest(tmp_path: Path):
+    killed = Killed(Aside(tmp_path / "aside", KEY, SystemClock()), "")
+    for number in range(1, 200):
+        killed.at(number)
+    assert (tmp_path / WORKING).stat().st_size < 1000
+    assert (killed.at(199), killed.at(1)) == (2, 1)

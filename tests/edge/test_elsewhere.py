@@ -327,11 +327,43 @@ def test_an_image_that_ended_the_process_while_it_was_prepared_is_asked_of_nobod
     box = made()
     box.put(images[0])
     working = tmp_path / "working-elsewhere.json"
-    working.write_text(json.dumps({"number": 1, "tries": 3}))
+    working.write_text(json.dumps({"1": 3}))
     ended = box.go()
     assert isinstance(ended, Failed)
     assert "ended the agent's process 3 times" in ended.why
     assert box.hub.log == []
+
+
+def test_an_image_that_ended_the_process_while_its_result_was_made_is_set_aside_after_three_times(made, images, tmp_path):
+    box = made()
+    box.put(images[0])
+    (tmp_path / "working-elsewhere-told.json").write_text(json.dumps({"1": 3}))
+    ended = box.go()
+    assert isinstance(ended, Failed)
+    assert ended.is_lasting
+    assert "ended the agent's process 3 times" in ended.why
+    assert len(box.hands.aside.listed()) == 1
+    assert box.spool.counts().entries[INSTANCE] == 0
+
+
+def test_what_the_disk_keeps_in_the_spool_ends_nothing_and_is_tried_again(made, images, monkeypatch):
+    def full(number: int, reason: str) -> None:
+        raise StoreError("the disk is full")
+
+    box = made(lambda question, count: Stand("failed", why="no"))
+    box.put(images[0], images[1])
+    found = box.hands.look(Lane.ELSEWHERE)
+    assert found.number is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(box.spool, "drop", full)
+        box.hands.set_aside(found.number, "no image")
+    assert box.spool.counts().entries[INSTANCE] == 2
+    assert any("cannot be set aside" in each for each in box.said)
+    box.hands.clock.unix = lambda: SystemClock().unix() + 3600  # type: ignore[method-assign]
+    found = box.hands.look(Lane.ELSEWHERE)
+    assert found.number is not None
+    box.hands.set_aside(found.number, "no image")
+    assert (box.spool.counts().entries[INSTANCE], box.dropped) == (1, ["set aside"])
 
 
 def test_without_a_model_nobody_is_asked(made, images):

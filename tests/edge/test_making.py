@@ -12,7 +12,7 @@ import pytest
 from fedmed.dicom.results.making import results_of
 from fedmed.edge.findings import packed
 from fedmed.edge.making import Maker, MakerEnded
-from fedmed.errors import DataError
+from fedmed.errors import DataError, StoreError
 from tests.dicom.results.samples import FINDING, masked, source
 
 PLAIN = replace(FINDING, concepts={})
@@ -83,3 +83,37 @@ def test_what_takes_for_ever_is_ended_and_told():
     with pytest.raises(MakerEnded, match="tried again"):
         maker.make(CONTENT)
     assert not maker.is_up()
+
+
+def test_a_machine_that_starts_no_process_keeps_the_finding_for_later(maker: Maker, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", "/nowhere/python")
+        for _ in range(5):
+            with pytest.raises(StoreError, match="cannot be started") as caught:
+                maker.make(CONTENT)
+            assert not isinstance(caught.value, MakerEnded)  # which would count against the finding
+    assert maker.make(CONTENT).objects
+
+
+@pytest.mark.parametrize("size", [7000, (1 << 16) + 100, 20 << 20])
+def test_one_that_ends_while_it_is_given_a_finding_is_told(size: int):
+    maker = Maker(limit_s=0.05)  # less than a process takes to begin: nothing of what fills the pipe is read
+    with pytest.raises(MakerEnded):
+        maker.make(bytes(size))
+    assert not maker.is_up()
+
+
+def test_one_that_is_closed_while_another_thread_asks_is_not_up(maker: Maker):
+    maker.make(CONTENT)
+
+    class Asked(Maker):
+        """Closed by another thread after each look at its process."""
+
+        @property
+        def _process(self) -> object:
+            return self.left.pop()
+
+        def __init__(self) -> None:
+            self.left = [None, None, maker._process]
+
+    assert isinstance(Asked().is_up(), bool)

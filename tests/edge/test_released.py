@@ -12,7 +12,8 @@ import pytest
 
 from fedmed.config.edge import Inference
 from fedmed.edge.ladder.rungs import Reference
-from fedmed.edge.released import PLANS, Released
+from fedmed.edge.ladder.where import key_of
+from fedmed.edge.released import PLANS, Opened, Released
 from fedmed.errors import StoreError, Unreachable
 from fedmed.releases.installing import fill
 from fedmed.releases.slots import Content, Limits, Phase, Slots
@@ -59,6 +60,69 @@ def test_no_image_waits_for_a_release_that_comes_slowly(tmp_path: Path, quantise
     for each in (beating, looking):
         each.join(60)
     assert ended == ["image", "beat"]
+
+
+def test_a_rung_that_gives_no_answer_is_left_while_a_release_comes_slowly(tmp_path: Path, quantised: Package):
+    box, hub = Box(tmp_path, quantised), Slow()
+    assert box.released.use(quantised.card.digest, "int8", "cpu")
+    box.climber._memory.put(
+        replace(box.climber._memory.get(key_of(quantised.card.digest, box.wanted, "")), precision="int8")
+    )
+    box.released.device.fetchers = {"federation": hub}
+
+    def beat() -> None:
+        with pytest.raises(Unreachable):
+            box.released.beat()
+
+    beating, climbing = threading.Thread(target=beat), threading.Thread(target=box.climber.look)
+    beating.start()
+    assert hub.asked.wait(60)
+    box.climber.fell(quantised.card.digest, "an image got no answer")
+    climbing.start()
+    climbing.join(20)
+    precision = box.precision
+    hub.go_on.set()
+    for each in (beating, climbing):
+        each.join(60)
+    assert precision == "fp32"
+
+
+def test_an_agent_that_ends_waits_for_no_release_that_comes_slowly(tmp_path: Path, quantised: Package):
+    box, hub = Box(tmp_path, quantised), Slow()
+    box.released.device.fetchers = {"federation": hub}
+
+    def beat() -> None:
+        with pytest.raises(Unreachable):
+            box.released.beat()
+
+    beating, ending = threading.Thread(target=beat), threading.Thread(target=box.released.end)
+    beating.start()
+    assert hub.asked.wait(60)
+    ending.start()
+    ending.join(20)
+    is_clean = box.released.device.store.load().clean
+    hub.go_on.set()
+    for each in (beating, ending):
+        each.join(60)
+    assert is_clean
+
+
+def test_a_release_that_is_committed_in_another_slot_by_now_is_opened_there(
+    tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch
+):
+    box = Box(tmp_path, quantised)
+    opens = box.released._opened_as
+
+    def meanwhile(folder: Path, precision: str, backend: str) -> Opened:
+        opened = opens(folder, precision, backend)
+        content = box.slots.contents[0]
+        box.released.device.slots = Slots((None, content), 1)
+        box.released._active = opens(box.released.device.store.package(1), "fp32", "cpu")
+        return opened
+
+    monkeypatch.setattr(box.released, "_opened_as", meanwhile)
+    assert not box.released.use(quantised.card.digest, "int8", "cpu")
+    assert box.precision == "fp32"
 
 
 def test_one_file_of_a_package_is_read_to_open_it(tmp_path: Path, quantised: Package, monkeypatch: pytest.MonkeyPatch):
@@ -136,3 +200,10 @@ def test_what_cannot_be_written_down_stays(released):
         with pytest.raises(StoreError):
             released._prune()
     assert there(released) == [["model"], ["model"]]
+
+
+def test_what_leads_nowhere_in_a_slot_that_was_given_up_goes_too(released, pruned):
+    released.device.slots = released.device.slots.with_content(1, None)
+    (released.device.store.package(1) / "gone").symlink_to("/nowhere")
+    released._prune()
+    assert there(released) == [["model"], []]

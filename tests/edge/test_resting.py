@@ -119,6 +119,24 @@ def test_a_device_asks_nobody_before_its_file_says_so(tmp_path):
         agent._closed()
 
 
+def test_a_spool_that_cannot_be_read_now_and_a_thread_that_ends_are_told_and_end_no_agent(tmp_path):
+    with serving(tmp_path) as place:
+        said: list[str] = []
+        box = device_of(place, "us-1", elsewhere=Elsewhere(asks=True, after=1))
+        agent = Agent(open_edge(box.folder, SystemClock()), said.append)
+        agent.released.begin()
+        agent.released._active = Opened(0, Model(recipe_of(CARD), "fp32", lambda x: x))
+        agent.hub.elsewhere = ON
+        threads = dict(agent._beside())
+        assert set(threads) == {"releases", "ladder", "health", "helping"}
+        agent._told_of("helping", "KeyError")
+        assert "'helping' ended by a fault (KeyError)" in said[-1]
+        assert said[-1] == agent.standing()["said"][-1]["text"]
+        agent.spool.close()
+        agent._turn()
+        assert "this spool was closed" in said[-1]
+
+
 @pytest.mark.parametrize("may", [False, True])
 def test_power_is_touched_only_where_the_file_says_so(tmp_path: Path, may: bool):
     config = Edge(name="us-1", hub="127.0.0.1", power_actions=may)

@@ -38,6 +38,15 @@ def test_a_message_that_comes_again_meets_what_it_met_before(tmp_path):
     assert [number(states.before(7, name)) for name in ("m3", "m4")] == [2, 3]
 
 
+def test_a_message_that_comes_a_third_time_meets_what_it_met_the_first(tmp_path):
+    States(tmp_path, REST).keep(7, state("m1", 1))
+    for attempt in range(3):  # each ends before its answer is on the disk
+        states = States(tmp_path, REST)
+        assert number(states.before(7, "m2")) == 1
+        states.keep(7, state("m2", 2 + attempt / 4))
+    assert number(States(tmp_path, REST).before(7, "m3")) == 2.5
+
+
 def test_nothing_is_written_for_an_app_that_keeps_nothing_or_the_same(tmp_path):
     states = States(tmp_path, REST)
     states.keep(7, State("m1", NOTHING, {}))

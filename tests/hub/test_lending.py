@@ -370,3 +370,19 @@ def test_an_answer_whose_hub_counts_wrongly_is_refused(place, boxes):
     with pytest.raises(ProtocolRefused, match="of an answer"):
         Borrowing(lying).ask(Question(PACKAGE, INPUT))
     lying.close()
+
+
+def test_half_an_answer_of_who_says_no_more_is_not_held_for_ever(place, boxes):
+    asker, *others = boxes
+    question = Question(PACKAGE, INPUT)
+    asker.line.ask(question)
+    helper = by_name(others, *row(place).where)
+    order = helper.only()
+    told = {"task": order.task, "attempt": order.attempt, "outcome": "done", "why": "", "precision": "int8"}
+    half = {**told, "size": 2 * PIECE, "offset": 0}
+    assert helper.client.call("answer", half, bytes(PIECE)).head["state"] == "more"
+    place.hub.lending.tend()
+    assert len(place.hub.lending._coming) == 1  # the rest may come
+    asker.line.unask(question)
+    place.hub.lending.tend()
+    assert place.hub.lending._coming == {}

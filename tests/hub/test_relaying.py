@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import ssl
@@ -10,10 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fedmed.errors import DeviceRefused
+from fedmed.errors import DeviceRefused, StoreError
+from fedmed.hub import relaying
 from fedmed.hub.client import HubClient
 from fedmed.hub.serving import DEVICES
 from fedmed.hub.tls import grpc
@@ -165,3 +168,56 @@ def test_a_device_that_is_revoked_while_its_line_is_open_is_refused_by_its_next_
         place.folder.revoke("echo")
         with pytest.raises(DeviceRefused, match="revoked"):
             line.beat("idle", {})
+
+
+def test_a_connection_that_this_machine_has_no_room_for_is_cut_and_the_next_is_taken(
+    place: Place, tmp_path: Path, monkeypatch
+):
+    def full(family: int) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    pair = certified(tmp_path, place.folder.authority())
+    with monkeypatch.context() as patch:
+        patch.setattr(relaying, "socket", SimpleNamespace(socket=full, AF_UNIX=socket.AF_UNIX))
+        with (
+            socket.create_connection(("127.0.0.1", place.hub.ports.port), 5) as line,
+            shaking(pair).wrap_socket(line) as shaken,
+        ):
+            assert shaken.recv(4096) == b""  # the hub closed it
+    with place.client("mri") as line:
+        assert line.beat("idle", {}).hub_unix > 0
+
+
+class Gone:
+    """A transport whose other side went before its handshake's end was heard."""
+
+    closed = 0
+
+    def get_extra_info(self, name: str) -> object:
+        shaken = SimpleNamespace(selected_alpn_protocol=lambda: "h2", getpeercert=lambda binary_form: b"certificate")
+        return {"ssl_object": shaken}.get(name)
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_nothing_is_remembered_of_who_went_as_soon_as_the_handshake_was_done():
+    relay = relaying.Relay(shaking(), lambda peer, error: None)
+    outer = relaying._Outer(relay)
+    outer.own = Gone()  # type: ignore[assignment]
+    outer.connection_lost(None)
+    relay._loop.run_until_complete(relay._joined(outer))
+    assert relay._callers == {}
+    relay.end()
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused_at_the_start(tmp_path: Path, monkeypatch):
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(StoreError, match="TMPDIR"):
+        relaying.Relay(shaking(), lambda peer, error: None)
+    assert list(deep.iterdir()) == []

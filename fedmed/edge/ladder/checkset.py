@@ -54,7 +54,8 @@ class CheckSet:
             for old in names[: max(0, len(names) + 1 - self._most)]:
                 (self._folder / space / old).unlink(missing_ok=True)
         except OSError as error:
-            path.with_name(f".{name}").unlink(missing_ok=True)
+            with suppress(OSError):
+                path.with_name(f".{name}").unlink()
             raise StoreError(f"{path} cannot be written ({error.strerror}); make room or mend the disk") from error
 
     def count(self, card: Card) -> int:
@@ -71,7 +72,8 @@ class CheckSet:
                     content = b"".join(unsealed(self._key, f"{space}/{name}", file))
                 yield np.frombuffer(content, np.float32).reshape(card.inputs)
             except (OSError, ValueError, StoreError) as error:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
                 raise StoreError(f"{path} was damaged ({error}), and is removed; it is tried again without it") from error
 
     def empty(self) -> None:
@@ -79,13 +81,13 @@ class CheckSet:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def keep_only(self, card: Card) -> None:
-        """Remove images that are prepared otherwise."""
-        with suppress(FileNotFoundError):
+        """Remove images that are prepared otherwise; what cannot be removed is of no use, and stays."""
+        with suppress(OSError):
             for place in self._folder.iterdir():
                 if place.name != space_of(card):
                     shutil.rmtree(place, ignore_errors=True)
 
     def _names(self, space: str) -> list[str]:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return sorted(path.name for path in (self._folder / space).iterdir() if path.name.isdecimal())
         return []

@@ -74,3 +74,12 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(small_disk: Pat
     assert names
     assert not [each for each in names if each.startswith(".")]
     assert len(values(checks, quantised.card, 1000)) == len(names)
+
+
+def test_a_disk_that_takes_nothing_and_gives_nothing_away_is_an_error_of_ours(tmp_path: Path, quantised: Package):
+    (tmp_path / FOLDER).write_bytes(b"where the disk refuses")
+    checks = CheckSet(tmp_path, KEY)
+    assert checks.count(quantised.card) == 0
+    checks.keep_only(quantised.card)
+    with pytest.raises(StoreError, match="cannot be written"):
+        checks.keep(quantised.card, image(1))
