@@ -67,7 +67,11 @@ class Commits:
             while not job.is_over:
                 self._work_off()
         if job.error is not None:
-            raise job.error
+            error, job.error = job.error, None
+            try:
+                raise error
+            finally:
+                del error  # it would lead back to itself, and hold the contents until Python looks for such circles
         made: T = job.made
         return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -123,9 +123,8 @@ class Spool:
     def next(self, kinds: Iterable[str], now: float, least: int = -MOST_PRIORITY) -> Entry | None:
         """The most urgent entry of these kinds that may go at `now` (seconds since 1970), and nobody works on; None: none.
 
-        It has the priority `least` or a higher one.
-
-        Among those of one priority the oldest; within a kind, never before another of its group that was put earlier.
+        It has the priority `least` or a higher one. Among those of one priority the oldest; within a kind, never before
+        another of its group that was put earlier.
         """
         return next(iter(self.batch(kinds, now, least, most=1)), None)
 
@@ -325,8 +324,11 @@ class Spool:
 
     def _drops(self, need: int, entry: Entry, first: int) -> list[Drop]:
         """What has to go for it, of entries before `first`."""
-        candidates = (each for each in self._tables.least(first) if each.number not in self._taken)
-        return make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates)
+        with closing(
+            self._tables.least(first)
+        ) as found:  # what an error held on to would keep the log from being carried over
+            candidates = (each for each in found if each.number not in self._taken)
+            return make_room(self.quota, self._tables.used(), need, entry.priority, entry.unix, candidates)
 
     def _finish(self, *numbers: int) -> int:
         """How many of them were here; the first of a line last, so that only one that stays becomes the first."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedmed.store.spool.entry import KINDS, Counts
@@ -222,8 +222,8 @@ class Tables:
         gone = [(number,) for number, unix in first if unix < before or number <= newest - MOST_FINISHED]
         self._db.executemany("DELETE FROM finished WHERE id = ?", gone)
 
-    def least(self, below: int) -> Iterator[Candidate]:
-        """Entries of numbers before `below`, the least urgent first, of these the oldest."""
+    def least(self, below: int) -> Generator[Candidate, None, None]:
+        """Entries of numbers before `below`, the least urgent first, of these the oldest; to be closed by who breaks off."""
         rows = self._db.execute(
             "SELECT number, priority, weight, unix FROM entries WHERE number < ? ORDER BY priority, number", (below,)
         )

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import gc
 import threading
+from contextlib import suppress
 
 import pytest
 
 from fedmed.errors import DataError, StoreError
+from fedmed.store.spool import commits, opening
 from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, SERIES, STUDY, SpoolFull
 from fedmed.store.spool.quota import DAY_S, Policy, Quota
 from tests.store.spool.spools import START, Clock, Told, new, opened
@@ -189,3 +192,37 @@ def test_an_entry_that_the_disk_changed_is_dropped_and_told_when_those_behind_a_
         spool._commits._db.execute("UPDATE entries SET head = X'00' WHERE number = 2")
         assert [entry.number for entry in spool.later(SERIES, 0)] == [1, 3]
         assert told.numbers == [(2, "damaged")]
+
+
+@pytest.fixture
+def no_collector():
+    """What only Python's collector of cycles would end stays as it is."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_what_found_no_room_holds_up_nothing_that_comes_after_it(tmp_path, no_collector, monkeypatch):
+    monkeypatch.setattr(opening, "LOG_BYTES", 1 << 18)
+    with opened(tmp_path / "s", Quota(bytes=1 << 20, ballast=0, reserve=0)) as spool:
+        with suppress(SpoolFull):
+            for number in range(100):
+                spool.put(new(f"{number} " + 40_000 * "x", priority=REAL_TIME))
+        for number in range(3):
+            with pytest.raises(SpoolFull):
+                spool.put(new(f"less urgent {number}" + 40_000 * "x", kind=STUDY, priority=0))
+        while entry := spool.next((INSTANCE,), START):
+            spool.done(entry.number)
+        for number in range(30):  # as many as fill the log several times
+            [put] = spool.put(new(f"after {number} " + 40_000 * "x", priority=REAL_TIME))
+            spool.done(put.entry.number)
+    with opened(tmp_path / "s") as again:  # nothing holds the database any more
+        assert again.counts().entries == dict.fromkeys(KINDS, 0)
+
+
+def test_an_error_holds_no_content_once_it_was_seen(tmp_path, no_collector):
+    with opened(tmp_path / "s", Quota(bytes=1 << 16, ballast=0)) as spool:
+        with pytest.raises(SpoolFull):
+            spool.put(new(b"x" * 70_000))
+        assert not [each for each in gc.get_objects() if isinstance(each, commits._Job)]
