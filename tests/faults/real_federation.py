@@ -28,6 +28,7 @@ from fedmed.flower.apps import AppRef
 from fedmed.flower.fleet import Door, Fleet
 from fedmed.flower.hatch import Hatch
 from fedmed.flower.node import Node
+from fedmed.flower.resting import AtRest
 from fedmed.flower.spool import Shelf, Spool
 from fedmed.flower.superlink import SuperLink
 from fedmed.flower.worker import guarded
@@ -108,8 +109,8 @@ def _mark(link: SuperLink) -> None:
 
 
 class MarkedSpool(Spool):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, rest: AtRest) -> None:
+        super().__init__(folder, rest)
         for name in ("keep", "drop"):
             setattr(self, name, around(name, getattr(super(), name)))
 
