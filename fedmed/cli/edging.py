@@ -179,7 +179,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         return found, _row(found)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StoreError(
-            f"{path} is no result ({type(error).__name__}); it was changed, or the disk damaged it; move it away to see others"
+            f"{path} is no result ({type(error).__name__}); it was changed, or the disk damaged it; move it away"
         ) from error
 
 
