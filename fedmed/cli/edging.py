@@ -77,6 +77,8 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
     name = f"{folder.config.name} of {folder.device.hub.clinic}"
     if not facts["up"]:
         return [f"{name}: the agent is not up; fedmed edge up --at {folder.path}"]
+    if "spool" not in facts:
+        return [f"{name}: the agent is starting; ask again in a moment"]
     spool, models = facts["spool"], facts["models"]
     waits = ", ".join(f"{WAITING.get(kind, kind)} {count}" for kind, count in spool["entries"].items() if count) or "nothing"
     lines = [
@@ -163,19 +165,22 @@ def show_results(at: Path, last: int, as_json: bool) -> None:
     open_edge(at, SystemClock())
     found = [_read(path) for path in results_of(at)[-last:]]
     if as_json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.write(json.dumps([result for result, _ in found]) + "\n")
     elif not found:
         sys.stdout.write("no image was looked at yet\n")
     else:
-        listing.show([_row(each) for each in found], False)
+        listing.show([row for _, row in found], False)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A result, and as a row."""
     try:
         found: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is no result ({type(error).__name__}); it was changed, or the disk damaged it") from error
-    return found
+        return found, _row(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise StoreError(
+            f"{path} is no result ({type(error).__name__}); it was changed, or the disk damaged it; move it away"
+        ) from error
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, str]:

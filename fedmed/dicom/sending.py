@@ -151,7 +151,8 @@ class Sender:
                     context, host = self._tls
                     context.wrap_socket(line, server_hostname=host).close()
         except (OSError, UnicodeError) as error:  # ssl.SSLError is an OSError; UnicodeError: a host that no DNS could know
-            return f"no connection to {there.host}:{there.port} can be made ({error}); nothing was sent"
+            why = getattr(error, "strerror", None) or error
+            return f"no connection to {there.host}:{there.port} can be made ({why}); nothing was sent"
         return ""
 
     def _store(self, opened: _Opened, why: str) -> Sent:

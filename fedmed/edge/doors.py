@@ -19,6 +19,8 @@ from fedmed.store.audit.floods import Floods, Kind
 
 OTHERS, MOST = Kind("others", "an image", "any"), 64
 """Who is told by name within a minute; all beyond are one."""
+MOST_SORT = 64
+"""Letters of a reason that tell sorts of refusals apart."""
 
 
 class Doors:
@@ -83,8 +85,11 @@ class Doors:
         self._stack.enter_context(WebIntake(WebConfig(wanted.listen, wanted.port, token), self._door, self._told))
 
     def _told(self, whom: str, title: str, why: str) -> None:
-        """Each refusal once, and what comes again as a number: a hostile network fills no log."""
-        self._floods.note(Kind(whom, "an image", title or "none"), why)
+        """Each refusal once, and what comes again as a number: a hostile network fills no log.
+
+        Where no title was told, as before TLS stands, the reason itself tells one sort from another.
+        """
+        self._floods.note(Kind(whom, "an image", title or why[:MOST_SORT]), why)
 
 
 def receiver_config(place: Path, wanted: Dicom) -> ReceiverConfig:

@@ -66,7 +66,8 @@ def read(path: Path) -> SiteKey:
         content = files.read(path, _MAX_FILE)
     except OSError as error:
         raise KeyRefused(
-            f"{path}: no key can be read there ({error.strerror}); `fedmed data key {path}` makes one"
+            f"{path}: no key can be read there ({error.strerror}); put it back, or, where there never was one,"
+            f" `fedmed data key {path}` makes it"
         ) from error
     return parsed(content, str(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -102,3 +103,27 @@ def test_status_without_a_model_says_where_images_go_and_what_was_set_aside_is_n
     assert re.search(f"no model runs here yet: images are .*{said_so}\n", out)
     assert "cpu busy 192 %" in out
     assert "fp32 until" not in out
+
+
+def test_an_agent_that_has_told_nothing_yet_is_starting(said, tmp_path):
+    with serving(tmp_path) as place:
+        folder = device_of(place, "us-1").folder
+        with being_served(folder, "the agent"):
+            code, out, _ = said("edge", "status", "--at", folder)
+    assert (code, out) == (0, "us-1 of north: the agent is starting; ask again in a moment\n")
+
+
+HUGE = json.dumps({**IMAGE, "unix": 1e300})
+
+
+@pytest.mark.parametrize(
+    "content", ["nope", "[]", '{"a": 1}', "[" * 100_000, '{"model": 1, "unix": "x", "sources": 2}', HUGE]
+)
+def test_a_file_that_is_no_result_is_named(said, tmp_path, content):
+    with serving(tmp_path) as place:
+        folder = device_of(place, "us-1").folder
+        (folder / "results/2026-01-01").mkdir(parents=True)
+        (folder / "results/2026-01-01/a.json").write_text(content)
+        code, out, err = said("edge", "results", "--at", folder)
+    assert (code, out) == (5, "")
+    assert "a.json is no result" in err

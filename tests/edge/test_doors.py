@@ -37,10 +37,12 @@ def test_a_door_under_tls_takes_images_from_those_with_a_certificate_and_writes_
         own = ["+tls", authority / "device.key", authority / "device.pem", "+cf", authority / "ca.pem"]
         assert dcmtk("storescu", made._receiver, *own, write(tmp_path, 2)).returncode == 0
         assert dcmtk("echoscu", made._receiver).returncode != 0
+        assert dcmtk("echoscu", made._receiver, "+tla", "+cf", authority / "ca.pem", []).returncode != 0
     finally:
         made.close()
     assert len(box.came) == 2
     assert ["it speaks no TLS; this port takes nothing else" in str(event) for event in events][:1] == [True]
+    assert "it showed no certificate" in str(events[1])
 
 
 def test_the_line_to_the_pacs_has_the_files_of_edge_yaml(tmp_path):
