@@ -395,20 +395,3 @@ def test_a_lost_device_is_told_once_and_again_when_it_is_back(place):
         "device echo is not heard for 61 s",
         "device echo is heard again",
     ]
-
-
-def test_a_call_in_the_moment_of_a_renewal_and_one_after_the_end_are_cut_and_nothing_worse(place):
-    line = place.client("mri")
-    dialled, during = line._dialled, []
-
-    def slowly() -> object:
-        during.append(line.beat("idle", {}))  # of another thread, before there is a newer line
-        return dialled()
-
-    line._dialled = slowly  # type: ignore[method-assign]
-    line.renew()
-    assert len(during) == 1
-    assert line.beat("idle", {}).hub_unix > 0
-    line.close()
-    with pytest.raises(Unreachable, match="closed"):
-        line.beat("idle", {})
