@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote, unquote
 
 from fedmed.errors import StoreError
 from fedmed.operation.accepting import Failed, Porter
@@ -69,11 +70,11 @@ class Relay:
     @property
     def inner(self) -> str:
         """Where gRPC is to listen."""
-        return f"{PREFIX}{self._place / 'hub'}"
+        return f"{PREFIX}{quote(str(self._place / 'hub'))}"
 
     def caller(self, peer: str) -> Caller | None:
         """Who made the connection that gRPC calls `peer`; None for any that did not come by here."""
-        return self._callers.get(peer)
+        return self._callers.get(unquote(peer))  # gRPC's names are URIs
 
     def start(self, listening: socket.socket) -> None:
         """Take connections, once gRPC listens."""

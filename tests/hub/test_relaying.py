@@ -221,3 +221,11 @@ def test_a_folder_too_deep_for_a_socket_is_refused_at_the_start(tmp_path: Path, 
     with pytest.raises(StoreError, match="TMPDIR"):
         relaying.Relay(shaking(), lambda peer, error: None)
     assert list(deep.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "ä", "a%20b"])
+def test_a_device_is_known_whatever_the_folder_for_temporary_files_is_called(tmp_path: Path, monkeypatch, name: str):
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+    with serving(tmp_path) as place, place.client("mri") as line:
+        assert line.beat("idle", {}).hub_unix > 0

@@ -157,3 +157,20 @@ def test_studies_go_into_the_clinics_store_where_one_is_named(tmp_path):
     keys.create(made.path / "site.key")
     config = made.config.model_copy(update={"key": "site.key"})
     assert set(keepers_of(replace(made, config=config))) == {"study", "update"}
+
+
+def test_a_call_in_the_moment_of_a_renewal_and_one_after_the_end_are_cut_and_nothing_worse(place):
+    line = place.client("mri")
+    dialled, during = line._dialled, []
+
+    def slowly() -> object:
+        during.append(line.beat("idle", {}))  # of another thread, before there is a newer line
+        return dialled()
+
+    line._dialled = slowly
+    line.renew()
+    assert len(during) == 1
+    assert line.beat("idle", {}).hub_unix > 0
+    line.close()
+    with pytest.raises(Unreachable, match="closed"):
+        line.beat("idle", {})
