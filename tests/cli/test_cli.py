@@ -43,6 +43,13 @@ def test_help_names_every_command(said):
         assert option in out
 
 
+def test_help_says_what_arguments_are(said):
+    code, out, _ = said("edge", "join", "--help")
+    assert code == 0
+    [line] = [each for each in out.splitlines() if "TEXT" in each and "code" in each]
+    assert len(line.replace("│", " ").split()) > 4
+
+
 @pytest.mark.parametrize(
     "arguments", [("simulat",), ("simulate", "--round", "3"), ("report",), ("simulate", "--rounds", "x")]
 )
