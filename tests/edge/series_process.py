@@ -13,8 +13,8 @@ from fedmed.clock import SystemClock
 from fedmed.edge.looking import RECORD
 from fedmed.edge.records import Records
 from fedmed.edge.series import Rule
+from fedmed.store.spool.commits import Commits
 from fedmed.store.spool.entry import RESULT
-from fedmed.store.spool.spool import Spool
 from tests.edge.series import Box
 from tests.faults.points import around
 
@@ -23,7 +23,7 @@ QUIET_S = 0.2
 
 def main() -> None:
     folder, images = map(Path, sys.argv[1:])
-    Spool._commit = around("commit", Spool._commit)  # type: ignore[method-assign]
+    Commits._commit = around("commit", Commits._commit)  # type: ignore[method-assign]
     clock = SystemClock()
     box = Box(folder, rule=Rule(quiet_s=QUIET_S), clock=clock)  # type: ignore[arg-type]
     records = Records(folder / "results")
