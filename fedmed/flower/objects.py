@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS tree (root TEXT PRIMARY KEY, run TEXT NOT NULL, tree 
 CREATE TABLE IF NOT EXISTS object (name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
 PRAGMAS = ("journal_mode = WAL", "busy_timeout = 5000")
+HELD = 128 * 2**20
+"""Bytes of its own messages' objects that the center has open: each clinic is handed the same model."""
 HALF = ".new"  # ends the name of a file that is being written
 
 
@@ -78,6 +80,7 @@ class FileStore(Objects):
         """Take the folder up as it is; files that a killed process left half-written, or that no tree names, go."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder, self._rest, self._lock = folder, rest, threading.RLock()
+        self._held: dict[str, bytes] = {}
         self._rows = sqlite3.connect(folder / "trees.db", isolation_level=None, check_same_thread=False)
         for pragma in PRAGMAS:
             self._rows.execute(f"PRAGMA {pragma}")
@@ -159,7 +162,16 @@ class FileStore(Objects):
         for name, content in large.items():  # outside the lock: these take long, and two that write the same one agree
             sealed = self._rest.closed(name, [content])
             replace(self._folder / name, *sealed, mark=f".{threading.get_ident()}{HALF}")
+        if is_own:
+            self._hold(large)
         self._note(large.keys(), {name: content for name, content in new.items() if name not in large})
+
+    def _hold(self, contents: Mapping[str, bytes]) -> None:
+        with self._lock:
+            self._held |= contents
+            room = HELD - sum(map(len, self._held.values()))
+            while room < 0:
+                room += len(self._held.pop(next(iter(self._held))))
 
     def _note(self, large: Iterable[str], small: Mapping[str, bytes]) -> None:
         with self._lock:
@@ -180,6 +192,8 @@ class FileStore(Objects):
         with self._lock:
             if object_id not in self._there:
                 return b"" if object_id in self._needed else None
+            if (held := self._held.get(object_id)) is not None:
+                return held
             if (found := self.small(object_id)) or object_id not in self._there:
                 return found
         try:
@@ -229,6 +243,7 @@ class FileStore(Objects):
             self._rows.executemany("DELETE FROM tree WHERE root = ?", [(root,) for root in roots])
             self._rows.executemany("DELETE FROM object WHERE name = ?", [(name,) for name in names])
         for name in names:
+            self._held.pop(name, None)
             (self._folder / name).unlink(missing_ok=True)
 
     def delete_objects_in_run(self, run_id: int) -> None:

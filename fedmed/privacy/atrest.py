@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import BytesIO
 
 from fedmed.privacy.keys import derived
-from fedmed.privacy.sealing import Pieces, sealed, unsealed
+from fedmed.privacy.sealing import Pieces, Slices, sealed, unsealed
 
-CHUNK_LOG2 = 20
-"""Chunks of 1 MiB: whoever reads the whole waits for no first chunk, and larger ones take less time."""
+CHUNK_LOG2, ONE_LOG2 = 20, 25
+"""Chunks of 1 MiB; what is one piece in memory has chunks of 32 MiB: most such files are one, and are never copied."""
 
 
 class AtRest:
@@ -21,8 +20,12 @@ class AtRest:
 
     def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> list[bytes]:
         """The content of the file `name`, sealed, in pieces."""
-        return list(sealed(self._key, name, Pieces(pieces), CHUNK_LOG2))
+        given = list(pieces)
+        if len(given) == 1:
+            return list(sealed(self._key, name, Slices(given[0]), ONE_LOG2))
+        return list(sealed(self._key, name, Pieces(given), CHUNK_LOG2))
 
     def opened(self, name: str, content: bytes) -> bytes:
         """What was closed under this name. Raises SealBroken."""
-        return b"".join(unsealed(self._key, name, BytesIO(content)))
+        chunks = list(unsealed(self._key, name, Slices(content)))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -29,7 +29,7 @@ SALT, TAG, KEY, PREFIX = 32, 16, 32, 7
 HEADER = len(MAGIC) + 2 + SALT
 CHUNK_LOG2 = 16
 """Chunks of 64 KiB: a tag costs 0.02 % and a reader waits for little."""
-CHUNK_LOG2_ALLOWED = range(8, 25)
+CHUNK_LOG2_ALLOWED = range(8, 26)
 MOST_CHUNKS = 2**32
 
 
@@ -68,6 +68,18 @@ class Pieces:
         return b"".join(taken)
 
 
+class Slices:
+    """A content in memory, read like a file without a copy."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._rest = memoryview(content)
+
+    def read(self, size: int, /) -> memoryview:
+        """Up to `size` bytes; fewer at the end alone."""
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
 class Parts:
     """What was written, in the pieces in which it was: a buffer that grows would be copied as often as it does."""
 
@@ -102,7 +114,7 @@ def seal(
 def sealed(
     key: bytes,
     name: str,
-    source: Source,
+    source: Source | Slices,
     chunk_log2: int = CHUNK_LOG2,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Iterator[bytes]:
@@ -129,12 +141,12 @@ def sealed_size(size: int, chunk_log2: int = CHUNK_LOG2) -> int:
     return HEADER + size + TAG * max(1, -(-size >> chunk_log2))
 
 
-def unsealed(key: bytes, name: str, source: Source) -> Iterator[bytes]:
+def unsealed(key: bytes, name: str, source: Source | Slices) -> Iterator[bytes]:
     """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
 
     Raises SealBroken.
     """
-    header = source.read(HEADER)
+    header = bytes(source.read(HEADER))
     if len(header) != HEADER or not header.startswith(MAGIC):
         raise SealBroken(f"{name}: is no sealed file")
     version, chunk_log2 = header[len(MAGIC)], header[len(MAGIC) + 1]

@@ -147,3 +147,18 @@ def test_an_object_that_the_disk_damaged_is_awaited_again(tmp_path: Path, caplog
     assert sorted(store.preregister(1, tree)) == sorted([large, small])
     store.put_all({name: objects[name] for name in (large, small)})
     assert [FileStore(tmp_path, REST).get(name) for name in objects] == list(objects.values())
+
+
+def test_what_the_center_sends_itself_stays_open_within_bounds_until_no_tree_names_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("fedmed.flower.objects.HELD", 5 * SMALL)
+    store, trees = FileStore(tmp_path, REST), [RECORDS[3], record(SMALL + 2, 2 * SMALL), record(SMALL + 3, 2 * SMALL + 1)]
+    for tree, objects in trees:
+        store.preregister(1, tree)
+        store.put_all(objects, is_own=True)
+        assert sum(map(len, store._held.values())) <= 5 * SMALL
+        assert [store.get(name) for name in objects] == list(objects.values())
+    assert store._held
+    for _, objects in trees:
+        assert [FileStore(tmp_path, REST).get(name) for name in objects] == list(objects.values())
+    store.delete_all([tree.object_id for tree, _ in trees])
+    assert store._held == {}

@@ -39,3 +39,9 @@ def test_another_name_use_or_key_does_not_open_it(other, name):
 def test_it_reads_memory_without_a_copy_first():
     large = memoryview(bytes(3 << 20))
     assert ONE.opened("name", b"".join(ONE.closed("name", [large[:5], large]))) == bytes(5 + (3 << 20))
+
+
+def test_what_is_one_piece_is_one_chunk_up_to_32_mib_and_reads_the_same():
+    for size in (0, 1, (1 << 25) - 1, 1 << 25, (1 << 25) + 1):
+        content = bytes(size)
+        assert ONE.opened("name", b"".join(ONE.closed("name", [content]))) == content
