@@ -9,9 +9,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
-from fedmed.errors import ConfigError, FedmedError, ProtocolRefused
+from fedmed.errors import FedmedError, ProtocolRefused
 from fedmed.hub.calls import METHODS, Calls
 from fedmed.hub.door import Door
 from fedmed.hub.folder import CERTIFICATE_FILE, KEYS_FILE, HubFolder
@@ -67,12 +68,11 @@ class Ports:
         desk, now = _Desk(folder, calls, self, failed), folder.clock.now
         self._context = listening(*self._files())
         self._door = Door(config.listen, config.enrolment_port, self._context, desk, now)
-        try:
-            self._listening = ports.listening(config.listen, config.port, BACKLOG)
-        except ConfigError:
-            self._door.server_close()
-            raise
-        self._relay = Relay(self._members(), failed)
+        with ExitStack() as undo:
+            undo.callback(self._door.server_close)
+            self._listening = undo.enter_context(ports.listening(config.listen, config.port, BACKLOG))
+            self._relay = Relay(self._members(), failed)
+            undo.pop_all()
         self.port = int(self._listening.getsockname()[1])
         self._server = self._made()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import shutil
 import socket
 import ssl
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from fedmed.errors import DeviceRefused, StoreError
 from fedmed.hub import relaying
 from fedmed.hub.client import HubClient
+from fedmed.hub.service import Ports
 from fedmed.hub.serving import DEVICES
 from fedmed.hub.tls import grpc
 from fedmed.identity import files
@@ -225,7 +228,18 @@ def test_a_folder_too_deep_for_a_socket_is_refused_at_the_start(tmp_path: Path, 
 
 @pytest.mark.parametrize("name", ["a b", "ä", "a%20b"])
 def test_a_device_is_known_whatever_the_folder_for_temporary_files_is_called(tmp_path: Path, monkeypatch, name: str):
-    (tmp_path / name).mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
-    with serving(tmp_path) as place, place.client("mri") as line:
-        assert line.beat("idle", {}).hub_unix > 0
+    with tempfile.TemporaryDirectory() as short:  # that of the test is too deep for a socket beside other workers
+        (Path(short) / name).mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(Path(short) / name))
+        with serving(tmp_path) as place, place.client("mri") as line:
+            assert line.beat("idle", {}).hub_unix > 0
+
+
+def test_a_hub_that_cannot_begin_leaves_no_port_open(tmp_path: Path, monkeypatch):
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    with serving(tmp_path) as place:
+        monkeypatch.setattr("tempfile.tempdir", str(deep))
+        with pytest.raises(StoreError, match="TMPDIR"):
+            Ports(place.folder, place.hub.calls, lambda address, error: None)
+    gc.collect()  # a socket that is left would be told
