@@ -17,7 +17,7 @@ from fedmed.errors import FedmedError
 from fedmed.flower import sealed
 from fedmed.flower.client import order_in, tensors_in
 from fedmed.flower.resting import AtRest
-from fedmed.identity.files import replace
+from fedmed.identity.files import fill
 from fedmed.wire.checkpoints import Checkpoint
 from fedmed.wire.digest import digest_of
 
@@ -44,7 +44,8 @@ class Checkpoints:
             self.drop()
             return None
         try:
-            head, tensors = sealed.opened(self._rest.opened(NAME, self._path.read_bytes()))
+            with self._path.open("rb", buffering=0) as file:
+                head, tensors = sealed.opened(self._rest.opened(NAME, file))
             told = json.loads(head)
             if told["key"] != key_of(message):
                 return None
@@ -61,7 +62,7 @@ class Checkpoints:
             return
         try:
             head = json.dumps({"key": key_of(message), "text": checkpoint.text}).encode()
-            replace(self._path, *self._rest.closed(NAME, sealed.pieces(head, checkpoint.tensors)))
+            fill(self._path, self._rest.closed(NAME, sealed.pieces(head, checkpoint.tensors)))
         except (OSError, ValueError, FedmedError) as error:
             self._tell(f"{self._path} cannot be written ({error}): a training that is broken off now would begin anew")
         self._last, self._given = self._clock.now(), 0

@@ -13,7 +13,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_id, is_valid_sha256_hash
@@ -24,7 +26,7 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from fedmed.errors import StoreError
 from fedmed.flower.parcels import ids_in
 from fedmed.flower.resting import AtRest
-from fedmed.identity.files import replace
+from fedmed.identity.files import fill
 
 SMALL = 64 * 2**10
 """Bytes of an object that is a row; a larger one is a file."""
@@ -160,8 +162,7 @@ class FileStore(Objects):
         new = {name: content for name, content in objects.items() if name not in self._there}
         large = {name: content for name, content in new.items() if len(content) > SMALL}
         for name, content in large.items():  # outside the lock: these take long, and two that write the same one agree
-            sealed = self._rest.closed(name, [content])
-            replace(self._folder / name, *sealed, mark=f".{threading.get_ident()}{HALF}")
+            fill(self._folder / name, self._rest.closed(name, [content]), mark=f".{threading.get_ident()}{HALF}")
         if is_own:
             self._hold(large)
         self._note(large.keys(), {name: content for name, content in new.items() if name not in large})
@@ -197,21 +198,21 @@ class FileStore(Objects):
             if (found := self.small(object_id)) or object_id not in self._there:
                 return found
         try:
-            content = (self._folder / object_id).read_bytes()
+            with (self._folder / object_id).open("rb", buffering=0) as file:
+                return self._opened(object_id, file)
         except FileNotFoundError:  # deleted since
             return None
-        return self._opened(object_id, content)
 
     def small(self, name: str) -> bytes:
         """A row, in other words."""
         with self._lock:
             found = self._rows.execute("SELECT content FROM object WHERE name = ?", (name,)).fetchone()
-        return self._opened(name, bytes(found[0])) if found else b""
+        return self._opened(name, BytesIO(found[0])) if found else b""
 
-    def _opened(self, name: str, content: bytes) -> bytes:
+    def _opened(self, name: str, source: BinaryIO) -> bytes:
         """An object; nothing for one that the disk has damaged: it is awaited again, and put again by who sends it."""
         try:
-            return self._rest.opened(name, content)
+            return self._rest.opened(name, source)
         except StoreError as error:
             logging.getLogger(__name__).warning("an object of a message is lost, and is sent anew: %s", error)
         with self._lock:

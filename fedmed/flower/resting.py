@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class AtRest(Protocol):
@@ -12,7 +12,7 @@ class AtRest(Protocol):
     def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> Iterable[bytes | memoryview]:
         """The file's bytes, for the content under this name."""
 
-    def opened(self, name: str, content: bytes) -> bytes:
+    def opened(self, name: str, source: BinaryIO) -> bytes:
         """The content of the file. Raises StoreError for one that was not closed so."""
 
 
@@ -23,9 +23,9 @@ class InClear:
         """The pieces."""
         return pieces
 
-    def opened(self, name: str, content: bytes) -> bytes:
+    def opened(self, name: str, source: BinaryIO) -> bytes:
         """The content."""
-        return content
+        return source.read()
 
 
 IN_CLEAR = InClear()

@@ -16,7 +16,7 @@ from fedmed.flower.bundles import pieces, unbundle
 from fedmed.flower.calls import HEAD
 from fedmed.flower.parcels import Parcel, head_of
 from fedmed.flower.resting import AtRest
-from fedmed.identity.files import replace
+from fedmed.identity.files import fill
 
 
 class Spool:
@@ -32,7 +32,7 @@ class Spool:
     def keep(self, parcel: Parcel) -> None:
         """Put an answer on the disk. Raises OSError."""
         said = pieces([(HEAD, parcel.head_bytes()), *parcel.objects.items()])
-        replace(self._folder / parcel.id, *self._rest.closed(parcel.id, said))
+        fill(self._folder / parcel.id, self._rest.closed(parcel.id, said))
 
     def kept(self) -> list[str]:
         """Ids of the answers that are not all sent."""
@@ -42,7 +42,8 @@ class Spool:
         """One of them. Raises StoreError for a file that was changed, or is sealed with another key."""
         path = self._folder / answer
         try:
-            (what, said), *objects = unbundle(self._rest.opened(answer, path.read_bytes())) or [("", b"")]
+            with path.open("rb", buffering=0) as file:
+                (what, said), *objects = unbundle(self._rest.opened(answer, file)) or [("", b"")]
             if what != HEAD:
                 raise ProtocolRefused("it is no answer")
             head, tree = head_of(said)
@@ -68,7 +69,8 @@ class Shelf:
     def get(self, name: str) -> bytes | None:
         """An object, if it is there and whole."""
         try:
-            content = self._rest.opened(name, (self._folder / name).read_bytes())
+            with (self._folder / name).open("rb", buffering=0) as file:
+                content = self._rest.opened(name, file)
         except (FileNotFoundError, StoreError):
             return None
         return content if get_object_id(content) == name else None

@@ -16,7 +16,7 @@ from fedmed.errors import FedmedError, StoreError, UpdateRefused
 from fedmed.flower import sealed
 from fedmed.flower.hearsay import described
 from fedmed.flower.resting import AtRest
-from fedmed.identity.files import replace
+from fedmed.identity.files import fill
 from fedmed.wire.tensors import Tensors
 
 MOST = 2**28
@@ -66,7 +66,7 @@ class States:
             if self._path(run).exists() and self._of.get(run) != state.message:
                 self._path(run, "before").unlink(missing_ok=True)
                 self._path(run, "before").hardlink_to(self._path(run))  # the newest is there at every moment
-            replace(self._path(run), *self._rest.closed(str(run), sealed.pieces(head, state.tensors)))
+            fill(self._path(run), self._rest.closed(str(run), sealed.pieces(head, state.tensors)))
             self._forget_old()
         except OSError as error:
             raise StoreError(
@@ -85,7 +85,8 @@ class States:
 
     def _read(self, path: Path) -> State | None:
         try:
-            head, tensors = sealed.opened(self._rest.opened(path.stem, path.read_bytes()))
+            with path.open("rb", buffering=0) as file:
+                head, tensors = sealed.opened(self._rest.opened(path.stem, file))
             told = json.loads(head)
             if not described(told["state"]):
                 raise ValueError("no description")

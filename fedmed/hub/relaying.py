@@ -66,6 +66,8 @@ class Relay:
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._taking: asyncio.Task[None] | None = None
         self._begun: set[asyncio.Task[None]] = set()
+        self.open: set[_End] = set()
+        """Both sides of every connection."""
 
     @property
     def inner(self) -> str:
@@ -102,6 +104,10 @@ class Relay:
             for task in (others := asyncio.all_tasks() - {asyncio.current_task()}):
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            while self.open:
+                for end in self.open:
+                    end.own.abort()
+                await asyncio.sleep(0)  # each is told in the loop that it is over
 
         if self._thread.is_alive():
             self._do(cut)
@@ -151,7 +157,7 @@ class Relay:
             line.bind(str(place))
             place.unlink()  # the name stays the socket's
             await self._loop.sock_connect(line, str(self._place / "hub"))
-            await self._loop.create_unix_connection(lambda: _Inner(outer), sock=line)
+            await self._loop.create_unix_connection(lambda: _Inner(self, outer), sock=line)
         except OSError:  # gRPC takes no more
             line.close()
             outer.own.close()
@@ -167,8 +173,12 @@ class _End(asyncio.Protocol):
     own: asyncio.Transport
     other: asyncio.Transport | None = None
 
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.own = cast("asyncio.Transport", transport)
+        self._relay.open.add(self)
         self.own.set_write_buffer_limits(HELD)
 
     def data_received(self, data: bytes) -> None:
@@ -184,6 +194,7 @@ class _End(asyncio.Protocol):
             self.other.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._relay.open.discard(self)
         if self.other is not None:
             self.other.close()
 
@@ -192,7 +203,8 @@ class _Outer(_End):
     """The device's side."""
 
     def __init__(self, relay: Relay) -> None:
-        self._relay, self.name, self.early = relay, "", b""
+        super().__init__(relay)
+        self.name, self.early = "", b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -212,7 +224,8 @@ class _Outer(_End):
 class _Inner(_End):
     """gRPC's side."""
 
-    def __init__(self, outer: _Outer) -> None:
+    def __init__(self, relay: Relay, outer: _Outer) -> None:
+        super().__init__(relay)
         self._outer = outer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -74,6 +74,7 @@ class Ports:
             self._relay = Relay(self._members(), failed)
             undo.pop_all()
         self.port = int(self._listening.getsockname()[1])
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hub")
         self._server = self._made()
 
     @property
@@ -92,6 +93,7 @@ class Ports:
         self._door.stop()
         self._relay.close()
         self._server.stop(DRAIN_S).wait()
+        self._pool.shutdown()  # a call that nobody waits for any more is over for gRPC, and its thread may write still
         self._relay.end()
 
     def renew(self) -> None:
@@ -111,9 +113,7 @@ class Ports:
         return context
 
     def _made(self) -> Any:
-        server = grpc.server(
-            ThreadPoolExecutor(THREADS, thread_name_prefix="hub"), options=_OPTIONS, maximum_concurrent_rpcs=AT_ONCE
-        )
+        server = grpc.server(self._pool, options=_OPTIONS, maximum_concurrent_rpcs=AT_ONCE)
         handlers = {name: grpc.unary_unary_rpc_method_handler(self._answering(name)) for name in METHODS}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         server.add_insecure_port(self._relay.inner)

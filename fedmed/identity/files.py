@@ -38,26 +38,31 @@ def write_new(path: Path, content: bytes) -> None:
         raise KeyRefused(f"{path}: the key cannot be written ({error.strerror})") from error
 
 
-def replace(path: Path, *content: bytes | memoryview, mark: str = ".new") -> None:
-    """Write a file beside its place, sync it and rename it: the old content whole, or the new. Raises OSError.
+def replace(path: Path, content: bytes) -> None:
+    """Write a file beside its place, sync it and rename it: the old content whole, or the new. Raises OSError."""
+    fill(path, [content])
 
-    `content` is what comes after one another; `mark` ends the name that the file has until then.
+
+def fill(path: Path, pieces: Iterable[bytes | memoryview], mark: str = ".new") -> None:
+    """As `replace`, with pieces one after another, each written before the next is asked for.
+
+    `mark` ends the name that the file has until it is whole. Raises OSError, and what `pieces` raise.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}{mark}")
     try:
-        _write(temporary, content, os.O_TRUNC)
+        _write(temporary, pieces, os.O_TRUNC)
         temporary.replace(path)
-    except OSError:  # a half of it would stay in the way on a disk that is full
+    except BaseException:  # a half of it would stay in the way on a disk that is full
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
-def _write(path: Path, content: Iterable[bytes | memoryview], how: int) -> None:
+def _write(path: Path, pieces: Iterable[bytes | memoryview], how: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.writelines(content)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 
 from fedmed.privacy.keys import derived
-from fedmed.privacy.sealing import Pieces, Slices, sealed, unsealed
+from fedmed.privacy.sealing import Pieces, Source, sealed, unsealed
 
-CHUNK_LOG2, ONE_LOG2 = 20, 25
-"""Chunks of 1 MiB; what is one piece in memory has chunks of 32 MiB: most such files are one, and are never copied."""
+CHUNK_LOG2 = 20
+"""Chunks of 1 MiB: what a processor's cache holds, so that one chunk's memory serves for the next, and is not had anew."""
 
 
 class AtRest:
@@ -18,14 +19,13 @@ class AtRest:
         """`key`: a store's, 32 bytes. Another `use` is another key."""
         self._key = derived(key, f"at rest: {use}")
 
-    def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> list[bytes]:
-        """The content of the file `name`, sealed, in pieces."""
-        given = list(pieces)
-        if len(given) == 1:
-            return list(sealed(self._key, name, Slices(given[0]), ONE_LOG2))
-        return list(sealed(self._key, name, Pieces(given), CHUNK_LOG2))
+    def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+        """The content of the file `name`, sealed piece by piece as they are taken."""
+        return sealed(self._key, name, Pieces(pieces), CHUNK_LOG2)
 
-    def opened(self, name: str, content: bytes) -> bytes:
-        """What was closed under this name. Raises SealBroken."""
-        chunks = list(unsealed(self._key, name, Slices(content)))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def opened(self, name: str, source: Source) -> bytes:
+        """What was closed under this name. Raises SealBroken, OSError where `source` does."""
+        content = BytesIO()
+        for chunk in unsealed(self._key, name, source):
+            content.write(chunk)
+        return content.getvalue()  # its own memory, not a copy

@@ -68,18 +68,6 @@ class Pieces:
         return b"".join(taken)
 
 
-class Slices:
-    """A content in memory, read like a file without a copy."""
-
-    def __init__(self, content: bytes | memoryview) -> None:
-        self._rest = memoryview(content)
-
-    def read(self, size: int, /) -> memoryview:
-        """Up to `size` bytes; fewer at the end alone."""
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
-
-
 class Parts:
     """What was written, in the pieces in which it was: a buffer that grows would be copied as often as it does."""
 
@@ -114,7 +102,7 @@ def seal(
 def sealed(
     key: bytes,
     name: str,
-    source: Source | Slices,
+    source: Source,
     chunk_log2: int = CHUNK_LOG2,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Iterator[bytes]:
@@ -141,7 +129,7 @@ def sealed_size(size: int, chunk_log2: int = CHUNK_LOG2) -> int:
     return HEADER + size + TAG * max(1, -(-size >> chunk_log2))
 
 
-def unsealed(key: bytes, name: str, source: Source | Slices) -> Iterator[bytes]:
+def unsealed(key: bytes, name: str, source: Source) -> Iterator[bytes]:
     """The chunks that were sealed, each once it is proven whole; who stops before the last has proof of a beginning only.
 
     Raises SealBroken.

@@ -61,7 +61,8 @@ class Sealed:
 
     def read(self, path: Path, key: str) -> wire.Tensors:
         """See `Form`."""
-        return _viewed(memoryview(self._rest.opened(key, path.read_bytes())), path)
+        with path.open("rb", buffering=0) as file:
+            return _viewed(memoryview(self._rest.opened(key, file)), path)
 
 
 class Plain:

@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from fedmed.clock import SystemClock
-from fedmed.errors import Unreachable
+from fedmed.errors import ProtocolRefused, Unreachable
 from fedmed.hub.client import HubClient
 from fedmed.hub.fellows import enrolled
 from fedmed.hub.rounds import FolderTransport
@@ -50,8 +50,8 @@ class Box:
             while not self.stop.is_set():
                 try:
                     self.trainee.look(self.client.beat("up", self.trainee.facts).owed)
-                except Unreachable:
-                    self.log.append("the hub is away")
+                except (Unreachable, ProtocolRefused) as error:  # as an agent: the next heartbeat tells more
+                    self.log.append(str(error))
                 time.sleep(0.02)
 
 
