@@ -44,8 +44,7 @@ class Checkpoints:
             self.drop()
             return None
         try:
-            with self._path.open("rb", buffering=0) as file:
-                head, tensors = sealed.opened(self._rest.opened(NAME, file))
+            head, tensors = sealed.opened(self._rest.read(NAME, self._path))
             told = json.loads(head)
             if told["key"] != key_of(message):
                 return None

@@ -11,11 +11,9 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_id, is_valid_sha256_hash
@@ -198,8 +196,7 @@ class FileStore(Objects):
             if (found := self.small(object_id)) or object_id not in self._there:
                 return found
         try:
-            with (self._folder / object_id).open("rb", buffering=0) as file:
-                return self._opened(object_id, file)
+            return self._opened(object_id, lambda: self._rest.read(object_id, self._folder / object_id))
         except FileNotFoundError:  # deleted since
             return None
 
@@ -207,12 +204,12 @@ class FileStore(Objects):
         """A row, in other words."""
         with self._lock:
             found = self._rows.execute("SELECT content FROM object WHERE name = ?", (name,)).fetchone()
-        return self._opened(name, BytesIO(found[0])) if found else b""
+        return self._opened(name, lambda: self._rest.opened(name, found[0])) if found else b""
 
-    def _opened(self, name: str, source: BinaryIO) -> bytes:
+    def _opened(self, name: str, read: Callable[[], bytes]) -> bytes:
         """An object; nothing for one that the disk has damaged: it is awaited again, and put again by who sends it."""
         try:
-            return self._rest.opened(name, source)
+            return read()
         except StoreError as error:
             logging.getLogger(__name__).warning("an object of a message is lost, and is sent anew: %s", error)
         with self._lock:

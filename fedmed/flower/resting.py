@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import Protocol
 
 
 class AtRest(Protocol):
@@ -12,8 +13,11 @@ class AtRest(Protocol):
     def closed(self, name: str, pieces: Iterable[bytes | memoryview]) -> Iterable[bytes | memoryview]:
         """The file's bytes, for the content under this name."""
 
-    def opened(self, name: str, source: BinaryIO) -> bytes:
-        """The content of the file. Raises StoreError for one that was not closed so."""
+    def opened(self, name: str, content: bytes) -> bytes:
+        """What was closed. Raises StoreError for what was not closed so."""
+
+    def read(self, name: str, path: Path) -> bytes:
+        """What was closed, and lies in this file. Raises StoreError as `opened`, OSError."""
 
 
 class InClear:
@@ -23,9 +27,13 @@ class InClear:
         """The pieces."""
         return pieces
 
-    def opened(self, name: str, source: BinaryIO) -> bytes:
+    def opened(self, name: str, content: bytes) -> bytes:
         """The content."""
-        return source.read()
+        return content
+
+    def read(self, name: str, path: Path) -> bytes:
+        """The content."""
+        return path.read_bytes()
 
 
 IN_CLEAR = InClear()

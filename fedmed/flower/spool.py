@@ -42,8 +42,7 @@ class Spool:
         """One of them. Raises StoreError for a file that was changed, or is sealed with another key."""
         path = self._folder / answer
         try:
-            with path.open("rb", buffering=0) as file:
-                (what, said), *objects = unbundle(self._rest.opened(answer, file)) or [("", b"")]
+            (what, said), *objects = unbundle(self._rest.read(answer, path)) or [("", b"")]
             if what != HEAD:
                 raise ProtocolRefused("it is no answer")
             head, tree = head_of(said)
@@ -69,8 +68,7 @@ class Shelf:
     def get(self, name: str) -> bytes | None:
         """An object, if it is there and whole."""
         try:
-            with (self._folder / name).open("rb", buffering=0) as file:
-                content = self._rest.opened(name, file)
+            content = self._rest.read(name, self._folder / name)
         except (FileNotFoundError, StoreError):
             return None
         return content if get_object_id(content) == name else None

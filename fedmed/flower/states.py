@@ -85,8 +85,7 @@ class States:
 
     def _read(self, path: Path) -> State | None:
         try:
-            with path.open("rb", buffering=0) as file:
-                head, tensors = sealed.opened(self._rest.opened(path.stem, file))
+            head, tensors = sealed.opened(self._rest.read(path.stem, path))
             told = json.loads(head)
             if not described(told["state"]):
                 raise ValueError("no description")

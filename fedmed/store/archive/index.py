@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
-from io import BytesIO
 from pathlib import Path
 
 from fedmed.errors import StoreError
@@ -116,7 +115,7 @@ class Index:
         """Which archive this is the index of; None where it was never told. Raises StoreError."""
         with self._turn, self._told():
             found = self._base.execute("SELECT row FROM about WHERE name = ?", (_MARK,)).fetchone()
-        return None if found is None else self._rest.opened(_MARK, BytesIO(found[0])).decode()
+        return None if found is None else self._rest.opened(_MARK, found[0]).decode()
 
     def set_mark(self, mark: str) -> None:
         """Be the index of this archive. Raises StoreError."""
@@ -140,7 +139,7 @@ class Index:
         return b"".join(self._rest.closed(name, [canonical(said)]))
 
     def _row(self, name: str, row: bytes) -> Shelved:
-        said = json.loads(self._rest.opened(name, BytesIO(row)))
+        said = json.loads(self._rest.opened(name, row))
         return Shelved(**{**said, "standing": Standing(said["standing"])})
 
     @contextmanager

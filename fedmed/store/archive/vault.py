@@ -64,7 +64,7 @@ class Vault:
         except FileNotFoundError:
             return None
         try:
-            said = json.loads(self._marking.opened(MARK, BytesIO(content)))
+            said = json.loads(self._marking.opened(MARK, content))
         except SealBroken as error:
             raise ArchiveAltered(
                 f"{where}: the archive there was begun with another key, by another clinic or by this one; put the key "
