@@ -15,6 +15,7 @@ from fedmed.config import private_scenarios
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
+from fedmed.config.topology import Topology
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Options = dict[str, Any]
@@ -237,6 +238,8 @@ class Scenario(Part):
     privacy: Privacy = Privacy()
     evaluation: Evaluation = Evaluation()
     engine: Engine = Engine()
+    topology: Topology | None = None
+    """Where everybody is: with it the run is in virtual time, with the lines, machines and faults that it states."""
 
     @model_validator(mode="after")
     def _one_rule_makes_the_final_model(self) -> Scenario:
