@@ -167,7 +167,7 @@ def test_an_index_that_is_lost_is_made_anew(tmp_path):
     shelf.again()
     known, strange = shelf.archive.open()
     assert "did not know 2 packs that are there" in known
-    assert "1 files in the archive are not what this clinic sealed" in strange
+    assert "1 file in the archive is not what this clinic sealed" in strange
     assert [(row.name, row.study, row.objects, row.bytes, row.came) for row in shelf.index.rows()] == rows
     assert [each.name for each in shelf.archive.verify() if each.error] == ["0" * 64]
     assert len(shelf.archive.recall("1.3")) == 1
