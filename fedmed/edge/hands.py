@@ -104,7 +104,7 @@ class EdgeHands:
             return what()
         except DeviceRefused as error:
             return Failed(lane, number, f"the hub lets this device in no more: {error}")
-        except FedmedError as error:
+        except (FedmedError, OSError) as error:  # of a disk that is broken some calls say so in their own words
             return Failed(lane, number, str(error))
 
     def _found(self, lane: Lane) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from errno import EIO
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,22 @@ def test_a_look_that_the_disk_refuses_is_a_failure_of_its_lane(box: Box, lane: L
     assert isinstance(found, Failed)
     assert (found.lane, found.number, found.is_lasting) == (lane, None, False)
     assert "was closed" in found.why
+
+
+def test_a_broken_disk_ends_no_lane_in_whatever_words_it_says_so(box: Box, monkeypatch: pytest.MonkeyPatch):
+    def broken(*given: object, **named: object) -> None:
+        raise OSError(EIO, "Input/output error")
+
+    box.copies = False
+    box.comes(b"no image")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", broken)  # so says pathlib what it was not asked
+        ended = box.goes()
+    assert ended == Failed(Lane.WORK, 1, "[Errno 5] Input/output error")
+    assert box.waits(INSTANCE) == 1
+    ended = box.goes()
+    assert isinstance(ended, Failed)
+    assert ended.is_lasting
 
 
 def test_what_was_taken_before_the_disk_refused_goes_and_is_not_lost(box: Box, monkeypatch: pytest.MonkeyPatch):
