@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fedmed.clock import Clock
 from fedmed.edge.folder import AUDIT
-from fedmed.errors import StoreError
+from fedmed.errors import JoinRefused, StoreError
 from fedmed.hub.joining import AUTHORITY_FILE, CERTIFICATE_FILE, HUB_FILE, KEYS_FILE, Joined, join, open_device
 from fedmed.identity.files import sync_folder
 from fedmed.identity.member import MemberKeys
@@ -46,7 +46,11 @@ def join_again(
     new = folder / NEW
     with serving(folder, "the agent") if folder.is_dir() else nullcontext():
         if not is_begun(folder):
-            join(code, host, port, new, clock, tell, open_device(folder, clock))
+            try:
+                join(code, host, port, new, clock, tell, open_device(folder, clock))
+            except JoinRefused:
+                (new / KEYS_FILE).unlink(missing_ok=True)  # of a join that was cut off, and revoked since: others are made
+                raise
         _take_over(folder, new)
     return open_device(folder, clock).hub
 

@@ -152,3 +152,22 @@ def test_a_process_that_is_killed_while_keys_are_exchanged_is_gone_on_with(
     again.log().head()
     assert (folder.path / HUB_FILE).exists()
     assert not (folder.path / NEW).exists()
+
+
+def test_keys_of_a_join_that_was_cut_off_and_revoked_since_keep_nobody_out(
+    place: Place, folder: EdgeFolder, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*given: Path) -> None:
+        raise Killed
+
+    place.folder.revoke("us-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(rejoining, "_take_over", killed)
+        with pytest.raises(Killed):
+            back(place, folder)
+    (folder.path / NEW / HUB_FILE).unlink()
+    place.folder.revoke("us-1")
+    with pytest.raises(JoinRefused, match="keys that were revoked"):
+        back(place, folder)
+    with HubClient(back(place, folder).device) as client:
+        client.beat("up", {})
