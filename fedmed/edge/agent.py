@@ -235,7 +235,7 @@ class Agent:
         if self.well.isolated:
             return f"it takes no work: {self.well.isolated}"
         is_many = wanted.after is not None and self._waits() > wanted.after
-        return f"more than {wanted.after} images wait" if is_many else ""
+        return f"more images wait than {wanted.after}" if is_many else ""
 
     def _waits(self) -> int:
         """Images of its own that wait, or are looked at."""

@@ -66,13 +66,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A lane's work failed."""
+    """A lane's work failed, or its look for some, where `number` is None."""
 
     lane: Lane
-    number: int
+    number: int | None
     why: str
-    is_lasting: bool
-    """Trying it again cannot help: the object is set aside, and the lane goes on."""
+    is_lasting: bool = False
+    """Trying it again cannot help: the object was set aside, and the lane goes on."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,6 @@ class Defer:
 
 
 @dataclass(frozen=True)
-class SetAside:
-    """Take an entry out of the way, where people find it."""
-
-    number: int
-    why: str
-
-
-@dataclass(frozen=True)
 class Beat:
     """Send a heartbeat."""
 
@@ -178,7 +170,7 @@ class Say:
     text: str
 
 
-Instruction = Look | Work | Defer | SetAside | Beat | Train | Halt | Say
+Instruction = Look | Work | Defer | Beat | Train | Halt | Say
 
 
 @dataclass(frozen=True)
@@ -287,19 +279,18 @@ def _found(state: State, lane: Lane, number: int | None, again_at: float | None,
         return _with(
             state, lane, replace(place, rests_until=now if news and lane is Lane.SERIES else max(again_at, now))
         ), ()
-    return _with(state, lane, replace(place, quiet=not news)), ()
+    return _with(state, lane, replace(place, quiet=not news, failures=place.failures if news else 0)), ()
 
 
 def _failed(state: State, event: Failed, now: float) -> Outcome:
-    place = state.places[event.lane]
+    """Whatever refuses, a full disk like a PACS that is away: told once, and tried again ever later."""
     if event.is_lasting:
-        state = _given_back(_with(state, event.lane, Place()), event.lane, now)
-        return state, (SetAside(event.number, event.why), Say(event.why))
-    failures = place.failures + 1
+        return _given_back(_with(state, event.lane, Place()), event.lane, now), (Say(event.why),)
+    failures = state.places[event.lane].failures + 1
     until = now + rest(failures)
-    told = (Say(event.why),) if failures == 1 else ()
     state = _given_back(_with(state, event.lane, Place(rests_until=until, failures=failures)), event.lane, until)
-    return state, (Defer(event.number, until, event.why), *told)
+    put_off = () if event.number is None else (Defer(event.number, until, event.why),)
+    return state, (*put_off, *((Say(event.why),) if failures == 1 else ()))
 
 
 def _given_back(state: State, lane: Lane, until: float) -> State:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from fedmed.clock import Clock
 from fedmed.edge.pacing import Bucket, Pace, asks, full, minute_of_day, quiet_s, sent, wait_s
-from fedmed.errors import FedmedError
+from fedmed.errors import FedmedError, StoreError
 from fedmed.hub.messages import Piece
 from fedmed.hub.uploading import Read, Sent
 from fedmed.store.spool.entry import STUDY, UPDATE, Entry
@@ -40,7 +41,10 @@ class Line:
         self._bucket = full(self.pace, self.clock.now())
 
     def taken(self, spool: Spool) -> tuple[tuple[Entry, ...], float | None]:
-        """What may go now, taken from the spool; where nothing may, seconds until something might, None for unknown."""
+        """What may go now, taken from the spool; where nothing may, seconds until something might, None for unknown.
+
+        Raises StoreError: nothing is taken.
+        """
         now, unix = self.clock.now(), self.clock.unix()
         minute = minute_of_day(unix, _offset_s(unix))
         for ask in asks(self.pace, self._bucket, now, minute):
@@ -63,13 +67,14 @@ class Line:
 
 
 def _together(spool: Spool, kinds: Sequence[str], unix: float, least: int) -> list[Entry]:
-    """The next study's images, and the next ones', as far as one call goes; what is larger goes alone."""
-    found = list[Entry]()
-    while len(found) < MOST_ENTRIES and (room := MOST_BYTES - sum(each.size for each in found)) > 0:
-        more = spool.batch(kinds, unix, least, MOST_ENTRIES - len(found), room)
-        if not more:
-            break
-        found += more
+    """The next study's images, and the next ones', as far as one call goes; what is larger goes alone. Raises StoreError."""
+    found = spool.batch(kinds, unix, least, MOST_ENTRIES, MOST_BYTES)
+    with suppress(StoreError):  # what was handed out goes; the next look is told
+        while found and len(found) < MOST_ENTRIES and (room := MOST_BYTES - sum(each.size for each in found)) > 0:
+            more = spool.batch(kinds, unix, least, MOST_ENTRIES - len(found), room)
+            if not more:
+                break
+            found += more
     return found
 
 

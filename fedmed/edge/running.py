@@ -27,7 +27,6 @@ from fedmed.edge.machine import (
     Lane,
     Look,
     Say,
-    SetAside,
     State,
     Ticked,
     Train,
@@ -60,17 +59,14 @@ def watched(name: str, what: Callable[[], None], failed: Callable[[str, str], No
 class Hands(Protocol):
     """What the machine has done by others; each method blocks, and may be called from a thread of its own."""
 
-    def look(self, lane: Lane) -> Found:
+    def look(self, lane: Lane) -> Found | Failed:
         """The spool's next entry for a lane."""
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
-        """Work on an entry, to its end."""
+        """Work on an entry, to its end; what can never be done is out of the way then, where people find it."""
 
     def defer(self, number: int, seconds: float, why: str) -> None:
         """Put an entry off for so long."""
-
-    def set_aside(self, number: int, why: str) -> None:
-        """Take an entry out of the way, and write down why."""
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
@@ -139,8 +135,6 @@ class Running:
                 self._jobs[lane.value].put(lambda: self.tell(hands.work(lane, number)))
             case Defer(number, until, why):
                 hands.defer(number, max(0.0, until - self._clock.now()), why)
-            case SetAside(number, why):
-                hands.set_aside(number, why)
             case Beat():
                 self._jobs["beat"].put(self._beat)
             case Train(task):

@@ -30,6 +30,7 @@ from fedmed.store.archive.vault import Vault
 from fedmed.store.keysource import key_from
 from fedmed.store.places import store_at
 from fedmed.store.studies import deidentified
+from fedmed.wire.words import count
 
 INDEX_FILE, SECRET_FILE, STUDIES = "archive.sqlite", "archive.secret", "studies"
 _LABEL = "archive of studies"
@@ -63,7 +64,8 @@ class Backlog:
         """In words; empty where nothing waits and nothing is wrong."""
         if not self.studies and not self.error:
             return ""
-        waits = f"{self.studies} studies of {self.bytes / 1e9:.1f} GB wait"
+        verb = "waits" if self.studies == 1 else "wait"
+        waits = f"{count(self.studies, 'study', 'studies')} of {self.bytes / 1e9:.1f} GB {verb}"
         return f"{waits}: {self.error}" if self.error else f"{waits} to be archived, one at a time"
 
 

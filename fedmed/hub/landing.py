@@ -22,6 +22,7 @@ from fedmed.clock import Clock
 from fedmed.errors import FedmedError, ProtocolRefused, QuotaRefused, StoreError
 from fedmed.hub.messages import HELD, MOST_PARTS, Piece
 from fedmed.hub.receipts import Receipts
+from fedmed.wire.words import count
 
 ARRIVING, RECEIPTS = "arriving", "held.sqlite"
 STALE_S = 30 * 86400.0
@@ -121,8 +122,9 @@ class Landing:
         begun = sum(_size(path) for path in others)
         if begun + piece.size > self._open_bytes or len(others) >= MOST_PARTS:
             raise QuotaRefused(
-                f"{device!r} has begun {len(others)} objects of {begun} bytes, and one of {piece.size} more is beyond its "
-                f"{MOST_PARTS} of {self._open_bytes}; end one first, or the clinic raises most_gigabytes_open in hub.yaml"
+                f"{device!r} has begun {count(len(others), 'object')} of {begun} bytes, and one of {piece.size} more is "
+                f"beyond its {MOST_PARTS} of {self._open_bytes}; end one first, or the clinic raises most_gigabytes_open in "
+                "hub.yaml"
             )
 
     def forget(self, device: str) -> None:

@@ -143,7 +143,7 @@ def test_stores_are_filled_and_emptied(run, scans, tmp_path):
     labels = ("--labels", tmp_path / "labels.csv")
     code, said, heard = run("import", scans, "--store", tmp_path / "store", "--key", tmp_path / "site.key", *labels)
     assert code == 0, heard
-    assert "labels: 1 rows joined, 1 left out" in said
+    assert "labels: 1 row joined, 1 left out" in said
     assert "3 objects imported with a de-identified copy, 1 without" in said
     code, said, _ = run("export", tmp_path / "out", "--store", tmp_path / "store", "--key", tmp_path / "site.key")
     assert (code, said.startswith("5 files")) == (0, True)

@@ -24,7 +24,6 @@ from fedmed.edge.machine import (
     Lane,
     Look,
     Say,
-    SetAside,
     State,
     Task,
     Ticked,
@@ -116,7 +115,21 @@ def test_what_can_never_work_is_set_aside_and_the_lane_goes_on():
     agent.hears(Kept("instance"))
     agent.hears(Found(Lane.WORK, 7))
     said = agent.hears(Failed(Lane.WORK, 7, "no image", is_lasting=True))
-    assert said == [SetAside(7, "no image"), Say("no image"), Look(Lane.WORK)]
+    assert said == [Say("no image"), Look(Lane.WORK)]
+
+
+def test_a_look_that_the_disk_refuses_is_told_once_and_made_again_ever_later():
+    agent = begun()
+    agent.hears(Kept("instance"))
+    for attempt in (1, 2, 3):
+        said = agent.hears(Failed(Lane.WORK, None, "the disk is full"))
+        assert said == ([Say("the disk is full")] if attempt == 1 else [])
+        assert agent.hears(Kept("instance")) == []
+        assert Look(Lane.WORK) not in agent.hears(Ticked(), later=rest(attempt) / 2)
+        assert Look(Lane.WORK) in agent.hears(Ticked(), later=rest(attempt) / 2)
+    assert agent.hears(Found(Lane.WORK, None)) == []
+    agent.hears(Kept("instance"))
+    assert agent.hears(Failed(Lane.WORK, None, "the disk is full")) == [Say("the disk is full")]  # another time
 
 
 def test_what_may_not_go_yet_is_looked_for_when_it_may():
@@ -269,6 +282,13 @@ class Anything(RuleBasedStateMachine):
             del self.looking[lane]
             self.next += has
             self.hear(Found(lane, self.next if has else None))
+
+    @rule(lane=st.sampled_from(Lane))
+    def refused(self, lane: Lane) -> None:
+        """The disk does not let the spool be read: nothing is taken."""
+        if lane in self.looking and self.looking[lane] is None:
+            del self.looking[lane]
+            self.hear(Failed(lane, None, "the disk is full"))
 
     @rule(lane=st.sampled_from(Lane), how=st.sampled_from(["done", "later", "never"]))
     def worked(self, lane: Lane, how: str) -> None:

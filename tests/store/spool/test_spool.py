@@ -10,7 +10,7 @@ from fedmed.errors import DataError, StoreError
 from fedmed.store.spool import commits, opening
 from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, SERIES, STUDY, SpoolFull
 from fedmed.store.spool.quota import DAY_S, Policy, Quota
-from tests.store.spool.spools import START, Clock, Told, new, opened
+from tests.store.spool.spools import KEY, START, Clock, Told, as_killed, new, opened
 
 
 @pytest.fixture
@@ -226,3 +226,22 @@ def test_an_error_holds_no_content_once_it_was_seen(tmp_path, no_collector):
         with pytest.raises(SpoolFull):
             spool.put(new(b"x" * 70_000))
         assert not [each for each in gc.get_objects() if isinstance(each, commits._Job)]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_an_entry_of_another_priority_keeps_its_place_in_its_group_and_is_whole_after_a_crash(tmp_path, key):
+    with opened(tmp_path / "s", key=key) as spool:
+        spool.put(*(new(f"{n}", group=f"g{n % 2}", priority=REAL_TIME, n=n) for n in range(4)))
+        taken = spool.next([INSTANCE], START)
+        spool.rank(taken.number, 10)
+        spool.rank(999, 10)  # one that is not here any more
+        again = as_killed(tmp_path / "s", tmp_path / "again")
+    with opened(again, key=key) as spool:
+        found = spool.later(INSTANCE, 0)
+        assert [(each.priority, each.facts["n"]) for each in found] == [(10, 0), (40, 1), (40, 2), (40, 3)]
+        assert [spool.content(each) for each in found] == [b"0", b"1", b"2", b"3"]
+        order = []
+        while (entry := spool.next([INSTANCE], START)) is not None:
+            order.append(entry.facts["n"])
+            spool.done(entry.number)
+        assert order == [1, 3, 0, 2]
