@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -387,19 +386,3 @@ def test_half_an_answer_of_who_says_no_more_is_not_held_for_ever(place, boxes):
     asker.line.unask(question)
     place.hub.lending.tend()
     assert place.hub.lending._coming == {}
-
-
-def test_a_piece_of_an_input_costs_that_piece_and_not_the_whole(place, boxes):
-    boxes[0].line.ask(Question(PACKAGE, INPUT))
-    helper = by_name(boxes, *row(place).where)
-    order, [look] = helper.only(), place.hub.lending._looks.values()
-    look.content, look.size = bytearray(MOST_TENSOR), MOST_TENSOR
-    asked = Message({"task": order.task, "attempt": order.attempt, "offset": MOST_TENSOR - PIECE - 1})
-    tracemalloc.start()
-    try:
-        answer = place.hub.lending.call("input", helper.name, asked)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert (answer.head["size"], len(answer.body)) == (MOST_TENSOR, PIECE)
-    assert most < 2 * PIECE

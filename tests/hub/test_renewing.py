@@ -7,6 +7,7 @@ import pytest
 
 from fedmed.errors import Unreachable
 from fedmed.hub.client import HubClient
+from fedmed.hub.tls import grpc
 from tests.hub.clinic import serving
 from tests.system.hospitals import until
 
@@ -44,9 +45,9 @@ def test_renewals_at_once_and_one_beside_the_end_leave_no_line_open(place):
     made = [line._channel]
 
     def slowly() -> object:
-        made.append(dialled())
+        made.append(mine := dialled())
         both.wait(30)
-        return made[-1]
+        return mine
 
     line._dialled = slowly  # type: ignore[method-assign]
     with ThreadPoolExecutor(2) as pool:
@@ -63,7 +64,9 @@ def test_renewals_at_once_and_one_beside_the_end_leave_no_line_open(place):
 
 def is_closed(channel) -> bool:
     try:
-        channel.unary_unary("/x").future(b"").cancel()
+        channel.unary_unary("/fedmed.hub.v1/beat")(b"", timeout=20)
     except ValueError:
         return True
-    return False
+    except grpc.RpcError:  # no message
+        return False
+    raise AssertionError

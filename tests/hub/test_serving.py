@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,8 +13,11 @@ import pytest
 
 from fedmed.errors import DeviceRefused, StoreError, Unreachable
 from fedmed.hub import client
+from fedmed.hub.borrowing import Question
 from fedmed.hub.folder import CERTIFICATE_FILE, KEYS_FILE
 from fedmed.hub.landing import ARRIVING
+from fedmed.hub.looks import MOST_TENSOR
+from fedmed.hub.messages import MOST_BODY, Message
 from fedmed.hub.service import ANSWERED_AT_ONCE
 from fedmed.hub.tls import grpc
 from fedmed.identity import files
@@ -21,6 +25,7 @@ from fedmed.identity.issuing import MOST_DAYS, certificate_pem
 from fedmed.identity.member import MemberKeys
 from fedmed.store.standing import read_status
 from tests.hub.clinic import Place, serving, shown_at
+from tests.hub.test_lending import INPUT, PACKAGE, Box
 from tests.system.hospitals import until
 
 
@@ -206,3 +211,22 @@ def test_a_call_whose_caller_went_while_it_waited_is_not_worked_on(place: Place,
         place.hub.ports.stop()
     assert place.hub.calls.state.devices == {}
     assert place.refusals() == []
+
+
+def test_a_piece_of_an_input_costs_that_piece_and_not_the_whole(place: Place):
+    asker, helper = Box(place, "us-1", isolated="gpu0: hot"), Box(place, "us-2")
+    place.hub.look()
+    asker.line.ask(Question(PACKAGE, INPUT))
+    order, [look] = helper.only(), place.hub.lending._looks.values()
+    look.content, look.size = bytearray(MOST_TENSOR), MOST_TENSOR
+    asked = Message({"task": order.task, "attempt": order.attempt, "offset": MOST_TENSOR - MOST_BODY - 1})
+    tracemalloc.start()
+    try:
+        answer = place.hub.lending.call("input", helper.name, asked)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (answer.head["size"], len(answer.body)) == (MOST_TENSOR, MOST_BODY)
+    assert most < 2 * MOST_BODY
+    asker.client.close()
+    helper.client.close()
