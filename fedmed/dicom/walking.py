@@ -28,6 +28,7 @@ WIDE_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"
 VRS = WIDE_VRS | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 LETTERS = frozenset(bytes(pair) for pair in product(range(65, 91), repeat=2))
 """What looks like a VR: some of them are of later editions than this table."""
+NARROW_VRS = LETTERS - WIDE_VRS
 
 
 class Short(Exception):
@@ -75,15 +76,15 @@ class Walk:
             if left == 0:
                 raise self._too_many()
             left -= 1
-            if implicit or vr not in LETTERS:
-                # Some writers switch to implicit within an explicit file: what is no VR is half of a length.
-                vr, value, length = b"", at + 8, wide(data, at + 4)[0]
-            elif vr in WIDE_VRS:
+            if not implicit and vr in NARROW_VRS:
+                value = at + 8
+            elif not implicit and vr in WIDE_VRS:
                 if at + 12 > end:
                     raise Untrusted(Reason.UNREADABLE, f"Data element {tag:08X} is cut off.")
                 value, length = at + 12, wide(data, at + 8)[0]
             else:
-                value = at + 8
+                # Some writers switch to implicit within an explicit file: what is no VR is half of a length.
+                vr, value, length = b"", at + 8, wide(data, at + 4)[0]
             if group >= 0x7FE0 or group > last_group:
                 if group > last_group or group == PADDING_GROUP or (depth == 0 and self._is_pixels(tag, vr, value, length)):
                     return found, at
@@ -91,18 +92,18 @@ class Walk:
                     self.left = left
                     return found, at + 8
             inner = wanted.get(tag)
-            if length != UNDEFINED and not isinstance(inner, dict):
-                at = value + length
-                if at > end:
-                    raise _too_long(tag, length, end - value)
-                if inner is not None:
-                    found[tag] = vr.decode() if vr and vr != b"UN" else inner, self._value(value, at), NO_ITEMS
+            if length == UNDEFINED or (inner is not None and not isinstance(inner, str)):
+                self.left = left
+                items, at = self._nested(tag, value, length, end, implicit or vr == b"UN", inner, depth)
+                left = self.left
+                if isinstance(inner, dict):
+                    found[tag] = "SQ", b"", items
                 continue
-            self.left = left
-            items, at = self._nested(tag, value, length, end, implicit or vr == b"UN", inner, depth)
-            left = self.left
-            if isinstance(inner, dict):
-                found[tag] = "SQ", b"", items
+            at = value + length
+            if at > end:
+                raise _too_long(tag, length, end - value)
+            if inner is not None:
+                found[tag] = vr.decode() if vr and vr != b"UN" else inner, self._value(value, at), NO_ITEMS
         self.left = left
         if closed:
             raise Untrusted(Reason.UNREADABLE, "An item of a sequence has no end.")
