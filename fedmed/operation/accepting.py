@@ -65,7 +65,7 @@ class Porter:
             loop.remove_reader(self._listening)
 
     async def _cut(self) -> None:
-        """End handshakes as their peers' going would: asyncio leaves one open that is cancelled before its first byte."""
+        """End handshakes as their peers' going would: wherever they stand, they are over when it returns."""
         self._is_over = True
         for connection in self._shaking.values():
             with suppress(OSError):  # it is over
