@@ -38,7 +38,7 @@ from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released, options_of
-from fedmed.edge.running import Running, watched
+from fedmed.edge.running import Running
 from fedmed.edge.series import Rule
 from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
@@ -54,6 +54,7 @@ from fedmed.hub.looks import NOW, OFF, ON
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import EDGE, Metrics, Reading
+from fedmed.operation.watching import watched
 from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
 from fedmed.serving.climbing import Trial

@@ -7,7 +7,6 @@ down in the spool before it is said, so that a kill at any moment repeats a step
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -35,25 +34,9 @@ from fedmed.edge.machine import (
     Work,
     step,
 )
-from fedmed.errors import FedmedError
+from fedmed.operation.watching import watched
 
 TICK_S = 0.5
-
-
-def watched(name: str, what: Callable[[], None], failed: Callable[[str, str], None]) -> threading.Thread:
-    """A thread that does not end in silence: `failed` hears its name, and what ended it that nobody should raise."""
-
-    def run() -> None:
-        ended = False
-        try:
-            what()
-            ended = True
-        finally:
-            if not ended:
-                error = sys.exc_info()[1]
-                failed(name, str(error) if isinstance(error, FedmedError) else type(error).__name__)
-
-    return threading.Thread(target=run, name=name, daemon=True)
 
 
 class Hands(Protocol):

@@ -21,6 +21,7 @@ from fedmed.errors import ConfigError, DataError, FedmedError, StoreError
 from fedmed.hub.folder import HubFolder
 from fedmed.hub.kept import KeptFiles, KeptStudies
 from fedmed.identity import files
+from fedmed.operation.watching import watched
 from fedmed.privacy import keys
 from fedmed.store.archive.archive import Archive, InUse, Party
 from fedmed.store.archive.holding import Holding
@@ -136,11 +137,7 @@ class Archiver:
         self._ending = threading.Event()
         self._made, self._to, self._clock, self._tell = made, to, clock, tell
         self._archive: Archive | None = None
-        self._backlog, self._thread, self._told = (
-            Backlog(),
-            threading.Thread(target=self._run, name="archive", daemon=True),
-            "",
-        )
+        self._backlog, self._thread, self._told = Backlog(), watched("archive", self._run, self._died), ""
 
     @property
     def backlog(self) -> Backlog:
@@ -208,6 +205,12 @@ class Archiver:
         if error != self._told and not self._ending.is_set():
             self._tell(f"archive: {error}" if error else "archive: studies go there again")
         self._told = error
+
+    def _died(self, thread: str, why: str) -> None:
+        """A fault that nobody knows of: studies stay where they are until somebody has looked."""
+        said = f"the thread {thread!r} ended by a fault ({why}); nothing goes there before the hub is started again"
+        self._backlog = replace(self._backlog, error=said, since=self._clock.unix())
+        self._say(said)
 
     def _run(self) -> None:
         try:

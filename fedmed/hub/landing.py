@@ -128,20 +128,23 @@ class Landing:
             )
 
     def forget(self, device: str) -> None:
-        """Remove what a device began and will not end."""
+        """Remove what a device began and will not end. Raises StoreError."""
         self._remove(self.folder / ARRIVING / device, float("-inf"))
 
     def sweep(self) -> None:
-        """Remove what was not gone on with for `STALE_S`, and receipts after `KNOWN_S`."""
+        """Remove what was not gone on with for `STALE_S`, and receipts after `KNOWN_S`. Raises StoreError."""
         self.receipts.forget(self._clock.unix() - KNOWN_S)
         for folder in (self.folder / ARRIVING).glob("*"):
             self._remove(folder, STALE_S)
 
     def _remove(self, folder: Path, older_s: float) -> None:
         with self._lock(folder.name):
-            for path in folder.glob("*"):
-                if self._clock.unix() - path.stat().st_mtime > older_s:
-                    path.unlink()
+            try:
+                for path in folder.glob("*"):
+                    if self._clock.unix() - path.stat().st_mtime > older_s:
+                        path.unlink()
+            except OSError as error:
+                raise StoreError(f"{folder}: nothing can be removed there ({error.strerror}); mend the disk") from error
 
     def _keeper(self, kind: str) -> Keep:
         found = self._keepers.get(kind)
