@@ -20,7 +20,8 @@ for arguments in (["--help"], ["simulate", "--help"], ["--version"], ["scenarios
     heavy = {"torch", "flwr", "matplotlib", "sklearn", "pydicom"} & set(sys.modules)
     assert not heavy, (arguments, heavy)
     assert "--help" not in arguments or "numpy" not in sys.modules
-import fedmed.cli.approving, fedmed.cli.guiding, fedmed.cli.standing  # to look, to ask and to refuse takes no model and no server
+# To look, to ask and to refuse takes no model and no server.
+import fedmed.cli.approving, fedmed.cli.guiding, fedmed.cli.standing
 heavy = {"torch", "flwr", "uvicorn", "sqlalchemy"} & set(sys.modules)
 assert not heavy, heavy
 """
