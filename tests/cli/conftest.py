@@ -49,7 +49,15 @@ def command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def fedmed(command) -> Callable[..., subprocess.CompletedProcess[str]]:
+def fedmed() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in this process, as on a wide screen."""
+    from tests.cli.spoken import spoken
+
+    return lambda *arguments: subprocess.CompletedProcess(arguments, *spoken(*arguments, columns=200))
+
+
+@pytest.fixture(scope="session")
+def apart(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as a user does, in a process of its own without a terminal."""
 
     def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
