@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fedmed.errors import ConfigError
+from fedmed.center.tls import Tls
 from fedmed.operation.accepting import Failed, Porter
 from fedmed.wire import ports
 from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
-from fedmed.wire.tls import serving
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -33,30 +29,6 @@ IDLE_S = 75
 """A connection without a request is closed after this; longer than clients keep one, so that theirs is the first word."""
 STARTING_S = 10.0
 BACKLOG = 1024
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Files of a server's side, all PEM."""
-
-    chain_pem: Path
-    """The server's certificate, then those between it and the authority."""
-    key_pem: Path
-    authorities_pem: Path
-    """Who may have signed a client's certificate."""
-
-    def context(self) -> ssl.SSLContext:
-        """What a listener shakes hands with. Raises ConfigError for files that are not there or do not go together."""
-        try:
-            context = serving(self.chain_pem, self.key_pem)
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self.authorities_pem)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(
-                f"{self.chain_pem}, {self.key_pem} and {self.authorities_pem} are no certificate, its key and an authority "
-                f"({error.strerror or error}); make the server's certificate anew"
-            ) from error
-        return context
 
 
 class Listener:

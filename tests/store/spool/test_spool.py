@@ -225,7 +225,7 @@ def test_an_error_holds_no_content_once_it_was_seen(tmp_path, no_collector):
     with opened(tmp_path / "s", Quota(bytes=1 << 16, ballast=0)) as spool:
         with pytest.raises(SpoolFull):
             spool.put(new(b"x" * 70_000))
-        assert not [each for each in gc.get_objects() if isinstance(each, commits._Job)]
+        assert not [each for each in gc.get_objects() if type(each) is commits._Job]
 
 
 @pytest.mark.parametrize("key", [None, KEY])
