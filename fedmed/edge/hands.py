@@ -88,8 +88,8 @@ class EdgeHands:
         if lane is Lane.SERIES:
             return self.series.look()
         now = self.clock.unix()
-        if lane is Lane.HUB:
-            entries, wait = self.line.taken(self.spool)
+        if lane in (Lane.HUB, Lane.BESIDE):
+            entries, wait = self.line.taken(self.spool, KINDS[lane], is_beside=lane is Lane.BESIDE)
             if not entries:
                 return Found(lane, None, None if wait is None else self.clock.now() + wait)
         else:
@@ -110,6 +110,7 @@ class EdgeHands:
                 Lane.WORK: self._image,
                 Lane.PACS: self._result,
                 Lane.HUB: self._send,
+                Lane.BESIDE: self._send,
                 Lane.ELSEWHERE: self._others,
             }[lane](entries)
         except _Never as error:
@@ -136,11 +137,12 @@ class EdgeHands:
     def defer(self, number: int, seconds: float, why: str) -> None:
         """Put an entry, and what was taken with it, off for so long; on a disk that refuses it is only handed back."""
         until = self.clock.unix() + seconds
-        for each in self._held.pop(number, ()):
-            try:
-                self.spool.defer(each.number, until, why)
-            except StoreError as error:
-                self.say(f"{each.kind} {each.number} cannot be put off: {error}")
+        if not (held := self._held.pop(number, ())):
+            return
+        try:
+            self.spool.defer([each.number for each in held], until, why)
+        except StoreError as error:
+            self.say(f"{held[0].kind} {held[0].number} cannot be put off: {error}")
 
     def set_aside(self, number: int, why: str) -> None:
         """Let an entry that was put aside go from the spool, and what was taken with it be handed out again.

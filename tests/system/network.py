@@ -23,6 +23,8 @@ CENTER, PROXY = "center", "proxy"
 HOST, PROXY_HOST = "center.example.org", "proxy.hospital.example"
 LINE, SWITCH = "wan", "switch"
 BURST, QUEUE = "16kb", "200ms"
+DISABLED, FORWARDING = 0, 3
+"""States of a port of the switch (802.1D)."""
 
 
 def ip(*arguments: object, check: bool = True) -> str:
@@ -87,8 +89,18 @@ class Network:
         """As if somebody pulled the cable out of the switch: nothing gets through, and nothing is told."""
         ip("-n", self.space(SWITCH), "link", "set", name, "down")
 
+    def silence(self, name: str) -> None:
+        """As if a router on the way forgot it: nothing gets through, and the line is up at both ends."""
+        ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "state", DISABLED)
+
     def mend(self, name: str) -> None:
+        """After either."""
         ip("-n", self.space(SWITCH), "link", "set", name, "up")
+        ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "state", FORWARDING)
+
+    def packets(self, name: str) -> None:
+        """Let a host hand its line packets as a card puts them on it, each with its own headers: `sent` counts them so."""
+        ip("-n", self.space(name), "link", "set", "dev", LINE, "gso_max_segs", 1)
 
     def limit(self, name: str, megabits: float) -> None:
         """Both ways."""
