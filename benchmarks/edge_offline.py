@@ -41,7 +41,7 @@ IN_FLIGHT = 2
 """Messages of one device that may be under way at a time."""
 WHILE_LEAVING = 0.4
 """Of the kills, those that come while the spool empties."""
-CALM, CUTS_FROM = 0.5, 0.8
+CALM, CUTS_FROM = 0.5, 0.7
 """Of all images: before the first, nothing happens while they leave; kills come up to the second, cuts from there on."""
 
 

@@ -23,8 +23,6 @@ CENTER, PROXY = "center", "proxy"
 HOST, PROXY_HOST = "center.example.org", "proxy.hospital.example"
 LINE, SWITCH = "wan", "switch"
 BURST, QUEUE = "16kb", "200ms"
-DISABLED, FORWARDING = 0, 3
-"""States of a port of the switch (802.1D)."""
 
 
 def ip(*arguments: object, check: bool = True) -> str:
@@ -73,9 +71,7 @@ class Network:
         self._make(name)
         switch = self.space(SWITCH)
         ip("-n", switch, "link", "add", name, "type", "veth", "peer", "name", LINE, "netns", self.space(name))
-        ip("-n", switch, "link", "set", name, "master", "br0", "up")
-        if name not in (CENTER, PROXY):
-            ip("-n", switch, "link", "set", name, "type", "bridge_slave", "isolated", "on")
+        self.mend(name)
         self._address(name, LINE, self.hosts[name])
 
     def hide(self, name: str) -> None:
@@ -91,12 +87,13 @@ class Network:
 
     def silence(self, name: str) -> None:
         """As if a router on the way forgot it: nothing gets through, and the line is up at both ends."""
-        ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "state", DISABLED)
+        ip("-n", self.space(SWITCH), "link", "set", name, "nomaster")
 
     def mend(self, name: str) -> None:
         """After either."""
-        ip("-n", self.space(SWITCH), "link", "set", name, "up")
-        ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "state", FORWARDING)
+        ip("-n", self.space(SWITCH), "link", "set", name, "master", "br0", "up")
+        if name not in (CENTER, PROXY):
+            ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "isolated", "on")
 
     def packets(self, name: str) -> None:
         """Let a host hand its line packets as a card puts them on it, each with its own headers: `sent` counts them so."""
