@@ -225,7 +225,7 @@ def measured(trial: Trial, place: Path, seed: int) -> list[Row]:
         rows = compared(scene, trial)
         return [
             *rows,
-            make_row(f"{trial}: load of the machine at the start, and at the end", load, ""),
+            make_row(f"{trial}: load of the machine at the start", load, ""),
             make_row(f"{trial}: taken in and made a copy, kills included", trial.images / day_s, "images/s"),
             make_row(
                 f"{trial}: wait, as the status tells it without the line",
