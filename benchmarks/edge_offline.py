@@ -30,6 +30,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.form import Row, make_row, show
 from benchmarks.offline_scene import DEVICE, LOOKS_S, PATIENCE_S, Sample, Scene
 from benchmarks.scanner import STUDY

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks import scanner
 from fedmed.config.edge import EDGE_FILE, Edge
 from fedmed.config.roles import load_role, written
