@@ -24,7 +24,7 @@ from fedmed.health.readings import measured
 from fedmed.hub.joining import ENROLMENT_PORT, open_device
 from fedmed.hub.joining import join as enrol
 from fedmed.identity.authority import day
-from fedmed.report.formats import data_size
+from fedmed.report.formats import data_size, duration
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
@@ -95,12 +95,21 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
         f"waits: {waits} ({data_size(spool['bytes'])}){_gone(spool['dropped'])}",
         _looks(folder, models),
         *_rungs(models.get("ladder", {}) if models.get("active") else {}),
-        "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
+        _leaves(facts["hub_heard"], facts.get("leaving", {})),
         _well(facts["health"]),
         *_elsewhere(facts.get("elsewhere", {})),
         f"certificate until {day(facts['certificate_until'])}",
     ]
     return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _leaves(is_heard: bool, leaving: Mapping[str, Any]) -> str:
+    """Whether the hub is heard, and how long what waits for it takes on the line, quiet hours aside."""
+    said = "the hub is heard" if is_heard else "the hub is not heard: studies wait, results go to the PACS"
+    if not leaving.get("entries") or leaving.get("left_s") is None:
+        return said
+    at = f"{duration(leaving['left_s'])} at {data_size(leaving['bytes_per_s'])}/s"
+    return f"{said}; {data_size(leaving['bytes'])} for it take {at}{'' if is_heard else ', once it is'}"
 
 
 def _gone(dropped: Mapping[str, int]) -> str:

@@ -107,13 +107,14 @@ class Agent:
         borrowing = Borrowing(self._line)
         self.elsewhere = Elsewhere(borrowing, clock, self._stop)
         self.helping = Helping(borrowing, self.released.lent, self._helps, self._heard_of_work, self._waits, self.say)
+        self.outgoing = Line(self._line, _pace(folder), clock)
         hands = EdgeHands(
             self.spool,
             clock,
             self._desk,
             self._sender,
             self.hub,
-            Line(self._line, _pace(folder), clock),
+            self.outgoing,
             self.aside,
             Records(path / "results"),
             lambda happened: self.running.tell(happened),
@@ -360,6 +361,7 @@ class Agent:
             "name": self.folder.config.name,
             "hub_heard": state.line.is_heard,
             "working_on": {lane.value: place.busy for lane, place in state.places.items() if place.busy is not None},
+            "leaving": self.outgoing.told(self.spool),
             "stages": self.stages.told(),
             "said": list(self.said),
             "elsewhere": {"why": self._asks_others(), "by": self.elsewhere.told, "for_others": self.helping.count},

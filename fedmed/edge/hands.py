@@ -109,8 +109,8 @@ class EdgeHands:
 
     def _found(self, lane: Lane) -> Found:
         wait: float | None
-        if lane is Lane.HUB:
-            entries, wait = self.line.taken(self.spool)
+        if lane in (Lane.HUB, Lane.BESIDE):
+            entries, wait = self.line.taken(self.spool, KINDS[lane], is_beside=lane is Lane.BESIDE)
         elif lane is Lane.WORK and self.desk().model is None:
             entries = self._uncopied()
             wait = None if entries or not self.spool.counts().entries[INSTANCE] else AWAITS_S
@@ -127,7 +127,13 @@ class EdgeHands:
         if lane is Lane.SERIES:
             self.series.work(number)
             return Done(lane)
-        lanes = {Lane.WORK: self._image, Lane.PACS: self._result, Lane.HUB: self._send, Lane.ELSEWHERE: self._others}
+        lanes = {
+            Lane.WORK: self._image,
+            Lane.PACS: self._result,
+            Lane.HUB: self._send,
+            Lane.BESIDE: self._send,
+            Lane.ELSEWHERE: self._others,
+        }
         try:
             lanes[lane](self._held[number])
         except (DataError, ProtocolRefused) as error:
@@ -154,9 +160,9 @@ class EdgeHands:
     def defer(self, number: int, seconds: float, why: str) -> None:
         """Put an entry, and what was taken with it, off for so long."""
         until = self.clock.unix() + seconds
-        for each in self._held.pop(number, ()):
-            with suppress(StoreError):  # it is handed back all the same, and its lane rests
-                self.spool.defer(each.number, until, why)
+        if held := self._held.pop(number, ()):
+            with suppress(StoreError):  # all is handed back all the same, and its lane rests
+                self.spool.defer([each.number for each in held], until, why)
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""

@@ -18,7 +18,7 @@ from fedmed.hub.calls import Calls
 from fedmed.hub.desk import FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
-from fedmed.hub.kept import put_file
+from fedmed.hub.kept import put_files
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.lending import Lending
 from fedmed.hub.looklog import LookLog
@@ -37,6 +37,7 @@ from fedmed.store.audit.event import Event, event
 from fedmed.store.disk import Disk
 from fedmed.store.standing import serving, write_status
 from fedmed.store.studies import Studies, deidentified
+from fedmed.store.syncing import at_once
 from fedmed.wire.canonical import canonical
 
 RENEWS_S = 3600.0
@@ -264,11 +265,10 @@ def keepers_of(folder: HubFolder) -> Mapping[str, Keep]:
 def study_keeper(studies: Studies) -> Keep:
     """Puts what devices send, de-identified by them, into the clinic's store that training reads."""
 
-    def keep(arrived: Sequence[Arrived]) -> None:
-        for each in arrived:
-            studies.put(each.content, {**each.piece.facts, "device": each.device})
+    def put(each: Arrived) -> None:
+        studies.put(each.content, {**each.piece.facts, "device": each.device})
 
-    return keep
+    return lambda arrived: at_once(put, arrived)
 
 
 def folder_keeper(folder: Path) -> Keep:
@@ -277,14 +277,17 @@ def folder_keeper(folder: Path) -> Keep:
     DIGEST is the object, DIGEST.json what is known of it; where the first is, the second is.
     """
 
+    def files_of(each: Arrived) -> list[tuple[Path, bytes]]:
+        place = folder / each.device / each.piece.digest
+        said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
+        return [(place.with_name(f"{place.name}.json"), said), (place, each.content)]
+
     def keep(arrived: Sequence[Arrived]) -> None:
-        for each in arrived:
-            place = folder / each.device / each.piece.digest
-            Disk().make_folder(place.parent)
-            said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
-            put_file(place.with_name(f"{place.name}.json"), said)
-            put_file(place, each.content)
-        for name in {each.device for each in arrived}:
+        devices = {each.device for each in arrived}
+        for name in devices:
+            Disk().make_folder(folder / name)
+        put_files([file for each in arrived for file in files_of(each)])
+        for name in devices:
             files.sync_folder(folder / name)
 
     return keep

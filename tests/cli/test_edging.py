@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fedmed.cli.edging import _row
+from fedmed.cli.edging import _leaves, _row
 from fedmed.store.standing import serving as being_served
 from fedmed.store.standing import write_status
 from tests.edge.device import device_of
@@ -102,6 +102,14 @@ def test_status_without_a_model_says_where_images_go_and_what_was_set_aside_is_n
     assert f"no model runs here yet: images wait for the first release{said_so}\n" in out
     assert "cpu busy 192 %" in out
     assert "fp32 until" not in out
+
+
+def test_status_says_how_long_what_waits_for_the_hub_takes_where_that_is_known():
+    leaving = {"entries": 4000, "bytes": 64_000_000, "bytes_per_s": 500_000, "left_s": 128.0}
+    assert _leaves(True, leaving) == "the hub is heard; 64 MB for it take 2 min 8 s at 500 kB/s"
+    assert _leaves(False, leaving).endswith("to the PACS; 64 MB for it take 2 min 8 s at 500 kB/s, once it is")
+    for unknown in ({}, {**leaving, "left_s": None, "bytes_per_s": None}, {**leaving, "entries": 0, "bytes": 0}):
+        assert _leaves(True, unknown) == "the hub is heard"
 
 
 def test_an_agent_that_has_told_nothing_yet_is_starting(said, tmp_path):

@@ -166,13 +166,13 @@ class Spool:
         self._change(lambda: self._finish(*numbers), drains=True)
         self._free(*numbers)
 
-    def defer(self, number: int, until_unix: float, why: str) -> None:
-        """Hand an entry out again, and what is behind it in its group, when `until_unix` has come, in a day at most."""
+    def defer(self, numbers: Sequence[int], until_unix: float, why: str) -> None:
+        """Hand entries out again, and what is behind them in their groups, when `until_unix` has come, in a day at most."""
         until = min(until_unix, self._clock.unix() + MOST_WAIT_S)
         try:
-            self._change(lambda: self._tables.defer(number, until, why[:MOST_WHY]), drains=True)
-        finally:  # on a disk that refuses it is handed out again at once, rather than never
-            self._free(number)
+            self._change(lambda: self._tables.defer(numbers, until, why[:MOST_WHY]), drains=True)
+        finally:  # on a disk that refuses they are handed out again at once, rather than never
+            self._free(*numbers)
 
     def rank(self, number: int, priority: int) -> None:
         """Hand an entry out again, as of another priority; its place in its group stays."""

@@ -212,9 +212,10 @@ class Tables:
         )
         yield from ((Row(*row[:-1]), row[-1]) for row in rows)
 
-    def defer(self, number: int, until: float, why: str) -> int:
-        """Let an entry wait; how many there are of this number."""
-        return self._db.execute("UPDATE entries SET until = ?, why = ? WHERE number = ?", (until, why, number)).rowcount
+    def defer(self, numbers: Iterable[int], until: float, why: str) -> None:
+        """Let entries wait; those that are not here are passed over."""
+        rows = [(until, why, number) for number in numbers]
+        self._db.executemany("UPDATE entries SET until = ?, why = ? WHERE number = ?", rows)
 
     def rank(self, number: int, priority: int, head: bytes) -> None:
         """Give an entry another priority, and the head that says so."""

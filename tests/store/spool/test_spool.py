@@ -71,7 +71,7 @@ def test_a_step_that_does_not_fit_leaves_its_entry_to_be_deferred(tmp_path):
         with pytest.raises(SpoolFull):
             spool.turn(entry.number, new(bytes(70_000), kind=RESULT))
         assert spool.next([INSTANCE], START) is None
-        spool.defer(entry.number, START + 60, "no room for the result")
+        spool.defer([entry.number], START + 60, "no room for the result")
         assert spool.counts().deferred == {"no room for the result": 1}
         assert spool.next([INSTANCE], START + 59) is None
         assert spool.next([INSTANCE], START + 60) == entry
@@ -101,7 +101,7 @@ def test_what_was_dropped_can_come_again(spool):
 def test_a_wait_ends_when_the_clock_was_set_back(spool):
     spool.put(new("x"))
     entry = spool.next([INSTANCE], START)
-    spool.defer(entry.number, START + 10**9, "the hub is away")
+    spool.defer([entry.number], START + 10**9, "the hub is away")
     assert spool.next([INSTANCE], START + DAY_S - 1) is None
     assert spool.next([INSTANCE], START - 3600) == entry
 
