@@ -54,7 +54,7 @@ def test_nothing_is_lost_nothing_is_there_twice_and_each_study_comes_in_order(tm
             cable.is_up.set()
             killed(device)
             sending.join(60)
-            until(lambda: len(place.kept) >= IMAGES and sum(device.waiting().values()) == 0, device.is_running)
+            until(lambda: len(place.kept) >= IMAGES and device.waiting()["study"] == 0, device.is_running)
         finally:
             device.end(signal.SIGKILL)
             cable.close()
