@@ -244,9 +244,9 @@ def measured(trial: Trial, place: Path, seed: int) -> list[Row]:
 
 
 def until_idle(scene: Scene) -> None:
-    """The device knows that nothing waits."""
+    """The device knows that no copy waits; the images themselves wait for a release."""
     end = time.monotonic() + PATIENCE_S
-    while scene.waits():
+    while scene.waits().get("study", 0):
         if time.monotonic() > end:
             raise SystemExit(f"the hub has all, and the device still has {scene.waits()}")
         time.sleep(LOOKS_S)

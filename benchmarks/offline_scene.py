@@ -101,7 +101,7 @@ class Scene:
             self._until(lambda: scans.poll() is not None, "all are acknowledged", scans)
         if scans.returncode or self.acknowledged() != count:
             raise SystemExit(f"the scanner ended with {scans.returncode}, {self.acknowledged()} images acknowledged")
-        until(lambda: self.waits() == {"study": count}, "each image is a copy that waits", PATIENCE_S)
+        until(lambda: self.waits().get("study") == count, "each image is a copy that waits", PATIENCE_S)
 
     def _until(self, is_so: Callable[[], bool], what: str, scans: subprocess.Popen[bytes]) -> None:
         until(lambda: is_so() or scans.poll() is not None, what, PATIENCE_S)
