@@ -12,7 +12,7 @@ from fedmed.config.topology import Fault, Topology
 from fedmed.twin import draws
 from fedmed.twin.draws import Floats, Ints
 from fedmed.twin.roster import Roster
-from fedmed.twin.spells import DAY_S, Drawn, Flags, Once, Outside, Process
+from fedmed.twin.spells import DAY_S, Absent, Flags, Marks, Once, Outside, Process, Struck
 
 Kind = Literal["away", "closed", "cut", "dark", "crash", "disk full", "clock", "slow"]
 WORDS: dict[Kind, str] = {
@@ -79,8 +79,8 @@ def _presence(topology: Topology, roster: Roster, seed: int) -> Iterator[Conditi
             continue
         first, beyond, presence = group.first, group.first + group.count, group.members.presence
         if presence.share < 1:
-            away = presence.spell * (1 - presence.share) / presence.share
-            yield Condition("away", Drawn(draws.key(seed, "presence"), presence.spell, away), first, beyond)
+            absent = Absent.of(draws.key(seed, "presence"), presence.spell, presence.share)
+            yield Condition("away", absent, first, beyond)
         if presence.hours is not None:
             opens, closes = (seconds_of(each) for each in presence.hours.split("-"))
             if opens != closes:
@@ -102,7 +102,7 @@ def _fault(fault: Fault, place: int, roster: Roster, seed: int) -> Iterator[Cond
         process = Once(fault.at, fault.at + lasts)
     else:
         assert fault.every is not None
-        process = Drawn(draws.key(seed, "fault", place), fault.every, lasts, even=True)
+        process = Struck(Marks(draws.key(seed, "fault", place), fault.every), lasts)
     use = draws.key(seed, "befallen", place)
     for first, beyond in _named(fault.who, roster):
         yield Condition(fault.kind, process, first, beyond, fault.share, use, fault.times, fault.by)

@@ -1,12 +1,12 @@
 """When something is so and when it is not: spells that are drawn, hours of the day, and what happens once.
 
-What is drawn begins anew at the start of each window of time, whose length is `WINDOW` times that of a mean spell and a mean
-pause together: a moment a month away costs no more than the first. A spell that a window cuts off goes on as what is drawn
-for the next one, so spells are that much shorter than they would be for ever (a sixteenth at most).
+What is drawn hangs on the marks of a Poisson process (`Marks`), any stretch of which is had without the rest: a moment a
+month away costs no more than the first.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +17,9 @@ from fedmed.twin import draws
 from fedmed.twin.draws import Floats, Ints
 
 Flags = NDArray[np.bool_]
-WINDOW = 16
 DAY_S = 86_400.0
+MOST = np.cumsum([math.exp(-1) / math.factorial(each) for each in range(7)])
+"""How likely a Poisson variable of mean 1 is no more than 0, 1, ... 6."""
 
 
 class Process(Protocol):
@@ -60,37 +61,78 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Pauses of mean `pause`, then spells of mean `spell`, both exponential; where `even` each spell is just so long."""
+class Marks:
+    """A Poisson process for each member, `apart` seconds from mark to mark in the mean, drawn slot by slot of that length.
+
+    A slot has as many marks as a Poisson variable of mean 1 says, each anywhere in it; of more than seven, which one
+    slot in ten thousand has, the rest is left out.
+    """
 
     use: int
-    """Key of its draws."""
-    pause: float
-    spell: float
-    even: bool = False
+    apart: float
+
+    def around(self, nodes: Ints, at: Floats, back: int) -> tuple[Floats, Floats, Floats]:
+        """The last mark up to each moment (-inf: none in so many slots `back`), its number, and the next mark or slot."""
+        slots = np.floor(at / self.apart)
+        last, number, after = self._in_slot(nodes, slots, at)
+        left = np.flatnonzero(np.isinf(last))
+        for turn in range(1, back + 1):
+            if not left.size:
+                break
+            last[left], number[left], _ = self._in_slot(nodes[left], slots[left] - turn, at[left])
+            left = left[np.isinf(last[left])]
+        return last, number, np.where(after > at, after, np.nextafter(at, np.inf))
+
+    def _in_slot(self, nodes: Ints, slots: Floats, at: Floats) -> tuple[Floats, Floats, Floats]:
+        count = np.searchsorted(MOST, draws.uniform(self.use, nodes, slots))
+        last, number, after = np.full(len(nodes), -np.inf), np.zeros(len(nodes)), (slots + 1) * self.apart
+        for place in range(1, len(MOST) + 1):
+            left = np.flatnonzero(count >= place)
+            if not left.size:
+                break
+            numbers = slots[left] * 8.0 + place
+            mark = (slots[left] + draws.uniform(self.use ^ 1, nodes[left], numbers)) * self.apart
+            is_over = mark <= at[left]
+            number[left] = np.where(is_over & (mark > last[left]), numbers, number[left])
+            last[left] = np.where(is_over, np.maximum(mark, last[left]), last[left])
+            after[left] = np.where(is_over, after[left], np.minimum(mark, after[left]))
+        return last, number, after
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Spells of presence and of absence, both exponential.
+
+    At each mark it is drawn anew, and without memory, whether somebody is there: the two-state Markov chain, uniformised
+    (Jensen 1953).
+    """
+
+    marks: Marks
+    share: float
+    """Of the time that it is not so."""
+
+    @classmethod
+    def of(cls, use: int, spell: float, share: float) -> Absent:
+        """Presence for `share` of the time, in spells of mean `spell` seconds."""
+        return cls(Marks(use, spell * (1 - share)), share)
 
     def look(self, nodes: Ints, at: Floats) -> tuple[Flags, Floats]:
         """See `Process`."""
-        length = WINDOW * (self.pause + self.spell)
-        window = np.floor(at / length)
-        is_so = self._first(nodes, window)
-        until = window * length
-        ends = until + length
-        left = np.arange(len(nodes))
-        for turn in range(1_000_000):
-            until[left] += self._lasting(nodes[left], window[left], turn, is_so[left])
-            left = left[until[left] <= at[left]]
-            if not left.size:
-                break
-            is_so[left] = ~is_so[left]
-        until = np.minimum(until, ends)
-        return is_so, np.where(until > at, until, np.nextafter(at, np.inf))
+        _, number, until = self.marks.around(nodes, at, 64)
+        return draws.uniform(self.marks.use ^ 2, nodes, number) >= self.share, until
 
-    def _first(self, nodes: Ints, window: Floats) -> Flags:
-        if self.even:
-            return np.zeros(len(nodes), dtype=bool)
-        return draws.uniform(self.use ^ 1, nodes, window) < self.spell / (self.pause + self.spell)
 
-    def _lasting(self, nodes: Ints, window: Floats, turn: int, is_so: Flags) -> Floats:
-        drawn = draws.exponential(self.use, nodes, window, np.full(len(nodes), turn, dtype=np.int64))
-        return np.where(is_so, self.spell * (1.0 if self.even else drawn), self.pause * drawn)
+@dataclass(frozen=True)
+class Struck:
+    """From each mark on for so many seconds."""
+
+    marks: Marks
+    lasts: float
+
+    def look(self, nodes: Ints, at: Floats) -> tuple[Flags, Floats]:
+        """See `Process`."""
+        back = min(64, 1 + int(self.lasts / self.marks.apart))
+        last, _, until = self.marks.around(nodes, at, back)
+        ends = last + self.lasts
+        is_so = at < ends
+        return is_so, np.where(is_so, np.minimum(until, ends), until)
