@@ -37,7 +37,7 @@ NUMBER_BYTES = 8
 class VirtualTime(Clock, Protocol):
     """A clock whose time goes on when it is told."""
 
-    def go_on(self, until: float) -> None:
+    def go_to(self, until: float) -> None:
         """It is `until` now, in seconds of `now()`; nothing where that has passed."""
 
 
@@ -52,7 +52,7 @@ class VirtualGrid(Grid):
         work: Callable[[int, str], float],
         tell: Callable[[Happening], None] = lambda happening: None,
     ) -> None:
-        """`work`: what a kind of message gives a node to do, as `trips` counts it. `tell`: told of all that happens.
+        """`work`: what a kind of message gives a node to do, as `trips` counts it. `tell`: told of all that takes time.
 
         Whoever closes `grid` closes this.
         """
@@ -134,7 +134,7 @@ class VirtualGrid(Grid):
         if errand is not None:
             self._there[errand.id] = errand
             end = max(errand.earliest, self._time.now())
-        self._time.go_on(end)
+        self._time.go_to(end)
         self._give(end)
         self._diary.tell(math.nextafter(end, -math.inf))  # of this very moment not all is known yet
 
@@ -231,7 +231,8 @@ class VirtualGrid(Grid):
             self._note(errand, "there", errand.ended_at, errand.up_bytes)
 
     def _note(self, errand: Errand, what: What, at: float, size: int = 0, why: str = "") -> None:
-        self._diary.add(errand.number, Happening(at, errand.node, what, errand.kind, size, why))
+        if errand.takes_time:
+            self._diary.add(errand.number, Happening(at, errand.node, what, errand.kind, size, why))
 
     def set_run(self, run: Any) -> None:
         """Nothing to set: one grid, one run."""

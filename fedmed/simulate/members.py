@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
-from fedmed.clock import SystemClock
+from fedmed.clock import Clock, SystemClock
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Scenario, Training
 from fedmed.identity.authority import DevelopmentAuthority
@@ -61,17 +61,18 @@ class House:
     rounds: int
 
 
-def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
+def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario, clock: Clock | None = None) -> None:
     """Make keys, certificates and pins for the sites laid out in a folder; every site has approved every other."""
     folder = sites_folder / MEMBERS
     folder.mkdir()
-    authority = DevelopmentAuthority.generate(SystemClock())
+    authority = DevelopmentAuthority.generate(clock or SystemClock())
     (folder / AUTHORITY).write_bytes(authority.public)
     pins = {}
     for number, name in enumerate(names):
-        keys = MemberKeys.generate()
+        # from the run's seed, as what follows, so that a run repeats to the bit
+        keys = MemberKeys.generate(hashlib.sha256(b"keys/%d/%d" % (scenario.seed, number)).digest())
         keys.save(folder / f"{number:05d}.keys")
-        # from the run's seed, so that a run repeats to the bit; a clinic's is of its keys
+        # a clinic's is of its keys
         secret = hashlib.sha256(b"rounding/%d/%d" % (scenario.seed, number)).digest()
         write_new(folder / f"{number:05d}{ROUNDING}", secret)
         certificate = authority.issue(read_request(certificate_request(keys, member_name(name))), DAYS)

@@ -25,7 +25,7 @@ class VirtualClock:
         assert seconds >= 0
         self.time += seconds
 
-    def go_on(self, until: float) -> None:
+    def go_to(self, until: float) -> None:
         self.time = max(self.time, until)
 
 
