@@ -58,7 +58,7 @@ def run(
         if timing is None:
             call(apps.load(SERVER), grid, run_config)
             return
-        with Trace(folder, timing.sites) as trace:
+        with Trace(folder, timing.sites, timing.clock.now()) as trace:
             virtual = VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell)
             call(apps.load(SERVER), virtual, {**run_config, "measure-sites": True})
 

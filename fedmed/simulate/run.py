@@ -88,7 +88,7 @@ def check_names(scenario: Scenario) -> None:
 
 
 def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: Clock) -> dict[str, Any]:
-    virtual = None if scenario.topology is None else timing.clock_for(scenario.topology, folder.path)
+    virtual = None if scenario.topology is None else timing.clock_for(scenario.topology, folder)
     journal = Journal(folder.path, clock if virtual is None else virtual)
     try:
         began = clock.now()
@@ -104,7 +104,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
             members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
         timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
         if timed is not None:
-            journal.say("virtual", masks=scenario.privacy.is_masked, members=timed.who)
+            journal.say("virtual", masks=timing.masks_of(scenario), members=timed.who)
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()

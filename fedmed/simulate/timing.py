@@ -5,10 +5,8 @@ Data, training and masks are real; the topology's own numbers of cases are for l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import numpy as np
 from fedmed.config.scenario import Scenario
 from fedmed.config.topology import Topology
 from fedmed.errors import ConfigError
-from fedmed.federation.journal import NAME as JOURNAL
+from fedmed.federation.journal import events
 from fedmed.federation.patience import work
 from fedmed.flower.inprocess import FIRST_NODE
 from fedmed.flower.underway import Trip, Trips
@@ -24,8 +22,10 @@ from fedmed.learning import inputs
 from fedmed.learning import plan as planning
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described
+from fedmed.simulate.folder import RunFolder
 from fedmed.sites.cases import Site, class_counts
 from fedmed.twin.clock import MONDAY, VirtualClock
+from fedmed.twin.conditions import seconds_of
 from fedmed.twin.counting import cost_of
 from fedmed.twin.profiles import PASSES, Profile, profiles_of
 from fedmed.twin.world import World
@@ -115,14 +115,13 @@ def as_run(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"privacy": privacy})
 
 
-def clock_for(topology: Topology, folder: Path) -> VirtualClock:
-    """The clock of the run in `folder`: at its beginning, or where the last line of its journal was written."""
-    hours, minutes = map(int, topology.begins.split(":"))
-    clock = VirtualClock(began_unix=MONDAY + 3600.0 * hours + 60.0 * minutes)
-    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
-    last = next((line for line in reversed(lines) if line.endswith(b"}\n")), None)
-    if last is not None:
-        clock.go_to(json.loads(last)["unix"] - clock.began_unix)
+def clock_for(topology: Topology, folder: RunFolder) -> VirtualClock:
+    """The clock of a run: at its beginning, or at its last commit, from where it is taken up again."""
+    clock = VirtualClock(began_unix=MONDAY + seconds_of(topology.begins))
+    last = max(folder.commits.rounds(), default=0)
+    for event in events(folder.path):
+        if event["event"] == "committed" and event["round"] == last:
+            clock.go_to(float(event["unix"]) - clock.began_unix)
     return clock
 
 
@@ -181,6 +180,11 @@ def _described(site: Site, preparation: Preparation) -> Described:
     )
 
 
+def masks_of(scenario: Scenario) -> str:
+    """Whether updates of a run were masked: `real` or `none`."""
+    return "real" if scenario.privacy.is_masked else "none"
+
+
 def told(scenario: Scenario, timing: Timing) -> dict[str, Any]:
     """What a report says of the time that a run was in."""
     topology = scenario.topology
@@ -188,7 +192,7 @@ def told(scenario: Scenario, timing: Timing) -> dict[str, Any]:
     return {
         "seconds": timing.clock.now(),
         "learning": topology.learning,
-        "masks": "real" if scenario.privacy.is_masked else "none",
+        "masks": masks_of(scenario),
         "members": timing.who,
         "regions": [region.name for region in topology.regions],
     }

@@ -5,6 +5,7 @@ The same scenario and seed give the same lines, byte for byte, on however many p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +21,14 @@ DIGITS = 6
 
 
 class Trace:
-    """Appends to `trace.jsonl` of a run folder; a run that is taken up again goes on in it."""
+    """Appends to `trace.jsonl` of a run folder."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """`names` of the sites, by their number."""
+    def __init__(self, folder: Path, names: Sequence[str], since: float = 0.0) -> None:
+        """`names` of the sites, by their number. A run that is taken up again goes on `since` then; what came later goes."""
         self._path, self._names = folder / NAME, names
-        self._file = self._path.open("ab")
+        before = self._path.read_bytes().splitlines(keepends=True) if since > 0 and self._path.exists() else []
+        self._file = self._path.open("wb")
+        self._file.writelines(line for line in before if line.endswith(b"\n") and json.loads(line)["at"] <= since)
 
     def tell(self, happening: Happening) -> None:
         """Write one line. Raises StoreError where the disk refuses."""
