@@ -14,8 +14,8 @@ from fedmed.config.topology import Cases, Clinics, Topology
 def trainers(topology: Topology) -> Iterator[str]:
     """Names in the order of the file: each clinic that trains, followed by its devices.
 
-    `small#07` is the seventh of its group, `small#07#boxes#2` the second of the devices `boxes` there. No group's own name
-    has a `#`, so that no two are alike; files can be called so.
+    `small#7` is the seventh of its group, `small#7#boxes#2` the second of the devices `boxes` there: who is `small/7` among
+    the topology's faults. No group's own name has a `#`, so that no two are alike; files can be called so.
     """
     for group in topology.clinics:
         for clinic in _numbered(group.name, group.count):
@@ -25,8 +25,7 @@ def trainers(topology: Topology) -> Iterator[str]:
 
 
 def _numbered(name: str, count: int) -> Iterator[str]:
-    width = len(str(count))
-    return (f"{name}#{number:0{width}d}" for number in range(1, count + 1))
+    return (f"{name}#{number}" for number in range(1, count + 1))
 
 
 def cases(topology: Topology, seed: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from fedmed.config.topology import CENTER
 from fedmed.config.written import Found, Written
 
 _LASTING = ("cut", "dark", "disk full", "slow")
-_FORMS = f"{CENTER}, a region, GROUP, GROUP/3, GROUP/3/DEVICES or GROUP/3/DEVICES/2"
+_FORMS = f"{CENTER}, a region, GROUP, GROUP/3, GROUP/DEVICES or GROUP/3/DEVICES/2"
 
 
 def mishap_faults(topology: Written) -> Found:
@@ -39,20 +39,23 @@ def _whom(who: Written, regions: Mapping[str, Written], groups: Mapping[str, Wri
     if group is None:
         known = [CENTER, *regions, *groups]
         yield who.path, f"got {shown(text)}, who is nobody here{nearest(name, known[:300])}, allowed: {_FORMS}"
-    elif len(rest) > 3:
-        yield who.path, f"got {shown(text)}, allowed: {_FORMS}"
-    else:
+    elif len(rest) == 1 and rest[0] in group.at("devices").named():
+        return
+    elif len(rest) in (0, 1, 3):
         yield from _member(who, group, rest)
+    else:
+        yield who.path, f"got {shown(text)}, allowed: {_FORMS}"
 
 
 def _member(who: Written, group: Written, rest: list[str]) -> Found:
-    """`rest`: what follows the group, at most number, devices, number."""
+    """`rest`: what follows the group: nothing, a number, or number, devices, number."""
     name, devices = group.at("name").value, group.at("devices").named()
     if rest and not _is_one_of(rest[0], count_of(group)):
-        yield who.path, f"got {shown(who.value)}, and {name} has the members 1 to {count_of(group)}"
-    if len(rest) > 1 and rest[1] not in devices:
+        also = f" and the devices {', '.join(devices)}" if devices else ""
+        yield who.path, f"got {shown(who.value)}, and {name} has the members 1 to {count_of(group)}{also}"
+    elif rest[1:] and rest[1] not in devices:
         yield who.path, f"got {shown(who.value)}, and the devices of {name} are {', '.join(devices) or 'none'}"
-    elif len(rest) > 2 and not _is_one_of(rest[2], count_of(devices[rest[1]])):
+    elif rest[1:] and not _is_one_of(rest[2], count_of(devices[rest[1]])):
         yield who.path, f"got {shown(who.value)}, and {rest[1]} are numbered 1 to {count_of(devices[rest[1]])}"
 
 

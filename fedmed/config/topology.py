@@ -61,7 +61,7 @@ class Machine(Part):
     """While it works."""
     idle: Watts | None = None
     """While it does not."""
-    used: Share | None = None
+    used: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of the peak that training of a network reaches."""
     price: Money | None = None
     """Of buying one."""
@@ -176,8 +176,8 @@ class Fault(Part):
     nothing can be kept; `clock`: its clock is wrong by `by`; `slow`: it takes `times` as long; `lies`: a center that asks
     for what it must not (crafted cohorts, stale heads), to see it refused."""
     who: str = Field(min_length=1, max_length=160)
-    """`center`, a region, a group of clinics, or of that: `GROUP/3` for its third member, `GROUP/3/DEVICES` for a group of
-    devices there, `GROUP/3/DEVICES/2` for the second of them."""
+    """`center`, a region, a group of clinics, `GROUP/3` for its third member, `GROUP/DEVICES` for these devices of all its
+    members, `GROUP/3/DEVICES/2` for the second of them at the third."""
     at: Seconds | None = None
     """Since the run began; or give `every`."""
     every: Span | None = None

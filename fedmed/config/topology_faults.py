@@ -16,6 +16,8 @@ from fedmed.config.mishap_faults import mishap_faults
 from fedmed.config.topology import CENTER, Center
 from fedmed.config.written import Found, Written
 
+_WHOLE = ("memory", "bandwidth", "power", "idle", "used", "price")
+"""What a machine has to state that is like no other."""
 _MOST_SHOWN = 30
 _MOST_LIKENED = 300  # names: to look for the nearest among more takes long
 
@@ -53,6 +55,9 @@ def _names(whole: Written) -> Found:
         own: dict[str, Written] = {}
         for devices in group.at("devices").each():
             yield from _taken(devices, own)
+            if (name := devices.at("name").text("")) and name.isdigit():
+                told = f"got {shown(name)}, which reads as a member's number in GROUP/{name}; begin with a letter"
+                yield devices.at("name").path, told
 
 
 def _taken(part: Written, taken: dict[str, Written]) -> Found:
@@ -83,8 +88,10 @@ def _lines(whole: Written) -> Found:
 def _machines(whole: Written, builtin: Collection[str] | None) -> Found:
     own = {part.path[-1]: part for part in whole.at("machines").each() if isinstance(part.value, dict)}
     for part in own.values():
-        if not any(part.at(key).is_there and part.at(key).value != {} for key in ("like", "speed", "step")):
-            yield part.path, "says nothing of its speed; give like, a built-in profile, or speed, or step"
+        lacking = [key for key in _WHOLE if not part.at(key).is_there]
+        lacking += [] if part.at("speed").at("fp32").is_there else ["speed.fp32"]
+        if lacking and not part.at("like").is_there:
+            yield part.path, f"lacks {', '.join(lacking)}; write them, or like: with a built-in profile that has the rest"
     if builtin is None:
         return
     for part in own.values():

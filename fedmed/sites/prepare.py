@@ -34,9 +34,9 @@ def sites_of(data: Data, root: Path | None, seed: int, source: str, topology: To
 def _refuse_another_number(names: list[str], train: int) -> None:
     if len(names) != train:
         raise ConfigError(
-            f"the data has {len(names)} sites ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), and {train} train "
-            "in the topology, each on a site of its own; write data.partition.by: topology, which deals to each its share, "
-            "or other counts"
+            f"the data has {len(names)} sites ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}), and {train} "
+            "train in the topology, each on a site of its own; write data.partition.by: topology, which deals to each its "
+            "share, or other counts"
         )
 
 

@@ -28,7 +28,7 @@ def test_each_clinic_stands_before_its_devices():
     )
     names = list(trainers(whole))
     assert names[:5] == ["large#1", "large#1#boxes#1", "large#1#boxes#2", "large#1#ct#1", "large#2"]
-    assert names[8:10] == ["small#01", "small#02"]
+    assert names[8:10] == ["small#1", "small#2"]
     assert names[-1] == "aside#1#boxes#1"
     assert len(names) == len(set(names)) == len(cases(whole, 1)) == 8 + 10 + 1
 
