@@ -135,9 +135,7 @@ def _figures(report: Report) -> list[Markup]:
         *(_tested(report) if report.has_tests else _validated(report)),
         _figure("Sites", f"{sites:,}", away),
         _figure("Rounds", f"{done:,}", f"of {planned:,} planned" if planned else ""),
-        _figure(
-            f"Time{clock}", formats.duration(total), f"{formats.duration(total / done)} a round" if total and done else ""
-        ),
+        _figure(f"Time{clock}", formats.duration(total), each),
         _figure(
             "Data moved",
             formats.data_size(moved),

@@ -18,17 +18,21 @@ from fedmed.wire.canonical import canonical
 NAME = "trace.jsonl"
 DIGITS = 6
 """Of the seconds, behind the point."""
+JOURNAL_S = 0.001
+"""How exactly a journal tells the moment of a commit."""
 
 
 class Trace:
     """Appends to `trace.jsonl` of a run folder."""
 
     def __init__(self, folder: Path, names: Sequence[str], since: float = 0.0) -> None:
-        """`names` of the sites, by their number. A run that is taken up again goes on `since` then; what came later goes."""
+        """`names` of the sites, by their number. A run that is taken up again goes on `since` its last commit; what was
+        sent then, and all that came later, goes.
+        """
         self._path, self._names = folder / NAME, names
         before = self._path.read_bytes().splitlines(keepends=True) if since > 0 and self._path.exists() else []
         self._file = self._path.open("wb")
-        self._file.writelines(line for line in before if line.endswith(b"\n") and json.loads(line)["at"] <= since)
+        self._file.writelines(line for line in before if line.endswith(b"\n") and _is_before(json.loads(line), since))
 
     def tell(self, happening: Happening) -> None:
         """Write one line. Raises StoreError where the disk refuses."""
@@ -52,3 +56,9 @@ class Trace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+
+
+def _is_before(line: dict[str, object], since: float) -> bool:
+    """Whether a line is of what led to the commit at `since`: what was sent at that very moment was sent after it."""
+    at = float(str(line["at"]))
+    return at <= since + JOURNAL_S and (line["what"] != "sent" or at < since - JOURNAL_S)
