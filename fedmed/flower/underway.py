@@ -123,8 +123,6 @@ class Underway:
         """Take up an errand; returns those whose trip begins to be known by it."""
         queue = self._queues[errand.node]
         queue.append(errand)
-        if len(queue) > 1:
-            self._bound(errand, queue[-2].earliest)
         return self._begin(errand.node)
 
     def withdraw(self, errand: Errand, now: float) -> list[Errand] | None:
@@ -182,6 +180,8 @@ class Underway:
             else:
                 self._known(errand, math.inf, errand.start_at)
                 queue.popleft()
+        for errand in itertools.islice(queue, 1, None):
+            self._bound(errand, queue[0].earliest)  # behind it, so never before
         return begun
 
     def _trip(self, errand: Errand) -> Trip:

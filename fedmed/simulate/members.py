@@ -69,10 +69,11 @@ def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario, clock: C
     (folder / AUTHORITY).write_bytes(authority.public)
     pins = {}
     for number, name in enumerate(names):
-        # from the run's seed, as what follows, so that a run repeats to the bit
-        keys = MemberKeys.generate(hashlib.sha256(b"keys/%d/%d" % (scenario.seed, number)).digest())
+        # in virtual time from the run's seed, for an order of members follows from keys, and a trace from that order
+        entropy = hashlib.sha256(b"keys/%d/%d" % (scenario.seed, number)).digest()
+        keys = MemberKeys.generate(entropy if scenario.topology is not None else None)
         keys.save(folder / f"{number:05d}.keys")
-        # a clinic's is of its keys
+        # from the run's seed, so that a run repeats to the bit; a clinic's is of its keys
         secret = hashlib.sha256(b"rounding/%d/%d" % (scenario.seed, number)).digest()
         write_new(folder / f"{number:05d}{ROUNDING}", secret)
         certificate = authority.issue(read_request(certificate_request(keys, member_name(name))), DAYS)

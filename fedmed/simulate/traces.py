@@ -31,8 +31,8 @@ class Trace:
         """
         self._path, self._names = folder / NAME, names
         before = self._path.read_bytes().splitlines(keepends=True) if since > 0 and self._path.exists() else []
-        self._file = self._path.open("wb")
-        self._file.writelines(line for line in before if line.endswith(b"\n") and _is_before(json.loads(line), since))
+        self._file = self._path.open("wb", buffering=0)  # nothing is left over to be written when it is closed
+        self._write(b"".join(line for line in before if line.endswith(b"\n") and _is_before(json.loads(line), since)))
 
     def tell(self, happening: Happening) -> None:
         """Write one line. Raises StoreError where the disk refuses."""
@@ -46,10 +46,15 @@ class Trace:
             line["bytes"] = happening.bytes
         if happening.why:
             line["why"] = happening.why
+        self._write(canonical(line) + b"\n")
+
+    def _write(self, lines: bytes) -> None:
         try:
-            self._file.write(canonical(line) + b"\n")
+            fault = None if self._file.write(lines) == len(lines) else "the disk is full"
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {error.strerror}; make room or mend the disk") from error
+            fault = error.strerror
+        if fault is not None:
+            raise StoreError(f"{self._path} cannot be written: {fault}; make room or mend the disk")
 
     def __enter__(self) -> Trace:
         return self
