@@ -12,6 +12,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,7 +38,7 @@ class Trip(Protocol):
 
 
 class Trips(Protocol):
-    """How long messages and work take, and what befalls them; see `fedmed.twin.trips.Trips`.
+    """How long messages and work take, and what befalls them: `fedmed.twin.trips.Trips`, asked of many nodes at once too.
 
     More bytes of an answer never bring it earlier, nor one back that is lost without any.
     """
@@ -47,6 +48,9 @@ class Trips(Protocol):
 
     def is_there(self, node: int, at: float) -> bool:
         """Whether `node` gives a sign of life at `at`."""
+
+    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
+        """Those of `nodes` that do, in their order."""
 
 
 @dataclass(frozen=True)

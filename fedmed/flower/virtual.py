@@ -75,8 +75,8 @@ class VirtualGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         """Nodes that give signs of life now; all before the clock begins."""
-        now, nodes = self._time.now(), self._grid.get_node_ids()
-        return [node for node in nodes if not self._has_begun or self._trips.is_there(node, now)]
+        nodes = list(self._grid.get_node_ids())
+        return self._trips.those_there(nodes, self._time.now()) if self._has_begun else nodes
 
     def lane_of(self, node: int) -> int:
         """One for all: answers come in the order of virtual time."""

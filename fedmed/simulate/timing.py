@@ -69,6 +69,12 @@ class Placed:
         """See `Trips`."""
         return self.world.is_there(self.numbers[node - FIRST_NODE], at)
 
+    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
+        """See `Trips`."""
+        numbers = np.array([self.numbers[node - FIRST_NODE] for node in nodes], np.int64)
+        present = self.world.there(numbers, np.full(len(nodes), at))
+        return [node for node, is_there in zip(nodes, present, strict=True) if is_there]
+
 
 def faults(scenario: Scenario) -> Iterator[str]:
     """What a topology asks for that real learning cannot do, each with what can be written instead."""

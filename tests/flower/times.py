@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedmed.flower.underway import AtOnce, Trip
@@ -65,6 +65,9 @@ class Lines:
         begins, ends = self.dark.get(node, (NEVER, NEVER))
         return not begins <= at < ends
 
+    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
+        return [node for node in nodes if self.is_there(node, at)]
+
 
 class Instant:
     """Nothing takes time."""
@@ -74,3 +77,6 @@ class Instant:
 
     def is_there(self, node: int, at: float) -> bool:
         return True
+
+    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
+        return list(nodes)

@@ -54,8 +54,9 @@ def test_sites_are_the_topologys_clinics_in_its_order_and_work_is_what_they_have
     assert made.work(FIRST_NODE, "query.protocol") == 0.0
     trip = made.trips.trip(FIRST_NODE + 1, 0.0, 0, 30.0, 1_250_000)
     assert trip.done_at == pytest.approx(30 / 8 * 2)
-    assert trip.there_at == pytest.approx(trip.done_at + 1.0)
+    assert trip.there_at == pytest.approx(trip.done_at + 3.0)  # three share the line of the center
     assert made.trips.is_there(FIRST_NODE, 0.0)
+    assert made.trips.those_there([FIRST_NODE + 1, FIRST_NODE], 0.0) == [FIRST_NODE + 1, FIRST_NODE]
 
 
 def test_a_pace_is_the_measured_step_or_else_operations_by_what_the_machine_reaches(scenario):
