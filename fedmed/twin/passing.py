@@ -26,6 +26,7 @@ class Passing:
         self._roster = roster
         self._silent = tuple(each for each in conditions if each.kind in SILENT)
         self._working = tuple(each for each in conditions if each.kind in IDLE or each.kind == "slow")
+        self._slow = tuple(each for each in conditions if each.kind == "slow")
         below = len(roster) - len(roster.regions) - 1
         """Regions and the center are numbered from here on; `cut` of those is between them and whoever is below, too."""
         devices = below > roster.clinics
@@ -42,6 +43,12 @@ class Passing:
             above, longer = _any(self._above, self._roster.above(nodes), at)
             is_so, until = is_so | above, np.minimum(until, longer)
         return is_so, until
+
+    def free_until(self, nodes: Ints, at: Floats) -> Floats:
+        """Until when nothing is in the way of each, neither of its line nor of its work; -inf where something is now."""
+        silent, until = self.silent(nodes, at)
+        slow, longer = _any(self._slow, nodes, at)
+        return np.where(silent | slow, -np.inf, np.minimum(until, longer))
 
     def carried(self, nodes: Ints, at: Floats, needed: Floats) -> Floats:
         """When a transfer is over that begins `at` and takes `needed` seconds where nothing is in the way."""

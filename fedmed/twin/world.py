@@ -94,30 +94,45 @@ class World:
     def legs(self, nodes: Ints, at: Floats, down_bytes: float, work: Floats, up_bytes: float) -> Legs:
         """Messages of the tier above to `nodes`, each sent at its moment of `at`, answered after `work` (see `Trips`)."""
         groups = self.roster.group_of(nodes)
-        heard = self.carry("down", nodes, at, down_bytes)
         needed = work * self.roster.pace[groups]
-        lost = np.zeros(len(nodes), dtype=np.int8)
-        works = work > 0
         if self._slower.any():
-            slower = works & (draws.uniform(self._uses["slower"], nodes, at) < self._slower[groups])
+            slower = (work > 0) & (draws.uniform(self._uses["slower"], nodes, at) < self._slower[groups])
             needed = np.where(slower, needed * self._times[groups], needed)
-        done = self.worked(nodes, heard, needed)
-        there = self.carry("up", nodes, done, up_bytes)
+        down, up = self._on_line("down", nodes, at, down_bytes), self._on_line("up", nodes, at, up_bytes)
+        heard = at + down
+        done = heard + needed
+        there = done + up
+        held = np.flatnonzero(there > self._passing.free_until(nodes, at))
+        if held.size:  # the others meet nothing on their way
+            who = nodes[held]
+            heard[held] = self._where_finite(self._passing.carried, who, at[held], down[held])
+            done[held] = self._where_finite(self._passing.worked, who, heard[held], needed[held])
+            there[held] = self._where_finite(self._passing.carried, who, done[held], up[held])
+        lost = self._lost(nodes, at, work, done, there)
+        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost)
+
+    def _lost(self, nodes: Ints, at: Floats, work: Floats, done: Floats, there: Floats) -> NDArray[np.int8]:
+        lost = np.zeros(len(nodes), dtype=np.int8)
         if self._is_filling:
             lost[self._is_full(nodes, done)] = FULL
         if self._dropout.any():
-            lost[works & (draws.uniform(self._uses["dropout"], nodes, at) < self._dropout[groups])] = DROPPED
+            chance = self._dropout[self.roster.group_of(nodes)]
+            lost[(work > 0) & (draws.uniform(self._uses["dropout"], nodes, at) < chance)] = DROPPED
         lost[np.isinf(there) & (lost == COMES)] = AWAY
-        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost)
+        return lost
 
     def carry(self, way: str, nodes: Ints, at: Floats, size: float) -> Floats:
         """When what is sent `at` is there whole: `down` from the tier above, or `up` to it. Infinite stays infinite."""
+        return self._where_finite(self._passing.carried, nodes, at, self._on_line(way, nodes, at, size))
+
+    def _on_line(self, way: str, nodes: Ints, at: Floats, size: float) -> Floats:
+        """Seconds that a message takes where nothing is in its way; `at` names it, for what is drawn."""
         groups = self.roster.group_of(nodes)
-        needed = self._latency[groups] + size / (self._down if way == "down" else self._up)[groups]
+        needed: Floats = self._latency[groups] + size / (self._down if way == "down" else self._up)[groups]
         if self._jitter.any():
             drawn = draws.normal(self._uses[f"jitter {way}"], nodes, at)
             needed = np.maximum(needed + self._jitter[groups] * drawn, 0.5 * needed)
-        return self._where_finite(self._passing.carried, nodes, at, needed)
+        return needed
 
     def worked(self, nodes: Ints, at: Floats, needed: Floats) -> Floats:
         """When work of `needed` seconds that begins `at` is over; infinite stays infinite."""
