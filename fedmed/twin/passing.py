@@ -44,9 +44,12 @@ class Passing:
             is_so, until = is_so | above, np.minimum(until, longer)
         return is_so, until
 
-    def free_until(self, nodes: Ints, at: Floats) -> Floats:
-        """Until when nothing is in the way of each, neither of its line nor of its work; -inf where something is now."""
-        silent, until = self.silent(nodes, at)
+    def free_until(self, nodes: Ints, at: Floats, there: Floats | None = None) -> Floats:
+        """Until when nothing is in the way of each, neither of its line nor of its work; -inf where something is now.
+
+        `there`: until when each is there, for those that are and of which that is known.
+        """
+        silent, until = self.silent(nodes, at) if there is None else (np.zeros(len(nodes), dtype=bool), there)
         slow, longer = _any(self._slow, nodes, at)
         return np.where(silent | slow, -np.inf, np.minimum(until, longer))
 

@@ -18,8 +18,8 @@ from fedmed.twin.draws import Floats, Ints
 
 Flags = NDArray[np.bool_]
 DAY_S = 86_400.0
-MOST = np.cumsum([math.exp(-1) / math.factorial(each) for each in range(7)])
-"""How likely a Poisson variable of mean 1 is no more than 0, 1, ... 6."""
+MOST = np.cumsum([math.exp(-1) / math.factorial(each) for each in range(5)])
+"""How likely a Poisson variable of mean 1 is no more than 0, 1, ... 4."""
 
 
 class Process(Protocol):
@@ -64,8 +64,8 @@ class Outside:
 class Marks:
     """A Poisson process for each member, `apart` seconds from mark to mark in the mean, drawn slot by slot of that length.
 
-    A slot has as many marks as a Poisson variable of mean 1 says, each anywhere in it; of more than seven, which one
-    slot in ten thousand has, the rest is left out.
+    A slot has as many marks as a Poisson variable of mean 1 says, each anywhere in it; of more than five, which one
+    slot in two thousand has, the rest is left out.
     """
 
     use: int

@@ -9,7 +9,8 @@ All that is asked of it is pure. It is computed for many members at once (`legs`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,8 @@ class Legs:
     there: Floats
     lost: NDArray[np.int8]
     """Code of `LOST`."""
+    told: Floats
+    """When it is told that the answer does not come, by whoever found that out; infinite where nobody says so."""
 
     def trip(self, place: int) -> Trip:
         """Of one of them."""
@@ -91,8 +94,13 @@ class World:
         up = [(many, carried(each.line, each.line.up)) for many, each in zip(asked, below, strict=True)]
         return fair_level(down, line.up), fair_level(up, line.down)
 
-    def legs(self, nodes: Ints, at: Floats, down_bytes: float, work: Floats, up_bytes: float) -> Legs:
-        """Messages of the tier above to `nodes`, each sent at its moment of `at`, answered after `work` (see `Trips`)."""
+    def legs(
+        self, nodes: Ints, at: Floats, down_bytes: float, work: Floats, up_bytes: float, free: Floats | None = None
+    ) -> Legs:
+        """Messages of the tier above to `nodes`, each sent at its moment of `at`, answered after `work`.
+
+        `free`: until when each of them is there for sure, where somebody has looked at that already.
+        """
         groups = self.roster.group_of(nodes)
         needed = work * self.roster.pace[groups]
         if self._slower.any():
@@ -102,14 +110,17 @@ class World:
         heard = at + down
         done = heard + needed
         there = done + up
-        held = np.flatnonzero(there > self._passing.free_until(nodes, at))
+        held = np.flatnonzero(there > self._passing.free_until(nodes, at, free))
         if held.size:  # the others meet nothing on their way
             who = nodes[held]
             heard[held] = self._where_finite(self._passing.carried, who, at[held], down[held])
             done[held] = self._where_finite(self._passing.worked, who, heard[held], needed[held])
             there[held] = self._where_finite(self._passing.carried, who, done[held], up[held])
         lost = self._lost(nodes, at, work, done, there)
-        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost)
+        told = np.full(len(nodes), np.inf)
+        if (full := np.flatnonzero(lost == FULL)).size:
+            told[full] = self.carry("up", nodes[full], done[full], 0.0)
+        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost, told)
 
     def _lost(self, nodes: Ints, at: Floats, work: Floats, done: Floats, there: Floats) -> NDArray[np.int8]:
         lost = np.zeros(len(nodes), dtype=np.int8)
@@ -158,9 +169,32 @@ class World:
         """Which of `nodes` give a sign of life at their moment of `at`."""
         return ~self._passing.silent(nodes, at)[0]
 
-    def until(self, node: int, at: float) -> float:
-        """When next somebody comes or goes, as far as `node` is concerned; infinite where that stays as it is."""
-        return float(self._passing.silent(np.array([node]), np.array([at]))[1][0])
+    def silent(self, nodes: Ints, at: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """Which of `nodes` give no sign of life, and until when that stays so at least."""
+        return self._passing.silent(nodes, at)
+
+    def absences(self, node: int, since: float) -> Iterator[tuple[float, float]]:
+        """When `node` gave no sign of life from `since` on: begin and end of each time, without an end to them."""
+        one, moment, gone = np.array([node]), since, math.nan
+        while math.isfinite(moment):
+            silent, until = self.silent(one, np.array([moment]))
+            if silent[0]:
+                gone = moment if math.isnan(gone) else gone
+            elif not math.isnan(gone):
+                yield gone, moment
+                gone = math.nan
+            moment = float(until[0])
+        if not math.isnan(gone):
+            yield gone, math.inf
+
+    def away(self, node: int, since: float, until: float) -> float:
+        """Seconds between two moments for which `node` gave no sign of life."""
+        seconds = 0.0
+        for gone, back in self.absences(node, since):
+            if gone >= until:
+                break
+            seconds += min(back, until) - gone
+        return seconds
 
     def is_there(self, node: int, at: float) -> bool:
         """See `Trips`."""
