@@ -78,7 +78,10 @@ def drawn(world: World, number: int, attempt: int, at: float) -> tuple[Ints, Flo
 
 
 def begin(world: World, number: int, attempt: int, at: float) -> tuple[Ints, Floats | None, float]:
-    """Whom a round asks, see `drawn`, and when: as soon as somebody is there. Raises FederationError where nobody comes for days."""
+    """Whom a round asks, see `drawn`, and when: as soon as somebody is there.
+
+    Raises FederationError where nobody comes for days.
+    """
     moment = at
     while not (asked := drawn(world, number, attempt, moment))[0].size:
         moment += LOOK_S

@@ -99,6 +99,7 @@ class Events:
             for moment, event in ((legs.heard, "heard"), (legs.done, "done")):
                 for place in np.flatnonzero(np.isfinite(moment)).tolist():
                     self._enter(float(moment[place]), self._said, event, opened, place)
+        opened.limit.expect(legs.there)
         for place, at in enumerate(np.minimum(legs.there, legs.told).tolist()):
             if legs.lost[place]:
                 opened.lost[place] = int(legs.lost[place])

@@ -7,8 +7,7 @@ the round begins; that is what `federation.patience.Measured` finds by looking a
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +24,9 @@ class Limit(Protocol):
 
     def due(self, is_needed: bool) -> float:
         """When it ends if nobody else answers; `is_needed`: the round fails without those that are missing."""
+
+    def expect(self, at: Floats) -> None:
+        """The answers will be there at these moments; infinite: never."""
 
     def heard(self, place: int, at: float, is_late: bool = False) -> None:
         """The member at `place` of the cohort has answered."""
@@ -53,6 +55,9 @@ class _Same:
 
     def due(self, is_needed: bool) -> float:
         return self.began + self.deadline_s
+
+    def expect(self, at: Floats) -> None:
+        return
 
     def heard(self, place: int, at: float, is_late: bool = False) -> None:
         return
@@ -109,17 +114,18 @@ class _Own:
         self._free = free
         """Until when each is there for sure."""
         self._is_out = bytearray(len(nodes))
-        both = [self._both(place) for place in range(len(nodes))]
-        self._usual = [(-each[0], place) for place, each in enumerate(both)]
-        self._needed = [(-each[1], place) for place, each in enumerate(both)]
+        seconds = np.array([each.deadline_s for each in waits])
+        usual, needed = given_up(limits.world, np.array(nodes), began, seconds, limits.gone, free)
+        self._usual = [(-at, place) for place, at in enumerate(usual.tolist())]
+        self._needed = [(-at, place) for place, at in enumerate(needed.tolist())]
         heapq.heapify(self._usual)
         heapq.heapify(self._needed)
+        self._away = np.zeros(len(nodes))
 
-    def _both(self, place: int) -> tuple[float, float]:
-        node, seconds = self._nodes[place], self._waits[place].deadline_s
-        if self._free[place] >= self._began + seconds:
-            return self._began + seconds, self._began + seconds
-        return given_up(self._limits.world.absences(node, self._began), self._began, seconds, self._limits.gone.get(node))
+    def expect(self, at: Floats) -> None:
+        held = np.flatnonzero(np.isfinite(at) & (at > self._free))
+        nodes, since = np.array(self._nodes)[held], np.full(len(held), self._began)
+        self._away[held] = self._limits.world.away(nodes, since, at[held])
 
     def due(self, is_needed: bool) -> float:
         heap = self._needed if is_needed else self._usual
@@ -129,8 +135,7 @@ class _Own:
 
     def heard(self, place: int, at: float, is_late: bool = False) -> None:
         node, pasts = self._nodes[place], self._limits.pasts
-        away = 0.0 if at <= self._free[place] else self._limits.world.away(node, self._began, at)
-        seen = Seen(max(0.0, at - self._began - away), 0.0, self._work[place])
+        seen = Seen(max(0.0, at - self._began - float(self._away[place])), 0.0, self._work[place])
         pasts[node] = pasts.get(node, Past()).answered(seen, is_late)
 
     def left(self, place: int) -> None:
@@ -148,21 +153,33 @@ class _Own:
 
 
 def given_up(
-    absences: Iterable[tuple[float, float]], began: float, deadline_s: float, gone_before: float | None = None
-) -> tuple[float, float]:
-    """When the waiting for a member ends as `federation.pace.Presence.due` has it: usually, and where the round needs it.
+    world: World, nodes: Ints, began: float, deadline_s: Floats, gone_before: Mapping[int, float], free: Floats
+) -> tuple[Floats, Floats]:
+    """When the waiting for each ends as `federation.pace.Presence.due` has it: usually, and where the round needs it.
 
-    `absences` are its times away from `began` on, and `gone_before` since when it was away then. The deadline moves on by
-    each absence; one that outlasts its grace ends the waiting there.
+    The deadline moves on by each absence; one that outlasts its grace ends the waiting there. `gone_before`: since when
+    those are away that are away when the round begins; `free`: until when each is there for sure.
     """
-    usual, end = math.inf, began + deadline_s
-    for gone, back in absences:
-        if gone >= end:
-            break
-        since = gone if gone > began or gone_before is None else gone_before
-        if back > since + GRACE_S:
-            usual = min(usual, max(began, since + GRACE_S))
-        if back > max(end, since + NEEDED_S):
-            return min(usual, end), max(end, since + NEEDED_S)
-        end += back - gone
-    return min(usual, end), end
+    count = len(nodes)
+    usual, ends, moment = np.full(count, np.inf), began + deadline_s, np.full(count, began)
+    needed = ends.copy()
+    since, gone = np.full(count, np.nan), np.full(count, np.nan)
+    left = np.flatnonzero(free < ends)
+    while left.size:
+        silent, until = world.silent(nodes[left], moment[left])
+        goes = left[silent & np.isnan(since[left])]
+        since[goes] = gone[goes] = moment[goes]
+        for place in goes[moment[goes] == began].tolist():
+            since[place] = gone_before.get(int(nodes[place]), began)
+        graced = np.maximum(began, since[left] + GRACE_S)
+        outlasts = silent & (until > graced)
+        usual[left[outlasts]] = np.minimum(usual[left[outlasts]], graced[outlasts])
+        comes = left[~silent & ~np.isnan(since[left])]
+        ends[comes] += moment[comes] - gone[comes]
+        since[comes] = np.nan
+        last = np.where(silent, np.maximum(ends[left], since[left] + NEEDED_S), ends[left])
+        is_over = until >= last
+        needed[left[is_over]] = last[is_over]
+        moment[left] = until
+        left = left[~is_over]
+    return np.where(np.isfinite(usual), usual, ends), needed

@@ -9,8 +9,7 @@ All that is asked of it is pure. It is computed for many members at once (`legs`
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,27 +172,16 @@ class World:
         """Which of `nodes` give no sign of life, and until when that stays so at least."""
         return self._passing.silent(nodes, at)
 
-    def absences(self, node: int, since: float) -> Iterator[tuple[float, float]]:
-        """When `node` gave no sign of life from `since` on: begin and end of each time, without an end to them."""
-        one, moment, gone = np.array([node]), since, math.nan
-        while math.isfinite(moment):
-            silent, until = self.silent(one, np.array([moment]))
-            if silent[0]:
-                gone = moment if math.isnan(gone) else gone
-            elif not math.isnan(gone):
-                yield gone, moment
-                gone = math.nan
-            moment = float(until[0])
-        if not math.isnan(gone):
-            yield gone, math.inf
-
-    def away(self, node: int, since: float, until: float) -> float:
-        """Seconds between two moments for which `node` gave no sign of life."""
-        seconds = 0.0
-        for gone, back in self.absences(node, since):
-            if gone >= until:
-                break
-            seconds += min(back, until) - gone
+    def away(self, nodes: Ints, since: Floats, until: Floats) -> Floats:
+        """Seconds between two moments for which each gave no sign of life."""
+        seconds, moment = np.zeros(len(nodes)), since.copy()
+        left = np.flatnonzero(moment < until)
+        while left.size:
+            silent, changes = self.silent(nodes[left], moment[left])
+            after = np.minimum(changes, until[left])
+            seconds[left] += np.where(silent, after - moment[left], 0.0)
+            moment[left] = after
+            left = left[after < until[left]]
         return seconds
 
     def is_there(self, node: int, at: float) -> bool:
