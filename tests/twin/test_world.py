@@ -277,3 +277,10 @@ def test_draws_are_even_and_independent_of_each_other():
     assert draws.exponential(5, nodes).mean() == pytest.approx(1, rel=0.02)
     first = draws.Order(9, 100_000).at(np.arange(1000))
     assert np.histogram(first, 4, (0, 100_000))[0] == pytest.approx(250, rel=0.25)
+
+
+def test_spells_of_presence_have_the_length_that_is_stated():
+    place, nodes = world({"name": "few", "count": 400, "presence": {"share": 0.25, "spell": "1 h"}}), np.arange(400)
+    there = np.array([place.there(nodes, np.full(400, 120.0 * step)) for step in range(1200)])
+    comes = (there[1:] & ~there[:-1]).sum()
+    assert there.sum() * 120.0 / comes == pytest.approx(3600, rel=0.06)
