@@ -49,6 +49,8 @@ class Outcome:
     """Clinics, in the order in which they were drawn."""
     joined: Ints
     """Clinics whose update is in the model, in the order of arrival."""
+    devices: int = 0
+    """Of those clinics, whose updates are in theirs."""
     missing: Mapping[int, str] = field(default_factory=dict)
     """Each of the others and why, where that is asked for (`reasons`)."""
 

@@ -68,7 +68,7 @@ class Columns:
         joined = places[legs.lost[places] != FULL]
         missing = self._missing(asked, legs, places, began, closed, had) if self.reasons else {}
         verdict = self._verdict(asked, cases, joined)
-        return Outcome(number, attempt, began, closed, verdict, asked, asked[joined], missing)
+        return Outcome(number, attempt, began, closed, verdict, asked, asked[joined], missing=missing)
 
     def _closed(self, legs: Legs, deadline: float) -> tuple[float, str, Ints]:
         """When the round closes, what those had that are missing then, and the places of who was heard of, in order."""

@@ -190,7 +190,7 @@ class World:
 
     def trip(self, node: int, at: float, down_bytes: int, work: float, up_bytes: int) -> Trip:
         """See `Trips`: to a clinic or a region from the center, through all regions between; to a device from its clinic."""
-        path, one = self._path(node), np.array([at])
+        path, one = self.path(node), np.array([at])
         for each in path[:-1]:
             one = self.carry("down", np.array([each]), one, down_bytes)
         legs = self.legs(np.array([node]), one, down_bytes, np.array([float(work)]), up_bytes)
@@ -200,7 +200,7 @@ class World:
         lost = LOST[legs.lost[0]] or (LOST[AWAY] if np.isinf(there[0]) else "")
         return Trip(float(legs.heard[0]), float(legs.done[0]), float(there[0]), lost)
 
-    def _path(self, node: int) -> list[int]:
+    def path(self, node: int) -> list[int]:
         """Regions from the center down, and `node`."""
         path = [node]
         regions = self.roster.regions.values()
