@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -59,7 +59,10 @@ class Condition:
 
     def look(self, nodes: Ints, at: Floats) -> tuple[Flags, Floats]:
         """Whether it is so for each, and until when that stays as it is."""
-        found = np.flatnonzero(self.concerned(nodes))
+        concerned = self.concerned(nodes)
+        if concerned.all():
+            return self.process.look(nodes, at)
+        found = concerned.nonzero()[0]
         is_so, until = np.zeros(len(nodes), dtype=bool), np.full(len(nodes), np.inf)
         if found.size:
             is_so[found], until[found] = self.process.look(nodes[found], at[found])
@@ -68,7 +71,7 @@ class Condition:
 
 def conditions(topology: Topology, roster: Roster, seed: int) -> tuple[Condition, ...]:
     """All that the scenario states."""
-    presence = list(_presence(topology, roster, seed))
+    presence = _joined(_presence(topology, roster, seed))
     faults = (each for place, fault in enumerate(topology.faults) for each in _fault(fault, place, roster, seed))
     return (*presence, *faults)
 
@@ -85,6 +88,18 @@ def _presence(topology: Topology, roster: Roster, seed: int) -> Iterator[Conditi
             opens, closes = (seconds_of(each) for each in presence.hours.split("-"))
             if opens != closes:
                 yield Condition("closed", Outside(opens, closes, seconds_of(topology.begins)), first, beyond)
+
+
+def _joined(conditions: Iterable[Condition]) -> list[Condition]:
+    """One in place of two for neighbours that are under the same."""
+    joined = list[Condition]()
+    for each in sorted(conditions, key=lambda each: (each.kind, each.first)):
+        last = joined[-1] if joined else None
+        if last is not None and (last.kind, last.process, last.beyond) == (each.kind, each.process, each.first):
+            joined[-1] = replace(last, beyond=each.beyond)
+        else:
+            joined.append(each)
+    return joined
 
 
 def seconds_of(clock: str) -> float:

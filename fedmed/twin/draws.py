@@ -43,7 +43,17 @@ def bits(use: int, nodes: Ints, *more: Ints | Floats) -> Bits:
 
 def uniform(use: int, nodes: Ints, *more: Ints | Floats) -> Floats:
     """Of the open interval from 0 to 1."""
-    return ((bits(use, nodes, *more) >> _S12).astype(np.float64) + 0.5) * 2.0**-52
+    return unit(bits(use, nodes, *more))
+
+
+def unit(words: Bits) -> Floats:
+    """Each word as a number of the open interval from 0 to 1."""
+    return ((words >> _S12).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def further(words: Bits, place: int) -> Bits:
+    """Other words that follow from these, one for each `place` above 0."""
+    return mixed(words + np.uint64(place * 0xD1B54A32D192ED03 & (1 << 64) - 1))
 
 
 def exponential(use: int, nodes: Ints, *more: Ints | Floats) -> Floats:

@@ -26,6 +26,7 @@ class Passing:
         self._roster = roster
         self._silent = tuple(each for each in conditions if each.kind in SILENT)
         self._working = tuple(each for each in conditions if each.kind in IDLE or each.kind == "slow")
+        self._slow = tuple(each for each in conditions if each.kind == "slow")
         below = len(roster) - len(roster.regions) - 1
         """Regions and the center are numbered from here on; `cut` of those is between them and whoever is below, too."""
         devices = below > roster.clinics
@@ -42,6 +43,15 @@ class Passing:
             above, longer = _any(self._above, self._roster.above(nodes), at)
             is_so, until = is_so | above, np.minimum(until, longer)
         return is_so, until
+
+    def free_until(self, nodes: Ints, at: Floats, there: Floats | None = None) -> Floats:
+        """Until when nothing is in the way of each, neither of its line nor of its work; -inf where something is now.
+
+        `there`: until when each is there, for those that are and of which that is known.
+        """
+        silent, until = self.silent(nodes, at) if there is None else (np.zeros(len(nodes), dtype=bool), there)
+        slow, longer = _any(self._slow, nodes, at)
+        return np.where(silent | slow, -np.inf, np.minimum(until, longer))
 
     def carried(self, nodes: Ints, at: Floats, needed: Floats) -> Floats:
         """When a transfer is over that begins `at` and takes `needed` seconds where nothing is in the way."""

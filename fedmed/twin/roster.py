@@ -65,6 +65,8 @@ class Roster:
         self._parent = np.array([each.parent for each in self.groups], dtype=np.int64)
         self._each = np.array([each.each for each in self.groups], dtype=np.int64)
         self._below_one = np.array(["/" in each.name for each in self.groups])
+        hubs = {each.parent for each in self.groups if "/" in each.name}
+        self._has_devices = np.array([each.first in hubs and "/" not in each.name for each in self.groups])
         self._numbers = {each.name: each for each in self.groups}
 
     def _upper(self, topology: Topology) -> Sequence[Group]:
@@ -95,6 +97,10 @@ class Roster:
         whole: Floats = np.maximum(1.0, np.rint(found)) * self._trains[groups]
         return whole
 
+    def with_devices(self, nodes: Ints) -> Ints:
+        """Places of those that have devices."""
+        return np.flatnonzero(self._has_devices[self.group_of(nodes)])
+
     def below(self, node: int) -> Ints:
         """Who is directly under `node`."""
         return np.concatenate([np.empty(0, np.int64), *self._below(node)])
@@ -107,6 +113,13 @@ class Roster:
             elif group.parent <= node < group.parent + group.count // group.each:
                 first = group.first + (node - group.parent) * group.each
                 yield np.arange(first, first + group.each)
+
+    def weight(self, nodes: Ints) -> Floats:
+        """Training cases of each and of its devices together."""
+        cases = self.cases(nodes)
+        for place in self.with_devices(nodes).tolist():
+            cases[place] += self.cases(self.below(int(nodes[place]))).sum()
+        return cases
 
     def name(self, node: int) -> str:
         """`large/17` for a clinic, `large/17/us/2` for a device, else its one name. Numbers in names begin at 1."""

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.twin import draws
-from fedmed.twin.draws import Floats, Ints
+from fedmed.twin.draws import Bits, Floats, Ints
 
 Flags = NDArray[np.bool_]
 DAY_S = 86_400.0
-MOST = np.cumsum([math.exp(-1) / math.factorial(each) for each in range(7)])
-"""How likely a Poisson variable of mean 1 is no more than 0, 1, ... 6."""
+MOST = np.cumsum([math.exp(-1) / math.factorial(each) for each in range(5)])
+"""How likely a Poisson variable of mean 1 is no more than 0, 1, ... 4."""
 
 
 class Process(Protocol):
@@ -64,39 +64,41 @@ class Outside:
 class Marks:
     """A Poisson process for each member, `apart` seconds from mark to mark in the mean, drawn slot by slot of that length.
 
-    A slot has as many marks as a Poisson variable of mean 1 says, each anywhere in it; of more than seven, which one
-    slot in ten thousand has, the rest is left out.
+    A slot has as many marks as a Poisson variable of mean 1 says, each anywhere in it; of more than five, which one
+    slot in two thousand has, the rest is left out.
     """
 
     use: int
     apart: float
 
-    def around(self, nodes: Ints, at: Floats, back: int) -> tuple[Floats, Floats, Floats]:
-        """The last mark up to each moment (-inf: none in so many slots `back`), its number, and the next mark or slot."""
+    def around(self, nodes: Ints, at: Floats, back: int) -> tuple[Floats, Bits, Floats]:
+        """The last mark up to each moment (-inf: none in so many slots `back`), its 64 bits, and the next mark or slot."""
         slots = np.floor(at / self.apart)
-        last, number, after = self._in_slot(nodes, slots, at)
-        left = np.flatnonzero(np.isinf(last))
+        last, word, after = self._in_slot(nodes, slots, at)
+        left = np.isinf(last).nonzero()[0]
         for turn in range(1, back + 1):
             if not left.size:
                 break
-            last[left], number[left], _ = self._in_slot(nodes[left], slots[left] - turn, at[left])
+            last[left], word[left], _ = self._in_slot(nodes[left], slots[left] - turn, at[left])
             left = left[np.isinf(last[left])]
-        return last, number, np.where(after > at, after, np.nextafter(at, np.inf))
+        return last, word, np.where(after > at, after, np.nextafter(at, np.inf))
 
-    def _in_slot(self, nodes: Ints, slots: Floats, at: Floats) -> tuple[Floats, Floats, Floats]:
-        count = np.searchsorted(MOST, draws.uniform(self.use, nodes, slots))
-        last, number, after = np.full(len(nodes), -np.inf), np.zeros(len(nodes)), (slots + 1) * self.apart
+    def _in_slot(self, nodes: Ints, slots: Floats, at: Floats) -> tuple[Floats, Bits, Floats]:
+        drawn = draws.bits(self.use, nodes, slots)
+        count = np.searchsorted(MOST, draws.unit(drawn))
+        last, word, after = np.full(len(nodes), -np.inf), np.zeros_like(drawn), (slots + 1) * self.apart
         for place in range(1, len(MOST) + 1):
-            left = np.flatnonzero(count >= place)
+            left = (count >= place).nonzero()[0]
             if not left.size:
                 break
-            numbers = slots[left] * 8.0 + place
-            mark = (slots[left] + draws.uniform(self.use ^ 1, nodes[left], numbers)) * self.apart
-            is_over = mark <= at[left]
-            number[left] = np.where(is_over & (mark > last[left]), numbers, number[left])
-            last[left] = np.where(is_over, np.maximum(mark, last[left]), last[left])
-            after[left] = np.where(is_over, after[left], np.minimum(mark, after[left]))
-        return last, number, after
+            words = draws.further(drawn[left], place)
+            mark = (slots[left] + draws.unit(words)) * self.apart
+            moment, before, beyond = at[left], last[left], after[left]
+            is_newer = (mark <= moment) & (mark > before)
+            word[left] = np.where(is_newer, words, word[left])
+            last[left] = np.where(is_newer, mark, before)
+            after[left] = np.where((mark > moment) & (mark < beyond), mark, beyond)
+        return last, word, after
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class Absent:
 
     def look(self, nodes: Ints, at: Floats) -> tuple[Flags, Floats]:
         """See `Process`."""
-        _, number, until = self.marks.around(nodes, at, 64)
-        return draws.uniform(self.marks.use ^ 2, nodes, number) >= self.share, until
+        _, word, until = self.marks.around(nodes, at, 64)
+        return draws.unit(draws.further(word, 1)) >= self.share, until
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Legs:
     there: Floats
     lost: NDArray[np.int8]
     """Code of `LOST`."""
+    told: Floats
+    """When it is told that the answer does not come, by whoever found that out; infinite where nobody says so."""
 
     def trip(self, place: int) -> Trip:
         """Of one of them."""
@@ -91,33 +93,56 @@ class World:
         up = [(many, carried(each.line, each.line.up)) for many, each in zip(asked, below, strict=True)]
         return fair_level(down, line.up), fair_level(up, line.down)
 
-    def legs(self, nodes: Ints, at: Floats, down_bytes: float, work: Floats, up_bytes: float) -> Legs:
-        """Messages of the tier above to `nodes`, each sent at its moment of `at`, answered after `work` (see `Trips`)."""
+    def legs(
+        self, nodes: Ints, at: Floats, down_bytes: float, work: Floats, up_bytes: float, free: Floats | None = None
+    ) -> Legs:
+        """Messages of the tier above to `nodes`, each sent at its moment of `at`, answered after `work`.
+
+        `free`: until when each of them is there for sure, where somebody has looked at that already.
+        """
         groups = self.roster.group_of(nodes)
-        heard = self.carry("down", nodes, at, down_bytes)
         needed = work * self.roster.pace[groups]
-        lost = np.zeros(len(nodes), dtype=np.int8)
-        works = work > 0
         if self._slower.any():
-            slower = works & (draws.uniform(self._uses["slower"], nodes, at) < self._slower[groups])
+            slower = (work > 0) & (draws.uniform(self._uses["slower"], nodes, at) < self._slower[groups])
             needed = np.where(slower, needed * self._times[groups], needed)
-        done = self.worked(nodes, heard, needed)
-        there = self.carry("up", nodes, done, up_bytes)
+        down, up = self._on_line("down", nodes, at, down_bytes), self._on_line("up", nodes, at, up_bytes)
+        heard = at + down
+        done = heard + needed
+        there = done + up
+        held = np.flatnonzero(there > self._passing.free_until(nodes, at, free))
+        if held.size:  # the others meet nothing on their way
+            who = nodes[held]
+            heard[held] = self._where_finite(self._passing.carried, who, at[held], down[held])
+            done[held] = self._where_finite(self._passing.worked, who, heard[held], needed[held])
+            there[held] = self._where_finite(self._passing.carried, who, done[held], up[held])
+        lost = self._lost(nodes, at, work, done, there)
+        told = np.full(len(nodes), np.inf)
+        if (full := np.flatnonzero(lost == FULL)).size:
+            told[full] = self.carry("up", nodes[full], done[full], 0.0)
+        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost, told)
+
+    def _lost(self, nodes: Ints, at: Floats, work: Floats, done: Floats, there: Floats) -> NDArray[np.int8]:
+        lost = np.zeros(len(nodes), dtype=np.int8)
         if self._is_filling:
             lost[self._is_full(nodes, done)] = FULL
         if self._dropout.any():
-            lost[works & (draws.uniform(self._uses["dropout"], nodes, at) < self._dropout[groups])] = DROPPED
+            chance = self._dropout[self.roster.group_of(nodes)]
+            lost[(work > 0) & (draws.uniform(self._uses["dropout"], nodes, at) < chance)] = DROPPED
         lost[np.isinf(there) & (lost == COMES)] = AWAY
-        return Legs(heard, done, np.where(lost == COMES, there, np.inf), lost)
+        return lost
 
     def carry(self, way: str, nodes: Ints, at: Floats, size: float) -> Floats:
         """When what is sent `at` is there whole: `down` from the tier above, or `up` to it. Infinite stays infinite."""
+        return self._where_finite(self._passing.carried, nodes, at, self._on_line(way, nodes, at, size))
+
+    def _on_line(self, way: str, nodes: Ints, at: Floats, size: float) -> Floats:
+        """Seconds that a message takes where nothing is in its way; `at` names it, for what is drawn."""
         groups = self.roster.group_of(nodes)
-        needed = self._latency[groups] + size / (self._down if way == "down" else self._up)[groups]
+        needed: Floats = self._latency[groups] + size / (self._down if way == "down" else self._up)[groups]
         if self._jitter.any():
             drawn = draws.normal(self._uses[f"jitter {way}"], nodes, at)
             needed = np.maximum(needed + self._jitter[groups] * drawn, 0.5 * needed)
-        return self._where_finite(self._passing.carried, nodes, at, needed)
+        return needed
 
     def worked(self, nodes: Ints, at: Floats, needed: Floats) -> Floats:
         """When work of `needed` seconds that begins `at` is over; infinite stays infinite."""
@@ -143,9 +168,21 @@ class World:
         """Which of `nodes` give a sign of life at their moment of `at`."""
         return ~self._passing.silent(nodes, at)[0]
 
-    def until(self, node: int, at: float) -> float:
-        """When next somebody comes or goes, as far as `node` is concerned; infinite where that stays as it is."""
-        return float(self._passing.silent(np.array([node]), np.array([at]))[1][0])
+    def silent(self, nodes: Ints, at: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """Which of `nodes` give no sign of life, and until when that stays so at least."""
+        return self._passing.silent(nodes, at)
+
+    def away(self, nodes: Ints, since: Floats, until: Floats) -> Floats:
+        """Seconds between two moments for which each gave no sign of life."""
+        seconds, moment = np.zeros(len(nodes)), since.copy()
+        left = np.flatnonzero(moment < until)
+        while left.size:
+            silent, changes = self.silent(nodes[left], moment[left])
+            after = np.minimum(changes, until[left])
+            seconds[left] += np.where(silent, after - moment[left], 0.0)
+            moment[left] = after
+            left = left[after < until[left]]
+        return seconds
 
     def is_there(self, node: int, at: float) -> bool:
         """See `Trips`."""
@@ -153,7 +190,7 @@ class World:
 
     def trip(self, node: int, at: float, down_bytes: int, work: float, up_bytes: int) -> Trip:
         """See `Trips`: to a clinic or a region from the center, through all regions between; to a device from its clinic."""
-        path, one = self._path(node), np.array([at])
+        path, one = self.path(node), np.array([at])
         for each in path[:-1]:
             one = self.carry("down", np.array([each]), one, down_bytes)
         legs = self.legs(np.array([node]), one, down_bytes, np.array([float(work)]), up_bytes)
@@ -163,7 +200,7 @@ class World:
         lost = LOST[legs.lost[0]] or (LOST[AWAY] if np.isinf(there[0]) else "")
         return Trip(float(legs.heard[0]), float(legs.done[0]), float(there[0]), lost)
 
-    def _path(self, node: int) -> list[int]:
+    def path(self, node: int) -> list[int]:
         """Regions from the center down, and `node`."""
         path = [node]
         regions = self.roster.regions.values()

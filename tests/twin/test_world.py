@@ -130,7 +130,11 @@ def test_the_center_away_is_away_for_all():
     place = world(faults=cut)
     assert place.trip(3, 0.0, 4 * MB, 1.0, MB).heard_at == pytest.approx(2.02 + 60)
     assert place.befell(3, 0.0, 70.0) == "center: its line was cut for 60 s"
-    assert (place.is_there(3, 30.0), place.is_there(3, 61.0), place.until(3, 0.5)) == (False, True, 1.0)
+    assert (
+        place.is_there(3, 30.0),
+        place.is_there(3, 61.0),
+        *place.away(np.array([3]), np.array([0.5]), np.array([30.0])),
+    ) == (False, True, 29.0)
 
 
 def test_hours_are_local_and_go_on_over_midnight():
@@ -273,3 +277,10 @@ def test_draws_are_even_and_independent_of_each_other():
     assert draws.exponential(5, nodes).mean() == pytest.approx(1, rel=0.02)
     first = draws.Order(9, 100_000).at(np.arange(1000))
     assert np.histogram(first, 4, (0, 100_000))[0] == pytest.approx(250, rel=0.25)
+
+
+def test_spells_of_presence_have_the_length_that_is_stated():
+    place, nodes = world({"name": "few", "count": 400, "presence": {"share": 0.25, "spell": "1 h"}}), np.arange(400)
+    there = np.array([place.there(nodes, np.full(400, 120.0 * step)) for step in range(1200)])
+    comes = (there[1:] & ~there[:-1]).sum()
+    assert there.sum() * 120.0 / comes == pytest.approx(3600, rel=0.06)
