@@ -110,6 +110,11 @@ def test_what_differs_is_told_in_units():
         'topology.lines.practice.up: "4 Mbit/s" -> "8 Mbit/s"',
     ]
     assert differences(scenario, parse(TEXT, "f", ["topology.lines.practice.up=4000 kbit/s"])) == []
+    more = TEXT.replace("count: 30", "count: 31").replace("every: 3 d", "every: 72 h").replace("lasts: 20 min", "lasts: 1 h")
+    assert differences(scenario, parse(more, "f")) == [
+        "topology.clinics.1.count: 30 -> 31",
+        'topology.faults.0.lasts: "20 min" -> "1 h"',
+    ]
 
 
 def test_all_faults_come_at_once_each_at_its_line_whatever_else_is_wrong():
