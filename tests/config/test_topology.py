@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -374,3 +375,10 @@ def test_many_regions_in_one_long_row_are_read_at_once():
     text = TEXT.replace("  regions:\n", "  regions:\n    - {name: r0, machine: t4, line: hospital}\n" + rows)
     [fault] = faults(text)
     assert 'nobody is under the region "r1499"' in fault
+
+
+def test_the_example_of_the_guide_is_read():
+    guide = (Path(__file__).parents[2] / "docs" / "researcher.md").read_text(encoding="utf-8")
+    example = guide.partition("## Where everybody is")[2].partition("```yaml\n")[2].partition("```")[0]
+    found = parse(HEAD + example, "guide", ["data.partition.by=topology"], BUILT_IN).topology
+    assert (found.clinics[0].count, found.cohort, found.machines["our-t4"].step) == (40, 20, 0.085)
