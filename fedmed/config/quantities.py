@@ -50,7 +50,7 @@ def read(text: str, units: Mapping[str, float]) -> float:
     if not unit:
         raise ValueError(f"got {_shown(text)}, a number without a unit; write one of {some} behind it")
     if unit not in units:
-        raise ValueError(f"got the unit {unit}{_meant(unit, units)}, allowed: {some}")
+        raise ValueError(f"got the unit {unit!r}{_meant(unit, units)}, allowed: {some}")
     return float(number) * units[unit]
 
 
