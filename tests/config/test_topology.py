@@ -351,9 +351,10 @@ def put(value, path, new):
     """`value` with `new` at `path`, where there still is such a place."""
     if not path:
         return new
-    if isinstance(value, dict) or (isinstance(value, list) and len(value) > path[0]):
-        inner = value[path[0]] if isinstance(value, list) else value.get(path[0], {})
-        value[path[0]] = put(inner, path[1:], new)
+    if isinstance(value, dict):
+        value[path[0]] = put(value.get(path[0], {}), path[1:], new)
+    elif isinstance(value, list) and isinstance(path[0], int) and path[0] < len(value):
+        value[path[0]] = put(value[path[0]], path[1:], new)
     return value
 
 
