@@ -1,11 +1,12 @@
 """Quantities as people write them, `10 Mbit/s` or `20 ms`, into plain numbers of one unit each; a bare number is refused.
 
-Written back they have a unit again: the one in which they are shortest and still the same number to the last bit.
+Written back they have a unit again: the one with the fewest digits in which they are the same number to the last bit.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,14 +50,15 @@ def read(text: str, units: Mapping[str, float]) -> float:
     if not unit:
         raise ValueError(f"got {_shown(text)}, a number without a unit; write one of {some} behind it")
     if unit not in units:
-        raise ValueError(f"got the unit {unit}{_meant(unit, units)}, allowed: {some}")
+        raise ValueError(f"got the unit {unit!r}{_meant(unit, units)}, allowed: {some}")
     return float(number) * units[unit]
 
 
 def written(value: float, units: Mapping[str, float]) -> str:
-    """The shortest text that `read` makes exactly `value` of; of equally short ones that in the smallest unit of all."""
-    texts = [f"{_bare(value / by)} {unit}" for unit, by in units.items() if value / by * by == value]
-    return min(texts, key=lambda text: (len(text), "e" in text))
+    """The text with the fewest digits that `read` makes exactly `value` of; of equal ones that nearest to the base unit."""
+    exact = [(_bare(value / by), unit) for unit, by in units.items() if value / by * by == value]
+    number, unit = min(exact, key=lambda each: (len(each[0]), abs(math.log(units[each[1]]))))
+    return f"{number} {unit}"
 
 
 def _bare(number: float) -> str:

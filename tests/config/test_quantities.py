@@ -113,10 +113,30 @@ def test_what_is_written_is_read_back_to_the_last_bit(units, number):
 
 
 @given(st.sampled_from(UNITS), st.integers(1, 999))
-def test_what_people_write_is_not_written_longer(unit, number):
+def test_what_people_write_is_not_written_with_more_digits(unit, number):
     units, name = unit
-    text = f"{number} {name}"
-    assert len(written(read(text, units), units)) <= len(text)
+    back, unit = written(read(f"{number} {name}", units), units).split()
+    assert len(back) <= len(str(number))
+    assert unit in units
+
+
+@pytest.mark.parametrize(
+    ("number", "units", "text"),
+    [
+        (0.0, TIMES, "0 s"),
+        (1200.0, TIMES, "20 min"),
+        (90.0, TIMES, "90 s"),
+        (0.02, TIMES, "20 ms"),
+        (86_400.0, TIMES, "1 d"),
+        (1.25e6, BITS, "10 Mbit/s"),
+        (0.125, BITS, "1 bit/s"),
+        (16e9, BYTES, "16 GB"),
+        (1024.0, BYTES, "1 KiB"),
+        (-90.0, TIMES, "-90 s"),
+    ],
+)
+def test_a_number_is_written_as_people_would(number, units, text):
+    assert written(number, units) == text
 
 
 @pytest.mark.parametrize("units", ALL)

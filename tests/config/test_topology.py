@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -110,6 +111,11 @@ def test_what_differs_is_told_in_units():
         'topology.lines.practice.up: "4 Mbit/s" -> "8 Mbit/s"',
     ]
     assert differences(scenario, parse(TEXT, "f", ["topology.lines.practice.up=4000 kbit/s"])) == []
+    more = TEXT.replace("count: 30", "count: 31").replace("every: 3 d", "every: 72 h").replace("lasts: 20 min", "lasts: 1 h")
+    assert differences(scenario, parse(more, "f")) == [
+        "topology.clinics.1.count: 30 -> 31",
+        'topology.faults.0.lasts: "20 min" -> "1 h"',
+    ]
 
 
 def test_all_faults_come_at_once_each_at_its_line_whatever_else_is_wrong():
@@ -345,9 +351,10 @@ def put(value, path, new):
     """`value` with `new` at `path`, where there still is such a place."""
     if not path:
         return new
-    if isinstance(value, dict) or (isinstance(value, list) and len(value) > path[0]):
-        inner = value[path[0]] if isinstance(value, list) else value.get(path[0], {})
-        value[path[0]] = put(inner, path[1:], new)
+    if isinstance(value, dict):
+        value[path[0]] = put(value.get(path[0], {}), path[1:], new)
+    elif isinstance(value, list) and isinstance(path[0], int) and path[0] < len(value):
+        value[path[0]] = put(value[path[0]], path[1:], new)
     return value
 
 
@@ -369,3 +376,10 @@ def test_many_regions_in_one_long_row_are_read_at_once():
     text = TEXT.replace("  regions:\n", "  regions:\n    - {name: r0, machine: t4, line: hospital}\n" + rows)
     [fault] = faults(text)
     assert 'nobody is under the region "r1499"' in fault
+
+
+def test_the_example_of_the_guide_is_read():
+    guide = (Path(__file__).parents[2] / "docs" / "researcher.md").read_text(encoding="utf-8")
+    example = guide.partition("## Where everybody is")[2].partition("```yaml\n")[2].partition("```")[0]
+    found = parse(HEAD + example, "guide", ["data.partition.by=topology"], BUILT_IN).topology
+    assert (found.clinics[0].count, found.cohort, found.machines["our-t4"].step) == (40, 20, 0.085)
