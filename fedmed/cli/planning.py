@@ -20,9 +20,9 @@ from fedmed.twin.planning.advice import Advice, faults, rate_of, shortages
 from fedmed.twin.planning.federation import Plan, Tier, plan
 from fedmed.twin.planning.members import Member
 
-PIECES = (
-    "A step in pieces, or one that is computed again, is what the memory asks for. fedmed's own training makes whole "
-    "batches: with it, lower training.batch_size for all, or give these kinds another machine."
+AGAIN = (
+    "checkpointed: what forward made is computed again in backward, for memory. fedmed's own models and training do not do "
+    "so; take a model that does, smaller patches, or another machine. (Parts of a batch, training makes by itself on a GPU.)"
 )
 
 
@@ -131,8 +131,8 @@ def _tell(found: Plan, lacks: Sequence[Advice], deadline: float | None, prices: 
     say("\n")
     show([_tier_row(found, each, deadline) for each in found.tiers], False)
     say("\n" + "\n".join(f"{name}: {text}" for name, text in _totals(found, deadline, prices).items()) + "\n")
-    if any(each.step is not None and each.step.is_split for each in found.members):
-        say(f"\n{PIECES}\n")
+    if any(each.step is not None and each.step.is_checkpointed for each in found.members):
+        say(f"\n{AGAIN}\n")
     if lacks:
         say("\n")
         show(
@@ -238,7 +238,7 @@ def _member_facts(each: Member) -> dict[str, Any]:
         "cases": each.cases,
         "step": None
         if step is None
-        else {"micro": step.micro, "accumulate": step.accumulate, "precision": step.precision}
+        else {"batch": step.batch, "micro": step.micro, "parts": step.parts, "precision": step.precision}
         | {"checkpointed": step.is_checkpointed, "bytes": step.need.total},
         "steps": each.steps,
         "train_s": each.train_s,

@@ -5,6 +5,7 @@ PyTorch is imported here, and only once something is counted.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def cost_of(spec: ModelSpec, frozen: tuple[str, ...] = ()) -> Cost:
         operations=_operations(model, x),
         kept=_kept(model, x, is_mixed=False),
         kept_mixed=_kept(model, x, is_mixed=True),
+        logits=4 * spec.outputs * (math.prod(spec.inputs[1:]) if spec.kind == "segmentation" else 1),
     )
 
 

@@ -77,7 +77,8 @@ def test_what_cannot_be_planned_is_refused_in_words(refused, region, arguments, 
 
 
 def test_all_faults_of_the_machines_come_at_once_with_their_lines(refused, region):
-    region.write_text(REGION.replace("machine: t4", "machine: agx-orion").replace("center: {line", "center: {machine: a10, line"))
+    wrong = REGION.replace("machine: t4", "machine: agx-orion")
+    region.write_text(wrong.replace("center: {line", "center: {machine: a10, line"))
     told = refused("plan", str(region))
     assert "the scenario has 2 faults" in told
     assert f"{region}:10: topology.center.machine: got the machine 'a10' (did you mean a100?)" in told
