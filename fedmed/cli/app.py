@@ -109,6 +109,21 @@ def plan(
 
 
 @app.command()
+def calibrate(
+    scenario: Annotated[str | None, typer.Argument(help="Whose model is trained; a small one where absent.")] = None,
+    data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the machine.")] = "here",
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="That each number is measured for.")] = 2.0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the entry there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine as an entry of topology.machines: speed, memory, and a training step."""
+    from fedmed.cli.calibrating import run
+
+    run(scenario, data, name, seconds, out, as_json)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")], as_json: Json = False) -> None:
     """Write report.html of a run anew, and say where it is."""
     from fedmed.report import write_report
