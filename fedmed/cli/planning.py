@@ -127,7 +127,7 @@ def _tell(found: Plan, lacks: Sequence[Advice], deadline: float | None, prices: 
         f"{cost.operations / 1e9:.3g} G operations a case forward; "
         f"{data_size(messages.model)} down, {data_size(messages.update)} up\n\n"
     )
-    show([_member_row(each) for each in found.members], False)
+    show([_member_row(found, each) for each in found.members], False)
     say("\n")
     show([_tier_row(found, each, deadline) for each in found.tiers], False)
     say("\n" + "\n".join(f"{name}: {text}" for name, text in _totals(found, deadline, prices).items()) + "\n")
@@ -141,7 +141,7 @@ def _tell(found: Plan, lacks: Sequence[Advice], deadline: float | None, prices: 
         )
 
 
-def _member_row(each: Member) -> dict[str, str]:
+def _member_row(found: Plan, each: Member) -> dict[str, str]:
     step = each.step
     if each.misfit is not None:
         made, memory = "does not fit", f"{data_size(each.misfit.needed)} of {data_size(each.misfit.has)}"
@@ -159,6 +159,7 @@ def _member_row(each: Member) -> dict[str, str]:
         "steps": str(each.steps),
         "training": duration(each.train_s),
         "slow": duration(each.slow_s),
+        "busy": f"{each.train_s / found.round_s:.0%}" if found.round_s else DASH,
         "line": each.line_name,
         "down": duration(each.down_s),
         "up": duration(each.up_s),
@@ -177,6 +178,7 @@ def _tier_row(found: Plan, each: Tier, deadline: float | None) -> dict[str, str]
         "models out": duration(each.out_s),
         "updates in": duration(each.in_s),
         "needs": f"up {rate_of(up)}, down {rate_of(down)}",
+        "disk": data_size(found.room(each).total),
     }
 
 
@@ -257,4 +259,5 @@ def _tier_facts(found: Plan, each: Tier, deadline: float | None) -> dict[str, An
         "updates_in_s": each.in_s,
         "needs_up": up,
         "needs_down": down,
+        "disk_bytes": found.room(each).total,
     }

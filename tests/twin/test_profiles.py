@@ -100,6 +100,11 @@ def test_all_faults_at_once_with_the_nearest_and_all_names():
         profiles_of(wrong)
 
 
+def test_numbers_that_no_machine_has_are_faults():
+    wrong = topology({"a": {"like": "t4", "speed": {"fp16": "1e-300 FLOPS"}, "memory": "1e300 TiB"}}, "a")
+    assert [path[-1] for path, _ in faults(wrong)] == ["fp16", "memory"]
+
+
 def test_a_precision_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="t4 has no speed in bf16; it has fp32, fp16, int8"):
         built_in()["t4"].rate("bf16")
@@ -115,5 +120,7 @@ def test_time_grows_in_proportion_to_cases_and_operations(name, operations, case
 
 
 def test_nothing_heavy_is_loaded():
-    code = "import sys, fedmed.twin.profiles as p; p.built_in(); sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
+    code = """import sys, fedmed.twin.planning.advice, fedmed.twin.profiles as p
+import fedmed.twin.reading, fedmed.twin.calibration
+p.built_in(); sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"""
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from fedmed.config.scenario import Scenario
 from fedmed.config.topology import CENTER, Line, Topology
 from fedmed.errors import ConfigError
-from fedmed.twin.planning import lines, money
+from fedmed.twin.planning import lines, money, storage
 from fedmed.twin.planning.cost import Cost
 from fedmed.twin.planning.energy import JOULES_A_KWH
 from fedmed.twin.planning.members import Member, Messages, Place, member
 from fedmed.twin.profiles import Profile, profiles_of
+
+DAY_S, MOST_S = 86_400.0, 1e10
+"""Seconds of a day; longest round that is no slip of the pen (three centuries)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ class Plan:
         """Of buying all machines."""
         return sum(each.profile.price for each in self.tiers) + sum(each.count * each.profile.price for each in self.members)
 
+    def room(self, tier: Tier) -> storage.Room:
+        """What its disk must hold; the center's log has an entry a member and round, and one a round."""
+        if tier.under:
+            return storage.region(self.cost.parameters)
+        rounds_a_day = min(self.rounds, DAY_S / self.round_s) if self.round_s else float(self.rounds)
+        return storage.center(self.cost.parameters, rounds_a_day * (tier.below + 1))
+
     def needed(self, tier: Tier, seconds: float) -> tuple[float, float]:
         """Bytes a second that its line must carry, up and down, for the run to take `seconds`."""
         size = (self.messages.model, self.messages.update)
@@ -105,6 +115,11 @@ def plan(scenario: Scenario, cost: Cost, case: tuple[int, ...] | None = None) ->
     ends = _ends(topology, {each.who: each for each in tiers}, {each.who: each for each in members})
     last = max(members, key=lambda each: ends[each.who] + each.train_s)
     slow_s = max(ends[each.who] + max(each.train_s, each.slow_s) for each in members)
+    if not slow_s <= MOST_S:  # infinite, too
+        raise ConfigError(
+            f"{last.who}: a round would take {slow_s:.3g} s, of which training by {last.profile.name} is {last.train_s:.3g} s "
+            f"and messages are {ends[last.who]:.3g} s; allowed: {MOST_S:.0e} s at most. Mend its machine, line or cases"
+        )
     share = _asked(topology) / sum(each.count for each in topology.clinics)
     round_s = ends[last.who] + last.train_s
     return Plan(scenario.rounds, cost, messages, tiers, members, round_s, slow_s, last.who, ends, share)

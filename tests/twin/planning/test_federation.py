@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
@@ -51,6 +53,22 @@ def test_the_centers_line_carries_all_of_them(unet):
     assert center.out_s == pytest.approx(40 * 4 * unet.parameters / (1e9 / 8))
     [center] = plan(scenario(cohort=10, over=1.3), unet).tiers
     assert center.below == 13
+
+
+@given(st.integers(1, 10_000), st.integers(1, 1000))
+def test_what_the_centers_line_must_carry_grows_with_clinics_and_shrinks_with_time(unet, count, hours):
+    found = plan(scenario(LARGE | {"count": count}), unet)
+    [center] = found.tiers
+    up, down = found.needed(center, 3600.0 * hours)
+    assert up == pytest.approx(count * found.messages.model * 50 / (3600 * hours * 0.8))
+    assert down == pytest.approx(up)
+    assert found.round_s >= center.out_s + center.in_s
+
+
+def test_the_centers_disk_holds_checkpoints_versions_and_its_log(unet):
+    found = plan(scenario(), unet)
+    [center] = found.tiers
+    assert found.room(center).total > (13 + 10) * 4 * unet.parameters / 0.8
 
 
 def test_lanes_of_16_bits_halve_the_way_up_and_masks_off_changes_nothing_down(unet):
@@ -134,3 +152,9 @@ def test_privacy_of_records_takes_a_gradient_of_each_case(unet):
 def test_without_a_topology_there_is_nothing_to_plan(unet):
     with pytest.raises(ConfigError, match="no topology"):
         plan(scenario().model_copy(update={"topology": None}), unet)
+
+
+@pytest.mark.parametrize("line", [{"up": "1e-300 bit/s", "down": "1 Gbit/s"}, {"up": "0.001 bit/s", "down": "1 Gbit/s"}])
+def test_a_round_that_never_ends_is_refused_with_what_is_slow(unet, line):
+    with pytest.raises(ConfigError, match=r"small: a round would take .* messages are"):
+        plan(scenario(lines=LINES | {"dsl": line}), unet)
