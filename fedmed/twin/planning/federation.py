@@ -118,7 +118,8 @@ def plan(scenario: Scenario, cost: Cost, case: tuple[int, ...] | None = None) ->
     if not slow_s <= MOST_S:  # infinite, too
         raise ConfigError(
             f"{last.who}: a round would take {slow_s:.3g} s, of which training by {last.profile.name} is "
-            f"{last.train_s:.3g} s and messages are {ends[last.who]:.3g} s; allowed: {MOST_S:.0e} s at most. Mend its machine, line or cases"
+            f"{last.train_s:.3g} s and messages are {ends[last.who]:.3g} s; allowed: {MOST_S:.0e} s at most. "
+            f"Mend its machine, line or cases"
         )
     share = _asked(topology) / sum(each.count for each in topology.clinics)
     round_s = ends[last.who] + last.train_s
