@@ -18,7 +18,7 @@ class Advice:
 
     who: str
     binds: str
-    """memory, line, month, training."""
+    """memory, line, month, or what training waits for."""
     got: str
     todo: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedmed.config.scenario import Scenario, Training
@@ -56,6 +57,8 @@ class Member:
     down_s: float
     up_s: float
     room: Room
+    parts: Mapping[str, float]
+    """Seconds of what goes on side by side in a step; empty where it was measured."""
 
     @property
     def transfer_s(self) -> float:
@@ -67,13 +70,16 @@ class Member:
         """All that it does in a round."""
         return self.transfer_s + self.train_s
 
-    def binds(self, share: float = 0.5) -> str:
-        """What its round waits for: memory where the model does not fit, else the larger of its line and its training."""
+    def binds(self) -> str:
+        """What its round waits for: memory where the model does not fit, else the larger of its line and its training, and
+        in this what takes longest."""
         if self.misfit is not None:
             return "memory"
         if self.busy_s <= 0:
             return "nothing"
-        return "line" if self.transfer_s > share * self.busy_s else "training"
+        if self.transfer_s > self.train_s:
+            return "line"
+        return max(self.parts, key=lambda part: self.parts[part]) if self.parts else "training"
 
     def joules(self, round_s: float, asked: float = 1.0) -> float:
         """Of all of the kind, in a round of so many seconds that a share of them is asked in."""
@@ -119,6 +125,7 @@ def member(
         slow_s=slower * one * (steps_of(scenario, large) if trains else 0),
         down_s=lines.down_s(messages.model, line),
         up_s=lines.up_s(messages.update, line),
+        parts=step.parts_of(cost, profile) if step is not None and profile.step is None else {},
         room=site(cases, voxels, cost.parameters),
     )
 

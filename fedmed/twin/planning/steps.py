@@ -13,8 +13,13 @@ from dataclasses import dataclass, replace
 from fedmed.config.scenario import Training
 from fedmed.config.topology import Precision
 from fedmed.twin.planning.cost import Cost
-from fedmed.twin.planning.memory import USABLE, Need, need
+from fedmed.twin.planning.memory import USABLE, Need, is_mixed, need
 from fedmed.twin.profiles import PASSES, Profile
+
+MOVES = 4
+"""Times that a number kept for backward goes over the memory's bus: written and read, and so its gradient."""
+START_S = 10e-6
+"""Seconds to start a kernel (recalled: 5 to 20 microseconds from Python)."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,25 @@ class Step:
         return PASSES + (self.parts > 1) + self.is_checkpointed
 
     def seconds(self, cost: Cost, profile: Profile) -> float:
-        """Of the step: operations through the share of the peak that training reaches, or as it was measured."""
+        """Of the step: what of `parts_of` takes longest, or as it was measured."""
         if profile.step is not None:
             return profile.step * self.passes / PASSES
-        return self.passes * cost.operations * self.batch / profile.rate(self.precision)
+        return max(self.parts_of(cost, profile).values())
+
+    def parts_of(self, cost: Cost, profile: Profile) -> dict[str, float]:
+        """Seconds of what goes on side by side in a step (the roofline of Williams et al. 2009, and starting kernels):
+
+        computing  passes x operations x batch / (peak x share that training reaches)
+        moving     4 x what forward keeps, written and read with its gradients, and the weights' share, / bandwidth
+        starting   3 kernels for each tensor kept, forward and backward, in each part
+        """
+        kept = cost.kept_bytes(is_mixed(self.precision))
+        moved = MOVES * (self.batch * sum(kept) + self.need.gradients + self.need.state)
+        return {
+            "computing": self.passes * cost.operations * self.batch / profile.rate(self.precision),
+            "moving": moved / profile.bandwidth,
+            "starting": self.passes * len(kept) * self.parts * START_S,
+        }
 
     def words(self) -> str:
         """`16, bf16`, or `16 in 4 parts, fp16, checkpointed`."""

@@ -61,6 +61,17 @@ def test_computing_again_costs_a_third_more_and_a_measured_step_counts_as_it_is(
     assert step.seconds(unet, MACHINES["a100"]) == pytest.approx(MACHINES["a100"].seconds(unet.operations, 8))
 
 
+def test_a_step_takes_as_long_as_the_longest_of_what_goes_on_side_by_side(unet):
+    a100 = MACHINES["a100"]
+    step = choose(unet, training(8), a100)
+    assert step.seconds(unet, a100) == step.parts_of(unet, a100)["computing"]
+    narrow = replace(a100, bandwidth=1e9)
+    moved = 4 * (8 * sum(unet.kept_mixed) + 4 * unet.trained)
+    assert step.seconds(unet, narrow) == pytest.approx(moved / 1e9)
+    tiny = replace(unet, operations=1.0, kept=(4,) * 50, kept_mixed=(2,) * 50, parameters=10, trained=10)
+    assert choose(tiny, training(1), a100).seconds(tiny, a100) == pytest.approx(3 * 50 * 10e-6)
+
+
 def test_a_model_that_does_not_fit_is_told_with_what_would(unet):
     large = replace(unet, kept=tuple(20 * each for each in unet.kept), kept_mixed=tuple(20 * each for each in unet.kept))
     assert choose(large, training(2), MACHINES["orin-nano"]) is None
