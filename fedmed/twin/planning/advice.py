@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedmed.report.formats import data_size, duration
+from fedmed.twin.planning.cost import Cost
 from fedmed.twin.planning.federation import Plan, Tier
 from fedmed.twin.planning.lines import MONTH_S, bandwidth
 from fedmed.twin.planning.members import Member
 from fedmed.twin.planning.nodes import side_by_side
+from fedmed.twin.planning.steps import Misfit
+from fedmed.twin.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,16 @@ def faults(plan: Plan) -> Iterator[Advice]:
     """What cannot be run at all: models that do not fit."""
     for each in plan.members:
         if each.misfit is not None:
-            found = each.misfit
-            got = f"{plan.cost.name} needs {data_size(found.needed)} to train one case at a time, computed again; "
-            got += f"{each.profile.name} has {data_size(found.has)}"
-            patch = f"patches of {' x '.join(map(str, found.patch))}; " if found.patch else ""
-            machines = f"one of {', '.join(found.machines)}" if found.machines else "no built-in machine would do"
-            yield Advice(each.who, "memory", got, patch + machines)
+            yield unfit(each.who, plan.cost, each.profile, each.misfit)
+
+
+def unfit(who: str, cost: Cost, profile: Profile, found: Misfit) -> Advice:
+    """A model that does not fit, named, with what would."""
+    got = f"{cost.name} needs {data_size(found.needed)} to train one case at a time, computed again; "
+    got += f"{profile.name} has {data_size(found.has)}"
+    patch = f"patches of {' x '.join(map(str, found.patch))}; " if found.patch else ""
+    machines = f"one of {', '.join(found.machines)}" if found.machines else "no built-in machine would do"
+    return Advice(who, "memory", got, patch + machines)
 
 
 def shortages(plan: Plan, deadline_s: float | None) -> Iterator[Advice]:
