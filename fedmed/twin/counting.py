@@ -52,11 +52,11 @@ def _seen_in(scenario: Scenario, data: Path | None) -> tuple[tuple[int, ...], in
 
     from fedmed.learning.inputs import featurise
     from fedmed.learning.plan import first_preparation
-    from fedmed.sites.prepare import sites_of
+    from fedmed.sites.readers import read
 
-    train = sites_of(scenario.data, data, scenario.seed, scenario.source)[0].train
-    sample = featurise(train.take(np.arange(1)), first_preparation(scenario))
-    return tuple(int(side) for side in sample.shape[1:]), len(train.classes)
+    cases = read(scenario.data, data, scenario.seed, scenario.source)  # whoever they will be dealt to
+    sample = featurise(cases.take(np.arange(1)), first_preparation(scenario))
+    return tuple(int(side) for side in sample.shape[1:]), len(cases.classes)
 
 
 def cost_of(spec: ModelSpec, frozen: tuple[str, ...] = ()) -> Cost:
