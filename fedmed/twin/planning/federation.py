@@ -15,8 +15,8 @@ from fedmed.twin.planning.energy import JOULES_A_KWH
 from fedmed.twin.planning.members import Member, Messages, Place, member
 from fedmed.twin.profiles import Profile, profiles_of
 
-DAY_S, MOST_S = 86_400.0, 1e10
-"""Seconds of a day; longest round that is no slip of the pen (three centuries)."""
+DAY_S, MOST_S = 86_400.0, 3650 * 86_400.0
+"""Seconds of a day; longest round that is no slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plan(scenario: Scenario, cost: Cost, case: tuple[int, ...] | None = None) ->
     if not slow_s <= MOST_S:  # infinite, too
         raise ConfigError(
             f"{last.who}: a round would take {slow_s:.3g} s, of which training by {last.profile.name} is "
-            f"{last.train_s:.3g} s and messages are {ends[last.who]:.3g} s; allowed: {MOST_S:.0e} s at most. "
+            f"{last.train_s:.3g} s and messages are {ends[last.who]:.3g} s; allowed: {MOST_S:.3g} s at most. "
             f"Mend its machine, line or cases"
         )
     share = _asked(topology) / sum(each.count for each in topology.clinics)

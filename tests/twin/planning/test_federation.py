@@ -77,7 +77,7 @@ def test_without_a_topology_there_is_nothing_to_plan(unet):
         plan(scenario().model_copy(update={"topology": None}), unet)
 
 
-@pytest.mark.parametrize("line", [{"up": "1e-300 bit/s", "down": "1 Gbit/s"}, {"up": "0.001 bit/s", "down": "1 Gbit/s"}])
-def test_a_round_that_never_ends_is_refused_with_what_is_slow(unet, line):
+def test_a_round_that_never_ends_is_refused_with_what_is_slow(unet):
+    line = {"up": "1 bit/s", "down": "1 Gbit/s"}
     with pytest.raises(ConfigError, match=r"small: a round would take .* messages are"):
         plan(scenario(lines=LINES | {"dsl": line}), unet)
