@@ -5,8 +5,12 @@ PyTorch is imported here, and only once something is counted.
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError
 from fedmed.twin.planning.cost import Cost
 
 if TYPE_CHECKING:
@@ -18,6 +22,41 @@ TWO = 2  # cases that are counted with; a model may want more than one
 
 _HALVED = ("conv", "linear", "matmul", "bmm", "addmm", "baddbmm", "einsum", "prelu")
 _WHOLE = ("group_norm", "layer_norm", "softmax", "cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def spec_of(
+    scenario: Scenario, data: Path | None = None, inputs: tuple[int, ...] | None = None, classes: int | None = None
+) -> tuple[ModelSpec, tuple[int, ...]]:
+    """The model of a scenario and the shape of a case, channels first: as given, or from the cases, which are read.
+
+    Raises ConfigError or DataError as a run would, and ConfigError where only one of `inputs` and `classes` is given.
+    """
+    from fedmed.learning import tasks
+    from fedmed.learning.order import ModelSpec
+
+    task = tasks.resolve(scenario.task)
+    if (inputs is None) != (classes is None):
+        raise ConfigError("give both of --inputs and --classes, such as 1x128x128 and 2, or none and --data")
+    if inputs is None or classes is None:
+        inputs, classes = _seen_in(scenario, data)
+    patches = scenario.task.patches
+    seen = inputs if patches is None else (inputs[0], *patches.size)
+    if len(seen) != len(inputs):
+        raise ConfigError(f"cases of shape {list(inputs)} have no patches of {list(seen[1:])}: the axes are not as many")
+    options = scenario.task.model_options
+    return ModelSpec(name=task.model, options=options, inputs=seen, classes=classes, kind=task.kind), inputs
+
+
+def _seen_in(scenario: Scenario, data: Path | None) -> tuple[tuple[int, ...], int]:
+    import numpy as np
+
+    from fedmed.learning.inputs import featurise
+    from fedmed.learning.plan import first_preparation
+    from fedmed.sites.readers import read
+
+    cases = read(scenario.data, data, scenario.seed, scenario.source)  # whoever they will be dealt to
+    sample = featurise(cases.take(np.arange(1)), first_preparation(scenario))
+    return tuple(int(side) for side in sample.shape[1:]), len(cases.classes)
 
 
 def cost_of(spec: ModelSpec, frozen: tuple[str, ...] = ()) -> Cost:
@@ -42,6 +81,7 @@ def cost_of(spec: ModelSpec, frozen: tuple[str, ...] = ()) -> Cost:
         operations=_operations(model, x),
         kept=_kept(model, x, is_mixed=False),
         kept_mixed=_kept(model, x, is_mixed=True),
+        logits=4 * spec.outputs * (math.prod(spec.inputs[1:]) if spec.kind == "segmentation" else 1),
     )
 
 

@@ -15,6 +15,8 @@ from fedmed.twin.builtin import Built, Source, machines
 PASSES = 3
 """Training does three times the operations of a forward pass: backward computes gradients of inputs and of weights (Kaplan
 et al. 2020, section 2.1)."""
+LEAST_SPEED, MOST_SPEED, MOST = 1e6, 1e18, 1e15
+"""Operations a second that a machine may have, and the most of anything else of it, in its base unit."""
 _OWN: Source = ("scenario", "topology.machines")
 
 
@@ -99,8 +101,12 @@ def _unknown(name: str, known: list[str]) -> str:
 def _faults_of(machine: Machine, built: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     if machine.like is not None and machine.like not in built:
         yield ("like",), f"got {machine.like!r}{nearest(machine.like, built)}, allowed: {', '.join(built)}"
-    if machine.used == 0:
-        yield ("used",), "got 0, a machine that never ends; allowed: more than 0, at most 1"
+    for precision, speed in machine.speed.items():
+        if not LEAST_SPEED <= speed <= MOST_SPEED:
+            yield ("speed", precision), f"got {speed:g} operations a second; allowed: {LEAST_SPEED:.0e} to {MOST_SPEED:.0e}"
+    for key in ("memory", "bandwidth", "power", "idle", "price"):
+        if (value := getattr(machine, key)) is not None and not value <= MOST:
+            yield (key,), f"got {value:g}; allowed: at most {MOST:.0e}"
     if machine.like is None:
         needed = ("memory", "bandwidth", "power", "idle", "used", "price")
         lacking = [key for key in needed if getattr(machine, key) is None]

@@ -81,7 +81,7 @@ def test_a_machine_of_a_built_in_name_takes_its_place():
 
 def test_all_faults_at_once_with_the_nearest_and_all_names():
     wrong = topology(
-        {"a": {"like": "a10"}, "b": {"speed": {"fp16": "1 TFLOPS"}, "memory": "1 GB"}, "c": {"like": "t4", "used": 0}},
+        {"a": {"like": "a10"}, "b": {"speed": {"fp16": "1 TFLOPS"}, "memory": "1 GB"}},
         "orin-nana",
         center={"machine": "a1000", "line": "lan"},
     )
@@ -89,7 +89,6 @@ def test_all_faults_at_once_with_the_nearest_and_all_names():
     assert set(found) == {
         "topology.machines.a.like",
         "topology.machines.b",
-        "topology.machines.c.used",
         "topology.center.machine",
         "topology.clinics.0.machine",
     }
@@ -98,6 +97,11 @@ def test_all_faults_at_once_with_the_nearest_and_all_names():
     assert "bandwidth, power, idle, used, price, speed.fp32" in found["topology.machines.b"]
     with pytest.raises(ConfigError, match=r"topology\.machines\.a\.like.*topology\.clinics\.0\.machine"):
         profiles_of(wrong)
+
+
+def test_numbers_that_no_machine_has_are_faults():
+    wrong = topology({"a": {"like": "t4", "speed": {"fp16": "1 FLOPS"}, "memory": "10000 TB"}}, "a")
+    assert [path[-1] for path, _ in faults(wrong)] == ["fp16", "memory"]
 
 
 def test_a_precision_that_is_not_there_is_refused():
@@ -115,5 +119,7 @@ def test_time_grows_in_proportion_to_cases_and_operations(name, operations, case
 
 
 def test_nothing_heavy_is_loaded():
-    code = "import sys, fedmed.twin.profiles as p; p.built_in(); sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"
+    code = """import sys, fedmed.twin.planning.advice, fedmed.twin.profiles as p
+import fedmed.twin.reading, fedmed.twin.calibration
+p.built_in(); sys.exit(bool({'torch', 'flwr'} & set(sys.modules)))"""
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

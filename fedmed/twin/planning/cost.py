@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedmed.twin.profiles import PASSES
-
-PASSES_AGAIN = PASSES + 1
-"""Operations of a training step in forward passes where forward is done twice (Chen et al. 2016, section 3)."""
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -27,6 +22,8 @@ class Cost:
     """Bytes that forward keeps for backward, one case in float32, in the order in which they are made."""
     kept_mixed: tuple[int, ...]
     """The same in mixed precision."""
+    logits: int = 0
+    """Bytes of what comes out, one case in float32."""
 
     def kept_bytes(self, is_mixed: bool) -> tuple[int, ...]:
         """What forward keeps in the precision that is trained in."""

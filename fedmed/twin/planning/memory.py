@@ -29,12 +29,14 @@ class Need:
     """The optimiser's, and FedProx's anchors."""
     activations: float
     """What forward keeps of one micro-batch, and two gradients of its largest part."""
+    logits: float
+    """What comes out for the whole batch, and its gradient: the loss is of all of it (fedmed.learning.fitting)."""
     context: float = CONTEXT
 
     @property
     def total(self) -> float:
         """All of it."""
-        return self.weights + self.gradients + self.state + self.activations + self.context
+        return self.weights + self.gradients + self.state + self.activations + self.logits + self.context
 
 
 def is_mixed(precision: Precision) -> bool:
@@ -60,4 +62,5 @@ def need(
         gradients=FLOAT * cost.trained * (1 + (micro if for_each else 0)),
         state=FLOAT * states * cost.trained + anchors,
         activations=micro * (once + 2 * max(kept, default=0)),
+        logits=2 * cost.logits * max(micro, training.batch_size),
     )

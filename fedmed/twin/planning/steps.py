@@ -1,7 +1,8 @@
 """How a device makes the step that everybody makes: the same batch, in as many pieces as its memory asks for.
 
-Gradients of micro-batches add up to that of the batch where no layer looks across cases (GroupNorm, InstanceNorm: yes;
-BatchNorm: no), so a site with a small card makes the same step as one with a large card, later.
+A batch that does not fit goes through the network in parts, and the loss is that of all of it (Gao et al. 2021; that is
+fedmed.learning.fitting), so a site with a small card makes the same step as one with a large card, a forward pass later.
+Where no layer looks across cases (GroupNorm, InstanceNorm) the two are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from dataclasses import dataclass, replace
 
 from fedmed.config.scenario import Training
 from fedmed.config.topology import Precision
-from fedmed.twin.planning.cost import PASSES_AGAIN, Cost
-from fedmed.twin.planning.memory import USABLE, Need, need
+from fedmed.twin.planning.cost import Cost
+from fedmed.twin.planning.memory import USABLE, Need, is_mixed, need
 from fedmed.twin.profiles import PASSES, Profile
+
+MOVES = 4
+"""Times that a number kept for backward goes over the memory's bus: written and read, and so its gradient."""
+START_S = 10e-6
+"""Seconds to start a kernel (recalled: 5 to 20 microseconds from Python)."""
 
 
 @dataclass(frozen=True)
@@ -21,33 +27,50 @@ class Step:
     """One optimiser step on one device."""
 
     precision: Precision
+    batch: int
+    """Cases of the step; the same at every site."""
     micro: int
     """Cases at a time."""
-    accumulate: int
-    """Times, to one step."""
     is_checkpointed: bool
     """Forward is computed again in backward, for memory."""
     need: Need
-    is_split: bool
-    """It is not a whole batch as it stands."""
 
     @property
-    def batch(self) -> int:
-        """Cases of the step; the same at every site."""
-        return self.micro * self.accumulate
+    def parts(self) -> int:
+        """Times that cases go through the network, to one step; the last part may be smaller."""
+        return -(-self.batch // self.micro)
+
+    @property
+    def passes(self) -> int:
+        """In forward passes: one more for parts, whose outputs are made first, and one more for what is computed again
+        (Chen et al. 2016, section 3)."""
+        return PASSES + (self.parts > 1) + self.is_checkpointed
 
     def seconds(self, cost: Cost, profile: Profile) -> float:
-        """Of the step: operations through the share of the peak that training reaches, or as measured where nothing is
-        computed again."""
-        if profile.step is not None and not self.is_checkpointed:
-            return profile.step
-        passes = PASSES_AGAIN if self.is_checkpointed else PASSES
-        return passes * cost.operations * self.batch / profile.rate(self.precision)
+        """Of the step: what of `parts_of` takes longest, or as it was measured."""
+        if profile.step is not None:
+            return profile.step * self.passes / PASSES
+        return max(self.parts_of(cost, profile).values())
+
+    def parts_of(self, cost: Cost, profile: Profile) -> dict[str, float]:
+        """Seconds of what goes on side by side in a step (the roofline of Williams et al. 2009, and starting kernels):
+
+        computing  passes x operations x batch / (peak x share that training reaches)
+        moving     4 x what forward keeps, written and read with its gradients, and the weights' share, / bandwidth
+        starting   3 kernels for each tensor kept, forward and backward, in each part
+        """
+        kept = cost.kept_bytes(is_mixed(self.precision))
+        moved = MOVES * (self.batch * sum(kept) + self.need.gradients + self.need.state)
+        return {
+            "computing": self.passes * cost.operations * self.batch / profile.rate(self.precision),
+            "moving": moved / profile.bandwidth,
+            "starting": self.passes * len(kept) * self.parts * START_S,
+        }
 
     def words(self) -> str:
-        """`4 x 8, bf16, checkpointed`."""
-        parts = f"{self.micro}" if self.accumulate == 1 else f"{self.micro} x {self.accumulate}"
-        return f"{parts}, {self.precision}" + (", checkpointed" if self.is_checkpointed else "")
+        """`16, bf16`, or `16 in 4 parts, fp16, checkpointed`."""
+        parts = f" in {self.parts} parts" if self.parts > 1 else ""
+        return f"{self.batch}{parts}, {self.precision}" + (", checkpointed" if self.is_checkpointed else "")
 
 
 @dataclass(frozen=True)
@@ -65,24 +88,26 @@ class Misfit:
 
 
 def choose(cost: Cost, training: Training, profile: Profile, for_each: bool = False) -> Step | None:
-    """The quickest way to make the step on this device, or None: whole, else in pieces, else computed again as well.
+    """The quickest way to make the step on this device, or None: whole, else in parts, else computed again as well.
 
-    Pieces come first because they cost nothing but small kernels, and computing again costs a third more.
+    Parts come first because they are what fedmed's training does by itself; both cost a forward pass.
     """
     precision = profile.precision(training.precision)
     has = USABLE * profile.memory
     for again in (False, True):
-        for micro in _divisors(training.batch_size):
+        for micro in _halves(training.batch_size):
             needed = need(cost, training, precision, micro, again, for_each)
             if needed.total <= has:
-                is_split = micro < training.batch_size or again
-                return Step(precision, micro, training.batch_size // micro, again, needed, is_split)
+                return Step(precision, training.batch_size, micro, again, needed)
     return None
 
 
-def _divisors(batch: int) -> Iterator[int]:
-    """From the largest: every piece is as large as the others, so that each case weighs the same."""
-    return (micro for micro in range(batch, 0, -1) if batch % micro == 0)
+def _halves(batch: int) -> Iterator[int]:
+    """As training tries them where memory runs out."""
+    yield batch
+    while batch > 1:
+        batch = -(-batch // 2)
+        yield batch
 
 
 def misfit(cost: Cost, training: Training, profile: Profile, others: Iterable[Profile], for_each: bool = False) -> Misfit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from fedmed.twin.planning.memory import FLOAT
@@ -11,6 +10,12 @@ RAW_VOXEL, PREPARED_VOXEL = 2, 4
 """Bytes of a voxel: 16 bits in DICOM without compression (PS3.5 8.1.1), float32 once it is prepared."""
 COMMITS, BEST = 10, 3
 """Checkpoints kept: the last ten, and the best three by validation."""
+VERSIONS = 10
+"""Models in a registry (assumed)."""
+LOG_DAYS = 183
+"""For which logs are kept at least: half a year."""
+LOG_BYTES = 2000
+"""Of an entry of an audit log (assumed); one a member and round, and one a round."""
 FREE = 0.2
 """Share of a disk that is left free."""
 
@@ -41,7 +46,11 @@ def site(cases: float, case_voxels: float, parameters: int) -> Room:
     return Room(RAW_VOXEL * cases * case_voxels, PREPARED_VOXEL * cases * case_voxels, 2 * FLOAT * parameters, 0.0)
 
 
-def center(parameters: int, versions: int, days: float = 183.0, a_day: float = 0.0) -> Room:
-    """Of the center: checkpoints, `versions` of the model in its registry, `a_day` bytes of audit log for so many `days`
-    (half a year, the least that logs are kept)."""
-    return Room(0.0, 0.0, commits(parameters) + math.ceil(days) * a_day, versions * FLOAT * parameters)
+def center(parameters: int, a_day: float, versions: int = VERSIONS) -> Room:
+    """Of the center: checkpoints, versions of the model in its registry, and half a year of `a_day` entries of its log."""
+    return Room(0.0, 0.0, commits(parameters) + LOG_DAYS * a_day * LOG_BYTES, versions * FLOAT * parameters)
+
+
+def region(parameters: int) -> Room:
+    """Of a region: the model on its way down, and the sum on its way up."""
+    return Room(0.0, 0.0, 2 * FLOAT * parameters, 0.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed.twin.planning.storage import center, commits, site
+from fedmed.twin.planning.storage import center, commits, region, site
 
 
 def test_ten_last_and_three_best_are_kept_in_float32_and_nothing_compresses_them():
@@ -17,5 +17,6 @@ def test_a_site_holds_its_images_twice_and_a_fifth_stays_free():
 
 
 def test_the_center_keeps_half_a_year_of_its_log():
-    assert center(10, 0, a_day=1e6).total - center(10, 0).total == pytest.approx(183e6 / 0.8)
-    assert center(1000, 5).registry == 5 * 4000
+    assert center(10, a_day=1000).total - center(10, a_day=0).total == pytest.approx(183 * 1000 * 2000 / 0.8)
+    assert center(1000, 0, versions=5).registry == 5 * 4000
+    assert region(1000).total == pytest.approx(8000 / 0.8)
