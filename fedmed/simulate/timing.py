@@ -27,7 +27,8 @@ from fedmed.sites.cases import Site, class_counts
 from fedmed.twin.clock import MONDAY, VirtualClock
 from fedmed.twin.conditions import seconds_of
 from fedmed.twin.counting import cost_of
-from fedmed.twin.profiles import PASSES, Profile, profiles_of
+from fedmed.twin.paces import paces
+from fedmed.twin.profiles import PASSES
 from fedmed.twin.world import World
 
 
@@ -83,6 +84,7 @@ def faults(scenario: Scenario) -> Iterator[str]:
         return
     if topology.learning != "real":
         yield f"topology.learning: got {topology.learning}; allowed where sites train: real"
+        return
     if topology.masks == "timed":
         yield "topology.masks: got timed, masks that are counted and not made; with learning: real allowed: real, none"
     if topology.masks == "none" and scenario.privacy.differential_privacy is not None:
@@ -134,11 +136,12 @@ def clock_for(topology: Topology, folder: RunFolder) -> VirtualClock:
 def timing_for(scenario: Scenario, sites: Sequence[Site], clock: VirtualClock) -> Timing:
     """The timing of a run on these sites: those of the topology's clinics that train, in its order.
 
-    Raises ConfigError for a machine that nobody knows.
+    Raises ConfigError for machines that nobody knows, or that the model does not fit.
     """
     topology = scenario.topology
     assert topology is not None
-    world = World(topology, scenario.seed, paces(scenario, sites))
+    cost = cost_of(spec_of(scenario, sites), scenario.task.frozen)
+    world = World(topology, scenario.seed, paces(scenario, cost))
     clinics = np.arange(world.roster.clinics)
     numbers = [int(each) for each in clinics[world.roster.cases(clinics) > 0]]
     members = tuple(world.roster.name(number) for number in numbers)
@@ -149,21 +152,6 @@ def timing_for(scenario: Scenario, sites: Sequence[Site], clock: VirtualClock) -
 def _works(scenario: Scenario, sites: Sequence[Site]) -> dict[str, tuple[float, ...]]:
     training = tuple(work(scenario.training, len(site.train)) for site in sites)
     return {"train": training, "evaluate": tuple(len(site.validation) / PASSES for site in sites)}
-
-
-def paces(scenario: Scenario, sites: Sequence[Site]) -> dict[str, float]:
-    """Seconds for one training case once, by machine. Raises ConfigError for a machine that nobody knows."""
-    assert scenario.topology is not None
-    profiles, training = profiles_of(scenario.topology), scenario.training
-    patches = scenario.task.patches.per_case if scenario.task.patches else 1
-    operations = patches * cost_of(spec_of(scenario, sites), scenario.task.frozen).operations
-
-    def pace(profile: Profile) -> float:
-        if profile.step is not None:
-            return profile.step * patches / training.batch_size
-        return profile.seconds(operations, 1.0, training.precision)
-
-    return {name: pace(profile) for name, profile in profiles.items()}
 
 
 def spec_of(scenario: Scenario, sites: Sequence[Site]) -> ModelSpec:

@@ -13,11 +13,9 @@ from types import TracebackType
 from fedmed.errors import StoreError
 from fedmed.flower.happenings import Happening
 from fedmed.flower.inprocess import FIRST_NODE
-from fedmed.wire.canonical import canonical
+from fedmed.twin.trace import lines
 
 NAME = "trace.jsonl"
-DIGITS = 6
-"""Of the seconds, behind the point."""
 JOURNAL_S = 0.001
 """How exactly a journal tells the moment of a commit."""
 
@@ -32,25 +30,19 @@ class Trace:
         self._path, self._names = folder / NAME, names
         before = self._path.read_bytes().splitlines(keepends=True) if since > 0 and self._path.exists() else []
         self._file = self._path.open("wb", buffering=0)  # nothing is left over to be written when it is closed
+        self._say = lines(self._write)
         self._write(b"".join(line for line in before if line.endswith(b"\n") and _is_before(json.loads(line), since)))
 
     def tell(self, happening: Happening) -> None:
         """Write one line. Raises StoreError where the disk refuses."""
-        line: dict[str, object] = {
-            "at": round(happening.at, DIGITS),
-            "who": self._names[happening.node - FIRST_NODE],
-            "what": happening.what,
-            "kind": happening.kind,
-        }
-        if happening.bytes:
-            line["bytes"] = happening.bytes
-        if happening.why:
-            line["why"] = happening.why
-        self._write(canonical(line) + b"\n")
+        about = {"who": self._names[happening.node - FIRST_NODE], "kind": happening.kind}
+        size = {"bytes": happening.bytes} if happening.bytes else {}
+        why = {"why": happening.why} if happening.why else {}
+        self._say(happening.at, happening.what, {**about, **size, **why})
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, said: bytes) -> None:
         try:
-            fault = None if self._file.write(lines) == len(lines) else "the disk is full"
+            fault = None if self._file.write(said) == len(said) else "the disk is full"
         except OSError as error:
             fault = error.strerror
         if fault is not None:
@@ -66,4 +58,4 @@ class Trace:
 def _is_before(line: dict[str, object], since: float) -> bool:
     """Whether a line is of what led to the commit at `since`: what was sent at that very moment was sent after it."""
     at = float(str(line["at"]))
-    return at <= since + JOURNAL_S and (line["what"] != "sent" or at < since - JOURNAL_S)
+    return at <= since + JOURNAL_S and (line["event"] != "sent" or at < since - JOURNAL_S)

@@ -13,7 +13,6 @@ from fedmed.simulate import timing
 from fedmed.simulate.folder import RunFolder
 from fedmed.sites.cases import Cases, Site
 from fedmed.twin.clock import VirtualClock
-from fedmed.twin.profiles import profiles_of
 
 LINE = {"up": "10 Mbit/s", "down": "10 Mbit/s"}
 
@@ -59,12 +58,8 @@ def test_sites_are_the_topologys_clinics_in_its_order_and_work_is_what_they_have
     assert made.trips.those_there([FIRST_NODE + 1, FIRST_NODE], 0.0) == [FIRST_NODE + 1, FIRST_NODE]
 
 
-def test_a_pace_is_the_measured_step_or_else_operations_by_what_the_machine_reaches(scenario):
-    made = scenario()
-    found = timing.paces(made, SITES)
-    assert found["box"] == 2 / 8
-    assert made.topology is not None
-    assert found["t4"] == profiles_of(made.topology)["t4"].seconds(2 * 3 * 1, 1.0)  # three features into one logit
+def test_the_model_that_is_timed_is_the_one_that_sites_train(scenario):
+    assert timing.spec_of(scenario(), SITES).inputs == (3,)
 
 
 def test_the_clock_begins_at_the_topologys_hour_and_goes_on_at_the_last_commit(scenario, tmp_path):

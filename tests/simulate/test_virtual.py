@@ -106,7 +106,7 @@ def test_a_straggler_is_named_and_its_late_update_is_folded(run, tmp_path):
     assert report["rounds"][0]["seconds"] == 60.0
     assert report["rounds"][1]["late"] == ["zenith"]
     assert report["rounds"][1]["folded"] == {"zenith": 1}
-    came = next(each for each in trace(tmp_path / "run") if each["what"] == "there" and each["who"] == "zenith")
+    came = next(each for each in trace(tmp_path / "run") if each["event"] == "there" and each["who"] == "zenith")
     assert came["at"] == pytest.approx(28 / 8 * 25, abs=0.1)
 
 
@@ -168,7 +168,7 @@ def test_a_run_that_is_taken_up_again_goes_on_at_the_hour_of_its_last_commit(run
     assert again["resumed"] == [2]
     assert again["model_sha256"] == whole["model_sha256"]
     assert again["virtual"]["seconds"] == pytest.approx(whole["virtual"]["seconds"], abs=0.01)
-    assert [(each["who"], each["what"]) for each in trace(tmp_path / "run")] == [(e["who"], e["what"]) for e in lines]
+    assert [(each["who"], each["event"]) for each in trace(tmp_path / "run")] == [(e["who"], e["event"]) for e in lines]
 
 
 @pytest.mark.parametrize(
@@ -196,5 +196,5 @@ def test_what_real_learning_cannot_do_is_refused_by_name(run, tmp_path, topology
 
 
 def test_all_that_is_refused_is_told_at_once(run):
-    with pytest.raises(ConfigError, match=r"(?s)modelled.*timed.*fraction_train"):
-        run(clinics(learning="modelled", masks="timed", cohort=3))
+    with pytest.raises(ConfigError, match=r"(?s)timed.*fraction_train"):
+        run(clinics(masks="timed", cohort=3))
