@@ -46,6 +46,11 @@ class Trips(Protocol):
     def trip(self, node: int, at: float, down_bytes: int, work: float, up_bytes: int) -> Trip:
         """Of a message that is sent to `node` at `at`."""
 
+    def all_trips(
+        self, nodes: Sequence[int], at: float, down_bytes: int, works: Sequence[float], up_bytes: int
+    ) -> Sequence[Trip]:
+        """`trip` of one message to many nodes, each with its work."""
+
     def is_there(self, node: int, at: float) -> bool:
         """Whether `node` gives a sign of life at `at`."""
 

@@ -20,6 +20,7 @@ from fedmed.flower import arrays, identity
 from fedmed.flower.happenings import Diary, Happening, What
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import DESCRIBE, MEMBER
+from fedmed.flower.together import Together
 from fedmed.flower.underway import Errand, Trips, Underway
 from fedmed.flower.waiting import send_and_receive
 
@@ -57,7 +58,8 @@ class VirtualGrid(Grid):
         Whoever closes `grid` closes this.
         """
         self._grid, self._trips, self._time, self._work = grid, trips, clock, work
-        self._underway, self._diary = Underway(trips), Diary(tell)
+        self._together = Together(trips)
+        self._underway, self._diary = Underway(self._together), Diary(tell)
         self._count, self._held = 0, 0
         self._has_begun = False
         self._asked: Collection[str] = ()
@@ -87,6 +89,7 @@ class VirtualGrid(Grid):
         messages, now = list(messages), self._time.now()
         sizes = {id(message.content): bytes_of(message) for message in {id(m.content): m for m in messages}.values()}
         errands = [self._errand(message, now, sizes[id(message.content)]) for message in messages]
+        self._together.sent(errands)
         for errand in errands:
             self._by_id[errand.id] = errand
             self._note(errand, "sent", now, errand.down_bytes)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.config.scenario import Scenario
 from fedmed.config.topology import Topology
@@ -66,14 +67,26 @@ class Placed:
         """See `Trips`."""
         return self.world.trip(self.numbers[node - FIRST_NODE], at, down_bytes, work, up_bytes)
 
+    def all_trips(
+        self, nodes: Sequence[int], at: float, down_bytes: int, works: Sequence[float], up_bytes: int
+    ) -> Sequence[Trip]:
+        """See `Trips`."""
+        if self.world.roster.regions:
+            return [self.trip(node, at, down_bytes, work, up_bytes) for node, work in zip(nodes, works, strict=True)]
+        moment, worked = np.full(len(nodes), at), np.array(works, np.float64)
+        legs = self.world.legs(self._numbers(nodes), moment, down_bytes, worked, up_bytes)
+        return [legs.trip(place) for place in range(len(nodes))]
+
+    def _numbers(self, nodes: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([self.numbers[node - FIRST_NODE] for node in nodes], np.int64)
+
     def is_there(self, node: int, at: float) -> bool:
         """See `Trips`."""
         return self.world.is_there(self.numbers[node - FIRST_NODE], at)
 
     def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
         """See `Trips`."""
-        numbers = np.array([self.numbers[node - FIRST_NODE] for node in nodes], np.int64)
-        present = self.world.there(numbers, np.full(len(nodes), at))
+        present = self.world.there(self._numbers(nodes), np.full(len(nodes), at))
         return [node for node, is_there in zip(nodes, present, strict=True) if is_there]
 
 

@@ -37,8 +37,20 @@ class Told:
     lost: str = ""
 
 
+class OneByOne:
+    """What is asked of many at once, asked of each."""
+
+    def all_trips(
+        self, nodes: Sequence[int], at: float, down_bytes: int, works: Sequence[float], up_bytes: int
+    ) -> list[Trip]:
+        return [self.trip(node, at, down_bytes, work, up_bytes) for node, work in zip(nodes, works, strict=True)]
+
+    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
+        return [node for node in nodes if self.is_there(node, at)]
+
+
 @dataclass
-class Lines:
+class Lines(OneByOne):
     """Every message takes `byte_s` a byte and `latency` seconds, every case of work `case_s` at its node."""
 
     latency: float = 0.0
@@ -65,11 +77,8 @@ class Lines:
         begins, ends = self.dark.get(node, (NEVER, NEVER))
         return not begins <= at < ends
 
-    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
-        return [node for node in nodes if self.is_there(node, at)]
 
-
-class Instant:
+class Instant(OneByOne):
     """Nothing takes time."""
 
     def trip(self, node: int, at: float, down_bytes: int, work: float, up_bytes: int) -> Trip:
@@ -77,6 +86,3 @@ class Instant:
 
     def is_there(self, node: int, at: float) -> bool:
         return True
-
-    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
-        return list(nodes)

@@ -86,3 +86,13 @@ def test_masks_none_turns_secure_aggregation_off_and_nothing_else(scenario):
     kept = scenario()
     assert timing.as_run(kept) is kept
     assert timing.masks_of(kept) == "real"
+
+
+@pytest.mark.parametrize("up_bytes", [0, 40_000])
+def test_many_trips_at_once_are_those_of_each(scenario, up_bytes):
+    made = timing.timing_for(scenario("topology.clinics.0.presence.share=0.5"), SITES, VirtualClock())
+    nodes, works = [4, 2, 3], [10.0, 0.0, 7.0]
+    for at in (0.0, 40_000.0):
+        at_once = made.trips.all_trips(nodes, at, 5000, works, up_bytes)
+        each = [made.trips.trip(node, at, 5000, work, up_bytes) for node, work in zip(nodes, works, strict=True)]
+        assert list(at_once) == each
