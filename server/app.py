@@ -5,13 +5,14 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedmed.clock import SystemClock
 from fedmed.config.loading import load
 from fedmed.federation.begun import name_of
 from fedmed.federation.epochs import Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.meeting import Trust
+from fedmed.federation.patience import Notes
 from fedmed.federation.run import run
+from fedmed.flower.server import clock_of
 from fedmed.flower.transport import Transport
 from fedmed.store.commits import Commits
 
@@ -22,7 +23,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the scenario of the run folder, from its last commit or from the start."""
     folder = Path(str(context.run_config["run-folder"]))
-    clock = SystemClock()
+    clock = clock_of(grid)
     journal = Journal(folder, clock)
     try:
         scenario, sites = load(folder / "scenario.yaml"), int(str(context.run_config["sites"]))
@@ -30,6 +31,7 @@ def main(grid: Grid, context: Context) -> None:
         # its sites end with it, so that each start is a run of its own to them
         names = Names(str(context.run_config.get("federation")), name_of(scenario, clock))
         trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
-        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust)
+        notes = Notes(folder) if context.run_config.get("measure-sites") else None
+        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust, notes=notes)
     finally:
         journal.close()

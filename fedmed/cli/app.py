@@ -81,6 +81,49 @@ def scenarios(as_json: Json = False) -> None:
 
 
 @app.command()
+def plan(
+    scenario: Annotated[str | None, typer.Argument(help="A built-in scenario or a file that has a topology.")] = None,
+    data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option(metavar="CxDxHxW", help="Shape of a case, channels first, instead of reading the data.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=2, max=10_000, help="Classes, with --inputs.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")
+    ] = None,
+    deadline: Annotated[str | None, typer.Option(metavar="TIME", help="When all rounds are to be over, such as 8h.")] = None,
+    kwh: Annotated[str | None, typer.Option(metavar="MONEY", help="Price of a kWh, such as '0.15 USD'.")] = None,
+    yearly: Annotated[str | None, typer.Option(metavar="MONEY", help="Staff, network and backup of a year.")] = None,
+    benefit: Annotated[str | None, typer.Option(metavar="MONEY", help="What a year brings; for value and payback.")] = None,
+    profiles: Annotated[bool, typer.Option("--profiles", help="List the machines, each number with its source.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Reckon what a scenario with a topology needs: memory and batch, lines, disks, time, energy, money."""
+    from fedmed.cli.planning import Options, list_profiles, run
+
+    if profiles:
+        list_profiles(as_json)
+        return
+    given = (scenario, data, inputs, classes, tuple(settings or ()), deadline, kwh, yearly, benefit, as_json)
+    run(Options(*given))
+
+
+@app.command()
+def calibrate(
+    scenario: Annotated[str | None, typer.Argument(help="Whose model is trained; a small one where absent.")] = None,
+    data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the machine.")] = "here",
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="That each number is measured for.")] = 2.0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the entry there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine as an entry of topology.machines: speed, memory, and a training step."""
+    from fedmed.cli.calibrating import run
+
+    run(scenario, data, name, seconds, out, as_json)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")], as_json: Json = False) -> None:
     """Write report.html of a run anew, and say where it is."""
     from fedmed.report import write_report

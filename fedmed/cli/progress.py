@@ -149,6 +149,9 @@ def describe(event: dict[str, Any]) -> str:
     match event["event"]:
         case "preparing":
             return f"preparing {event['scenario']}: reading, partitioning and splitting the sites' cases"
+        case "virtual":
+            masks = "" if event["masks"] == "real" else ", and no update is masked"
+            return f"virtual time: {len(event['members'])} clinics on the topology's machines and lines{masks}"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
         case "set-aside":

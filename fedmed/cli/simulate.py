@@ -16,7 +16,7 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
-from fedmed.report import protection
+from fedmed.report import protection, virtual
 from fedmed.report.measures import KINDS, in_text
 from fedmed.report.record import Report
 from fedmed.report.verdict import ended_with
@@ -84,7 +84,7 @@ def summary(report: dict[str, Any], out: Path) -> Text:
     lines += [_site_line(name, site, measures[0]) for name, site in report["sites"].items()][:20]
     found = Report.model_validate(report)
     lines.append(f"  Each site's figures are measured by {found.evaluated_by}.")
-    lines += [f"  {said}" for said in (ended_with(found), protection.line(found)) if said]
+    lines += [f"  {said}" for said in (ended_with(found), protection.line(found), *virtual.sentences(found)) if said]
     mode = report["privacy"]["secure_aggregation"]
     said = protection.warning(mode, is_over=True)
     warned = [(f"  {said}\n", STYLES[mode])] if said else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +52,14 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def events(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the journal of a run folder tells; without a line that a killed run left half written."""
+    for line in (folder / NAME).read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            with suppress(ValueError):
+                yield json.loads(line)
 
 
 def _is_cut_off(file: FileIO) -> bool:

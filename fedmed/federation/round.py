@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from fedmed.config.scenario import Quorum
+from fedmed.federation.grown import Grown, Names
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Round:
     deadline: float
     """When waiting ends, on the clock's scale."""
     quorum: Quorum = field(default_factory=Quorum)
-    joined: tuple[str, ...] = ()
-    failed: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
+    joined: Names = field(default_factory=Names)
+    failed: Grown[str] = field(default_factory=Grown)
+    refused: Grown[str] = field(default_factory=Grown)
     is_closed: bool = False
     had: Mapping[str, str] = field(default_factory=dict)
     """Time that each site had which did not answer, in words; known once the round is closed."""
@@ -144,11 +145,11 @@ def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
         return state, [Instruction.DROP]
     match event:
         case Answered(site):
-            state, said = replace(state, joined=(*state.joined, site)), [Instruction.TAKE]
+            state, said = replace(state, joined=state.joined.also(site)), [Instruction.TAKE]
         case Failed(site, reason):
-            state, said = replace(state, failed={**state.failed, site: reason}), []
+            state, said = replace(state, failed=state.failed.also(site, reason)), []
         case Refused(site, reason):
-            state, said = replace(state, refused={**state.refused, site: reason}), [Instruction.DROP]
+            state, said = replace(state, refused=state.refused.also(site, reason)), [Instruction.DROP]
     if len(state.joined) + len(state.failed) + len(state.refused) == len(state.cohort):
         return replace(state, is_closed=True), [*said, Instruction.CLOSE]
     return state, said

@@ -68,6 +68,11 @@ class DirectGrid(Grid):
         self._used: dict[str, _Coming] = {}
         identity.assume(identity.SERVER_NODE, run)
 
+    @property
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+        return self._clock
+
     def get_node_ids(self) -> Iterable[int]:
         """Nodes that gave a sign of life within the last minute."""
         online = set(self._state.get_nodes(self._number))

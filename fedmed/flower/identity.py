@@ -27,3 +27,9 @@ def set_run_id(message: Message, run_id: int) -> None:
     """Make a message of the center's part of a run, whatever process-wide run it was built under."""
     fields: dict[str, Any] = message.metadata.__dict__
     fields["_run_id"], fields["_src_node_id"] = run_id, SERVER_NODE
+
+
+def set_answered(reply: Message, message_id: str) -> None:
+    """Make a reply the answer to the message of this id."""
+    fields: dict[str, Any] = reply.metadata.__dict__
+    fields["_reply_to_message_id"] = message_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class InProcessGrid(Grid):
             self._lanes.append(Lane(index, self._folder, ref, members, run_config or {}, context))
         self._lock = make_owned(self._folder)  # from here on there are processes that remove it if this one is killed
 
+    @property
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+        return self._clock
+
     def get_node_ids(self) -> Iterable[int]:
         """All nodes; they are always online."""
         return list(self._configs)
@@ -99,7 +104,7 @@ class InProcessGrid(Grid):
         self._common.put(packing.flatten(messages[0].content))
         return "all"
 
-    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+    def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers that are ready, one by one; an answer's arrays are valid until the next one is asked for."""
         ids = frozenset(message_ids)
         for message_id in [known for known in self._queue if known in ids]:
@@ -117,6 +122,10 @@ class InProcessGrid(Grid):
         reply = self._sites.call(message)
         identity.assume(identity.SERVER_NODE)
         return reply
+
+    def line_s(self, asked: str) -> float:
+        """None: processes of one machine share their memory."""
+        return 0.0
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Answers that are ready, with arrays of their own, as Flower code expects them."""

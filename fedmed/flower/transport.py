@@ -15,10 +15,9 @@ from fedmed.errors import FederationError
 from fedmed.flower import keys
 from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.direct import DirectGrid
-from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.flower.lasting import Course, Lasting, Value
-from fedmed.flower.ray import Stoppable
+from fedmed.flower.ours import OwnGrid, Queueing
 from fedmed.wire.tensors import Tensors
 
 GRACE_S = 5.0  # that those have whose answers are not needed any more
@@ -68,8 +67,8 @@ class Transport:
             raise FederationError(f"a {type(grid).__name__} ends with its process; what lasts needs a DirectGrid")
         self._lasting = Lasting(grid, course) if course is not None and isinstance(grid, DirectGrid) else None
         self._clock = clock
-        self._own = grid if isinstance(grid, InProcessGrid | DirectGrid) else None
-        self._queue = grid if isinstance(grid, InProcessGrid | DirectGrid | Stoppable) else None
+        self._own: OwnGrid | None = grid if isinstance(grid, OwnGrid) else None
+        self._queue: Queueing | None = grid if isinstance(grid, Queueing) else None
         self.bytes_down = 0
         self.bytes_up = 0
         self.said_down = 0
@@ -234,7 +233,7 @@ class Transport:
             config=numbers(content, ConfigRecord),
             message=message,
             lane=lane,
-            line_s=self.grid.line_s(message_id) if isinstance(self.grid, DirectGrid) else 0.0,
+            line_s=self._own.line_s(message_id) if self._own else 0.0,
         )
 
 

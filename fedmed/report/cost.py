@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedmed.report import formats
+from fedmed.report import formats, virtual
 from fedmed.report.axes import figure
 from fedmed.report.bars import Layer, columns, totals
 from fedmed.report.markup import Markup, join, tag
@@ -33,8 +33,9 @@ def _time(report: Report) -> Markup:
     ]
     if not layers:
         return Markup("")
-    drawing = columns("Seconds per round by phase", _numbers(report), layers)
-    return figure("Time of a round", "seconds, by phase", drawing, totals("Seconds by phase", layers))
+    unit = virtual.unit(report)
+    drawing = columns(f"{unit.capitalize()} per round by phase", _numbers(report), layers)
+    return figure("Time of a round", f"{unit}, by phase", drawing, totals(f"{unit.capitalize()} by phase", layers))
 
 
 def _run(report: Report) -> Markup:
@@ -45,7 +46,8 @@ def _run(report: Report) -> Markup:
         spent["rest"] = rest
     layers = [Layer(part, "p2", [seconds], formats.duration(seconds)) for part, seconds in spent.items()]
     total = formats.duration(report.seconds.total)
-    return figure("The whole run", f"{total} from start to end", totals("Seconds of the run", layers))
+    clock = "" if report.virtual is None else ", in this machine's own time"
+    return figure("The whole run", f"{total} from start to end{clock}", totals("Seconds of the run", layers))
 
 
 def _data(report: Report) -> Markup:

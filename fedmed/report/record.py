@@ -238,6 +238,17 @@ class Seconds(Record):
     phases: dict[str, Number] = {}
 
 
+class Virtual(Record):
+    """The time that a run with a topology was in."""
+
+    seconds: Number = None
+    learning: str = "real"
+    masks: str = ""
+    members: dict[str, str] = {}
+    """Which member of the topology each site was."""
+    regions: list[str] = []
+
+
 class Report(Record):
     """One run."""
 
@@ -263,6 +274,9 @@ class Report(Record):
     chosen: Chosen | None = None
     bytes: Bytes = Bytes()
     seconds: Seconds = Seconds()
+    """Of the machine that it ran on."""
+    virtual: Virtual | None = None
+    """None where rounds took the machine's own time."""
     model_sha256: str | None = None
     data_sha256: str | None = None
     versions: dict[str, str | None] = {}

@@ -127,13 +127,15 @@ def _figures(report: Report) -> list[Markup]:
     sites, done = len(report.site_names()), len(report.rounds)
     moved = report.bytes.down + report.bytes.up
     planned = _planned(report)
-    total = report.seconds.total
+    total = report.seconds.total if report.virtual is None else report.virtual.seconds
+    clock = "" if report.virtual is None else " (virtual)"
+    each = f"{formats.duration(total / done)} a round" if total and done else ""
     away = f"{len(gone)} missed a round or more" if gone else "none missing"
     return [
         *(_tested(report) if report.has_tests else _validated(report)),
         _figure("Sites", f"{sites:,}", away),
         _figure("Rounds", f"{done:,}", f"of {planned:,} planned" if planned else ""),
-        _figure("Time", formats.duration(total), f"{formats.duration(total / done)} a round" if total and done else ""),
+        _figure(f"Time{clock}", formats.duration(total), each),
         _figure(
             "Data moved",
             formats.data_size(moved),

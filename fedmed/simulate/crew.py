@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -49,6 +50,20 @@ def do_all(work: Work, jobs: Sequence[Any], hands: int) -> Iterator[tuple[Any, s
                 yield job, fault
                 if fault is not None:
                     return
+
+
+class InTurn:
+    """Tells of jobs that are done in the order in which they were listed, whichever ends first."""
+
+    def __init__(self, names: Sequence[str], tell: Callable[[str], None]) -> None:
+        self._waiting, self._tell = deque(names), tell
+        self._done: set[str] = set()
+
+    def done(self, name: str) -> None:
+        """One is done: tell of it, and of those behind it, once all before it are."""
+        self._done.add(name)
+        while self._waiting and self._waiting[0] in self._done:
+            self._tell(self._waiting.popleft())
 
 
 @contextmanager

@@ -13,7 +13,10 @@ from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.server import call
+from fedmed.flower.virtual import VirtualGrid
 from fedmed.simulate import members
+from fedmed.simulate.timing import Timing
+from fedmed.simulate.traces import Trace
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
 CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
@@ -25,8 +28,18 @@ def warm_up(engine: Engine) -> None:
         lanes.warm_up(CLIENT)
 
 
-def run(scenario: Scenario, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:
-    """Run the apps on the scenario in `folder` until the last round is committed; `loads` are the sites' training cases."""
+def run(
+    scenario: Scenario,
+    workers: int,
+    folder: Path,
+    sites_folder: Path,
+    loads: Sequence[float],
+    timing: Timing | None = None,
+) -> None:
+    """Run the apps on the scenario in `folder` until the last round is committed; `loads` are the sites' training cases.
+
+    With a `timing` the run is in virtual time, and leaves a trace in the folder.
+    """
     folder, sites_folder = folder.resolve(), sites_folder.resolve()
     run_config: dict[str, str | int] = {"run-folder": str(folder), "sites": len(loads)}
     client = CLIENT
@@ -42,7 +55,12 @@ def run(scenario: Scenario, workers: int, folder: Path, sites_folder: Path, load
         return
     nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
     with InProcessGrid(client, nodes, loads, workers, run_config) as grid:
-        call(apps.load(SERVER), grid, run_config)
+        if timing is None:
+            call(apps.load(SERVER), grid, run_config)
+            return
+        with Trace(folder, timing.sites, timing.clock.now()) as trace:
+            virtual = VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell)
+            call(apps.load(SERVER), virtual, {**run_config, "measure-sites": True})
 
 
 def workers_for(engine: Engine, sites: int) -> int:

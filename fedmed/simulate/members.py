@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
-from fedmed.clock import SystemClock
+from fedmed.clock import Clock, SystemClock
 from fedmed.config.privacy import DifferentialPrivacy
 from fedmed.config.scenario import Scenario, Training
 from fedmed.identity.authority import DevelopmentAuthority
@@ -61,15 +61,17 @@ class House:
     rounds: int
 
 
-def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario) -> None:
+def enrol(sites_folder: Path, names: Sequence[str], scenario: Scenario, clock: Clock | None = None) -> None:
     """Make keys, certificates and pins for the sites laid out in a folder; every site has approved every other."""
     folder = sites_folder / MEMBERS
     folder.mkdir()
-    authority = DevelopmentAuthority.generate(SystemClock())
+    authority = DevelopmentAuthority.generate(clock or SystemClock())
     (folder / AUTHORITY).write_bytes(authority.public)
     pins = {}
     for number, name in enumerate(names):
-        keys = MemberKeys.generate()
+        # in virtual time from the run's seed, for an order of members follows from keys, and a trace from that order
+        entropy = hashlib.sha256(b"keys/%d/%d" % (scenario.seed, number)).digest()
+        keys = MemberKeys.generate(entropy if scenario.topology is not None else None)
         keys.save(folder / f"{number:05d}.keys")
         # from the run's seed, so that a run repeats to the bit; a clinic's is of its keys
         secret = hashlib.sha256(b"rounding/%d/%d" % (scenario.seed, number)).digest()

@@ -22,11 +22,13 @@ from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
-from fedmed.simulate import baselines, engines, members
+from fedmed.simulate import baselines, engines, members, timing
+from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
 from fedmed.simulate.logs import Listener
 from fedmed.simulate.summary import summarise
+from fedmed.simulate.timing import Timing
 from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
@@ -56,11 +58,12 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
     Raises ConfigError, DataError, FederationError, StoreError or ResumeRefused; whatever is committed stays.
     """
     check_names(request.scenario)
+    timing.check(request.scenario)
     folder = RunFolder(request.out)
     torch.set_num_threads(1)  # the site processes have the cores; and sums of several threads differ from run to run
     try:
         with folder.held():
-            scenario = folder.claim(request.scenario, request.resume)
+            scenario = folder.claim(timing.as_run(request.scenario), request.resume)
             try:
                 return _simulate(scenario, request.data, folder, clock or SystemClock())
             except (ConfigError, DataError):
@@ -85,24 +88,28 @@ def check_names(scenario: Scenario) -> None:
 
 
 def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: Clock) -> dict[str, Any]:
-    journal = Journal(folder.path, clock)
+    virtual = None if scenario.topology is None else timing.clock_for(scenario.topology, folder)
+    journal = Journal(folder.path, clock if virtual is None else virtual)
     try:
         began = clock.now()
         engines.warm_up(scenario.engine)
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
         if (mode := scenario.privacy.secure_aggregation) != "malicious":
             journal.say("privacy", secure_aggregation=mode)
-        sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
+        sites = sites_of(scenario.data, data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
         fingerprint = prepared.lay_out(sites, folder.sites)
         if scenario.privacy.is_masked:
-            members.enrol(folder.sites, [site.name for site in sites], scenario)
+            members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
+        timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
+        if timed is not None:
+            journal.say("virtual", masks=timing.masks_of(scenario), members=timed.who)
         workers = engines.workers_for(scenario.engine, len(sites))
         facts = folder.remember(fingerprint, workers)
         prepared_at = clock.now()
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
-        _federate(scenario, facts["workers"], folder, sites, journal)
+        _federate(scenario, facts["workers"], folder, sites, journal, timed)
         trained_at = clock.now()
         report = _finish(folder, scenario, sites, facts, journal)
         seconds = {
@@ -110,6 +117,8 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
             "federate": trained_at - prepared_at,
             "compare": clock.now() - trained_at,
         }
+        if timed is not None:
+            report |= {"virtual": timing.told(scenario, timed)}
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         write_report(folder.path)
@@ -120,11 +129,14 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         journal.close()
 
 
-def _federate(scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site], journal: Journal) -> None:
+def _federate(
+    scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site], journal: Journal, timed: Timing | None
+) -> None:
     """Run the apps; what the sites said to their own staff, who are one person here, is told at the end or in an error."""
     listener = Listener(folder.path / LEDGERS, [site.name for site in sites])
     try:
-        engines.run(scenario, workers, folder.path, folder.sites, [float(len(site.train)) for site in sites])
+        loads = [float(len(site.train)) for site in sites]
+        engines.run(scenario, workers, folder.path, folder.sites, loads, timed)
     except FederationError as error:
         listener.explain(error)
         raise
@@ -171,7 +183,8 @@ def _compare(
     target.mkdir(exist_ok=True)
     jobs = baselines.jobs_for(plan, folder.sites, names, target)
     journal.say("comparing", models=len(jobs))
-    baselines.train_all(jobs, workers, lambda name: journal.say("compared", name=name))
+    said = InTurn([job.name for job in jobs], lambda name: journal.say("compared", name=name))
+    baselines.train_all(jobs, workers, said.done)
     own = tuple(wire.load(job.target) for job in jobs[:-1])
     models = Models(federated, wire.load(jobs[-1].target), own)
     shutil.rmtree(target)

@@ -16,6 +16,11 @@ STRANGE = "[/red] [bold]Sant’Anna[/x]"  # what a site may call itself
 EPOCH = {"mode": "malicious", "epoch": 1, "members": 4, "colluders": 1, "rounds": 15, "least": 3, "without": []}
 
 EVENTS = [
+    (
+        {"event": "virtual", "masks": "real", "members": {"a": "all/1", "b": "all/2"}},
+        "virtual time: 2 clinics on the topology's machines and lines",
+    ),
+    ({"event": "virtual", "masks": "none", "members": {}}, ", and no update is masked"),
     ({"event": "preparing", "scenario": "heart", "rounds": 4}, "preparing heart"),
     ({"event": "met", "sites": {"north": 40, "south": 3}}, "2 sites: north (40), south (3)"),
     ({"event": "resumed", "round": 3}, "going on after round 3"),

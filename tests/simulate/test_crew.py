@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import killing
-from fedmed.simulate.crew import do_all
+from fedmed.simulate.crew import InTurn, do_all
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,3 +108,13 @@ def test_no_hand_outlives_its_owner(tmp_path, sent):
 
 if __name__ == "__main__":
     main()
+
+
+def test_what_is_done_is_told_in_the_order_of_the_list():
+    told: list[str] = []
+    turn = InTurn(["a", "b", "c"], told.append)
+    turn.done("c")
+    turn.done("a")
+    assert told == ["a"]
+    turn.done("b")
+    assert told == ["a", "b", "c"]

@@ -1,0 +1,20 @@
+"""The twin: what it costs to run a federation in virtual time.
+
+python -m benchmarks.twin [--json]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import twin_time
+from benchmarks.form import show
+
+
+def main() -> None:
+    """Measure and report."""
+    show("twin", twin_time.rows(), "--json" in sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What our own Grids can do beside Flower's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
+
+from flwr.app import Message
+
+from fedmed.clock import Clock
+
+
+@runtime_checkable
+class Queueing(Protocol):
+    """A Grid that tells what no site has begun to work on."""
+
+    def queued(self, message_ids: Iterable[str]) -> frozenset[str]:
+        """Those of the messages that perhaps still wait behind others."""
+
+
+@runtime_checkable
+class OwnGrid(Queueing, Protocol):
+    """A Grid that can wait and give up, lends the arrays of its answers, and knows what time it is."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+
+    def lane_of(self, node: int) -> int:
+        """Answers of one lane come in an order that depends on no timing."""
+
+    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+        """Answers that are ready, one by one; an answer's arrays are valid until the next one is asked for."""
+
+    def line_s(self, asked: str) -> float:
+        """Seconds that an answer was on its way, as far as that was seen; only while it is lent out."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until there may be an answer, at most `timeout_s` seconds."""
+
+    def cancel(self, message_ids: Iterable[str]) -> None:
+        """Give up on these messages."""
