@@ -39,8 +39,14 @@ class Offer:
 def propose(run: str, scenario: Scenario, own: Path | None = None) -> Offer:
     """An offer of a scenario under the name of a run; `own` is a researcher's app, a folder or a `.fab` file.
 
-    The built-in app is offered where there is none. Raises ConfigError for a name or an app that cannot be offered.
+    The built-in app is offered where there is none. Raises ConfigError for a name, a scenario or an app that cannot be
+    offered.
     """
+    if scenario.topology is not None or scenario.data.partition.by == "topology":
+        raise ConfigError(
+            f"the scenario {scenario.name} has a topology, lines and machines of a simulation, and clinics have their own; "
+            "leave it out with --set topology=null --set data.partition.by=natural, or run it with fedmed simulate"
+        )
     content = None if own is None else _content(own)
     app = built_in() if content is None else bundled(content)
     return Offer(offered(Proposal(run=run, scenario=scenario, app=app, fedmed=__version__)), content)

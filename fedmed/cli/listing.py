@@ -6,8 +6,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fedmed.wire.visible import visible
+
+if TYPE_CHECKING:
+    from fedmed.config.topology import Topology
 
 _PIPED = 200  # columns where nobody said how many: a program that reads rows wants none folded
 
@@ -31,7 +35,7 @@ def show(rows: Sequence[dict[str, str]], as_json: bool) -> None:
 
 
 def scenario_rows() -> list[dict[str, str]]:
-    """The built-in scenarios: name, title, and what data they need."""
+    """The built-in scenarios: name, title, what data they need, and who is where."""
     from fedmed.config.catalogue import builtin_scenarios
     from fedmed.config.loading import load
 
@@ -39,5 +43,15 @@ def scenario_rows() -> list[dict[str, str]]:
     for name, path in sorted(builtin_scenarios().items()):
         scenario = load(path)
         needs = f"--data DIR with {scenario.data.folder}/" if scenario.data.folder else "nothing (embedded)"
-        rows.append({"name": name, "title": scenario.title, "data": needs})
+        rows.append({"name": name, "title": scenario.title, "data": needs, "topology": _whereabouts(scenario.topology)})
     return rows
+
+
+def _whereabouts(topology: Topology | None) -> str:
+    if topology is None:
+        return "none"
+    clinics = sum(each.count for each in topology.clinics)
+    devices = sum(each.count * boxes.count for each in topology.clinics for boxes in each.devices)
+    counted = ((len(topology.regions), "regions"), (clinics, "clinics"), (devices, "devices"))
+    modelled = ["modelled"] if topology.learning == "modelled" else []
+    return ", ".join([*(f"{number} {what}" for number, what in counted if number), *modelled])

@@ -157,7 +157,7 @@ def _of_scenario(options: Options, bar: Bar) -> Load:
     bar("read", 0, None)
     cases = _numbered(read(scenario.data, options.data, scenario.seed, scenario.source))
     bar("read", len(cases), len(cases))
-    sites = partition(cases, scenario.data.partition, scenario.seed)
+    sites = partition(cases, scenario.data.partition, scenario.seed, scenario.topology)
     lots = tuple(
         _lot(name, own, np.arange(len(own)), pipeline_of(scenario.data, options.data, name), position)
         for position, (name, own) in enumerate(sites.items())

@@ -11,6 +11,8 @@ from fedmed.config.document import Path
 from fedmed.config.scenario import Scenario
 
 _KINDS = {"boolean": "true or false", "array": "a list", "object": "a section of keys", "null": "null"}
+KEY = "[key]"
+"""In a path, as pydantic writes it: not a value but the name that it is under."""
 
 
 def schema() -> dict[str, Any]:
@@ -30,12 +32,19 @@ def node(path: Path) -> dict[str, Any] | None:
         if isinstance(part, int):
             found = found.get("items")
         else:
-            section = _section(found)
-            found = section.get("properties", {}).get(part, section.get("additionalProperties"))
+            found = _child(_section(found), part)
         if not isinstance(found, dict):
             return None
         found = _resolve(found)
     return found if isinstance(found, dict) else None
+
+
+def _child(section: dict[str, Any], key: str) -> Any:
+    """Node of a key of a section, or of a name in a section whose keys are names; of these names themselves for `KEY`."""
+    named = section.get("patternProperties", {})
+    if key == KEY:
+        return section.get("propertyNames", {"type": "string", "pattern": next(iter(named), "")})
+    return section.get("properties", {}).get(key, next(iter(named.values()), section.get("additionalProperties")))
 
 
 def _resolve(found: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def _resolve(found: dict[str, Any]) -> dict[str, Any]:
 
 def _section(found: dict[str, Any]) -> dict[str, Any]:
     """The section of keys in a node that is a section or null."""
-    return next((each for each in map(_resolve, found.get("anyOf", [])) if "properties" in each), found)
+    return next((each for each in map(_resolve, found.get("anyOf", [])) if each.get("type") == "object"), found)
 
 
 def keys(path: Path) -> list[str]:
@@ -82,11 +91,12 @@ def describe(found: dict[str, Any]) -> str:
     if kind in ("integer", "number"):
         return ("a whole number" if kind == "integer" else "a number") + _bounds(found)
     if kind == "string":
-        return "text" + _text_bounds(found)
+        return _such_as(found) if "examples" in found else "text" + _text_bounds(found)
     if kind == "object" and "properties" in found:
         return "a section with the keys " + ", ".join(found["properties"])
     if kind == "array" and "items" in found:
-        return "a list of " + describe(_resolve(found["items"]))
+        least = f"at least {found['minItems']} of " if "minItems" in found else ""
+        return f"a list of {least}{describe(_resolve(found['items']))}"
     return _KINDS.get(kind, "another value")
 
 
@@ -99,6 +109,11 @@ def _bounds(found: dict[str, Any]) -> str:
     }
     parts = [f"{word} {found[bound]}" for bound, word in words.items() if bound in found]
     return " " + " and ".join(parts) if parts else ""
+
+
+def _such_as(found: dict[str, Any]) -> str:
+    """Text of a form that an example shows better than a pattern does."""
+    return f"{found['$comment']}, such as {found['examples'][0]}"
 
 
 def _text_bounds(found: dict[str, Any]) -> str:

@@ -24,11 +24,13 @@ def between(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted keys and their values as JSON; lists stay whole, empty sections are `{}`."""
+    """Dotted keys and their values as JSON; lists of sections by index, other lists whole, empty sections are `{}`."""
     flat: dict[str, str] = {}
     for key, item in value.items():
         if isinstance(item, dict) and item:
             flat |= _flat(item, f"{prefix}{key}.")
+        elif isinstance(item, list) and item and all(isinstance(each, dict) and each for each in item):
+            flat |= _flat({str(index): each for index, each in enumerate(item)}, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = json.dumps(item, ensure_ascii=False)
     return flat

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from fedmed.config.allowed import allowed, choices, keys, nearest, shown
+from fedmed.config.allowed import KEY, allowed, choices, keys, nearest, shown
 from fedmed.config.document import MAX_BYTES, Document, Fault, Path, read_document
 from fedmed.config.overrides import apply_overrides
 from fedmed.config.scenario import Scenario
+from fedmed.config.topology_faults import faults_in
+from fedmed.config.written import BetweenKeys
 from fedmed.errors import ConfigError
 
 _MOST_FAULTS = 200
 
 
-def load(path: FilePath, overrides: Sequence[str] = ()) -> Scenario:
+def load(path: FilePath, overrides: Sequence[str] = (), machines: Collection[str] | None = None) -> Scenario:
     """Read the scenario file `path` (UTF-8 YAML, at most 256 KiB), with `--set` overrides.
+
+    `machines` are the names of the built-in profiles that a topology's machines may be; where they are not given, no
+    machine's name is looked up.
 
     Raises ConfigError, which lists every fault of the file and of the overrides.
     """
@@ -35,10 +41,10 @@ def load(path: FilePath, overrides: Sequence[str] = ()) -> Scenario:
             line = content.count(b"\n", 0, error.start) + 1
             raise ConfigError(f"{path}:{line}: not UTF-8 text: byte 0x{content[error.start]:02x}") from error
         text = content.decode("utf-8-sig", "replace")  # cut within a character: refused for its size below
-    return parse(text, str(path), overrides)
+    return parse(text, str(path), overrides, machines)
 
 
-def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Scenario:
+def parse(text: str, source: str, overrides: Sequence[str] = (), machines: Collection[str] | None = None) -> Scenario:
     """As `load`, from text; `source` is the name that faults are reported under."""
     document = read_document(text, source)
     if document.value is None and not document.faults and not overrides:
@@ -46,28 +52,45 @@ def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Scenario:
     if document.value is not None or not document.faults:
         apply_overrides(document, overrides)
     faults = list(document.faults)
-    scenario = _validate(document, faults) if document.value is not None else None
+    scenario = _validate(document, faults, machines) if document.value is not None else None
     if scenario is None or faults:
         raise ConfigError(_report(faults))
     return scenario
 
 
-def _validate(document: Document, faults: list[Fault]) -> Scenario | None:
-    """The scenario, or None with a fault added for each thing that pydantic finds.
+def _validate(document: Document, faults: list[Fault], machines: Collection[str] | None) -> Scenario | None:
+    """The scenario, or None with a fault added for each thing that pydantic finds; one, too, for each thing between keys.
 
     Validated as JSON: there, strict mode takes whole numbers for floats and lists for tuples, which is all YAML has.
     """
+    scenario, found = None, []
     try:
-        return Scenario.model_validate_json(json.dumps(document.value))
+        scenario = Scenario.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
-        known = [fault.path for fault in faults if fault.path]
-        for found in error.errors(include_url=False):
-            path = tuple(found["loc"])
-            if not any(path[: len(fault)] == fault for fault in known):
-                faults.append(Fault(document.place(path), path, _explain(path, dict(found))))
-        if not faults:  # a fault that was read as null and is nothing else
-            faults.append(Fault(document.place(()), (), "cannot be read"))
-        return None
+        found = [
+            (_path(each), _explain(_path(each), dict(each))) for each in error.errors(include_url=False) if _counts(each)
+        ]
+    known = [fault.path for fault in faults if fault.path]
+    for path, text in (*found, *faults_in(document.value, machines)):
+        if not any(path[: len(fault)] == fault for fault in known):
+            faults.append(Fault(document.place(path), path, text))
+    if scenario is None and not faults:  # a fault that was read as null and is nothing else
+        faults.append(Fault(document.place(()), (), "cannot be read"))
+    return scenario
+
+
+def _path(found: ErrorDetails) -> Path:
+    path = tuple(found["loc"])
+    return path[:-1] if path[-1:] == (KEY,) else path
+
+
+def _counts(found: ErrorDetails) -> bool:
+    """Whether it is to be told: not what is between keys, which has no line here and is found again with one; nor that a
+    list is too short where pydantic counts only those of its items that have no fault."""
+    context = found.get("ctx", {})
+    if found["type"] == "too_short":
+        return len(found["input"]) < int(context["min_length"])
+    return not isinstance(context.get("error"), BetweenKeys)
 
 
 def _explain(path: Path, found: dict[str, Any]) -> str:
@@ -79,6 +102,8 @@ def _explain(path: Path, found: dict[str, Any]) -> str:
         return f"unknown key{nearest(str(path[-1]), known)}, allowed here: {', '.join(known)}"
     if kind == "value_error":
         return str(found["ctx"]["error"])
+    if found["loc"][-1:] == (KEY,):
+        return f"got the name {shown(found['input'])}, allowed: {allowed((*path[:-1], KEY))}"
     text = f"got {shown(found['input'])}, allowed: {allowed(path)}"
     if kind == "literal_error" and isinstance(found["input"], str):
         return text + nearest(found["input"], choices(path))

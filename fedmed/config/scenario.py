@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedmed.config import private_scenarios
+from fedmed.config.cohort_faults import faults_beside
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
 from fedmed.config.topology import Topology
+from fedmed.config.written import BetweenKeys
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Options = dict[str, Any]
@@ -25,10 +27,11 @@ MAX_PATCH_VOXELS = 512**3
 class Partition(Part):
     """How the cases of one set become the cases of several sites."""
 
-    by: Literal["natural", "iid", "dirichlet", "shards"] = "natural"
-    """`natural`: the set's own site column or folders; the others split one set, seeded."""
+    by: Literal["natural", "iid", "dirichlet", "shards", "topology"] = "natural"
+    """`natural`: the set's own site column or folders; the others split one set, seeded. `topology`: a site for each member
+    that trains, its share of the set as that member's `cases` among all, its classes skewed by `alpha`."""
     sites: int = Field(4, ge=2, le=100_000)
-    """Number of sites to make; unused by `natural`, which has its own."""
+    """Number of sites to make; unused by `natural` and `topology`, which have their own."""
     alpha: float = Field(0.5, gt=0, le=1e6)
     """Dirichlet concentration per class: small is skewed, large is even."""
     shards_per_site: int = Field(2, ge=1, le=1000)
@@ -254,4 +257,11 @@ class Scenario(Part):
     def _nothing_is_opened_without_noise(self) -> Scenario:
         if faults := list(private_scenarios.faults(self)):
             raise ValueError("privacy.differential_privacy: " + "; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _who_is_there_fits_the_rest(self) -> Scenario:
+        concerns = self.topology is not None or self.data.partition.by == "topology"
+        if concerns and (faults := list(faults_beside(self.model_dump(mode="json")))):
+            raise BetweenKeys(faults)
         return self

@@ -6,26 +6,51 @@ forty clinics whose cases, speed and hours are drawn by the scenario's seed. Eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from fedmed.config.part import Part
-from fedmed.config.quantities import ByteRate, Bytes, Money, Operations, Rate, Seconds, Share, Skew, Span, Watts
+from fedmed.config.quantities import (
+    ByteRate,
+    Bytes,
+    Delay,
+    Money,
+    Operations,
+    Rate,
+    Seconds,
+    Share,
+    Skew,
+    Span,
+    Watts,
+    standing,
+)
+from fedmed.config.written import BetweenKeys
+
+MOST_MEMBERS = 10_000_000
+"""Clinics and devices, all together."""
+CENTER = "center"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+HOURS = f"^{_TIME}-{_TIME}$"
+
+
+def _like(pattern: str, what: str, example: str) -> Any:
+    return Field(pattern=pattern, examples=[example], json_schema_extra={"$comment": what})
+
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
-Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+Count = Annotated[int, Field(ge=1, le=MOST_MEMBERS)]
+Hours = Annotated[str, _like(HOURS, "hours of a day", "07:00-19:00")]
+Time = Annotated[str, _like(f"^{_TIME}$", "a time of day", "08:00")]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-CENTER = "center"
 
 
 class Machine(Part):
     """What a machine can do; what is not stated is that of the profile it is `like`."""
 
     like: Name | None = None
-    """A profile that is built in (`fedmed plan --profiles`), which the keys below change."""
+    """A profile that is built in (`fedmed plan --profiles`), which the keys below change; a machine of
+    this file may have its name."""
     speed: dict[Precision, Operations] = Field(default_factory=dict)
     """Peak operations a second by precision, dense."""
     memory: Bytes | None = None
@@ -36,7 +61,7 @@ class Machine(Part):
     """While it works."""
     idle: Watts | None = None
     """While it does not."""
-    used: Share | None = None
+    used: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of the peak that training of a network reaches."""
     price: Money | None = None
     """Of buying one."""
@@ -54,12 +79,13 @@ class Line(Part):
     """Away from the one that the line belongs to."""
     down: Rate
     """Towards it."""
-    latency: Seconds = 0.0
+    latency: Delay = standing("0 s")
     """One way."""
-    jitter: Seconds = 0.0
+    jitter: Delay = standing("0 s")
     """Standard deviation of the latency."""
-    loss: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of packets that are lost; what is lost is sent again and slows the rest (Mathis et al. 1997)."""
+    loss: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of packets that are lost; what is lost is sent again and slows the rest (Mathis et al. 1997). A line that loses
+    more than half is none: that is a fault, `cut`."""
     cap: Bytes | None = None
     """Most that it carries in 30 days, both ways together; nothing after that until the month is over."""
 
@@ -68,11 +94,11 @@ class Presence(Part):
     """When somebody takes part."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Of the time; spells of presence and absence have exponential lengths."""
-    spell: Span = 8 * 3600.0
+    """Of the time, or of its `hours`; spells of presence and absence have exponential lengths."""
+    spell: Span = standing("8 h")
     """Mean length of a spell of presence."""
     hours: Hours | None = None
-    """Local hours in which it takes part, such as 07:00-19:00."""
+    """Local hours in which it takes part, one time for all; over midnight where the end comes first; always where null."""
 
 
 class Cases(Part):
@@ -106,7 +132,7 @@ class Members(Part):
     slower: Slower = Slower()
     dropout: Share = 0.0
     """Chance that one that was asked never answers, each round anew."""
-    skew: Skew = 0.0
+    skew: Seconds = standing("0 s")
     """Standard deviation of its clock's error."""
 
 
@@ -149,17 +175,21 @@ class Fault(Part):
     """`cut`: the line carries nothing; `dark`: it is away altogether; `crash`: what runs ends and begins anew; `disk full`:
     nothing can be kept; `clock`: its clock is wrong by `by`; `slow`: it takes `times` as long; `lies`: a center that asks
     for what it must not (crafted cohorts, stale heads), to see it refused."""
-    who: str = Field(min_length=1, max_length=130)
-    """A name of a group, `group/3` for one member, `group/3/device/2` for a device, `center`, or a region."""
+    who: str = Field(min_length=1, max_length=160)
+    """`center`, a region, a group of clinics, `GROUP/3` for its third member, `GROUP/DEVICES` for these devices of all its
+    members, `GROUP/3/DEVICES/2` for the second of them at the third."""
     at: Seconds | None = None
     """Since the run began; or give `every`."""
     every: Span | None = None
     """Mean time between two, for each member; drawn by the seed."""
-    lasts: Seconds = 0.0
+    lasts: Seconds = standing("0 s")
+    """How long; of `crash` until what runs begins anew. A `clock` and a center that lies stay so where it is 0 s."""
     share: Share = 1.0
     """Of the members named that it befalls."""
-    by: Skew = 0.0
+    by: Skew = standing("0 s")
+    """Of `clock` alone: how far it goes ahead, or behind below 0 s."""
     times: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """Of `slow` alone: so many times as long."""
 
     @model_validator(mode="after")
     def _once_or_often(self) -> Fault:
@@ -178,7 +208,7 @@ class Topology(Part):
     regions: tuple[Region, ...] = ()
     clinics: tuple[Clinics, ...] = Field(min_length=1)
     faults: tuple[Fault, ...] = ()
-    begins: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "08:00"
+    begins: Time = "08:00"
     """Local time at which the run begins."""
     cohort: Count | None = None
     """Clinics asked in each round, drawn by the seed from those that are there; all where null."""
@@ -194,74 +224,8 @@ class Topology(Part):
 
     @model_validator(mode="after")
     def _all_names_lead_somewhere(self) -> Topology:
-        if faults := list(faults_of(self)):
-            raise ValueError("; ".join(faults))
+        from fedmed.config.topology_faults import faults_of  # which takes what is left out from the models above
+
+        if faults := list(faults_of(self.model_dump(mode="json"))):
+            raise BetweenKeys(faults)
         return self
-
-
-def faults_of(topology: Topology) -> Iterator[str]:
-    """What no key shows alone: names that are twice, or of nobody, and regions in a circle."""
-    yield from _twice("a region", [each.name for each in topology.regions])
-    yield from _twice("a group of clinics", [each.name for each in topology.clinics])
-    for clinics in topology.clinics:
-        yield from _twice(f"devices of {clinics.name}", [each.name for each in clinics.devices])
-    yield from _unknown_lines(topology)
-    yield from _circles({each.name: each.under for each in topology.regions})
-    regions = {each.name for each in topology.regions}
-    for clinics in topology.clinics:
-        if clinics.region is not None and clinics.region not in regions:
-            yield f"clinics {clinics.name}: region {clinics.region!r} is none of {_listed(regions)}"
-    total = sum(each.count for each in topology.clinics)
-    if topology.cohort is not None and topology.cohort * topology.over > total:
-        yield f"cohort {topology.cohort} times over {topology.over:g} is more than the {total} clinics there are"
-    yield from _strangers(topology, regions)
-
-
-def _twice(what: str, names: list[str]) -> Iterator[str]:
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{name!r} names {what} twice"
-
-
-def _unknown_lines(topology: Topology) -> Iterator[str]:
-    known = topology.lines
-    for where, name in _lines(topology):
-        if name not in known:
-            yield f"{where}: line {name!r} is none of {_listed(known)}"
-
-
-def _lines(topology: Topology) -> Iterator[tuple[str, str]]:
-    yield CENTER, topology.center.line
-    for region in topology.regions:
-        yield f"region {region.name}", region.line
-    for clinics in topology.clinics:
-        yield f"clinics {clinics.name}", clinics.line
-        for devices in clinics.devices:
-            yield f"devices {clinics.name}/{devices.name}", devices.line
-
-
-def _circles(under: Mapping[str, str]) -> Iterator[str]:
-    for name, above in under.items():
-        if above != CENTER and above not in under:
-            yield f"region {name}: under {above!r}, which is neither {CENTER} nor a region"
-        seen = [name]
-        while above in under and above not in seen:
-            seen.append(above)
-            above = under[above]
-        if above == name and min(seen) == name:  # each circle once
-            yield f"regions in a circle: {' under '.join([*seen, name])}"
-
-
-def _strangers(topology: Topology, regions: set[str]) -> Iterator[str]:
-    groups = {each.name: each for each in topology.clinics}
-    for fault in topology.faults:
-        group, *rest = fault.who.split("/")
-        if not rest and (group == CENTER or group in regions):
-            continue
-        if group not in groups:
-            yield f"a fault of {fault.who!r}: {group!r} is neither {CENTER}, a region nor one of {_listed(groups)}"
-        elif rest and not (rest[0].isdigit() and 1 <= int(rest[0]) <= groups[group].count):
-            yield f"a fault of {fault.who!r}: {group} has the members 1 to {groups[group].count}"
-
-
-def _listed(names: Mapping[str, object] | set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

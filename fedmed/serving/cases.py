@@ -20,7 +20,7 @@ def read_cases(scenario: Scenario, data: Path | None, part: str, site: str | Non
     """The cases of one split, of one site or of all. Raises ConfigError, DataError."""
     if part not in SPLITS:
         raise ConfigError(f"got the split {part!r}, allowed: {', '.join(SPLITS)}")
-    sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
+    sites = sites_of(scenario.data, data, scenario.seed, scenario.source, scenario.topology)
     chosen = [one for one in sites if site in (None, one.name)]
     if not chosen:
         raise ConfigError(f"got the site {site!r}, allowed: {', '.join(one.name for one in sites)}")

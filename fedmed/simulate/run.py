@@ -92,7 +92,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
         if (mode := scenario.privacy.secure_aggregation) != "malicious":
             journal.say("privacy", secure_aggregation=mode)
-        sites = sites_of(scenario.data, data, scenario.seed, scenario.source)
+        sites = sites_of(scenario.data, data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
         fingerprint = prepared.lay_out(sites, folder.sites)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedmed.clock import derive_seed
+from fedmed.config import members
 from fedmed.config.scenario import Partition
+from fedmed.config.topology import Topology
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.cases import SPLITS, Cases, case_labels, patient_rows
 
@@ -20,8 +22,8 @@ Rows = NDArray[np.int64]
 Strata = dict[str, list[Rows]]
 
 
-def partition(cases: Cases, how: Partition, seed: int) -> dict[str, Cases]:
-    """Sites by name, in order of first appearance (`natural`) or of number; every case is in exactly one.
+def partition(cases: Cases, how: Partition, seed: int, topology: Topology | None = None) -> dict[str, Cases]:
+    """Sites by name, in order of first appearance (`natural`), of number or of `topology`; every case is in exactly one.
 
     A patient is in one site only, unless the set's own sites (`natural`) say otherwise. Under a split of its own, each
     part is dealt by the same proportions or shards, so that a site is tested on what it is trained on.
@@ -33,20 +35,45 @@ def partition(cases: Cases, how: Partition, seed: int) -> dict[str, Cases]:
     rng = np.random.default_rng(derive_seed(seed, "partition") if how.seed is None else how.seed)
     patients = patient_rows(cases)
     strata = _strata(cases, patients)
-    trainable = sum(len(units) for units in strata[next(iter(strata))])
+    if how.by == "topology":
+        whole = _given(topology)
+        names = _members(whole, strata)
+        owners = _quotas(strata, len(patients), members.cases(whole, seed), how.alpha, rng)
+    else:
+        names = _numbered(how, strata)
+        owners = {"iid": _iid, "dirichlet": _dirichlet, "shards": _shards}[how.by](strata, len(patients), how, rng)
+    return {name: cases.take(_rows(patients, np.flatnonzero(owners == number))) for number, name in enumerate(names)}
+
+
+def _trainable(strata: Strata) -> int:
+    return sum(len(units) for units in strata[next(iter(strata))])
+
+
+def _numbered(how: Partition, strata: Strata) -> list[str]:
     needed = how.sites * (how.shards_per_site if how.by == "shards" else 1)
-    if trainable < needed:
+    if (trainable := _trainable(strata)) < needed:
         raise ConfigError(
             f"data.partition.sites is {how.sites}; {trainable} patients to train on cannot make {needed} non-empty "
             f"{'shards' if how.by == 'shards' else 'sites'}; ask for fewer"
         )
-    deal = {"iid": _iid, "dirichlet": _dirichlet, "shards": _shards}[how.by]
-    owners = deal(strata, len(patients), how, rng)
     width = max(2, len(str(how.sites)))
-    return {
-        f"site-{number + 1:0{width}d}": cases.take(_rows(patients, np.flatnonzero(owners == number)))
-        for number in range(how.sites)
-    }
+    return [f"site-{number + 1:0{width}d}" for number in range(how.sites)]
+
+
+def _given(topology: Topology | None) -> Topology:
+    if topology is None:
+        raise ConfigError("data.partition.by is topology, and the scenario has none; write it, or deal by another rule")
+    return topology
+
+
+def _members(topology: Topology, strata: Strata) -> list[str]:
+    names = list(members.trainers(topology))
+    if (trainable := _trainable(strata)) < len(names):
+        raise ConfigError(
+            f"data.partition.by is topology, of which {len(names)} members train; {trainable} patients to train on are too "
+            "few for a site each; take a larger set, lower the counts, or write topology.learning: modelled"
+        )
+    return names
 
 
 def refuse_site_names(names: Iterable[str]) -> None:
@@ -136,3 +163,46 @@ def _shards(strata: Strata, count: int, how: Partition, rng: np.random.Generator
         ordered = np.concatenate([rng.permutation(units) for units in classes])
         owners[ordered] = dealt[np.arange(len(ordered)) * shards // len(ordered)]
     return owners
+
+
+def _quotas(strata: Strata, count: int, sizes: Rows, alpha: float, rng: np.random.Generator) -> Rows:
+    """Patients to train on in proportion to `sizes`, one at least; each site's classes from Dirichlet(alpha * set's own).
+
+    After Hsu et al. 2019, section 3, where sites are of one size. Sites are served in a random order: who comes late takes
+    the classes that are left.
+    """
+    train, *others = strata.values()
+    left = [rng.permutation(units) for units in train]
+    prior = np.array([len(units) for units in train], dtype=np.float64)
+    quotas = _sizes(int(prior.sum()), sizes)
+    owners = np.zeros(count, dtype=np.int64)
+    taken = np.zeros((len(train), len(sizes)))
+    for site in rng.permutation(len(sizes)):
+        wanted = _classes(int(quotas[site]), np.array([len(units) for units in left]), alpha * prior / prior.sum(), rng)
+        for label, number in enumerate(wanted):
+            owners[left[label][:number]] = site
+            left[label] = left[label][number:]
+        taken[:, site] = wanted
+    for part in others:
+        for units, own in zip(part, taken, strict=True):
+            owners[rng.permutation(units)] = _cut(len(units), own / own.sum() if own.sum() else quotas / quotas.sum())
+    return owners
+
+
+def _sizes(count: int, weights: Rows) -> Rows:
+    """`count` in proportion to `weights`, each at least 1, rounded by the largest remainders."""
+    beyond = np.maximum(weights / weights.sum() * count - 1, 0)
+    exact = (count - len(weights)) * beyond / (beyond.sum() or 1.0)
+    sizes: Rows = 1 + np.floor(exact).astype(np.int64)
+    sizes[np.argsort(-(exact - np.floor(exact)), kind="stable")[: count - sizes.sum()]] += 1
+    return sizes
+
+
+def _classes(size: int, left: Rows, concentration: NDArray[np.float64], rng: np.random.Generator) -> Rows:
+    """How many of each class `size` patients are, of those that are `left`."""
+    likely = rng.dirichlet(np.maximum(concentration, 1e-6))
+    taken: Rows = np.zeros_like(left)
+    while (missing := size - int(taken.sum())) > 0:
+        there = np.where(taken < left, likely + 1e-12, 0.0)
+        taken = np.minimum(taken + rng.multinomial(missing, there / there.sum()), left)
+    return taken

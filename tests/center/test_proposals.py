@@ -100,3 +100,10 @@ def test_as_many_as_fit_into_one_answer(center):
 def test_an_app_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         propose("own", HEART, tmp_path / "app.fab")
+
+
+def test_a_topology_is_for_simulations():
+    path = builtin_scenarios()["hospital-and-8-clinics"]
+    with pytest.raises(ConfigError, match=r"has a topology, lines and machines of a simulation.*--set topology=null"):
+        propose("twin", load(path))
+    assert propose("twin", load(path, ["topology=null", "data.partition.by=natural"])).offered.proposal.run == "twin"

@@ -65,10 +65,15 @@ def test_scenarios_are_listed(said):
     rows = json.loads(out)
     assert (code, err) == (0, "")
     assert {"demo", "heart", "pneumonia", "skin"} <= {row["name"] for row in rows}
-    assert all(set(row) == {"name", "title", "data"} for row in rows)
+    assert all(set(row) == {"name", "title", "data", "topology"} for row in rows)
     data = {row["name"]: row["data"] for row in rows}
     assert data["demo"] == "nothing (embedded)"
     assert data["heart"] == "--data DIR with heart/"
+    where = {row["name"]: row["topology"] for row in rows}
+    assert where["demo"] == "none"
+    assert where["hospital-and-8-clinics"] == "9 clinics"
+    assert where["nation-of-500"] == "4 regions, 500 clinics, modelled"
+    assert where["devices-10000"] == "500 clinics, 10000 devices, modelled"
     code, table, _ = said("scenarios")
     assert all(row["name"] in table for row in rows)
 

@@ -44,3 +44,19 @@ def test_every_key_that_differs_is_there(one, other):
     keys = {key for key in {**one, **other} if (key in one, one.get(key)) != (key in other, other.get(key))}
     bools = {key for key in keys if key in one and key in other and repr(one[key]) == repr(other[key])}
     assert {line.partition(":")[0] for line in between(one, other)} >= keys - bools
+
+
+def test_of_a_list_of_sections_only_what_changed_is_told():
+    one = {"groups": [{"name": "a", "count": 1}, {"name": "b", "count": 2}], "none": [], "mixed": [{"a": 1}, 3]}
+    other = {
+        "groups": [{"name": "a", "count": 1}, {"name": "b", "count": 3}, {"name": "c"}],
+        "none": [{"a": 1}],
+        "mixed": [3],
+    }
+    assert between(one, other) == [
+        "groups.1.count: 2 -> 3",
+        "none: [] -> absent",
+        'mixed: [{"a": 1}, 3] -> [3]',
+        'groups.2.name: absent -> "c"',
+        "none.0.a: absent -> 1",
+    ]

@@ -63,3 +63,43 @@ def test_a_whole_scenario_can_be_given_by_overrides():
 @given(st.text(max_size=30) | st.builds("{}={}".format, st.sampled_from(["seed", "data.folder", "a.b", "."]), st.text()))
 def test_any_override_is_taken_or_refused(valid, taken_or_refused, override):
     assert "--set 1" in (taken_or_refused(valid, override) or "--set 1")
+
+
+WAN = "topology={lines: {wan: {up: 1 Mbit/s, down: 1 Mbit/s}}, center: {line: wan}, clinics: [%s]}"
+GROUPS = WAN % "{name: a, count: 3, machine: t4, line: wan}, {name: b, machine: t4, line: wan}"
+
+
+def test_an_item_of_a_list_is_set_by_its_index_or_its_name(valid):
+    overrides = [
+        GROUPS,
+        "data.partition.by=natural",
+        "topology.clinics.1.count=7",
+        "topology.clinics.a.presence.share=0.5",
+        "topology.clinics.b.line=wan",
+    ]
+    groups = parse(valid, "f.yaml", overrides).topology.clinics
+    assert [(group.count, group.presence.share) for group in groups] == [(3, 0.5), (7, 1.0)]
+
+
+def test_faults_of_an_item_of_a_list_have_the_override_s_place(valid, faults):
+    found = faults(
+        valid,
+        GROUPS,
+        "topology.clinics.b.count=0",
+        "topology.clinics.2.count=1",
+        "topology.clinics.c.count=1",
+        "topology.clinics.0.name.x=1",
+        "federation.quorum.required.0=x",
+        "federation.quorum.required.5=x",
+        "topology.faults.0=x",
+    )
+    assert [fault.removeprefix("--set ") for fault in found] == [
+        "2: topology.clinics.1.count: got 0, allowed: a whole number at least 1 and at most 10000000",
+        "3: topology.clinics.2.count: topology.clinics is a list without 2; allowed: 0 to 1, a, b; or set the whole list",
+        "4: topology.clinics.c.count: topology.clinics is a list without c; allowed: 0 to 1, a, b; or set the whole list",
+        "5: topology.clinics.0.name.x: topology.clinics.0.name is no section of keys, so that nothing can be set in it",
+        "7: federation.quorum.required.5: federation.quorum.required is a list without 5; allowed: 0 to 1; or set the "
+        "whole list",
+        "8: topology.faults: got a section of keys, allowed: a list of a section with the keys kind, who, at, every, lasts, "
+        "share, by, times",
+    ]

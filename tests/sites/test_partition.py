@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.config.members import trainers
 from fedmed.config.scenario import Partition
+from fedmed.config.topology import Topology
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites.cases import Cases
 from fedmed.sites.partition import partition
@@ -141,3 +145,56 @@ def test_unusable_site_names_are_refused(name: str) -> None:
 def test_two_sites_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="'East' and 'east'"):
         partition(named("East", "west", "east"), Partition(), 0)
+
+
+def whole(*counts: tuple[int, float, float]) -> Topology:
+    """Groups of `count` clinics with `median` cases and a `spread`."""
+    groups = [
+        {"name": f"g{n}", "count": count, "machine": "t4", "line": "wan", "cases": {"median": median, "spread": spread}}
+        for n, (count, median, spread) in enumerate(counts)
+    ]
+    line = {"up": "1 Mbit/s", "down": "1 Mbit/s"}
+    return Topology.model_validate_json(json.dumps({"lines": {"wan": line}, "center": {"line": "wan"}, "clinics": groups}))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 8), st.floats(0.5, 1000), st.floats(0, 2)), min_size=1, max_size=3),
+    st.floats(0.01, 1000),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_cases_are_dealt_to_all_who_train_each_in_one_site(
+    counts: list[tuple[int, float, float]], alpha: float, seed: int, split: bool
+) -> None:
+    cases, topology = a_set(150, 3, split=split, seed=seed), whole(*counts)
+    sites = partition(cases, Partition(by="topology", alpha=alpha), seed, topology)
+    assert list(sites) == list(trainers(topology))
+    dealt = np.concatenate([site.x[:, 0] for site in sites.values()])
+    assert sorted(dealt.tolist()) == list(range(150))
+    trained = [site if site.split is None else site.take(np.flatnonzero(site.split == "train")) for site in sites.values()]
+    assert all(len(site) for site in trained)
+    again = partition(cases, Partition(by="topology", alpha=alpha), seed, topology)
+    assert {name: site.x.tolist() for name, site in sites.items()} == {name: site.x.tolist() for name, site in again.items()}
+
+
+def test_sites_are_as_large_as_the_topology_says_in_proportion() -> None:
+    sites = partition(a_set(1000), Partition(by="topology", alpha=0.1), 4, whole((3, 100, 0), (1, 700, 0)))
+    assert {name: len(site) for name, site in sites.items()} == {"g0#1": 100, "g0#2": 100, "g0#3": 100, "g1#1": 700}
+    tiny = partition(a_set(100), Partition(by="topology"), 4, whole((10, 1, 0), (1, 1e6, 0)))
+    assert sorted(map(len, tiny.values())) == [1] * 10 + [90]
+
+
+def test_a_small_alpha_skews_the_members_of_a_topology_and_a_large_one_does_not() -> None:
+    def spread(alpha: float) -> float:
+        sites = partition(a_set(4000), Partition(by="topology", alpha=alpha), 1, whole((20, 100, 0.5)))
+        return float(np.std([site.y.mean() for site in sites.values()]))
+
+    assert spread(1000) < 0.06 < 0.2 < spread(0.3)
+
+
+def test_too_few_patients_for_those_who_train_are_refused() -> None:
+    with pytest.raises(ConfigError, match="of which 31 members train; 30 patients to train on are too few"):
+        partition(a_set(30), Partition(by="topology"), 0, whole((31, 1, 0)))
+    with pytest.raises(ConfigError, match="by is topology, and the scenario has none"):
+        partition(a_set(30), Partition(by="topology"), 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedmed.config.scenario import Data, Partition, Split
+from fedmed.config.topology import Topology
 from fedmed.errors import ConfigError, DataError
 from fedmed.sites import sites_of
 
@@ -24,6 +26,18 @@ def test_from_file_to_sites(tmp_path: Path) -> None:
     assert sum(len(site.train) + len(site.validation) + len(site.test) for site in sites) == 60
     again = sites_of(csv_set(tmp_path), tmp_path, 3, "")
     assert all((one.test.x == other.test.x).all() for one, other in zip(sites, again, strict=True))
+
+
+def test_a_topology_has_as_many_who_train_as_there_are_sites(tmp_path: Path) -> None:
+    line = {"up": "1 Mbit/s", "down": "1 Mbit/s"}
+    group = {"name": "clinic", "count": 3, "machine": "t4", "line": "wan"}
+    text = json.dumps({"lines": {"wan": line}, "center": {"line": "wan"}, "clinics": [group]})
+    three = Topology.model_validate_json(text)
+    with pytest.raises(ConfigError, match=r"the data has 2 sites \(b, a\), and 3 train in the topology.*by: topology"):
+        sites_of(csv_set(tmp_path), tmp_path, 3, "", three)
+    assert sites_of(csv_set(tmp_path), tmp_path, 3, "", three.model_copy(update={"learning": "modelled"}))
+    dealt = csv_set(tmp_path).model_copy(update={"partition": Partition(by="topology", alpha=100)})
+    assert [site.name for site in sites_of(dealt, tmp_path, 3, "", three)] == ["clinic#1", "clinic#2", "clinic#3"]
 
 
 def test_the_partition_s_seed_leaves_the_split_alone(tmp_path: Path) -> None:
