@@ -27,7 +27,7 @@ def found_by_looking(place, node, began, deadline_s, is_needed):
     st.integers(0, 9),
     st.integers(0, 50),
     st.sampled_from([200.0, 3000.0]),
-    st.sampled_from(["3 min", "40 min"]),
+    st.sampled_from(["15 min", "40 min"]),
     st.booleans(),
 )
 def test_who_is_given_up_when_is_what_the_center_finds_by_looking(node, hours, deadline_s, spell, is_needed):

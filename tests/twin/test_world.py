@@ -211,7 +211,7 @@ TIERS = (
         "name": "large",
         "count": 3,
         "region": "fjord",
-        "devices": [{"name": "us", "count": 2, "machine": "nano", "line": "lan"}],
+        "devices": [{"name": "us", "count": 2, "machine": "nano", "line": "lan", "cases": {"median": 100}}],
     },
     {"name": "small", "count": 2, "machine": "nano"},
 )
