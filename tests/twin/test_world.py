@@ -239,6 +239,18 @@ def test_everybody_has_a_number_and_a_name():
     assert place.below(1).tolist() == [7, 8]
 
 
+def test_a_name_stands_for_one_or_for_many():
+    place = world(*TIERS, **NESTED).roster
+    names = {
+        who: [place.name(node) for node in range(*place.span(who))] for who in ("small", "large/us", "large/2/us", "fjord")
+    }
+    assert names["small"] == ["small/1", "small/2"]
+    assert len(names["large/us"]) == 6
+    assert names["large/2/us"] == ["large/2/us/1", "large/2/us/2"]
+    assert names["fjord"] == ["fjord"]
+    assert place.span("large/2/us/2") == (8, 9)
+
+
 @pytest.mark.parametrize(
     "name",
     ["", "large", "large/0", "large/4", "large/1/us", "large/1/us/3", "large/1/mr/1", "north/1", "large/x", "large/²"],
