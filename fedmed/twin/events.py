@@ -20,6 +20,7 @@ from fedmed.twin.asking import OTHERS, Outcome, Terms, begin, enough, had_until,
 from fedmed.twin.clock import VirtualClock
 from fedmed.twin.draws import Floats, Ints
 from fedmed.twin.limits import Limit, Limits, Own, Same
+from fedmed.twin.meter import Meter
 from fedmed.twin.trace import Trace
 from fedmed.twin.world import FULL, LOST, World
 
@@ -68,6 +69,7 @@ class Events:
         """`reasons`: whether outcomes say why each missing clinic is missing; a `trace` says it in any case."""
         self.world, self.terms, self.clock = world, terms, VirtualClock()
         self._trace, self._reasons = trace, reasons or trace is not None
+        self._meter = Meter(world)
         given = terms.rules.deadline_s
         self._limits: Limits = Own(world) if given is None else Same(given)
 
@@ -114,13 +116,13 @@ class Events:
     def _carried(self, way: str, opened: _Open, place: int, size: float) -> float:
         """When a message that goes out now is there."""
         now = np.array([self.clock.now()])
-        return float(self.world.carry(way, opened.nodes[place : place + 1], now, size)[0])
+        return self._meter.carry(way, opened.nodes[place : place + 1], now, size)
 
     def _send(self, opened: _Open, work: Floats, free: Floats | None) -> None:
         """Ask the clinics, which stand before the regions."""
         nodes = opened.nodes[: len(work)]
         sent = np.full(len(nodes), opened.began)
-        legs = self.world.legs(nodes, sent, self.terms.down_bytes, work, self.terms.up_bytes, free)
+        legs = self._meter.legs(nodes, sent, self.terms.down_bytes, work, self.terms.up_bytes, free)
         if self._trace is not None:
             for moment, event in ((legs.heard, "heard"), (legs.done, "done")):
                 for place in np.flatnonzero(np.isfinite(moment)).tolist():
@@ -156,7 +158,7 @@ class Events:
         names = [self.world.roster.name(node) for node in devices.tolist()]
         hub = Hub(names, now)
         work = self.terms.work(self.world.roster.cases(devices))
-        legs = self.world.legs(devices, np.full(len(devices), now), self.terms.down_bytes, work, self.terms.up_bytes)
+        legs = self._meter.legs(devices, np.full(len(devices), now), self.terms.down_bytes, work, self.terms.up_bytes)
         for name, there, told in zip(names, legs.there.tolist(), legs.told.tolist(), strict=True):
             if there < math.inf:
                 self._enter(there, self._at_hub, opened, place, hub, partial(hub.updated, name))

@@ -31,7 +31,7 @@ faults = st.lists(
         {
             "kind": st.sampled_from(["cut", "dark", "crash", "slow", "disk full"]),
             "who": st.sampled_from(["one", "two/1", "center"]),
-            "every": st.sampled_from(["1 min", "20 min"]),
+            "every": st.sampled_from(["8 min", "2 h"]),
             "lasts": st.sampled_from(["0 s", "10 s", "5 min"]),
             "share": st.sampled_from([0.4, 1.0]),
             "times": st.just(4.0),
