@@ -383,11 +383,10 @@ def test_a_member_named_like_the_host_is_not_the_center(tmp_path: Path):
     """One authority signs for all; what a member is called must not make it a server."""
     authority = Authority(tmp_path / "ca")
     liar, victim = authority.client("localhost"), authority.client("north")
-    tls = Tls(liar.chain_pem, liar.key_pem, authority.pem)
     door = Door("localhost:1", authority.pem, victim.chain_pem, victim.key_pem)
     careless = door.context()
     careless.hostname_checks_common_name = True
-    with Listener(_nothing, tls, "127.0.0.1", 0) as listener:
+    with Listener(_nothing, Tls(liar.chain_pem, liar.key_pem, authority.pem), "127.0.0.1", 0) as listener:
         for shaking, is_fooled in ((careless, True), (door.context(), False)):
             with socket.create_connection(("127.0.0.1", listener.port)) as plain:
                 if is_fooled:

@@ -14,7 +14,7 @@ PLAN = (
     "--rounds",
     50,
     "--rate",
-    0.1,
+    0.5,
     "--dimensions",
     1000,
 )

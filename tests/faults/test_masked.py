@@ -109,6 +109,7 @@ def test_two_of_five_killed_after_their_upload_cost_the_round_and_nothing_is_ope
     assert report["rounds"][1]["joined"] == list(SITES)
 
 
+@pytest.mark.nightly  # in the suite, test_masked_sites.py misses its quorum by sites that fail and are killed in training
 def test_of_three_sites_one_killed_in_training_costs_the_round(left, tmp_path):
     with pytest.raises(QuorumError) as caught:
         left({"1": {"train 4": "is killed"}}, SITES[:3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import pickle
@@ -111,6 +112,7 @@ def test_logistic_regression_over_three_rounds_and_a_site_that_raises(tmp_path, 
     write_table(tmp_path / "table.csv")
     ours, model = run(tmp_path, LOGISTIC, "inprocess")
     rays, other = run(tmp_path, LOGISTIC, "ray")
+    gc.collect()  # what Ray leaves open tells of itself here, not in a test to come
     assert are_the_same(model, other)
     assert (ours["engine"], rays["engine"]) == ("inprocess", "ray")
     for report in (ours, rays):

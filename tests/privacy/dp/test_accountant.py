@@ -85,9 +85,11 @@ def test_what_rounding_may_exceed_is_taken_off_delta():
             cost(1.0, delta=delta)
 
 
-@pytest.mark.parametrize(
-    ("target", "rate", "count"), [(3.0, 1.0, 100), (3.0, 0.05, 3000), (0.5, 0.01, 100), (30.0, 1.0, 1), (1e-3, 1.0, 1)]
-)
+SLOW = [pytest.param(*each, marks=pytest.mark.nightly) for each in ((0.5, 0.01, 100), (30.0, 1.0, 1))]
+"""Seconds each, for their tables of losses are long; the search is the same."""
+
+
+@pytest.mark.parametrize(("target", "rate", "count"), [(3.0, 1.0, 100), (3.0, 0.05, 3000), (1e-3, 1.0, 1), *SLOW])
 def test_the_least_noise_that_does_is_found(target, rate, count):
     tried = []
     noise = noise_for(target, 1e-5, rate, count, lambda: tried.append(1))
