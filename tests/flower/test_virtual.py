@@ -117,7 +117,7 @@ def test_a_lost_answer_never_comes_and_costs_no_real_time(stands, messages, work
 
 
 def test_what_is_given_up_and_never_comes_is_remembered_by_nobody(stands, messages):
-    stand = stands(Lines(1.0, 0.0, dark={3: (0.0, NEVER)}), 0)
+    stand = stands(Lines(1.0, 0.0, dark={3: (0.5, NEVER)}), 0)
     pending = stand.transport.send(messages([3]))
     content = weakref.ref(stand.grid._by_id[next(iter(pending))].message)
     assert stand.all(pending, 60.0) == []
