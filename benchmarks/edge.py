@@ -15,6 +15,7 @@ elsewhere  an image that another device of the clinic looks at; a helper that di
 volumes    a series from its last image to its result, beside training's own reading
 memory     what an agent at rest holds, with and without a model
 ladder     what choosing a precision takes
+offline    86,400 images without the hub, kills, then a slow line that is cut: what is lost or twice, how fast it leaves
 tiers      three clinics with four devices each: equal to flat, and kills
 
 Each is a process of its own, one after the other, so that none warms up or slows down another. What each compares with, and
@@ -45,6 +46,7 @@ PARTS = (
     "volumes",
     "memory",
     "ladder",
+    "offline",
     "tiers",
 )
 

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.form import Row, make_row, show
 from fedmed.clock import SystemClock
 from fedmed.hub.kept import KeptFiles

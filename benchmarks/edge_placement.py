@@ -11,6 +11,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.form import Row, make_row, show
 from fedmed.placement.events import Claim, Finished, Heard, Joined, Start, Submitted, Ticked

@@ -15,8 +15,10 @@ from hypothesis import settings
 
 import fedmed.hub.tls  # noqa: F401, before anything imports gRPC, which is told once what it may shake hands with
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: threads of each would only wait
 settings.register_profile("untimed", settings.default, deadline=None)  # how long an example takes is the machine's affair
-settings.load_profile("untimed")
+settings.register_profile("suite", settings.get_profile("untimed"), max_examples=50)  # at night the hundred of "untimed"
+settings.load_profile("suite")
 ALLOWED_SKIPS = ("GPU",)
 LONG = ("tests/system/", "tests/faults/", "tests/flower/test_ray", "tests/flower/test_apphost", "tests/attacks/")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fedmed.center.listening import Listener, Tls
+from fedmed.center.listening import Listener
+from fedmed.center.tls import Tls
 from fedmed.flower.fence import Admit, Fence
 from fedmed.flower.resting import AtRest
 from fedmed.flower.superlink import SuperLink

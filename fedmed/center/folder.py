@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed.center.admission import Admissions
-from fedmed.center.listening import Tls
+from fedmed.center.tls import Tls
 from fedmed.clock import Clock
 from fedmed.config.roles import CENTER_FILE, Center, load_role, written
 from fedmed.errors import ConfigError, FedmedError, StoreError

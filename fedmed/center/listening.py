@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fedmed.errors import ConfigError
+from fedmed.center.tls import Tls
 from fedmed.operation.accepting import Failed, Porter
 from fedmed.wire import ports
 from fedmed.wire.asgi import CERTIFICATE, EXTENSION, App, Receive, Scope, Send, length_in, refuse
@@ -32,33 +29,6 @@ IDLE_S = 75
 """A connection without a request is closed after this; longer than clients keep one, so that theirs is the first word."""
 STARTING_S = 10.0
 BACKLOG = 1024
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Files of a server's side, all PEM."""
-
-    chain_pem: Path
-    """The server's certificate, then those between it and the authority."""
-    key_pem: Path
-    authorities_pem: Path
-    """Who may have signed a client's certificate."""
-
-    def context(self) -> ssl.SSLContext:
-        """What a listener shakes hands with. Raises ConfigError for files that are not there or do not go together."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.num_tickets = 0  # a resumed session would let in a certificate that is not looked at again
-        try:
-            context.load_verify_locations(self.authorities_pem)
-            context.load_cert_chain(self.chain_pem, self.key_pem)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(
-                f"{self.chain_pem}, {self.key_pem} and {self.authorities_pem} are no certificate, its key and an authority "
-                f"({error.strerror or error}); make the server's certificate anew"
-            ) from error
-        return context
 
 
 class Listener:
@@ -99,7 +69,6 @@ class Listener:
             timeout_graceful_shutdown=int(drain_s),
         )
         self._server = _Server(config)
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def port(self) -> int:
@@ -116,12 +85,11 @@ class Listener:
         ready.wait(STARTING_S)
 
     async def _serve(self, ready: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
         serving = asyncio.ensure_future(self._server.serve([]))
         while not (self._server.started or serving.done()):
             await asyncio.sleep(0.01)
         assert self._socket is not None
-        self._server.take(Porter(self._socket, self._server.protocol, self._context, self._failed))
+        self._server.take(Porter(self._socket, self._server.protocol, lambda: self._context, self._failed))
         ready.set()
         await serving
 
@@ -130,9 +98,7 @@ class Listener:
 
         Raises ConfigError for files that do not go together; the old certificate is served on.
         """
-        self._tls.context()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._context.load_cert_chain, self._tls.chain_pem, self._tls.key_pem)
+        self._context = self._tls.context()
 
     def stop(self) -> None:
         """Take no more requests, let those that run come to their end within the drain time, then close."""
@@ -166,6 +132,7 @@ class _Server(uvicorn.Server):
         """See `uvicorn.Server`."""
         if self._taking is not None:
             self._taking.cancel()
+            await asyncio.gather(self._taking, return_exceptions=True)
         await super().shutdown(sockets)
 
 

@@ -24,6 +24,7 @@ from fedmed.report.formats import data_size
 from fedmed.store.archive.archive import Archive
 from fedmed.store.archive.index import Shelved, Standing
 from fedmed.store.standing import is_serving, read_status
+from fedmed.wire.words import count
 
 
 def list_studies(path: Path, as_json: bool) -> None:
@@ -71,8 +72,8 @@ def recall(path: Path, study: str, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps([facts_of(row) for row in rows]) + "\n")
     else:
-        count, size = sum(row.objects for row in rows), sum(row.bytes for row in rows)
-        sys.stdout.write(f"study {rows[0].study} is here again: {count} images, {size / 1e6:.1f} MB\n")
+        images, size = count(sum(row.objects for row in rows), "image"), sum(row.bytes for row in rows)
+        sys.stdout.write(f"study {rows[0].study} is here again: {images}, {size / 1e6:.1f} MB\n")
 
 
 def verify(path: Path, as_json: bool) -> None:
@@ -86,9 +87,10 @@ def verify(path: Path, as_json: bool) -> None:
         sys.stdout.write(json.dumps([{"name": one.name, "study": one.study, "error": one.error} for one in found]) + "\n")
     else:
         sys.stdout.write("".join(f"{each.error}\n" for each in bad))
-        sys.stdout.write(f"{len(found) - len(bad)} of {len(found)} packs are as they were put there\n")
+        packs = count(len(found), "pack is as it was", "packs are as they were")
+        sys.stdout.write(f"{len(found) - len(bad)} of {packs} put there\n")
     if bad:
-        raise ArchiveAltered(f"{len(bad)} packs of the archive are missing or altered; put copies of them back")
+        raise ArchiveAltered(f"{count(len(bad), 'pack is', 'packs are')} missing or altered in the archive; put copies back")
 
 
 def facts_of(row: Shelved) -> dict[str, Any]:
@@ -115,7 +117,10 @@ def _tell(said: Sequence[str]) -> None:
 
 def _lines(facts: dict[str, Any], said: dict[str, Any]) -> list[str]:
     size = data_size(facts["bytes"])
-    lines = [f"{facts['studies']} studies of {size} are in the archive, {facts['here_too']} of them here too"]
+    are = "is" if facts["studies"] == 1 else "are"
+    lines = [
+        f"{count(facts['studies'], 'study', 'studies')} of {size} {are} in the archive, {facts['here_too']} of them here too"
+    ]
     if facts["under_way"]:
         lines.append(f"{facts['under_way']} are on their way")
     if said:

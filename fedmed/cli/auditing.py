@@ -21,6 +21,7 @@ from fedmed.store.audit.event import Event
 from fedmed.store.audit.log import AuditLog
 from fedmed.wire.canonical import canonical
 from fedmed.wire.visible import visible
+from fedmed.wire.words import count
 
 
 def verify(path: Path, archive: Path | None, log: str | None, heads: list[Path], as_json: bool) -> None:
@@ -44,7 +45,7 @@ def prove(path: Path, index: int, against: int | None, out: Path, archive: Path 
     except OSError as error:
         raise StoreError(f"{out} cannot be written ({error.strerror or error}); name another place with --out") from error
     facts = {"proof": str(out), "index": index, "size": proof["size"], "head": proof["head"]}
-    _say(facts, as_json, f"{out}: entry {index} of {proof['size']}, under the head of {proof['head']['size']} entries")
+    _say(facts, as_json, f"{out}: entry {index} of {proof['size']}, under the head of {_entries(proof['head']['size'])}")
 
 
 def check_proof(file: Path, log: str | None, as_json: bool) -> None:
@@ -77,7 +78,7 @@ def export(path: Path, to: Path, since: str | None, until: str | None, archive: 
     files = [str(each) for each in done.proofs]
     facts = {"file": str(done.path), "events": done.events, "first": done.first, "last": done.last}
     facts |= {"proofs": files, "unproved": done.unproved}
-    text = f"{done.path}: {done.events} entries, {done.first} to {done.last}; proofs: {', '.join(files) or 'none'}"
+    text = f"{done.path}: {_entries(done.events)}, {done.first} to {done.last}; proofs: {', '.join(files) or 'none'}"
     newer = f"\nnewer than the newest signed head, and not proved: {done.unproved}" if done.unproved else ""
     _say(facts, as_json, text + newer)
 
@@ -106,12 +107,12 @@ def prune(path: Path, who: str, years: float, archive: Path | None, as_json: boo
     retention, clock = archiving.Retention(years), SystemClock()
     done = archiving.prune(AuditLog(path, clock), who, clock.unix(), retention, archive)
     gone = [{"first": each.start, "size": each.size, "head": each.head.as_json()} for each in done.segments]
-    text = f"{len(gone)} segments taken away; {done.kept_because}"
+    text = f"{count(len(gone), 'segment')} taken away; {done.kept_because}"
     _say({"pruned": gone, "kept_because": done.kept_because}, as_json, text)
 
 
 def _told(found: Checked, is_known: bool) -> list[str]:
-    lines = [f"{found.size} entries, all as written"]
+    lines = [f"{_entries(found.size)}, all as written"]
     if found.start:
         lines.append(f"those before entry {found.start} are not here; anchors vouch for them")
     if found.newest is None:
@@ -126,7 +127,11 @@ def _told(found: Checked, is_known: bool) -> list[str]:
 
 
 def _signed(head: SignedHead) -> str:
-    return f"{head.size} entries, root {head.root.hex()}, at {_when(head.unix_ms / 1000)}"
+    return f"{_entries(head.size)}, root {head.root.hex()}, at {_when(head.unix_ms / 1000)}"
+
+
+def _entries(size: int) -> str:
+    return count(size, "entry", "entries")
 
 
 _ALONE = "no head from elsewhere was compared: whoever has the owner's keys could have written all of it anew (--head FILE)"

@@ -15,6 +15,7 @@ from fedmed.config.loading import load
 from fedmed.config.scenario import Training
 from fedmed.errors import ConfigError, StoreError
 from fedmed.twin.calibration import Calibration, entry, quantity
+from fedmed.twin.profiles import names
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 MODEL, INPUTS, CLASSES = "small-cnn", (1, 64, 64), 2
@@ -51,7 +52,7 @@ def _measure(scenario: str | None, data: Path | None, each_s: float) -> Calibrat
     if scenario is None:
         spec = ModelSpec(name=MODEL, inputs=INPUTS, classes=CLASSES)
         return calibrating.calibrate(spec, TRAINING, SystemClock(), _say, each_s)
-    loaded = load(find(scenario))
+    loaded = load(find(scenario), (), names())
     spec, _ = counting.spec_of(loaded, data)
     return calibrating.calibrate(spec, loaded.training, SystemClock(), _say, each_s)
 

@@ -107,8 +107,8 @@ def approve(
     """
     from fedmed.cli.approving import approve_run
     from fedmed.cli.requests import Cases, Request, Signature
-    from fedmed.clinic.approving import Terms, read_ranges
     from fedmed.clinic.lacking import read_members
+    from fedmed.clinic.terms import Terms, read_ranges
 
     cases = Cases(dataset, reader, folder, site, tuple(settings or ()))
     terms = Terms(days, read_ranges(allow or ()), any_wheels)

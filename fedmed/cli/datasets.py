@@ -39,7 +39,7 @@ def add(
 ) -> None:
     """Register. Raises ConfigError, DataError, StoreError."""
     folder = open_clinic(at, SystemClock())
-    check_name(name)
+    check_name(name, "a data set")
     found = read(folder, name, source_of(reader, path, settings, site))
     keep(folder, found)
     _say_read(found, as_json, f"nothing may use it yet; say: fedmed clinic data release {name} --purpose research\n")
@@ -89,7 +89,7 @@ def release(at: Path, name: str, purpose: str, run: str | None, until: str | Non
     """Release. Raises ConfigError, StoreError."""
     folder, end = open_clinic(at, SystemClock()), _moment(until)
     for word in (purpose, *([run] if run is not None else [])):
-        check_name(word)
+        check_name(word, "a purpose or a run")
     now, by = folder.clock.unix(), getpass.getuser()
     made = let(folder, name, lambda each: releasing.released(each, purpose, run, end, by, now), purpose, end)
     whom = f"run {run}" if run else "every run of that purpose that is approved"

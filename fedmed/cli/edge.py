@@ -20,13 +20,16 @@ At = Annotated[Path, typer.Option("--at", metavar="FOLDER", envvar="FEDMED_EDGE"
 def join(
     code: Annotated[str, typer.Argument(help="The code of `fedmed clinic devices invite`; good once, for an hour.")],
     hub: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="The clinic's hub, and its port for enrolment.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="The hub lets this folder's device in no more; what waits there stays.")
+    ] = False,
     at: At = FOLDER,
     as_json: Json = False,
 ) -> None:
     """Make this device's keys, and have its clinic's hub certify them."""
     from fedmed.cli.edging import join_hub
 
-    join_hub(code, hub, at, as_json)
+    join_hub(code, hub, at, again, as_json)
 
 
 @edge.command()

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedmed.cli import listing
+from fedmed.cli.bars import Item, counted
+from fedmed.cli.waiting import Waiting
 from fedmed.clock import SystemClock
 from fedmed.config.edge import EDGE_FILE
 from fedmed.config.roles import CLINIC_FILE
 from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.folder import EdgeFolder, make_edge, open_edge
+from fedmed.edge.rejoining import is_begun, join_again
 from fedmed.edge.standing import PAUSED, results_of
 from fedmed.errors import ConfigError, DataError, StoreError
 from fedmed.health.readings import measured
 from fedmed.hub.joining import ENROLMENT_PORT, open_device
 from fedmed.hub.joining import join as enrol
 from fedmed.identity.authority import day
-from fedmed.report.formats import data_size
+from fedmed.report.formats import data_size, duration
 from fedmed.store.standing import is_serving, read_status
 from fedmed.wire.visible import visible
 
@@ -32,18 +36,23 @@ WAITING = {
     "update": "updates of the model",
 }
 """What kinds of entries are called."""
+MANY = 1000
 
 
-def join_hub(code: str, hub: str, at: Path, as_json: bool) -> None:
+def join_hub(code: str, hub: str, at: Path, again: bool, as_json: bool) -> None:
     """Enrol this device. Raises ConfigError, JoinRefused, Unreachable, StoreError."""
     host, port = host_and_port(hub)
-    enrol(code, host, port or ENROLMENT_PORT, at, SystemClock())
+    with Waiting() as waits:
+        if again or is_begun(at):
+            join_again(code, host, port or ENROLMENT_PORT, at, SystemClock(), waits)
+        else:
+            enrol(code, host, port or ENROLMENT_PORT, at, SystemClock(), waits)
     folder = make_edge(open_device(at, SystemClock()))
-    config = folder.config
-    facts = {"name": config.name, "clinic": folder.device.hub.clinic, "hub": config.hub, "port": config.port}
+    joined = folder.device.hub
+    facts = {"name": joined.name, "clinic": joined.clinic, "hub": joined.host, "port": joined.port}
     _say(
         {**facts, "folder": str(at.resolve()), "until": int(folder.device.member().not_after)},
-        f"{at}: {config.name} is a device of {folder.device.hub.clinic}, at its hub {config.hub}:{config.port}\n"
+        f"{at}: {joined.name} is a device of {joined.clinic}, at its hub {joined.host}:{joined.port}\n"
         f"say in {at / EDGE_FILE} who may send and where results go; then: fedmed edge up --at {at}",
         as_json,
     )
@@ -86,12 +95,21 @@ def _lines(folder: EdgeFolder, facts: Mapping[str, Any]) -> list[str]:
         f"waits: {waits} ({data_size(spool['bytes'])}){_gone(spool['dropped'])}",
         _looks(folder, models),
         *_rungs(models.get("ladder", {}) if models.get("active") else {}),
-        "the hub is heard" if facts["hub_heard"] else "the hub is not heard: studies wait, results go to the PACS",
+        _leaves(facts["hub_heard"], facts.get("leaving", {})),
         _well(facts["health"]),
         *_elsewhere(facts.get("elsewhere", {})),
         f"certificate until {day(facts['certificate_until'])}",
     ]
     return lines + [f"{day(each['unix'])} {visible(each['text'])}" for each in facts["said"][-5:]]
+
+
+def _leaves(is_heard: bool, leaving: Mapping[str, Any]) -> str:
+    """Whether the hub is heard, and how long what waits for it takes on the line, quiet hours aside."""
+    said = "the hub is heard" if is_heard else "the hub is not heard: studies wait, results go to the PACS"
+    if not leaving.get("entries") or leaving.get("left_s") is None:
+        return said
+    at = f"{duration(leaving['left_s'])} at {data_size(leaving['bytes_per_s'])}/s"
+    return f"{said}; {data_size(leaving['bytes'])} for it take {at}{'' if is_heard else ', once it is'}"
 
 
 def _gone(dropped: Mapping[str, int]) -> str:
@@ -130,8 +148,8 @@ def _reading(row: Mapping[str, Any]) -> str:
 def _looks(folder: EdgeFolder, models: Mapping[str, Any]) -> str:
     active, beside = models.get("active"), models.get("beside")
     if not active:
-        goes = "set aside" if folder.config.deidentify is None else "sent to the clinic as copies, and not looked at"
-        return f"no model runs here yet: images are {goes}"
+        copied = "" if folder.config.deidentify is None else ", and copies of them go to the clinic"
+        return f"no model runs here yet: images wait for the first release{copied}"
     said = f"looks with {active['name']} {active['version']}, {active['precision']}"
     return f"{said}; {beside['name']} {beside['version']} runs beside it" if beside else said
 
@@ -163,7 +181,7 @@ def pause(at: Path, is_paused: bool, as_json: bool) -> None:
 def show_results(at: Path, last: int, as_json: bool) -> None:
     """The newest results. Raises StoreError for a file that was changed."""
     open_edge(at, SystemClock())
-    found = [_read(path) for path in results_of(at)[-last:]]
+    found = [_read(path) for path in _shown("reading results", results_of(at)[-last:])]
     if as_json:
         sys.stdout.write(json.dumps([result for result, _ in found]) + "\n")
     elif not found:
@@ -209,9 +227,14 @@ def _about(result: Mapping[str, Any]) -> str:
     return f"series {visible(series)}, {told['used']} of {told['came']} images{late}"
 
 
+def _shown(what: str, items: Sequence[Item]) -> Iterable[Item]:
+    """With a bar where there are so many that it takes a while."""
+    return counted(what, items, len(items)) if len(items) >= MANY else items
+
+
 def list_aside(at: Path, as_json: bool) -> None:
     """What the agent took out of the way."""
-    found = _aside(at).listed()
+    found = _aside(at).listed(partial(_shown, "reading what was set aside"))
     if as_json:
         sys.stdout.write(json.dumps([{"address": address, **facts} for address, facts in found.items()]) + "\n")
     elif not found:

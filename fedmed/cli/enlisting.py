@@ -58,7 +58,7 @@ def make_approver(at: Path, name: str, key: Path | None, secret: Path | None, vo
         raise ConfigError(f"{name!r} is on the list of approvers already; choose another name")
     vouching = None
     if approvers and voucher.name is not None:
-        check_name(voucher.name)
+        check_name(voucher.name, "an approver")
         said = asking.passphrase(voucher.passphrase_file, f"Passphrase of {voucher.name}")
         vouching = ApproverKey.load(voucher.key or default(voucher.name), said)
     elif approvers:
@@ -70,7 +70,7 @@ def make_approver(at: Path, name: str, key: Path | None, secret: Path | None, vo
 
 def place(folder: ClinicFolder, name: str, key: Path | None) -> Path:
     """Where the key of `name` is, or is to be. Raises ConfigError for a place that the daemon reads."""
-    check_name(name)
+    check_name(name, "an approver")
     path = (key or default(name)).resolve()
     if path.is_relative_to(folder.path.resolve()):
         raise ConfigError(f"{path} lies in the clinic's folder, which the daemon reads; name a place of your own with --key")

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from fedmed.cli.waiting import Waiting
 from fedmed.clock import Clock, SystemClock
 from fedmed.edge import standing
 from fedmed.edge.folder import open_edge
@@ -24,7 +25,9 @@ def say_seen_to(at: Path, device: str, as_json: bool, clock: Clock | None = None
     if not is_serving(at):
         raise ConfigError(f"the agent of {at} is not up, so nothing keeps it from work; start it, it reads the card first")
     standing.say_seen_to(at, device)
-    kept = _heard(at, clock)
+    with Waiting() as waits:
+        waits(f"the agent reads {device} once more", WAITS_S)
+        kept = _heard(at, clock)
     if kept:
         raise FederationError(f"{name} takes no work, as before: {kept}; mend it, then say it again")
     said = f"{name} takes work: nothing of {device} keeps it from it"

@@ -11,10 +11,11 @@ from typing import Any
 
 from fedmed.cli.listing import show
 from fedmed.config.catalogue import find
+from fedmed.config.loading import load
 from fedmed.config.quantities import MONEY, TIMES, read
 from fedmed.errors import ConfigError
 from fedmed.report.formats import DASH, data_size, duration
-from fedmed.twin import profiles, reading
+from fedmed.twin import profiles
 from fedmed.twin.planning import money
 from fedmed.twin.planning.advice import Advice, faults, rate_of, shortages
 from fedmed.twin.planning.federation import Plan, Tier, plan
@@ -48,7 +49,7 @@ def run(options: Options) -> None:
         raise ConfigError("give a scenario that has a topology, or --profiles")
     deadline = _quantity("--deadline", options.deadline, TIMES)
     prices = [_quantity(f"--{name}", getattr(options, name), MONEY) for name in ("kwh", "yearly", "benefit")]
-    scenario = reading.read(find(options.scenario), options.overrides)
+    scenario = load(find(options.scenario), options.overrides, profiles.names())
     if scenario.topology is None:
         raise ConfigError(f"{scenario.name} has no section topology: there are no machines and lines to plan with")
     from fedmed.twin import counting  # PyTorch: only once the scenario is sound

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed.clinic.approving import Terms
 from fedmed.clinic.lacking import Said
+from fedmed.clinic.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from fedmed.dicom.survey import Survey, survey
 from fedmed.errors import DataError
 from fedmed.store.intake import take_in
 from fedmed.store.quarantine import Quarantine
+from fedmed.wire.words import count
 
 SHOWN, NAMED = 24, 4  # letters of a series UID in the table; series and files named for each reason
 
@@ -97,11 +98,12 @@ def _show(found: Survey) -> None:
     volumes = [(stack.refusal.reason, _short(stack.subject)) for stack in found.stacks if stack.refusal]
     files = [(file.reason, file.path) for file in found.files if file.reason]
     for what, aside in (("volume", volumes), ("file", files)):
-        for reason, count in Counter(reason for reason, _ in aside).most_common():
-            many = f"{count} {what}{'s' if count > 1 else ''}"
-            console.print(f"{many} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False)
+        for reason, number in Counter(reason for reason, _ in aside).most_common():
+            console.print(
+                f"{count(number, what)} set aside, {reason.value}: {SENTENCES[reason]}", highlight=False, markup=False
+            )
             names = [name for its, name in aside if its is reason]
-            more = f" and {count - NAMED} more (--json lists them all)" if count > NAMED else ""
+            more = f" and {number - NAMED} more (--json lists them all)" if number > NAMED else ""
             console.print(f"  {', '.join(names[:NAMED])}{more}", highlight=False, markup=False)
 
 
@@ -114,4 +116,6 @@ def _counts(found: Survey) -> str:
     files = Counter(file.status.value for file in found.files)
     sound = sum(stack.refusal is None for stack in found.stacks)
     said = ", ".join(f"{files[status.value]} {status.value}" for status in Status if files[status.value])
-    return f"{len(found.files)} files ({said or 'none'}); {sound} of {len(found.stacks)} volumes can be used"
+    return (
+        f"{count(len(found.files), 'file')} ({said or 'none'}); {sound} of {count(len(found.stacks), 'volume')} can be used"
+    )

@@ -13,8 +13,7 @@ from fedmed.center.folder import AUDIT, open_center
 from fedmed.center.runs import Run, Runs, Stage
 from fedmed.cli import listing
 from fedmed.cli.progress import Watcher
-from fedmed.clinic.daemon import PAUSED
-from fedmed.clinic.folder import open_clinic
+from fedmed.clinic.folder import PAUSED, open_clinic
 from fedmed.clock import SystemClock
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load

@@ -11,11 +11,12 @@ from typing import Any
 from fedmed.cli.bars import Bar, counted
 from fedmed.cli.deid import site_key
 from fedmed.cli.labels import join_labels
-from fedmed.cli.tally import Tally
+from fedmed.cli.tally import Tally, foreign
 from fedmed.dicom.deid.folder import files_of
 from fedmed.errors import DataError
 from fedmed.store import filling
 from fedmed.store.studies import Studies, deidentified
+from fedmed.wire.words import count
 
 
 def fill(source: Path, store: Path, key: Path | None, labels: Path | None, as_json: bool) -> None:
@@ -41,9 +42,9 @@ def fill(source: Path, store: Path, key: Path | None, labels: Path | None, as_js
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
     aside = facts["quarantined"]
     if "labels" in facts:
-        yield f"labels: {facts['labels']['rows']} rows joined, {facts['labels']['unmatched']} left out"
-    copied = f"{facts['written']} objects imported with a de-identified copy, {len(aside)} without"
-    yield f"{copied}, {facts['not_dicom']} files that are no DICOM"
+        yield f"labels: {count(facts['labels']['rows'], 'row')} joined, {facts['labels']['unmatched']} left out"
+    copied = f"{count(facts['written'], 'object')} imported with a de-identified copy, {len(aside)} without"
+    yield f"{copied}, {foreign(facts)}"
     for one in aside:
         yield f"  {one['path']}: {one['reason']}. {one['sentence']} {one['detail']}"
 
@@ -58,6 +59,6 @@ def empty_into(out: Path, store: Path, key: Path | None, as_json: bool) -> None:
         written = filling.export(store, site_key(key), out, bar)
     away = deidentified(store, site_key(key)).away()
     facts = {"written": written, "out": str(out), **({"archived": away} if away else {})}
-    sys.stdout.write((json.dumps(facts) if as_json else f"{written} files written to {out}") + "\n")
+    sys.stdout.write((json.dumps(facts) if as_json else f"{count(written, 'file')} written to {out}") + "\n")
     if away:
         sys.stderr.write(f"{away} more are in the archive alone; for all of them: fedmed clinic archive list, recall\n")

@@ -14,6 +14,7 @@ from fedmed.dicom.deid.pseudonyms import Pseudonyms
 from fedmed.dicom.deid.reports import Report, clean_report, merged_known
 from fedmed.dicom.reasons import SENTENCES, Untrusted
 from fedmed.store import join
+from fedmed.wire.words import count
 
 SHOWN = 20
 """Files set aside that a person is shown; the report has them all."""
@@ -110,10 +111,15 @@ def summary(tally: Tally, verify: bool) -> dict[str, Any]:
     return facts
 
 
+def foreign(facts: dict[str, Any]) -> str:
+    """How many files were none of what was looked for."""
+    return count(facts["not_dicom"], "file that is no DICOM", "files that are no DICOM")
+
+
 def lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same, for people."""
     aside = facts["quarantined"]
-    yield f"{facts['written']} objects de-identified, {len(aside)} set aside, {facts['not_dicom']} files that are no DICOM"
+    yield f"{count(facts['written'], 'object')} de-identified, {len(aside)} set aside, {foreign(facts)}"
     for one in aside[:SHOWN]:
         yield f"  {one['path']}: {one['reason']}. {one['sentence']} {one['detail']}"
     if len(aside) > SHOWN:
@@ -125,7 +131,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"  {report['target']}: took out {_counts(report['removed'])}; to look at: {_counts(report['left'])}"
     if "labels" in facts:
         rows, unmatched = facts["labels"]["rows"], facts["labels"]["unmatched"]
-        yield f"labels: {rows} rows joined, {unmatched} named no object and were left out"
+        yield f"labels: {count(rows, 'row')} joined, {unmatched} named no object and were left out"
     if "verify" in facts:
         found = facts["verify"]
         yield f"verified: {found['searched']} values searched for in the copies' bytes; left: {_counts(found['left'])}"

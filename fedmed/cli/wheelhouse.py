@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedmed.cli.quarantine import Json
+from fedmed.wire.words import count
 
 wheelhouse = typer.Typer(help="A folder of wheels to install from without a network.", no_args_is_help=True)
 
@@ -61,9 +62,9 @@ def sign(
     from fedmed.operation.wheelhouse import sign as put
 
     secret = ReleaseKey.load(key)
-    count, public = put(folder, secret), secret.public.hex()
-    told = f"{folder}: {count} files signed; verify with\n  fedmed wheelhouse verify {folder} --key {public}\n"
-    sys.stdout.write(json.dumps({"files": count, "key": public}) + "\n" if as_json else told)
+    files, public = put(folder, secret), secret.public.hex()
+    told = f"{folder}: {count(files, 'file')} signed; verify with\n  fedmed wheelhouse verify {folder} --key {public}\n"
+    sys.stdout.write(json.dumps({"files": files, "key": public}) + "\n" if as_json else told)
 
 
 @wheelhouse.command("key")

@@ -10,19 +10,20 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from fedmed.clinic import matching
 from fedmed.clinic.datasets import described
 from fedmed.clinic.judging import architecture, judge_protection
+from fedmed.clinic.terms import Terms
 from fedmed.clinic.wheels import Lock
 from fedmed.config.dataset import DataSet
 from fedmed.config.roles import Clinic
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, ProtocolRefused
-from fedmed.identity.approval import MOST_DAYS, RANGED, Approval
+from fedmed.identity.approval import MOST_DAYS, Approval
 from fedmed.identity.proposal import App, Offered, bundled
 from fedmed.learning import inputs, tasks, weights
 from fedmed.learning import plan as planning
@@ -32,15 +33,6 @@ from fedmed.sites.cases import Cases
 from fedmed.wire import bundle
 
 DAY_S = 86_400
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the staff adds to a proposal."""
-
-    days: int = 90
-    ranges: tuple[tuple[str, float, float], ...] = ()
-    any_wheels: bool = False
 
 
 def draft(offered: Offered, dataset: DataSet, policy: Clinic, own: App, wheels: Lock, terms: Terms, now: float) -> Approval:
@@ -81,22 +73,6 @@ def draft(offered: Offered, dataset: DataSet, policy: Clinic, own: App, wheels: 
     )
     judge_protection(made, policy)
     return made
-
-
-def read_ranges(said: Iterable[str]) -> tuple[tuple[str, float, float], ...]:
-    """`KEY=NUMBER` or `KEY=FROM..TO` as keys of training with two numbers. Raises ConfigError."""
-    found = []
-    for text in said:
-        key, mark, value = text.partition("=")
-        key, (low, dots, high) = key.removeprefix("training."), value.partition("..")
-        try:
-            bounds = (float(low), float(high if dots else low))
-        except ValueError:
-            bounds = (1.0, 0.0)
-        if not mark or key not in RANGED or not bounds[0] <= bounds[1]:
-            raise ConfigError(f"--allow {text}; write KEY=FROM..TO, with one of {', '.join(RANGED)}")
-        found.append((key, *bounds))
-    return tuple(found)
 
 
 def app_files(app: App, content: bytes) -> dict[str, bytes]:

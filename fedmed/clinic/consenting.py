@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from fedmed.clinic import matching, plainly
 from fedmed.clinic.approvals import Approvals
-from fedmed.clinic.approving import Terms, app_files, draft
 from fedmed.clinic.folder import ClinicFolder
 from fedmed.clinic.plainly import Row
+from fedmed.clinic.terms import Terms
 from fedmed.clinic.warrants import Record
 from fedmed.clinic.wheels import Lock
 from fedmed.config.dataset import DataSet
@@ -51,6 +51,8 @@ class Consent:
 
         Raises NotApproved, ConfigError, ProtocolRefused, StoreError; see `draft`.
         """
+        from fedmed.clinic.approving import app_files, draft  # the network is built: torch is loaded when it comes to that
+
         own, now = built_in(), self._folder.clock.unix()
         app, content = offered.proposal.app, None
         files = {}

@@ -18,7 +18,7 @@ from fedmed import __version__
 from fedmed.clinic import wheels
 from fedmed.clinic.answering import Answering
 from fedmed.clinic.engine import run_node
-from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
+from fedmed.clinic.folder import AUTHORITY_FILE, CERTIFICATE_FILE, KEYS_FILE, PAUSED, ClinicFolder
 from fedmed.clinic.gatehouse import Gatehouse
 from fedmed.clinic.hubline import devices_for
 from fedmed.clinic.renewal import decide, renew
@@ -33,7 +33,7 @@ from fedmed.store.audit.log import AuditLog
 from fedmed.store.standing import serving, write_status
 from fedmed.wire.confided import of_error
 
-AUDIT, SPOOL, PAUSED = "audit", "spool", "paused"
+AUDIT, SPOOL = "audit", "spool"
 RESTART_S = 5.0
 RESTS_S = 2.0
 """After a piece of work, until there is surely nothing of it that is not on the disk or sent."""

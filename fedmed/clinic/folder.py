@@ -21,6 +21,8 @@ from fedmed.identity.joined import JoinedFolder, put
 from fedmed.identity.pins import Pins
 
 KEYS_FILE, CERTIFICATE_FILE, AUTHORITY_FILE, PINS_FILE = "member.keys", "member.crt", "transport-ca.crt", "pins.json"
+PAUSED = "paused"
+"""A file of this name is the staff's word that the daemon is to rest."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import FedmedError
 from fedmed.hub.fellows import enrolled
 from fedmed.hub.folder import FOLDER, HubFolder, open_hub
+from fedmed.hub.machine import silent_s
 from fedmed.hub.rounds import FolderTransport
 from fedmed.hub.training import CASES
 from fedmed.store.standing import read_status
@@ -70,25 +71,39 @@ class Heard:
     def __init__(self, hub: HubFolder, tell: Callable[[str], None]) -> None:
         """`tell` hears once of each device that is left out because it takes no work."""
         self._hub, self._looked, self._found = hub, float("-inf"), dict[str, Mapping[str, Any]]()
+        self._seen = dict[str, float]()
+        """When the status told of each device last."""
         self._tell, self._left_out = tell, dict[str, str]()
 
     def alive(self) -> Sequence[str]:
-        """Devices that the hub hears and that take work; none where its service is down."""
+        """Devices that the hub hears and that take work; none where it is down for longer than one may be silent.
+
+        A hub that is started anew in the midst of a round knows its devices again with their next heartbeats.
+        """
         now = self._hub.clock.now()
         if now - self._looked >= LOOK_S:
-            self._looked, self._found = now, self._devices()
+            self._looked, (found, is_sure) = now, self._devices()
+            self._seen.update(dict.fromkeys(found, now))
+            known = {} if is_sure else {name: each for name, each in self._found.items() if self._is_recent(name, now)}
+            self._found = {**known, **found}
         return [name for name, each in self._found.items() if each.get("alive") is True and not each.get("isolated")]
 
-    def _devices(self) -> dict[str, Mapping[str, Any]]:
+    def _is_recent(self, name: str, now: float) -> bool:
+        return now - self._seen[name] <= silent_s(self._hub.config.beat_s)
+
+    def _devices(self) -> tuple[dict[str, Mapping[str, Any]], bool]:
+        """What the status tells, and whether who is not in it is gone: the hub is up, and has been for a while."""
         try:
             status = read_status(self._hub.path)
         except FedmedError:  # nobody can be asked then
-            return {}
+            return {}, False
         age = self._hub.clock.unix() - float(status.get("unix", 0))
         devices = status.get("devices")
         if status.get("state") != "up" or age > SILENT_S or not isinstance(devices, dict):
-            return {}
-        return {str(name): each for name, each in devices.items() if isinstance(each, dict)}
+            return {}, False
+        since = status.get("since")
+        is_new = isinstance(since, float) and float(status["unix"]) - since <= silent_s(self._hub.config.beat_s)
+        return {str(name): each for name, each in devices.items() if isinstance(each, dict)}, not is_new
 
     def known(self) -> list[Device]:
         """Devices that are enrolled; of one that never told its cases, none. Raises StoreError, ProtocolRefused."""

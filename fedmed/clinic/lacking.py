@@ -72,7 +72,7 @@ def signer(approvers: Sequence[str], named: str | None) -> str | None:
     """Who signs; None where somebody has to say it. Raises ConfigError for one who needs another to vouch first."""
     if named is None:
         return approvers[0] if len(approvers) == 1 else None
-    check_name(named)
+    check_name(named, "an approver")
     if approvers and named not in approvers:
         there = ", ".join(approvers)
         raise ConfigError(

@@ -7,8 +7,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed.dicom.network.tls import CIPHERS, no_password
+from fedmed.dicom.network.tls import CIPHERS
 from fedmed.errors import ConfigError
+from fedmed.wire.tls import no_password
 
 AE_TITLE_LENGTH = 16
 

@@ -28,6 +28,7 @@ WIDE_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"
 VRS = WIDE_VRS | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 LETTERS = frozenset(bytes(pair) for pair in product(range(65, 91), repeat=2))
 """What looks like a VR: some of them are of later editions than this table."""
+NARROW_VRS = LETTERS - WIDE_VRS
 
 
 class Short(Exception):
@@ -66,60 +67,71 @@ class Walk:
     ) -> tuple[Elements, int]:
         """Elements between `at` and `end`, or to the delimiter of an item that is `closed` by one; the place after."""
         found: Elements = {}
-        data, have, explicit = self.data, len(self.data), self.explicit
-        left, undefined = self.left, UNDEFINED
+        data, have, explicit, wide, left = self.data, len(self.data), self.explicit, self.wide, self.left
         while at < end:
             if at + 12 > have:
                 self._refuse_short(at, min(12, self.size - at), end)
             group, number, vr, length = explicit(data, at)
             tag = group << 16 | number
             if left == 0:
-                raise Untrusted(Reason.TOO_LARGE, f"It has more than {self.limits.elements} data elements.")
+                raise self._too_many()
             left -= 1
-            if implicit or vr not in LETTERS:
-                # Some writers switch to implicit within an explicit file: what is no VR is half of a length.
-                vr, value, length = b"", at + 8, self.wide(data, at + 4)[0]
-            elif vr in WIDE_VRS:
+            if not implicit and vr in NARROW_VRS:
+                value = at + 8
+            elif not implicit and vr in WIDE_VRS:
                 if at + 12 > end:
                     raise Untrusted(Reason.UNREADABLE, f"Data element {tag:08X} is cut off.")
-                value, length = at + 12, self.wide(data, at + 8)[0]
+                value, length = at + 12, wide(data, at + 8)[0]
             else:
-                value = at + 8
+                # Some writers switch to implicit within an explicit file: what is no VR is half of a length.
+                vr, value, length = b"", at + 8, wide(data, at + 4)[0]
             if group >= 0x7FE0 or group > last_group:
-                if group > last_group or group == PADDING_GROUP:
+                if group > last_group or group == PADDING_GROUP or (depth == 0 and self._is_pixels(tag, vr, value, length)):
                     return found, at
                 if tag == ITEM_END and closed:
                     self.left = left
                     return found, at + 8
-                if tag in PIXEL_TAGS and depth == 0:
-                    self.pixels = tag, value, None if length == undefined else length, vr.decode()
-                    return found, at
             inner = wanted.get(tag)
-            if length == undefined:
+            if length == UNDEFINED or (inner is not None and not isinstance(inner, str)):
                 self.left = left
-                items, at = self._items(value, end, implicit or vr == b"UN", inner, depth, closed=True)
+                items, at = self._nested(tag, value, length, end, implicit or vr == b"UN", inner, depth)
                 left = self.left
                 if isinstance(inner, dict):
                     found[tag] = "SQ", b"", items
                 continue
             at = value + length
             if at > end:
-                raise Untrusted(Reason.UNREADABLE, f"Data element {tag:08X} claims {length} bytes of {end - value} left.")
-            if inner is None:
-                continue
-            if at > have:
-                raise Short(at)
-            if isinstance(inner, str):
-                found[tag] = vr.decode() if vr and vr != b"UN" else inner, data[value:at], NO_ITEMS
-            else:
-                self.left = left
-                items, at = self._items(value, at, implicit or vr == b"UN", inner, depth)
-                left = self.left
-                found[tag] = "SQ", b"", items
+                raise _too_long(tag, length, end - value)
+            if inner is not None:
+                found[tag] = vr.decode() if vr and vr != b"UN" else inner, self._value(value, at), NO_ITEMS
         self.left = left
         if closed:
             raise Untrusted(Reason.UNREADABLE, "An item of a sequence has no end.")
         return found, at
+
+    def _is_pixels(self, tag: int, vr: bytes, value: int, length: int) -> bool:
+        """Whether these are the pixels, whose place is kept then."""
+        if tag not in PIXEL_TAGS:
+            return False
+        self.pixels = tag, value, None if length == UNDEFINED else length, vr.decode()
+        return True
+
+    def _value(self, at: int, end: int) -> bytes:
+        if end > len(self.data):
+            raise Short(end)
+        return self.data[at:end]
+
+    def _nested(
+        self, tag: int, at: int, length: int, end: int, implicit: bool, wanted: str | Wanted | None, depth: int
+    ) -> tuple[list[Elements], int]:
+        """What an element holds that is a sequence, or whose length is not told."""
+        if length == UNDEFINED:
+            return self._items(at, end, implicit, wanted, depth, closed=True)
+        if at + length > end:
+            raise _too_long(tag, length, end - at)
+        if at + length > len(self.data):
+            raise Short(at + length)
+        return self._items(at, at + length, implicit, wanted, depth)
 
     def _items(
         self, at: int, end: int, implicit: bool, wanted: str | Wanted | None, depth: int, *, closed: bool = False
@@ -135,7 +147,7 @@ class Walk:
             group, number, length = self.implicit(self.data, at)
             tag = group << 16 | number
             if self.left == 0:
-                raise Untrusted(Reason.TOO_LARGE, f"It has more than {self.limits.elements} data elements.")
+                raise self._too_many()
             self.left -= 1
             at += 8
             if tag == SEQUENCE_END and closed:
@@ -163,3 +175,10 @@ class Walk:
         if at + length <= len(self.data):
             return
         raise Short(at + length)
+
+    def _too_many(self) -> Untrusted:
+        return Untrusted(Reason.TOO_LARGE, f"It has more than {self.limits.elements} data elements.")
+
+
+def _too_long(tag: int, length: int, left: int) -> Untrusted:
+    return Untrusted(Reason.UNREADABLE, f"Data element {tag:08X} claims {length} bytes of {left} left.")

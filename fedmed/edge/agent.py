@@ -38,7 +38,7 @@ from fedmed.edge.outgoing import Line
 from fedmed.edge.pacing import Pace, QuietHours
 from fedmed.edge.records import Records
 from fedmed.edge.released import Released, options_of
-from fedmed.edge.running import Running, watched
+from fedmed.edge.running import Running
 from fedmed.edge.series import Rule
 from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
@@ -54,6 +54,7 @@ from fedmed.hub.looks import NOW, OFF, ON
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import EDGE, Metrics, Reading
+from fedmed.operation.watching import watched
 from fedmed.releases.slots import Limits
 from fedmed.releases.slots import Tell as Released_
 from fedmed.serving.climbing import Trial
@@ -106,13 +107,14 @@ class Agent:
         borrowing = Borrowing(self._line)
         self.elsewhere = Elsewhere(borrowing, clock, self._stop)
         self.helping = Helping(borrowing, self.released.lent, self._helps, self._heard_of_work, self._waits, self.say)
+        self.outgoing = Line(self._line, _pace(folder), clock)
         hands = EdgeHands(
             self.spool,
             clock,
             self._desk,
             self._sender,
             self.hub,
-            Line(self._line, _pace(folder), clock),
+            self.outgoing,
             self.aside,
             Records(path / "results"),
             lambda happened: self.running.tell(happened),
@@ -235,7 +237,7 @@ class Agent:
         if self.well.isolated:
             return f"it takes no work: {self.well.isolated}"
         is_many = wanted.after is not None and self._waits() > wanted.after
-        return f"more than {wanted.after} images wait" if is_many else ""
+        return f"more images wait than {wanted.after}" if is_many else ""
 
     def _waits(self) -> int:
         """Images of its own that wait, or are looked at."""
@@ -359,6 +361,7 @@ class Agent:
             "name": self.folder.config.name,
             "hub_heard": state.line.is_heard,
             "working_on": {lane.value: place.busy for lane, place in state.places.items() if place.busy is not None},
+            "leaving": self.outgoing.told(self.spool),
             "stages": self.stages.told(),
             "said": list(self.said),
             "elsewhere": {"why": self._asks_others(), "by": self.elsewhere.told, "for_others": self.helping.count},

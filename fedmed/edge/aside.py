@@ -8,7 +8,7 @@ of the image.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,9 +35,9 @@ class Aside:
         facts = {"kind": entry.kind, "group": entry.group, "why": why, "put": entry.unix, "aside": self._clock.unix()}
         self._studies.put(content, {**facts, "facts": dict(entry.facts)})
 
-    def listed(self) -> dict[str, dict[str, object]]:
-        """What is there: address and what is known of it. Raises StoreError."""
-        return {address: self._studies.facts(address) for address in self._studies.addresses()}
+    def listed(self, through: Callable[[list[str]], Iterable[str]] = iter) -> dict[str, dict[str, object]]:
+        """What is there: address and what is known of it; addresses go `through` what shows progress. Raises StoreError."""
+        return {address: self._studies.facts(address) for address in through(self._studies.addresses())}
 
     def content(self, address: str) -> bytes:
         """An object. Raises StoreError."""

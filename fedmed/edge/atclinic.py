@@ -16,7 +16,6 @@ from fedmed.config.edge import Inference
 from fedmed.edge.helping import Helping
 from fedmed.edge.ladder.rungs import Reference
 from fedmed.edge.released import Released
-from fedmed.edge.running import watched
 from fedmed.errors import FedmedError, Unreachable
 from fedmed.hub.borrowing import Order
 from fedmed.hub.calls import RELEASES
@@ -24,6 +23,7 @@ from fedmed.hub.lending import Lending
 from fedmed.hub.looks import NOW
 from fedmed.hub.serving import Hub
 from fedmed.hub.told import Told
+from fedmed.operation.watching import watched
 from fedmed.placement.events import Claim
 from fedmed.placement.tasks import Precision
 from fedmed.releases.fetching import Fetcher, FolderFetcher

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fedmed.clock import Clock
+from fedmed.dicom.belonging import belonging
 from fedmed.dicom.sending import Sent
 from fedmed.dicom.statuses import Outcome
 from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.elsewhere import AT_ONCE, Elsewhere
 from fedmed.edge.looking import RECORD, Desk, Looked, Model
 from fedmed.edge.machine import KINDS, Done, Event, Failed, Found, Heard, Kept, Lane, Trained, Unheard
-from fedmed.edge.making import Made, MakerEnded
+from fedmed.edge.making import Made, MakerEnded, MakerSlow
 from fedmed.edge.outgoing import Line
 from fedmed.edge.preparing import Prepared
 from fedmed.edge.records import Records
@@ -26,19 +28,22 @@ from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
 from fedmed.errors import DataError, DeviceRefused, EngineFailed, FedmedError, ProtocolRefused, StoreError
 from fedmed.hub.borrowing import Question
-from fedmed.store.spool.entry import Entry
+from fedmed.store.spool.entry import INSTANCE, LATER, SERIES, Entry, SpoolFull
 from fedmed.store.spool.spool import Spool
 
 MOST_TRIES = 5
 """After which an image that no engine answers for goes on without a result."""
 MOST_ENDED = 3
 """So often may work on one image end the process."""
-AGAIN_S = 60.0
-"""Until what could not be set aside is tried again."""
-
-
+MOST_SLOW = 2
+"""So often a result may take too long to make, the second time twice as long as the first."""
+AWAITS_S = 2.0
+"""Between two looks whether a release is there that images wait for."""
+AT_HAND = 16
+"""Entries that are read at once to find the next image without a copy."""
 Asked = tuple[Prepared, Question] | DataError
 """An image that others were asked to look at, or why they were not."""
+Ended = TypeVar("Ended", bound=Found | Done | Failed)
 
 
 class Pacs(Protocol):
@@ -77,85 +82,87 @@ class EdgeHands:
     """What a heartbeat tells."""
     stages: Stages
     elsewhere: Elsewhere
-    make: Callable[[bytes], Made]
+    make: Callable[[bytes, int], Made]
     """`Maker.make`."""
     series: SeriesLane
     _held: dict[int, tuple[Entry, ...]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
+    _copied: int = 0
+    """Up to this number no image waits for a release of which there is no copy yet."""
 
-    def look(self, lane: Lane) -> Found:
+    def look(self, lane: Lane) -> Found | Failed:
         """The spool's next entry for a lane; for the hub as many as one call carries, as far as the line may be used."""
-        if lane is Lane.SERIES:
-            return self.series.look()
-        now = self.clock.unix()
-        if lane is Lane.HUB:
-            entries, wait = self.line.taken(self.spool)
-            if not entries:
-                return Found(lane, None, None if wait is None else self.clock.now() + wait)
-        else:
-            most = AT_ONCE if lane is Lane.ELSEWHERE else 1
-            entries = tuple(self.spool.batch(KINDS[lane], now, most=most))
-            if not entries:
-                return Found(lane, None, self._again(KINDS[lane], now))
-        self._held[entries[0].number] = entries
-        return Found(lane, entries[0].number)
+        return self._tried(lane, None, lambda: self.series.look() if lane is Lane.SERIES else self._found(lane))
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
         """Work on what `look` found, to its end."""
-        if lane is Lane.SERIES:
-            return self.series.work(number)
-        entries = self._held[number]
+        return self._tried(lane, number, lambda: self._done(lane, number))
+
+    def _tried(self, lane: Lane, number: int | None, what: Callable[[], Ended]) -> Ended | Failed:
+        """What a disk that refuses means to a lane, as any other trouble: nothing is let go, and the machine has it rest."""
         try:
-            {
-                Lane.WORK: self._image,
-                Lane.PACS: self._result,
-                Lane.HUB: self._send,
-                Lane.ELSEWHERE: self._others,
-            }[lane](entries)
-        except _Never as error:
-            return self._never(lane, number, str(error))
+            return what()
         except DeviceRefused as error:
-            return Failed(lane, number, f"the hub lets this device in no more: {error}", is_lasting=False)
+            return Failed(lane, number, f"the hub lets this device in no more: {error}")
+        except (FedmedError, OSError) as error:  # of a disk that is broken some calls say so in their own words
+            return Failed(lane, number, str(error))
+
+    def _found(self, lane: Lane) -> Found:
+        wait: float | None
+        if lane in (Lane.HUB, Lane.BESIDE):
+            entries, wait = self.line.taken(self.spool, KINDS[lane], is_beside=lane is Lane.BESIDE)
+        elif lane is Lane.WORK and self.desk().model is None:
+            entries = self._uncopied()
+            wait = None if entries or not self.spool.counts().entries[INSTANCE] else AWAITS_S
+        else:
+            most = AT_ONCE if lane is Lane.ELSEWHERE else 1
+            entries = tuple(self.spool.batch(KINDS[lane], self.clock.unix(), most=most))
+            wait = None if entries else self._put_off(KINDS[lane])
+        if not entries:
+            return Found(lane, None, None if wait is None else self.clock.now() + wait)
+        self._held[entries[0].number] = entries
+        return Found(lane, entries[0].number)
+
+    def _done(self, lane: Lane, number: int) -> Done | Failed:
+        if lane is Lane.SERIES:
+            self.series.work(number)
+            return Done(lane)
+        lanes = {
+            Lane.WORK: self._image,
+            Lane.PACS: self._result,
+            Lane.HUB: self._send,
+            Lane.BESIDE: self._send,
+            Lane.ELSEWHERE: self._others,
+        }
+        try:
+            lanes[lane](self._held[number])
         except (DataError, ProtocolRefused) as error:
-            return self._never(lane, number, str(error))
-        except FedmedError as error:
-            return Failed(lane, number, str(error), is_lasting=False)
+            self._set_aside(number, str(error))
+            return Failed(lane, number, str(error), is_lasting=True)
         self._held.pop(number, None)
         self._tries.pop(number, None)
         return Done(lane)
 
-    def _never(self, lane: Lane, number: int, why: str) -> Failed:
-        """What nobody here can use lies where people find it; on a disk that refuses that it waits, and is tried again."""
-        entry = self._held[number][0]
-        try:
-            self.aside.keep(entry, self.spool.content(entry), why)
-        except StoreError as error:
-            return Failed(lane, number, f"{why}; it waits, for it cannot be set aside: {error}", is_lasting=False)
-        return Failed(lane, number, why, is_lasting=True)
+    def _set_aside(self, number: int, why: str) -> None:
+        """What nobody here can use lies where people find it, and what was taken with it is handed out again.
 
-    def defer(self, number: int, seconds: float, why: str) -> None:
-        """Put an entry, and what was taken with it, off for so long; on a disk that refuses it is only handed back."""
-        until = self.clock.unix() + seconds
-        for each in self._held.pop(number, ()):
-            try:
-                self.spool.defer(each.number, until, why)
-            except StoreError as error:
-                self.say(f"{each.kind} {each.number} cannot be put off: {error}")
-
-    def set_aside(self, number: int, why: str) -> None:
-        """Let an entry that was put aside go from the spool, and what was taken with it be handed out again.
-
-        Where the disk refuses, it stays in the spool and is tried again.
+        Raises StoreError: all of it is in the spool.
         """
         first, *others = self._held[number]
         try:
+            self.aside.keep(first, self.spool.content(first), why)
             self.spool.drop(first.number, SET_ASIDE)
-            self._held[number] = tuple(others)
         except StoreError as error:
-            self.say(f"{first.kind} {first.number} cannot be set aside: {error}")
-            self.defer(number, AGAIN_S, "it cannot be set aside")
-        else:
-            self.defer(number, 0.0, "sent with what was set aside")
+            raise StoreError(f"{why}; it waits, for it cannot be set aside: {error}") from error
+        self._held[number] = tuple(others)
+        self.defer(number, 0.0, "sent with what was set aside")
+
+    def defer(self, number: int, seconds: float, why: str) -> None:
+        """Put an entry, and what was taken with it, off for so long."""
+        until = self.clock.unix() + seconds
+        if held := self._held.pop(number, ()):
+            with suppress(StoreError):  # all is handed back all the same, and its lane rests
+                self.spool.defer([each.number for each in held], until, why)
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
@@ -172,24 +179,63 @@ class EdgeHands:
             self.say(f"{task}: {error}")
             return Trained(is_over=True)
 
-    def _again(self, kinds: Sequence[str], now: float) -> float | None:
-        """When to look again where all that waits was put off."""
+    def _put_off(self, kinds: Sequence[str]) -> float | None:
+        """Seconds until the next look where all that waits was put off."""
         counts = self.spool.counts()
-        return self.clock.now() + 1.0 if counts.deferred and any(counts.entries[kind] for kind in kinds) else None
+        return 1.0 if counts.deferred and any(counts.entries[kind] for kind in kinds) else None
+
+    def _uncopied(self) -> tuple[Entry, ...]:
+        """The next image that nobody has seen while there is no release; handed out to nobody, so that none waits for it."""
+        while found := self.spool.later(INSTANCE, self._copied, AT_HAND):
+            for entry in found:
+                if entry.priority > LATER:
+                    return (entry,)
+                self._copied = entry.number
+        return ()
 
     def _image(self, entries: tuple[Entry, ...]) -> None:
-        (entry,) = entries
+        (entry,), desk = entries, self.desk()
         with self.aside.trying(entry) as tries:
             if tries > MOST_ENDED:
                 raise _Never(f"image {entry.number} ended the agent's process {MOST_ENDED} times")
-            self._keep(entry, self._looked(entry))
+            if desk.model is None:
+                self._early(entry, desk)
+            else:
+                self._keep(entry, self._looked(entry, desk))
+
+    def _early(self, entry: Entry, desk: Desk) -> None:
+        """Before the first release: a copy goes, and what a model may look at waits, as the least urgent thing there is."""
+        content = self.spool.content(entry)
+        looked = desk.look(content, entry.group, f"image {entry.number}", self.clock.unix(), entry.facts)
+        try:
+            belonging(content)
+            if looked.new:
+                self.spool.put(*looked.new)
+        except DataError as error:
+            self._keep(entry, replace(looked, withheld=(f"no result: {error}", *looked.withheld)))
+        except SpoolFull:
+            why = f"image {entry.number} waits for no release: the spool has room for its copy alone"
+            self._keep(entry, replace(looked, withheld=(why, *looked.withheld)))
+        else:
+            self.spool.rank(entry.number, LATER)
+            self._told(looked)
 
     def _keep(self, entry: Entry, looked: Looked) -> None:
         if not looked.new:
-            raise _Never("; ".join(looked.withheld) or "there is no model yet, and the clinic is sent no studies")
+            raise _Never("; ".join(looked.withheld))
+        # of a whole series an image waits on, and is no more urgent than it was
+        new = [replace(each, priority=entry.priority) if each.kind == SERIES else each for each in looked.new]
         with self.stages.of("keep"):
-            self.spool.turn(entry.number, *looked.new)
-        self.stages.took("whole", max(0.0, self.clock.unix() - entry.unix))
+            self.spool.turn(entry.number, *new)
+        self._took("whole", entry)
+        self._told(looked)
+
+    def _took(self, stage: str, entry: Entry) -> None:
+        """Since an image came; one that waited for a release tells nothing of how fast this device is."""
+        if entry.priority > LATER:
+            self.stages.took(stage, max(0.0, self.clock.unix() - entry.unix))
+
+    def _told(self, looked: Looked) -> None:
         for reason in looked.withheld:
             self.say(reason)
         for kind in {each.kind for each in looked.new}:
@@ -237,9 +283,9 @@ class EdgeHands:
             looked = replace(desk, model=model).look(content, entry.group, name, self.clock.unix(), answered=answered)
         self._keep(entry, looked)
 
-    def _looked(self, entry: Entry) -> Looked:
-        name, desk = f"image {entry.number}", self.desk()
-        self.stages.took("wait", max(0.0, self.clock.unix() - entry.unix))
+    def _looked(self, entry: Entry, desk: Desk) -> Looked:
+        name = f"image {entry.number}"
+        self._took("wait", entry)
         with self.stages.of("read"):
             content = self.spool.content(entry)
         try:
@@ -248,8 +294,8 @@ class EdgeHands:
             self._tries[entry.number] = self._tries.get(entry.number, 0) + 1
             if self._tries[entry.number] < MOST_TRIES:
                 raise
-            self.say(f"{name} goes on without a result: {error}")
-            return replace(desk, model=None).look(content, entry.group, name, self.clock.unix())
+            looked = replace(desk, model=None).look(content, entry.group, name, self.clock.unix())
+            return replace(looked, withheld=(f"{name} has no result: {error}", *looked.withheld))
 
     def _result(self, entries: tuple[Entry, ...]) -> None:
         (entry,) = entries
@@ -270,12 +316,16 @@ class EdgeHands:
 
     def _sent(self, pacs: Pacs, number: int, content: bytes) -> list[Sent]:
         """The object of a finding, made and sent. Raises DataError where no object can be about its images."""
+        tries = self._tries.get(number, 0) + 1
         try:
             with self.stages.of("make"):
-                made = self.make(content)
+                made = self.make(content, tries)
         except MakerEnded as error:
-            self._tries[number] = self._tries.get(number, 0) + 1
-            if self._tries[number] < MOST_ENDED:
+            self._tries[number] = tries
+            if isinstance(error, MakerSlow) and tries >= MOST_SLOW:
+                why = f"takes more than {error.seconds:g} s to make, so that the PACS has none; fedmed edge results has it"
+                raise _Never(f"result {number} {why}") from error
+            if tries < MOST_ENDED:
                 raise
             raise _Never(f"result {number} ended the process that makes it {MOST_ENDED} times") from error
         if made.why:

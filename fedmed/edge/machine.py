@@ -19,6 +19,8 @@ class Lane(Enum):
     WORK = "work"
     PACS = "pacs"
     HUB = "hub"
+    BESIDE = "beside"
+    """Other studies for the hub, so that the line is not idle while the hub writes down what came before."""
     ELSEWHERE = "elsewhere"
     """Images that this device cannot look at itself, for the clinic's other machines."""
     SERIES = "series"
@@ -28,6 +30,7 @@ KINDS: Mapping[Lane, tuple[str, ...]] = {
     Lane.WORK: ("instance",),
     Lane.PACS: ("result",),
     Lane.HUB: ("study", "update"),
+    Lane.BESIDE: ("study",),
     Lane.ELSEWHERE: ("instance",),
     Lane.SERIES: ("series",),
 }
@@ -66,13 +69,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A lane's work failed."""
+    """A lane's work failed, or its look for some, where `number` is None."""
 
     lane: Lane
-    number: int
+    number: int | None
     why: str
-    is_lasting: bool
-    """Trying it again cannot help: the object is set aside, and the lane goes on."""
+    is_lasting: bool = False
+    """Trying it again cannot help: the object was set aside, and the lane goes on."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +150,6 @@ class Defer:
 
 
 @dataclass(frozen=True)
-class SetAside:
-    """Take an entry out of the way, where people find it."""
-
-    number: int
-    why: str
-
-
-@dataclass(frozen=True)
 class Beat:
     """Send a heartbeat."""
 
@@ -178,7 +173,7 @@ class Say:
     text: str
 
 
-Instruction = Look | Work | Defer | SetAside | Beat | Train | Halt | Say
+Instruction = Look | Work | Defer | Beat | Train | Halt | Say
 
 
 @dataclass(frozen=True)
@@ -287,19 +282,25 @@ def _found(state: State, lane: Lane, number: int | None, again_at: float | None,
         return _with(
             state, lane, replace(place, rests_until=now if news and lane is Lane.SERIES else max(again_at, now))
         ), ()
-    return _with(state, lane, replace(place, quiet=not news)), ()
+    return _with(state, lane, replace(place, quiet=not news, failures=place.failures if news else 0)), ()
 
 
 def _failed(state: State, event: Failed, now: float) -> Outcome:
-    place = state.places[event.lane]
+    """Whatever refuses, a full disk like a PACS that is away: told once, and tried again ever later."""
     if event.is_lasting:
-        state = _given_back(_with(state, event.lane, Place()), event.lane, now)
-        return state, (SetAside(event.number, event.why), Say(event.why))
-    failures = place.failures + 1
+        return _given_back(_with(state, event.lane, Place()), event.lane, now), (Say(event.why),)
+    failures = state.places[event.lane].failures + 1
     until = now + rest(failures)
-    told = (Say(event.why),) if failures == 1 else ()
+    told = (Say(event.why),) if failures == 1 and not _is_told(state, event.lane) else ()
     state = _given_back(_with(state, event.lane, Place(rests_until=until, failures=failures)), event.lane, until)
-    return state, (Defer(event.number, until, event.why), *told)
+    put_off = () if event.number is None else (Defer(event.number, until, event.why),)
+    return state, (*put_off, *told)
+
+
+def _is_told(state: State, lane: Lane) -> bool:
+    """Whether staff knows already: both lanes to the hub fail together."""
+    other = {Lane.HUB: Lane.BESIDE, Lane.BESIDE: Lane.HUB}.get(lane)
+    return other is not None and state.places[other].failures > 0
 
 
 def _given_back(state: State, lane: Lane, until: float) -> State:
@@ -316,10 +317,11 @@ def _answered(state: State, event: Heard | Unheard, now: float) -> Outcome:
     line = state.line
     if isinstance(event, Heard):
         told = () if line.is_heard else (Say("the hub answers"),)
-        hub = replace(state.places[Lane.HUB], rests_until=0.0, failures=0) if not line.is_heard else state.places[Lane.HUB]
+        for lane in () if line.is_heard else (Lane.HUB, Lane.BESIDE):
+            state = _with(state, lane, replace(state.places[lane], rests_until=0.0, failures=0))
         beat_s = min(event.beat_s, SOON_S) if now < line.soon_until else event.beat_s
         line = Line(True, 0, now + beat_s, soon_until=line.soon_until)
-        return _with(replace(state, line=line), Lane.HUB, hub), told
+        return replace(state, line=line), told
     failures = line.unanswered + 1
     said = (Say(f"the hub is not heard: {event.why}"),) if failures == 1 else ()
     return replace(state, line=Line(False, failures, now + rest(failures))), said
@@ -351,6 +353,8 @@ def _may(state: State, lane: Lane) -> bool:
             return not state.is_paused
         case Lane.HUB:
             return state.line.is_heard
+        case Lane.BESIDE:  # a line that fails is tried by one
+            return state.line.is_heard and state.places[Lane.HUB].failures == 0
     # beside work that goes on here, only studies that it is not at: else the two would wait for each other's images
     is_beside = state.is_paused or state.places[Lane.WORK].busy is not None
     return state.line.is_heard and state.asks_others and is_beside

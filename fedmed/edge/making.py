@@ -36,6 +36,14 @@ class MakerEnded(StoreError):
     """The process that makes results ended with a finding."""
 
 
+class MakerSlow(MakerEnded):
+    """It was ended, since it took longer than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"making a result for the PACS took more than {seconds:g} s, and was ended; it is tried again")
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Made:
     """What a finding became."""
@@ -53,14 +61,15 @@ class Maker:
         self._idle_s, self._limit_s = idle_s, limit_s
         self._process: subprocess.Popen[bytes] | None = None
 
-    def make(self, content: bytes) -> Made:
-        """Objects of a finding and its images, as they were packed.
+    def make(self, content: bytes, patience: int = 1) -> Made:
+        """Objects of a finding and its images, as they were packed; `patience` times the limit may be taken for it.
 
         Raises DataError where no object can be about the images, MissingPart, MakerEnded where the process ended with it,
-        StoreError where none can be started.
+        MakerSlow where it was ended, StoreError where none can be started.
         """
-        if (answer := self._asked(content)) is None:  # it ended for having nothing to do: a new one is asked
-            answer = self._asked(content)
+        limit_s = self._limit_s * patience
+        if (answer := self._asked(content, limit_s)) is None:  # it ended for having nothing to do: a new one is asked
+            answer = self._asked(content, limit_s)
         if answer is None:
             raise MakerEnded("the process that makes results ended with this one; it is tried again")
         return _read(answer)
@@ -78,7 +87,7 @@ class Maker:
             with suppress(BrokenPipeError), process:  # closes the pipes; what was left to write goes nowhere
                 pass
 
-    def _asked(self, content: bytes) -> bytes | None:
+    def _asked(self, content: bytes, limit_s: float) -> bytes | None:
         """The answer; None from a process that has ended."""
         if not self.is_up():
             self.close()
@@ -93,7 +102,13 @@ class Maker:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(self._limit_s, process.kill)
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(limit_s, end)
         timer.start()
         try:
             process.stdin.write(len(content).to_bytes(_LENGTH, "big") + content)
@@ -105,6 +120,8 @@ class Maker:
             timer.cancel()
         if answer is None:
             self.close()
+            if is_late.is_set():
+                raise MakerSlow(limit_s)
         return answer
 
 

@@ -7,7 +7,6 @@ down in the spool before it is said, so that a kill at any moment repeats a step
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,6 @@ from fedmed.edge.machine import (
     Lane,
     Look,
     Say,
-    SetAside,
     State,
     Ticked,
     Train,
@@ -36,41 +34,22 @@ from fedmed.edge.machine import (
     Work,
     step,
 )
-from fedmed.errors import FedmedError
+from fedmed.operation.watching import watched
 
 TICK_S = 0.5
-
-
-def watched(name: str, what: Callable[[], None], failed: Callable[[str, str], None]) -> threading.Thread:
-    """A thread that does not end in silence: `failed` hears its name, and what ended it that nobody should raise."""
-
-    def run() -> None:
-        ended = False
-        try:
-            what()
-            ended = True
-        finally:
-            if not ended:
-                error = sys.exc_info()[1]
-                failed(name, str(error) if isinstance(error, FedmedError) else type(error).__name__)
-
-    return threading.Thread(target=run, name=name, daemon=True)
 
 
 class Hands(Protocol):
     """What the machine has done by others; each method blocks, and may be called from a thread of its own."""
 
-    def look(self, lane: Lane) -> Found:
+    def look(self, lane: Lane) -> Found | Failed:
         """The spool's next entry for a lane."""
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
-        """Work on an entry, to its end."""
+        """Work on an entry, to its end; what can never be done is out of the way then, where people find it."""
 
     def defer(self, number: int, seconds: float, why: str) -> None:
         """Put an entry off for so long."""
-
-    def set_aside(self, number: int, why: str) -> None:
-        """Take an entry out of the way, and write down why."""
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         """A heartbeat, and what the hub wants."""
@@ -139,8 +118,6 @@ class Running:
                 self._jobs[lane.value].put(lambda: self.tell(hands.work(lane, number)))
             case Defer(number, until, why):
                 hands.defer(number, max(0.0, until - self._clock.now()), why)
-            case SetAside(number, why):
-                hands.set_aside(number, why)
             case Beat():
                 self._jobs["beat"].put(self._beat)
             case Train(task):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from fedmed.dicom.limits import LIMITS, Limits
 from fedmed.edge.aside import SET_ASIDE, Aside
 from fedmed.edge.gathered import Gathered, Known
 from fedmed.edge.looking import Desk
-from fedmed.edge.machine import Done, Event, Failed, Found, Kept, Lane
+from fedmed.edge.machine import Event, Found, Kept, Lane
 from fedmed.edge.series import CLOSED, Because, Close, Forget, Late, Look, Verdict, announced
-from fedmed.errors import DataError, EngineFailed, FedmedError, StoreError
+from fedmed.errors import DataError, EngineFailed, FedmedError
 from fedmed.store.spool.entry import RESULT
 from fedmed.store.spool.spool import Spool
+from fedmed.wire.words import count
 
 if TYPE_CHECKING:
     from fedmed.edge.whole import Answer, Whole
@@ -46,28 +48,30 @@ class SeriesLane:
     _tries: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> Found:
-        """The next series about which something is to be done."""
-        try:
-            model = self.desk().model
+        """The next series about which something is to be done. Raises StoreError."""
+        model = self.desk().model
+        with self._or_anew():
             due = self.gathered.due(self.associations(), model is not None and model.is_of_volumes)
-        except StoreError:
-            self.gathered.forget()
-            due = self.clock.now()
         if due is None or isinstance(due, float):
             return Found(Lane.SERIES, None, None if due is None else max(due, self.clock.now() + AGAIN_S))
         self._due = due
         return Found(Lane.SERIES, due[0].first)
 
-    def work(self, number: int) -> Done | Failed:
-        """Do it, to its end."""
+    def work(self, number: int) -> None:
+        """Do it, to its end. Raises FedmedError: it is tried again."""
         assert self._due is not None
         (known, verdict), self._due = self._due, None
-        try:
+        with self._or_anew():
             self._do(known, verdict)
-        except FedmedError as error:
+
+    @contextmanager
+    def _or_anew(self) -> Iterator[None]:
+        """What fails leaves no index that may be wrong."""
+        try:
+            yield
+        except FedmedError:
             self.gathered.forget()
-            return Failed(Lane.SERIES, number, str(error), is_lasting=False)
-        return Done(Lane.SERIES)
+            raise
 
     def _do(self, known: Known, verdict: Verdict) -> None:
         match verdict:
@@ -143,4 +147,4 @@ class SeriesLane:
             self.aside.keep(known.entries[number], self.spool.content(known.entries[number]), why)
             self.spool.drop(number, SET_ASIDE)
             self.gathered.gone(known, number)
-        self.say(f"{len(numbers)} images of a series were set aside: {why}")
+        self.say(f"{count(len(numbers), 'image of a series was', 'images of a series were')} set aside: {why}")

@@ -21,6 +21,7 @@ from fedmed.errors import ConfigError, DataError, FedmedError, StoreError
 from fedmed.hub.folder import HubFolder
 from fedmed.hub.kept import KeptFiles, KeptStudies
 from fedmed.identity import files
+from fedmed.operation.watching import watched
 from fedmed.privacy import keys
 from fedmed.store.archive.archive import Archive, InUse, Party
 from fedmed.store.archive.holding import Holding
@@ -30,6 +31,7 @@ from fedmed.store.archive.vault import Vault
 from fedmed.store.keysource import key_from
 from fedmed.store.places import store_at
 from fedmed.store.studies import deidentified
+from fedmed.wire.words import count
 
 INDEX_FILE, SECRET_FILE, STUDIES = "archive.sqlite", "archive.secret", "studies"
 _LABEL = "archive of studies"
@@ -63,7 +65,8 @@ class Backlog:
         """In words; empty where nothing waits and nothing is wrong."""
         if not self.studies and not self.error:
             return ""
-        waits = f"{self.studies} studies of {self.bytes / 1e9:.1f} GB wait"
+        verb = "waits" if self.studies == 1 else "wait"
+        waits = f"{count(self.studies, 'study', 'studies')} of {self.bytes / 1e9:.1f} GB {verb}"
         return f"{waits}: {self.error}" if self.error else f"{waits} to be archived, one at a time"
 
 
@@ -134,11 +137,7 @@ class Archiver:
         self._ending = threading.Event()
         self._made, self._to, self._clock, self._tell = made, to, clock, tell
         self._archive: Archive | None = None
-        self._backlog, self._thread, self._told = (
-            Backlog(),
-            threading.Thread(target=self._run, name="archive", daemon=True),
-            "",
-        )
+        self._backlog, self._thread, self._told = Backlog(), watched("archive", self._run, self._died), ""
 
     @property
     def backlog(self) -> Backlog:
@@ -206,6 +205,12 @@ class Archiver:
         if error != self._told and not self._ending.is_set():
             self._tell(f"archive: {error}" if error else "archive: studies go there again")
         self._told = error
+
+    def _died(self, thread: str, why: str) -> None:
+        """A fault that nobody knows of: studies stay where they are until somebody has looked."""
+        said = f"the thread {thread!r} ended by a fault ({why}); nothing goes there before the hub is started again"
+        self._backlog = replace(self._backlog, error=said, since=self._clock.unix())
+        self._say(said)
 
     def _run(self) -> None:
         try:

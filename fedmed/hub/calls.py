@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fedmed import __version__
-from fedmed.errors import DeviceRefused, FedmedError, ProtocolRefused, QuotaRefused
+from fedmed.errors import DeviceRefused, FederationError, FedmedError, ProtocolRefused, QuotaRefused
 from fedmed.hub import machine
 from fedmed.hub.desk import Desk
 from fedmed.hub.folder import HubFolder
@@ -76,7 +76,7 @@ class Calls:
         try:
             member = self._member(certificate)
             name = member.name
-            admitted(self.folder.devices.roll(), name, member.fingerprint.hex())
+            self._admit(member)
             request = decoded(content)
             self._check_head(member, request.head)
             self._count(name, len(request.body), at_end)
@@ -84,6 +84,17 @@ class Calls:
         except FedmedError as error:
             self.refused(name, peer, error)
             raise
+
+    def lets_in(self, certificate: bytes) -> bool:
+        """Whether a call with this certificate (DER) is let in now. Raises StoreError where the roll cannot be read."""
+        try:
+            self._admit(self._member(certificate))
+        except FederationError:
+            return False
+        return True
+
+    def _admit(self, member: PublicMember) -> None:
+        admitted(self.folder.devices.roll(), member.name, member.fingerprint.hex())
 
     def _member(self, certificate: bytes) -> PublicMember:
         return read_certificate(certificate, self._ca_public, self._clock.unix())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,7 @@ class HubClient:
         """Raises KeyRefused, StoreError for files that are not in order."""
         self.folder, self._clock = folder, folder.clock
         self._most = MOST_BODY
+        self._swapping, self._is_closed = threading.Lock(), False
         self._channel = self._dialled()
 
     def __enter__(self) -> HubClient:
@@ -131,7 +133,9 @@ class HubClient:
 
     def close(self) -> None:
         """End the connection and its threads."""
-        self._channel.close()
+        with self._swapping:
+            self._is_closed = True
+            self._channel.close()
 
     def _dialled(self) -> Any:
         folder, hub = self.folder, self.folder.hub
@@ -231,7 +235,12 @@ class HubClient:
         """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
         request = certificate_request(self.folder.keys(), self.folder.hub.name)
         self.folder.keep(self.call("renew", {}, request).body)
-        old, self._channel = self._channel, self._dialled()
+        made = self._dialled()
+        with self._swapping:
+            if self._is_closed:
+                made.close()
+                return
+            old, self._channel = self._channel, made
         old.close()
 
     def renew_if_due(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from fedmed.wire.skew import MOST_TEXT as MOST_VERSION
 from fedmed.wire.skew import refuse_far
 
 AT_ONCE = 16
+ENDS_S = LASTS_S
+"""For those who are being served when it stops; no turn of theirs takes longer."""
 TRIES, PER_S, ADDRESSES = 10, 60.0, 4096
 """Failed tries that one address has in so many seconds, and the addresses that are remembered."""
 
@@ -73,7 +76,8 @@ class Door(socketserver.ThreadingTCPServer):
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, desk: Desk, now: Callable[[], float]) -> None:
         """Raises ConfigError where the address is not to be had."""
-        self._context, self._desk, self._now = context, desk, now
+        self.context, self._desk, self._now = context, desk, now
+        """What handshakes from now on are made with."""
         self._room, self._turn, self._tries = threading.BoundedSemaphore(AT_ONCE), threading.Lock(), Tries()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -92,19 +96,27 @@ class Door(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more; who is being served comes to the end."""
+        """Listen no more; who is being served comes to the end within `ENDS_S`, and writes nothing after this."""
         self.shutdown()
         self._thread.join()
         self.server_close()
+        until = self._now() + ENDS_S
+        found = sum(self._room.acquire(timeout=max(0.0, until - self._now())) for _ in range(AT_ONCE))
+        if found:
+            self._room.release(found)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread of its own, where there is room and the address has a try left."""
         with self._turn:
             may = self._tries.may(client_address[0], self._now())
-        if may and self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not may or not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # this machine has no thread for it
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """That thread."""
@@ -118,7 +130,7 @@ class Door(socketserver.ThreadingTCPServer):
         peer = str(client_address[0])
         try:
             request.settimeout(LASTS_S)
-            line = self._context.wrap_socket(request, server_side=True)
+            line = self.context.wrap_socket(request, server_side=True)
         except OSError as error:
             self._fail(peer)
             self._desk.shook(peer, error)
@@ -151,4 +163,6 @@ class Door(socketserver.ThreadingTCPServer):
             self._tries.fail(peer, self._now())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other side is gone; what it was refused with is written down."""
+        """Who has gone is no news, and why it was refused is written down; anything else is a fault of ours."""
+        if not isinstance(sys.exc_info()[1], (FedmedError, OSError)):
+            super().handle_error(request, client_address)

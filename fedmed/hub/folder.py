@@ -93,7 +93,7 @@ class HubFolder:
         return code
 
     def revoke(self, name: str) -> None:
-        """Let a device in no more, from its next call on. Raises JoinRefused where there is none, StoreError."""
+        """Let a device in no more: a hub that is up cuts its lines. Raises JoinRefused where there is none, StoreError."""
         self.devices.apply(Revoke(name))
 
 

@@ -84,15 +84,6 @@ def hexadecimal(head: Mapping[str, Any], key: str) -> bytes:
         raise ProtocolRefused(f"{key} is not written in hexadecimal") from error
 
 
-def listening(chain_pem: str, key_pem: str) -> ssl.SSLContext:
-    """What the hub shakes hands with here: TLS 1.3, no certificate asked for. Raises OSError for the files."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0
-    context.load_cert_chain(chain_pem, key_pem)
-    return context
-
-
 def dialing() -> ssl.SSLContext:
     """What a device shakes hands with: it believes nothing of the other side before it has compared it with its code."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

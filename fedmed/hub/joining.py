@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from fedmed import __version__
 from fedmed.clock import Clock
 from fedmed.errors import ConfigError, JoinRefused, ProtocolRefused, StoreError, Unreachable
-from fedmed.hub.greeting import ONLY, Talk, dialled, hexadecimal
+from fedmed.hub.greeting import LASTS_S, ONLY, Talk, dialled, hexadecimal
 from fedmed.hub.messages import text, whole
 from fedmed.identity import files
 from fedmed.identity.authority import read_certificate
@@ -110,26 +110,41 @@ def greeted(host: str, port: int, clock: Clock) -> Greeted:
         return Greeted(authority, shown, text(greeting, "clinic", NAME), text(greeting, "version", most=MOST_TEXT))
 
 
-def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
+def join(
+    code: str,
+    host: str,
+    port: int,
+    folder: Path,
+    clock: Clock,
+    tell: Callable[[str, float], None] = lambda what, most_s: None,
+    before: DeviceFolder | None = None,
+) -> Joined:
     """Enrol with a code at the hub whose enrolment port is `port` of `host`; all that is kept is on the disk then.
 
-    A join that was cut off is asked again with the same code. Raises JoinRefused for a code that is none, that the hub does
-    not take, or whose hub is another one; ConfigError where the folder has joined already; VersionRefused, Unreachable,
+    A join that was cut off is asked again with the same code. `tell` hears what is waited for, and the seconds after which
+    that is given up. `before`: what this device was, where it must be no other one, at no other clinic.
+
+    Raises JoinRefused for a code that is none, that the hub does not take, or whose hub is another one; ConfigError where
+    the folder has joined already, or the code is for another device than `before`; VersionRefused, Unreachable,
     KeyRefused, StoreError.
     """
     if (folder / HUB_FILE).exists():
         raise ConfigError(
-            f"{folder} has joined a hub already; name another folder with --at, or move this one away, which holds all that"
-            " waits to be sent"
+            f"{folder} has joined a hub already; where that lets it in no more, join once more with a new code and --again:"
+            " all that waits there stays; another device needs another folder (--at)"
         )
     read, keys = read_code(code), _own_keys(folder / KEYS_FILE)
+    tell(f"looking for the hub at {host} port {port}", 2 * LASTS_S)  # until it is reached, and for its first words
     with dialled(host, port) as line:
+        tell(f"the hub at {host} looks at the code", LASTS_S)
         talk, shown = Talk(line, clock.now), line.getpeercert(binary_form=True) or b""
         greeting = _greeting(talk, host, port)
         authority = _authority(read, greeting, shown, clock.unix())
         refuse_far(__version__, text(greeting, "version", most=MOST_TEXT), "the hub")
+        _refuse_another_clinic(before, authority)
         talk.say({"invitation": invitation_of(read, authority), "version": __version__})
         name = text(talk.hear(), "name", NAME)
+        _refuse_another_name(before, name)
         request = certificate_request(keys, name)
         _, proof = proof_of(read, authority, shown, name, request)
         talk.say({"proof": proof.hex(), "request": request.hex()})
@@ -139,6 +154,24 @@ def join(code: str, host: str, port: int, folder: Path, clock: Clock) -> Joined:
     DeviceFolder(folder, clock, hub).keep(hexadecimal(answer, "certificate"))
     put(folder / HUB_FILE, canonical(asdict(hub)) + b"\n")
     return hub
+
+
+def _refuse_another_clinic(before: DeviceFolder | None, authority: bytes) -> None:
+    """What waits in a folder is for one clinic alone."""
+    if before is not None and before.authority() != authority:
+        raise ConfigError(
+            f"the code is of another authority than {before.hub.clinic}'s, for which all that waits in {before.path} is; it"
+            " was told nothing: name another folder (--at) for it, and keep this one"
+        )
+
+
+def _refuse_another_name(before: DeviceFolder | None, name: str) -> None:
+    """Results say which device made them, and the clinic knows its copies by it. The code is not used up."""
+    if before is not None and before.hub.name != name:
+        raise ConfigError(
+            f"the code is for {name!r}, and {before.path} is the folder of {before.hub.name!r}; at the clinic: fedmed"
+            f" clinic devices invite {before.hub.name}; or name another folder (--at)"
+        )
 
 
 def _greeting(talk: Talk, host: str, port: int) -> Mapping[str, Any]:

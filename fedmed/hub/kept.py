@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ from fedmed.errors import DataError, StoreError
 from fedmed.store.archive.holding import Kept
 from fedmed.store.disk import Disk
 from fedmed.store.studies import Studies
-from fedmed.store.syncing import sync_folder
+from fedmed.store.syncing import at_once, sync_folder
 
 DEVICE = "device"
 """The fact that says who sent an object; what the clinic's staff put into the store itself has none, and stays."""
+TOGETHER = 128
+"""Files that are open at a time, to be synced."""
 _UID = re.compile(r"[0-9.]{1,64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}/[0-9a-f]{64}")
 
 
 def put_file(path: Path, content: bytes) -> None:
     """Whole under its name, the content synced; the name is once the folder is. Raises OSError."""
-    beside = path.with_name(f".{path.name}")
+    beside = _begun(path)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -33,6 +35,34 @@ def put_file(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)  # a full disk gets its room back at once
         raise
     beside.replace(path)
+
+
+def put_files(found: Sequence[tuple[Path, bytes]]) -> None:
+    """As `put_file`, for many: some are synced at a time, then named one after the other, in this order. Raises OSError."""
+    for first in range(0, len(found), TOGETHER):
+        _put_together(dict(found[first : first + TOGETHER]))
+
+
+def _put_together(found: Mapping[Path, bytes]) -> None:
+    disk, opened = Disk(), dict[Path, int]()
+    try:
+        for path, content in found.items():
+            opened[path] = os.open(_begun(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            disk.write(opened[path], content, 0)
+        at_once(disk.sync, list(opened.values()))
+        for path in opened:
+            _begun(path).replace(path)
+    except OSError:
+        for path in opened:
+            _begun(path).unlink(missing_ok=True)
+        raise
+    finally:
+        for handle in opened.values():
+            disk.close(handle)
+
+
+def _begun(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 class KeptFiles:

@@ -22,6 +22,7 @@ from fedmed.clock import Clock
 from fedmed.errors import FedmedError, ProtocolRefused, QuotaRefused, StoreError
 from fedmed.hub.messages import HELD, MOST_PARTS, Piece
 from fedmed.hub.receipts import Receipts
+from fedmed.wire.words import count
 
 ARRIVING, RECEIPTS = "arriving", "held.sqlite"
 STALE_S = 30 * 86400.0
@@ -121,25 +122,29 @@ class Landing:
         begun = sum(_size(path) for path in others)
         if begun + piece.size > self._open_bytes or len(others) >= MOST_PARTS:
             raise QuotaRefused(
-                f"{device!r} has begun {len(others)} objects of {begun} bytes, and one of {piece.size} more is beyond its "
-                f"{MOST_PARTS} of {self._open_bytes}; end one first, or the clinic raises most_gigabytes_open in hub.yaml"
+                f"{device!r} has begun {count(len(others), 'object')} of {begun} bytes, and one of {piece.size} more is "
+                f"beyond its {MOST_PARTS} of {self._open_bytes}; end one first, or the clinic raises most_gigabytes_open in "
+                "hub.yaml"
             )
 
     def forget(self, device: str) -> None:
-        """Remove what a device began and will not end."""
+        """Remove what a device began and will not end. Raises StoreError."""
         self._remove(self.folder / ARRIVING / device, float("-inf"))
 
     def sweep(self) -> None:
-        """Remove what was not gone on with for `STALE_S`, and receipts after `KNOWN_S`."""
+        """Remove what was not gone on with for `STALE_S`, and receipts after `KNOWN_S`. Raises StoreError."""
         self.receipts.forget(self._clock.unix() - KNOWN_S)
         for folder in (self.folder / ARRIVING).glob("*"):
             self._remove(folder, STALE_S)
 
     def _remove(self, folder: Path, older_s: float) -> None:
         with self._lock(folder.name):
-            for path in folder.glob("*"):
-                if self._clock.unix() - path.stat().st_mtime > older_s:
-                    path.unlink()
+            try:
+                for path in folder.glob("*"):
+                    if self._clock.unix() - path.stat().st_mtime > older_s:
+                        path.unlink()
+            except OSError as error:
+                raise StoreError(f"{folder}: nothing can be removed there ({error.strerror}); mend the disk") from error
 
     def _keeper(self, kind: str) -> Keep:
         found = self._keepers.get(kind)

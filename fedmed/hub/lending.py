@@ -233,18 +233,20 @@ class Lending:
 
     def _input(self, device: str, head: Mapping[str, Any]) -> Message:
         name, attempt = text(head, "task", TASK), whole(head, "attempt", MOST_ATTEMPT)
-        content, offset = self.content(device, name, attempt), whole(head, "offset", MOST_TENSOR)
-        return Message({"size": len(content), "offset": offset}, content[offset : offset + MOST_BODY])
+        look, offset = self._given(device, name, attempt), whole(head, "offset", MOST_TENSOR)
+        with memoryview(look.content) as content:
+            return Message({"size": look.size, "offset": offset}, bytes(content[offset : offset + MOST_BODY]))
 
     def content(self, node: str, name: str, attempt: int) -> bytes:
         """The input of a look that was given to this node. Raises ProtocolRefused for any other."""
         with self._where.turn:
-            look = self._looks.get(name)
-            if look is None or not look.is_whole or not self._is_given(node, name, attempt):
-                raise ProtocolRefused(
-                    f"attempt {attempt} of {name[:80]} is not {node}'s, or not any more; ask for work again"
-                )
-            return bytes(look.content)
+            return bytes(self._given(node, name, attempt).content)
+
+    def _given(self, node: str, name: str, attempt: int) -> Look:
+        look = self._looks.get(name)
+        if look is None or not look.is_whole or not self._is_given(node, name, attempt):
+            raise ProtocolRefused(f"attempt {attempt} of {name[:80]} is not {node}'s, or not any more; ask for work again")
+        return look
 
     def _answer(self, device: str, head: Mapping[str, Any], body: bytes) -> Message:
         name, attempt = text(head, "task", TASK), whole(head, "attempt", MOST_ATTEMPT)

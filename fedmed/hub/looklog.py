@@ -6,14 +6,10 @@ under way is still taken, and what hurts those that look at it is not tried for 
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmed.errors import StoreError
+from fedmed.store.journal import Journal
 
 FILE = "looks.sqlite"
 KEPT_S = 86400.0
@@ -39,37 +35,25 @@ class LookLog:
 
     def __init__(self, folder: Path) -> None:
         """Raises StoreError for a file that is no such database, or that cannot be written."""
-        self._path, self._turn = folder / FILE, threading.Lock()
-        with self._told():
-            self._base = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=FULL")
-            self._base.execute(_MADE)
+        self._journal = Journal(folder / FILE, [_MADE], "make room, or remove it where it is damaged")
 
     def of(self, name: str) -> Given:
         """What is known of a look. Raises StoreError."""
-        with self._turn, self._told():
-            row = self._base.execute("SELECT attempt, node, failures FROM looks WHERE name = ?", (name,)).fetchone()
+        with self._journal.turn() as base:
+            row = base.execute("SELECT attempt, node, failures FROM looks WHERE name = ?", (name,)).fetchone()
         return Given() if row is None else Given(int(row[0]), str(row[1]), int(row[2]))
 
     def note(self, name: str, given: Given, unix: float) -> None:
         """An attempt is given to a node, or is over; on the disk when this returns. Raises StoreError."""
-        with self._turn, self._told():
-            row = name, given.attempt, given.node, given.failures, unix
-            self._base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)", row)
+        row = name, given.attempt, given.node, given.failures, unix
+        with self._journal.turn() as base:
+            base.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?)", row)
 
     def forget(self, before_unix: float) -> None:
         """Remove those that were written before. Raises StoreError."""
-        with self._turn, self._told():
-            self._base.execute("DELETE FROM looks WHERE unix < ?", (before_unix,))
+        with self._journal.turn() as base:
+            base.execute("DELETE FROM looks WHERE unix < ?", (before_unix,))
 
     def close(self) -> None:
         """Be done with the file."""
-        self._base.close()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path}: {error}; make room, or remove it where it is damaged") from error
+        self._journal.close()

@@ -41,6 +41,7 @@ from fedmed.placement.nodes import Live, Node, Tier
 from fedmed.placement.rules import Rules
 from fedmed.placement.state import State
 from fedmed.placement.tasks import CPU, Amount, Kind, Needs, Precision, Task
+from fedmed.wire.words import count
 
 CENTER = "center:federation"
 NOTHING_FOR_IT = "takes nothing that reads patients' data, and a hub has nothing else"
@@ -242,8 +243,8 @@ def _changed(before: State, after: State, told: Mapping[str, Told]) -> Iterator[
         was = before.nodes.get(name)
         if name in told and standing.isolated != (was.isolated if was else ""):
             yield f"device {name} " + (f"takes no work: {standing.isolated}" if standing.isolated else "may take work again")
-        if name in told and standing.is_lost and was is not None and not was.is_lost and (count := told[name].studies):
-            yield f"{count} studies wait at {name} until it is heard again"
+        if name in told and standing.is_lost and was is not None and not was.is_lost and (studies := told[name].studies):
+            yield f"{count(studies, 'study waits', 'studies wait')} at {name} until it is heard again"
     for name in sorted(after.waiting):
         if name not in before.waiting and not name.startswith(LOOK):
             yield f"{name} runs nowhere now: {after.waiting[name].why}"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from fedmed.errors import StoreError
 from fedmed.hub.messages import Piece
+from fedmed.store.journal import Journal
 
 _MADE = """
     CREATE TABLE IF NOT EXISTS held (
@@ -19,53 +16,33 @@ _MADE = """
 
 
 class Receipts:
-    """Safe from any thread, and after a kill at any moment: SQLite's own log is synced at every commit."""
+    """Safe from any thread, and after a kill at any moment."""
 
     def __init__(self, path: Path) -> None:
         """Raises StoreError for a file that is no such database, or that cannot be written."""
-        self._path, self._turn = path, threading.Lock()
-        with self._told():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=FULL")
-            self._base.execute(_MADE)
+        self._journal = Journal(path, [_MADE], "make room, mend the disk, or put a copy of it back")
 
     def holds(self, digest: str) -> bool:
         """Whether the object is here. Raises StoreError."""
-        with self._turn, self._told():
-            return self._base.execute("SELECT 1 FROM held WHERE digest = ?", (digest,)).fetchone() is not None
+        with self._journal.turn() as base:
+            return base.execute("SELECT 1 FROM held WHERE digest = ?", (digest,)).fetchone() is not None
 
     def add(self, device: str, pieces: Sequence[Piece], unix: float) -> None:
         """These are here, in one step that is on the disk when this returns. Raises StoreError."""
         rows = [(each.digest, device, each.kind, each.size, unix) for each in pieces]
-        with self._turn, self._told():
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                self._base.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", rows)
-                self._base.execute("COMMIT")
-            except sqlite3.Error:
-                if self._base.in_transaction:
-                    self._base.execute("ROLLBACK")
-                raise
+        with self._journal.step() as base:
+            base.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", rows)
 
     def forget(self, before_unix: float) -> None:
         """Remove those that were written before; what comes again is kept again. Raises StoreError."""
-        with self._turn, self._told():
-            self._base.execute("DELETE FROM held WHERE unix < ?", (before_unix,))
+        with self._journal.turn() as base:
+            base.execute("DELETE FROM held WHERE unix < ?", (before_unix,))
 
     def count(self) -> int:
         """How many there are. Raises StoreError."""
-        with self._turn, self._told():
-            return int(self._base.execute("SELECT count(*) FROM held").fetchone()[0])
+        with self._journal.turn() as base:
+            return int(base.execute("SELECT count(*) FROM held").fetchone()[0])
 
     def close(self) -> None:
         """Be done with the file."""
-        self._base.close()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path}: {error}; make room, mend the disk, or put a copy of it back") from error
+        self._journal.close()

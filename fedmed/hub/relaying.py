@@ -15,7 +15,8 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -33,6 +34,10 @@ PREFIX = "unix:"
 ALPN = "h2"
 HELD = 256 << 10
 """Bytes that wait for a side that does not take them, before no more are read from the other."""
+MOST_LINES = 4
+"""Connections by one certificate; an agent has one, and one more for a moment when it dials again."""
+CUT_S = 5.0
+"""For all connections to be over once they are cut; it takes a few turns of the loop."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ class Relay:
 
     def __init__(self, context: ssl.SSLContext, failed: Failed) -> None:
         """`failed` is told of handshakes that fail, in a thread of its own. Raises StoreError where there is no folder."""
-        context.set_alpn_protocols([ALPN])
-        self._context, self._failed = context, failed
+        self.context, self._failed = context, failed
+        """What handshakes from now on are made with; it is to speak `ALPN`."""
         try:
             self._place = Path(tempfile.mkdtemp(prefix="fedmed-hub-"))
         except OSError as error:
@@ -66,8 +71,10 @@ class Relay:
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._taking: asyncio.Task[None] | None = None
         self._begun: set[asyncio.Task[None]] = set()
-        self.open: set[_End] = set()
+        self._open: set[_End] = set()
         """Both sides of every connection."""
+        self._over = asyncio.Event()
+        """Whether there is none of them, since there was one."""
 
     @property
     def inner(self) -> str:
@@ -83,7 +90,8 @@ class Relay:
         self._thread.start()
 
         async def take() -> None:
-            self._taking = asyncio.ensure_future(Porter(listening, self._made, self._context, self._failed).serve())
+            porter = Porter(listening, lambda: _Outer(self), lambda: self.context, self._failed)
+            self._taking = asyncio.ensure_future(porter.serve())
 
         self._do(take)
 
@@ -99,15 +107,17 @@ class Relay:
 
     def end(self) -> None:
         """Cut what is left, and be done with the thread and the folder."""
+        self.close()
 
         async def cut() -> None:
             for task in (others := asyncio.all_tasks() - {asyncio.current_task()}):
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            while self.open:
-                for end in self.open:
+            if self._open:
+                for end in self._open:
                     end.own.abort()
-                await asyncio.sleep(0)  # each is told in the loop that it is over
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), CUT_S)
 
         if self._thread.is_alive():
             self._do(cut)
@@ -117,21 +127,29 @@ class Relay:
             self._loop.close()
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def renew(self, chain_pem: str, key_pem: str) -> None:
-        """Show a newer certificate from now on. Raises OSError for files that do not go together."""
+    def cut(self, lets_in: Callable[[bytes], bool]) -> int:
+        """Cut connections whose certificates (DER) are not let in any more, also in the midst of a call; how many.
 
-        async def load() -> None:
-            self._context.load_cert_chain(chain_pem, key_pem)
+        Raises what `lets_in` does; nothing is cut then.
+        """
+        gone = {name for name, each in self._callers.copy().items() if not lets_in(each.certificate)}
 
-        self._do(load)
+        async def cut() -> None:
+            self._abort(gone)
+
+        if gone:
+            self._do(cut)
+        return len(gone)
+
+    def _abort(self, names: Collection[str]) -> None:
+        for end in self._open:
+            if end.name in names:
+                end.own.abort()
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """In the loop, once it runs and as long as it does."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(work(), self._loop).result()
-
-    def _made(self) -> asyncio.Protocol:
-        return _Outer(self)
 
     def begin(self, outer: _Outer) -> None:
         """A handshake is done: go on to gRPC."""
@@ -142,29 +160,48 @@ class Relay:
     async def _joined(self, outer: _Outer) -> None:
         shaken, peername = outer.own.get_extra_info("ssl_object"), outer.own.get_extra_info("peername")
         if outer.own.is_closing() or shaken.selected_alpn_protocol() != ALPN:
-            outer.own.close()
+            _close(outer.own)
             return
-        try:
-            line = socket.socket(socket.AF_UNIX)
-        except OSError:  # too many files are open: it is cut, for nobody would see its end
-            outer.own.close()
-            return
+        caller = Caller(shaken.getpeercert(binary_form=True), str(peername[0]) if peername else "unknown")
+        older = [name for name, each in self._callers.items() if each.certificate == caller.certificate]
+        self._abort(older[: 1 - MOST_LINES])  # the oldest: its device may have forgotten it
         place = self._place / str(next(self._numbers))
         outer.name = f"{PREFIX}{place}"
-        self._callers[outer.name] = Caller(shaken.getpeercert(binary_form=True), str(peername[0]) if peername else "unknown")
+        self._callers[outer.name] = caller
+        try:
+            line = self._line(place)
+        except OSError:  # nobody would see its end
+            _close(outer.own)
+        else:
+            await self._loop.create_unix_connection(lambda: _Inner(self, outer), sock=line)
+
+    def _line(self, place: Path) -> socket.socket:
+        """A socket of this name, connected to gRPC: on one machine nobody waits for that.
+
+        Raises OSError where too many files are open, or gRPC takes no more.
+        """
+        line = socket.socket(socket.AF_UNIX)
         try:
             line.setblocking(False)
             line.bind(str(place))
             place.unlink()  # the name stays the socket's
-            await self._loop.sock_connect(line, str(self._place / "hub"))
-            await self._loop.create_unix_connection(lambda: _Inner(self, outer), sock=line)
-        except OSError:  # gRPC takes no more
+            line.connect(str(self._place / "hub"))
+        except OSError:
             line.close()
-            outer.own.close()
+            raise
+        return line
 
-    def gone(self, name: str) -> None:
-        """A connection is over."""
-        self._callers.pop(name, None)
+    def opened(self, end: _End) -> None:
+        """One side of a connection is there."""
+        self._open.add(end)
+        self._over.clear()
+
+    def ended(self, end: _End) -> None:
+        """One side of a connection is over."""
+        self._callers.pop(end.name, None)
+        self._open.discard(end)
+        if not self._open:
+            self._over.set()
 
 
 class _End(asyncio.Protocol):
@@ -172,13 +209,15 @@ class _End(asyncio.Protocol):
 
     own: asyncio.Transport
     other: asyncio.Transport | None = None
+    name = ""
+    """That of the connection at gRPC; the device's side has it."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.own = cast("asyncio.Transport", transport)
-        self._relay.open.add(self)
+        self._relay.opened(self)
         self.own.set_write_buffer_limits(HELD)
 
     def data_received(self, data: bytes) -> None:
@@ -194,17 +233,16 @@ class _End(asyncio.Protocol):
             self.other.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._relay.open.discard(self)
+        self._relay.ended(self)
         if self.other is not None:
-            self.other.close()
+            _close(self.other)
 
 
 class _Outer(_End):
     """The device's side."""
 
-    def __init__(self, relay: Relay) -> None:
-        super().__init__(relay)
-        self.name, self.early = "", b""
+    early = b""
+    """What came with the end of the handshake."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -213,12 +251,8 @@ class _Outer(_End):
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
-            self.early += data  # came with the end of the handshake
+            self.early += data
         super().data_received(data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._relay.gone(self.name)
 
 
 class _Inner(_End):
@@ -236,3 +270,9 @@ class _Inner(_End):
         else:
             self.own.write(self._outer.early)
             self._outer.own.resume_reading()
+
+
+def _close(transport: asyncio.Transport) -> None:
+    """Once alone: asyncio's TLS, closed a second time, forgets its connection, and neither closes nor aborts it any more."""
+    if not transport.is_closing():
+        transport.close()

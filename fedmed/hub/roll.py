@@ -1,6 +1,6 @@
 """The roll of a clinic's devices in a file: `fedmed.identity.devices` on a disk.
 
-A device that the command line revokes is refused at its next call to the serving hub.
+A device that the command line revokes is cut by the serving hub within a second, and refused when it comes again.
 """
 
 from __future__ import annotations

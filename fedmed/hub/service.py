@@ -1,35 +1,36 @@
 """The hub's ports: one for enrolled devices, gRPC behind TLS with certificates on both sides, and one to enrol at.
 
-Every call is one message and one answer, at most a megabyte: gRPC has read a request whole before a thread takes it, so a
-device that sends slowly, or not at all, holds nobody's place. What a call means is in `hub.calls`.
+Every call is one message and one answer, at most a megabyte. gRPC gives a call a thread before it has read the message, so
+there are as many threads as calls: a device that sends slowly holds nobody's place. What a call means is in `hub.calls`.
 """
 
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-from fedmed.errors import FedmedError, ProtocolRefused
+from fedmed.errors import FedmedError, ProtocolRefused, StoreError, Unreachable
 from fedmed.hub.calls import METHODS, Calls
 from fedmed.hub.door import Door
 from fedmed.hub.folder import CERTIFICATE_FILE, KEYS_FILE, HubFolder
-from fedmed.hub.greeting import listening
 from fedmed.hub.messages import MOST_MESSAGE, encoded
 from fedmed.hub.refusals import KEY, MOST_TEXT, word_of
-from fedmed.hub.relaying import BACKLOG, Relay
+from fedmed.hub.relaying import ALPN, BACKLOG, Relay
 from fedmed.hub.tls import grpc
 from fedmed.identity.devices import Ask, invited
 from fedmed.identity.issuing import certificate_pem
 from fedmed.identity.requests import read_request
 from fedmed.operation.accepting import Failed
 from fedmed.wire import ports
+from fedmed.wire.tls import serving
 
 SERVICE = "fedmed.hub.v1"
-THREADS, AT_ONCE = 16, 128
-"""Threads that answer, and calls that are taken at once, of all devices together."""
+AT_ONCE, ANSWERED_AT_ONCE = 128, 16
+"""Calls of all devices that are taken at once, each in a thread of its own, and those of them that are worked on."""
 DRAIN_S = 10.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", MOST_MESSAGE),
@@ -66,15 +67,15 @@ class Ports:
         """The certificate (DER) that the enrolment port shows."""
         config = folder.config
         desk, now = _Desk(folder, calls, self, failed), folder.clock.now
-        self._context = listening(*self._files())
-        self._door = Door(config.listen, config.enrolment_port, self._context, desk, now)
+        self._door = Door(config.listen, config.enrolment_port, self._context(), desk, now)
         with ExitStack() as undo:
             undo.callback(self._door.server_close)
             self._listening = undo.enter_context(ports.listening(config.listen, config.port, BACKLOG))
             self._relay = Relay(self._members(), failed)
             undo.pop_all()
         self.port = int(self._listening.getsockname()[1])
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="hub")
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="hub")
+        self._turns = threading.BoundedSemaphore(ANSWERED_AT_ONCE)
         self._server = self._made()
 
     @property
@@ -96,18 +97,35 @@ class Ports:
         self._pool.shutdown()  # a call that nobody waits for any more is over for gRPC, and its thread may write still
         self._relay.end()
 
-    def renew(self) -> None:
-        """Show the newer certificate from now on; open connections keep the old one."""
-        self._context.load_cert_chain(*self._files())
-        self._relay.renew(*self._files())
-        self.shown = self._folder.certificate()
+    def renew_if_newer(self) -> bool:
+        """Show the certificate that is in the folder, where it is another one; whether it was. Open connections stay.
 
-    def _files(self) -> tuple[str, str]:
-        return str(self._folder.path / CERTIFICATE_FILE), str(self._folder.path / KEYS_FILE)
+        Raises KeyRefused, StoreError for files that are not in order: the old certificate is shown on.
+        """
+        newest = self._folder.certificate()
+        if newest == self.shown:
+            return False
+        self._door.context, self._relay.context, self.shown = self._context(), self._members(), newest
+        return True
+
+    def cut(self) -> int:
+        """Cut the connections of devices that are let in no more; how many. Raises StoreError where that is not known."""
+        return self._relay.cut(self._calls.lets_in)
+
+    def _context(self) -> ssl.SSLContext:
+        """What is shaken hands with at the enrolment port, where no certificate is asked for. Raises StoreError."""
+        certificate, keys = self._folder.path / CERTIFICATE_FILE, self._folder.path / KEYS_FILE
+        try:
+            return serving(certificate, keys)
+        except OSError as error:  # ssl.SSLError is one
+            raise StoreError(
+                f"{certificate} and {keys} are no certificate and its key ({error.strerror or error}); put copies back"
+            ) from error
 
     def _members(self) -> ssl.SSLContext:
-        """Certificates of this clinic's authority alone. A resumed session would let one in that is not looked at again."""
-        context = listening(*self._files())
+        """At the other, certificates of this clinic's authority alone. Raises KeyRefused, StoreError."""
+        context = self._context()
+        context.set_alpn_protocols([ALPN])
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=certificate_pem(self._folder.authority().certificate).decode())
         return context
@@ -120,19 +138,23 @@ class Ports:
         return server
 
     def _answering(self, method: str) -> Callable[[bytes, Any], bytes]:
-        def answer(content: bytes, context: Any) -> bytes:
+        def answered(content: bytes, context: Any) -> bytes:
             try:
                 caller = self._relay.caller(context.peer())
                 if caller is None:
                     raise ProtocolRefused("a call without a certificate")
-                return encoded(self._calls.answer(method, caller.certificate, content, caller.address, context.add_callback))
+                with self._turns:
+                    if not context.is_active():
+                        raise Unreachable("who called went while its call waited for a turn; it asks again")
+                    answer = self._calls.answer(method, caller.certificate, content, caller.address, context.add_callback)
+                return encoded(answer)
             except FedmedError as error:
                 word = word_of(error)
                 context.set_trailing_metadata(((KEY, word),))
                 context.abort(_CODES[word], str(error)[:MOST_TEXT])
                 raise
 
-        return answer
+        return answered
 
 
 class _Desk:

@@ -18,7 +18,7 @@ from fedmed.hub.calls import Calls
 from fedmed.hub.desk import FolderDesk
 from fedmed.hub.fellows import publish
 from fedmed.hub.folder import DOWN, HubFolder
-from fedmed.hub.kept import put_file
+from fedmed.hub.kept import put_files
 from fedmed.hub.landing import Arrived, Keep, Landing
 from fedmed.hub.lending import Lending
 from fedmed.hub.looklog import LookLog
@@ -26,19 +26,23 @@ from fedmed.hub.placing import ARCHIVE
 from fedmed.hub.service import Ports
 from fedmed.hub.whereabouts import PLACEMENT, Whereabouts
 from fedmed.identity import files
-from fedmed.identity.devices import Stage
+from fedmed.identity.devices import Roll, Stage
 from fedmed.operation.handshakes import Callers, Handshakes
 from fedmed.operation.keeping import Duty, Keeper
 from fedmed.operation.measured import Measured
 from fedmed.operation.metrics import HUB, Metrics, Reading
+from fedmed.operation.watching import Trouble, watched
 from fedmed.privacy import keys
 from fedmed.store.audit.event import Event, event
 from fedmed.store.disk import Disk
 from fedmed.store.standing import serving, write_status
 from fedmed.store.studies import Studies, deidentified
+from fedmed.store.syncing import at_once
 from fedmed.wire.canonical import canonical
 
 RENEWS_S = 3600.0
+TENDS_S = 10.0
+"""For what is fetched from elsewhere to come to its end when the hub ends."""
 Tell = Callable[[str], None]
 DEVICES = Callers(
     gets_one="a device gets one with a code of fedmed clinic devices invite",
@@ -75,6 +79,9 @@ class Hub:
         self.calls = Calls(folder, desk, self.landing, self.lending, self.record, tell)
         self._ports: Ports | None = None
         self._tend, self._archiver, self._closed = tend, archiver, threading.Event()
+        self._tending: threading.Thread | None = None
+        self._fault, self._untended, self._unseen = "", Trouble(tell), Trouble(tell)
+        self._roll = Roll()
         self._metrics = Metrics(HUB, self._reading)
         self._metrics.registry.register(Measured(self.whereabouts.measures))
         self._metrics.registry.register(Measured(self.lending.measures))
@@ -114,7 +121,7 @@ class Hub:
         """Take calls. Raises ConfigError where a port is not to be had, or would answer TLS 1.2."""
         self._ports = Ports(self.folder, self.calls, self._shook)
         self._ports.start()
-        threading.Thread(target=self._keep_tending, name="tend", daemon=True).start()
+        self._begin_tending()
         if self._archiver is not None:
             self._archiver.start()
 
@@ -129,62 +136,93 @@ class Hub:
         """Take no more calls, and be done with the files."""
         self._closed.set()
         self.ports.stop()
+        if self._tending is not None:
+            self._tending.join(TENDS_S)
         self.handshakes.floods.settle(is_end=True)
         if self._archiver is not None:
             self._archiver.stop()
         self.landing.receipts.close()
         self.lending.close()
 
+    def _begin_tending(self) -> None:
+        self._tending = watched("tend", self._keep_tending, self._tending_ended)
+        self._tending.start()
+
     def _keep_tending(self) -> None:
         """A thread of its own: what is fetched from elsewhere may take long. The same trouble is told once."""
-        told = ""
         while not self._closed.wait(self.folder.config.beat_s):
             try:
                 if self.folder.config.trains:
                     publish(self.folder)
                 self._tend()
                 self.whereabouts.read()
-                told = ""
-            except FedmedError as error:
-                if str(error) != told:
-                    told = str(error)
-                    self._tell(told)
+                self._fault = ""
+                self._untended.is_over()
+            except (FedmedError, OSError) as error:
+                self._untended.is_so(str(error))
+
+    def _tending_ended(self, thread: str, why: str) -> None:
+        self._fault = f"the thread {thread!r} ended by a fault ({why}) and is begun anew; devices are served meanwhile"
+        self._metrics.failed(FedmedError(self._fault), self.folder.clock.unix())
+        self._untended.is_so(self._fault)
 
     def _duty(self) -> Duty:
-        return Duty(self.look, lambda: None, lambda: True, list, self._metrics)
+        return Duty(self.look, lambda: None, lambda: True, self._unready, self._metrics)
+
+    def _unready(self) -> list[str]:
+        return [self._fault] if self._fault else []
 
     def look(self) -> None:
-        """Look after everything, and write how it stands."""
-        clock = self.folder.clock
+        """Look after everything, and write how it stands. Whatever fails is told once, and tried again by the next look."""
         try:
-            self.handshakes.floods.settle()
-            self.calls.step(machine.Look(clock.unix(), clock.now()))
-            archives = self._archiver is not None and self._archiver.backlog.studies > 0
-            self.whereabouts.look(self._let_in(), self.calls.state.devices, archives)
-            self.lending.tend()
-            if clock.now() >= self._renews_at:
-                self._renews_at = clock.now() + RENEWS_S
-                self.landing.sweep()
-                if self.folder.renew_hub():
-                    self.ports.renew()
-                    self.record("renew", "the hub's certificate")
-            write_status(self.folder.path, self.standing())
-        except FedmedError as error:
-            self._metrics.failed(error, clock.unix())
-            self._tell(str(error))
+            self._look()
+            self._unseen.is_over()
+        except (FedmedError, OSError) as error:
+            self._metrics.failed(error, self.folder.clock.unix())
+            self._unseen.is_so(str(error))
+
+    def _look(self) -> None:
+        clock = self.folder.clock
+        if self._tending is not None and not self._tending.is_alive():
+            self._begin_tending()
+        self.handshakes.floods.settle()
+        self.calls.step(machine.Look(clock.unix(), clock.now()))
+        archives = self._archiver is not None and self._archiver.backlog.studies > 0
+        self.whereabouts.look(self._let_in(), self.calls.state.devices, archives)
+        self.lending.tend()
+        write_status(self.folder.path, self.standing())
+        if clock.now() >= self._renews_at:
+            self._renew()
+            self._renews_at = clock.now() + RENEWS_S
+
+    def _renew(self) -> None:
+        """What is due once an hour."""
+        self.folder.renew_hub()
+        if self.ports.renew_if_newer():
+            self.record("renew", "the hub's certificate")
+        self._cut()  # of those, too, that were made since a revocation, or whose certificate has ended
+        self.landing.sweep()
 
     def _let_in(self) -> set[str]:
         """The enrolled devices; those that are let in no more are forgotten, their calls are refused already."""
-        enrolled = {name for name, each in self.folder.devices.roll().devices.items() if each.stage is Stage.ENROLLED}
+        roll = self.folder.devices.roll()
+        enrolled = {name for name, each in roll.devices.items() if each.stage is Stage.ENROLLED}
+        if roll != self._roll:
+            self._cut()
+            self._roll = roll
         for name in self.calls.state.devices.keys() - enrolled:
             self.calls.step(machine.Gone(name))
             self.landing.forget(name)
         return enrolled
 
+    def _cut(self) -> None:
+        if lines := self.ports.cut():
+            self._tell(f"connections of devices that are let in no more, cut: {lines}")
+
     def _reading(self) -> Reading:
         now = self.folder.clock.now()
         return Reading(
-            ready=True,
+            ready=not self._fault,
             seen_ago_s={name: now - each.heard_now for name, each in self.calls.state.devices.items()},
             disk_free_bytes=shutil.disk_usage(self.folder.path).free,
         )
@@ -204,6 +242,7 @@ class Hub:
                 name: {**_told(each), "isolated": self.whereabouts.placed.isolated(name)}
                 for name, each in sorted(self.calls.state.devices.items())
             },
+            "faults": self._unready(),
             "handshakes": self.handshakes.standing(),
             PLACEMENT: self.whereabouts.told(),
             "elsewhere": self.lending.told(),
@@ -226,11 +265,10 @@ def keepers_of(folder: HubFolder) -> Mapping[str, Keep]:
 def study_keeper(studies: Studies) -> Keep:
     """Puts what devices send, de-identified by them, into the clinic's store that training reads."""
 
-    def keep(arrived: Sequence[Arrived]) -> None:
-        for each in arrived:
-            studies.put(each.content, {**each.piece.facts, "device": each.device})
+    def put(each: Arrived) -> None:
+        studies.put(each.content, {**each.piece.facts, "device": each.device})
 
-    return keep
+    return lambda arrived: at_once(put, arrived)
 
 
 def folder_keeper(folder: Path) -> Keep:
@@ -239,14 +277,17 @@ def folder_keeper(folder: Path) -> Keep:
     DIGEST is the object, DIGEST.json what is known of it; where the first is, the second is.
     """
 
+    def files_of(each: Arrived) -> list[tuple[Path, bytes]]:
+        place = folder / each.device / each.piece.digest
+        said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
+        return [(place.with_name(f"{place.name}.json"), said), (place, each.content)]
+
     def keep(arrived: Sequence[Arrived]) -> None:
-        for each in arrived:
-            place = folder / each.device / each.piece.digest
-            Disk().make_folder(place.parent)
-            said = canonical({**each.piece.record(), "device": each.device}) + b"\n"
-            put_file(place.with_name(f"{place.name}.json"), said)
-            put_file(place, each.content)
-        for name in {each.device for each in arrived}:
+        devices = {each.device for each in arrived}
+        for name in devices:
+            Disk().make_folder(folder / name)
+        put_files([file for each in arrived for file in files_of(each)])
+        for name in devices:
             files.sync_folder(folder / name)
 
     return keep

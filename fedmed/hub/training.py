@@ -24,6 +24,7 @@ from fedmed.privacy.secagg.schedule import rounding_seed
 from fedmed.store.keystore import Keystore
 from fedmed.tiers.taking_part import Own, TakingPart, Train
 from fedmed.tiers.terms import scope
+from fedmed.wire.words import count
 
 CASES = "cases"
 """Of a heartbeat's facts: training cases that the device declares."""
@@ -70,7 +71,7 @@ class Trainee:
         if wanted is not None and wanted.digest != self._seen:
             self.fellows.take(self._fetched(wanted, self._client.folder.path / LIST))
             self._seen = wanted.digest
-            self._tell(f"the clinic has {len(self.fellows.pins)} devices, this one among them")
+            self._tell(f"the clinic has {count(len(self.fellows.pins), 'device')}, this one among them")
         return self._ordered.take(owed)
 
     def _fetched(self, wanted: Owed, target: Path) -> bytes:

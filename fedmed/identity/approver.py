@@ -119,7 +119,7 @@ class Approvers(Mapping[str, bytes]):
 
         Raises ConfigError for a name that is taken or cannot be, KeyRefused where nobody on the list vouches.
         """
-        check_name(name)
+        check_name(name, "an approver")
         known = _read(self.path)
         if name in {each.name for each in known} or public in {each.public for each in known}:
             raise ConfigError(f"{name!r} or its key is on the list of approvers already; choose another name")

@@ -45,7 +45,7 @@ class DeviceAuthority(Authority):
 
 def check_device_name(name: str) -> None:
     """Raises ConfigError for a name that no device may have."""
-    check_name(name)
+    check_name(name, "a device")
     if name == HUB:
         raise ConfigError(f"a device cannot be called {HUB!r}: that is the hub's own name; take another")
 

@@ -167,7 +167,10 @@ def reason_against(roll: Roll, name: str, fingerprint: str) -> str:
     """Why this name with these keys is not let in now; empty where it is. Asked on every call, not only at the handshake."""
     found = roll.devices.get(name)
     if fingerprint in roll.revoked or (found is not None and found.stage is Stage.REVOKED):
-        return f"device {name!r} was revoked; where that was no mistake nothing helps, else ask the clinic for a new code"
+        return (
+            f"device {name!r} was revoked; where that was a mistake, at the clinic: fedmed clinic devices invite {name};"
+            " then on the device, where all that waits stays: fedmed edge join CODE --hub HOST --again"
+        )
     if found is None or found.stage is not Stage.ENROLLED:
         return f"device {name!r} is none of this clinic's; enrol it with a code of this clinic"
     if found.fingerprint != fingerprint:

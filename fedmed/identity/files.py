@@ -53,9 +53,8 @@ def fill(path: Path, pieces: Iterable[bytes | memoryview], mark: str = ".new") -
     try:
         _write(temporary, pieces, os.O_TRUNC)
         temporary.replace(path)
-    except BaseException:  # a half of it would stay in the way on a disk that is full
+    finally:  # a half of it would stay in the way on a disk that is full
         temporary.unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
 
 

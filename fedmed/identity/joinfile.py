@@ -83,7 +83,7 @@ def new_join(
 
     Raises ConfigError for a name that no member may have, and for days that are not 1 to 30.
     """
-    check_name(name)
+    check_name(name, "a clinic")
     if not 1 <= days <= MOST_DAYS:
         raise ConfigError(f"an invitation for {days} days; allowed are 1 to {MOST_DAYS}: a mailed file should not live long")
     key, serial = MemberKeys.generate().transport, secrets.token_bytes(SERIAL)

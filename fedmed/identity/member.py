@@ -53,11 +53,11 @@ def member_name(site: str) -> str:
     return f"site-{hashlib.sha256(site.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
-def check_name(name: str) -> None:
-    """Raises ConfigError for a name that no member may have."""
+def check_name(name: str, what: str = "a member") -> None:
+    """Raises ConfigError for a name that no member may have, nor `what` else is called by the same rule."""
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"a member cannot be called {name!r}; allowed are 1 to 64 of a-z, 0-9, '_', '.', '-', a letter or digit first"
+            f"{what} cannot be called {name!r}; allowed are 1 to 64 of a-z, 0-9, '_', '.', '-', a letter or digit first"
         )
 
 

@@ -20,6 +20,7 @@ from fedmed.clock import Clock
 from fedmed.errors import ConfigError
 from fedmed.wire.confided import for_log
 from fedmed.wire.visible import visible
+from fedmed.wire.words import count
 
 MOST_TEXT = 2000
 FILE_BYTES, FILES = 100 * 10**6, 3
@@ -52,7 +53,8 @@ class ServiceLog(logging.Handler):
             is_new = text not in self._said
             since, times = self._said.get(text, (now, -1))
             self._said[text] = (since, times + 1)
-        return [f"{each} ({times} more times)" for each, times in over.items() if times] + [text] * is_new
+        again = [f"{each} ({count(times, 'more time')})" for each, times in over.items() if times]
+        return again + [text] * is_new
 
     def emit(self, record: logging.LogRecord) -> None:
         """A library's record; never its traceback, whose last line is a text of data as well."""
@@ -70,7 +72,8 @@ class ServiceLog(logging.Handler):
             if self._file is None:
                 return
             if lost := self._file.lost:
-                line = f"{self._line('warning', f'{lost} lines before this one were lost: the disk was full')}\n{line}"
+                gone = count(lost, "line before this one was", "lines before this one were")
+                line = f"{self._line('warning', f'{gone} lost: the disk was full')}\n{line}"
             self._file.write(line)
 
     def _line(self, level: str, text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedmed.wire.words import count as count
+
 DASH = "–"
 VISIBLE = 0.002
 """Error of a measure from which on it is shown."""
@@ -68,8 +70,3 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             runs.append([number, number])
     return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """`1 round`, `15 rounds`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

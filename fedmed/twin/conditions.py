@@ -119,15 +119,5 @@ def _fault(fault: Fault, place: int, roster: Roster, seed: int) -> Iterator[Cond
         assert fault.every is not None
         process = Struck(Marks(draws.key(seed, "fault", place), fault.every), lasts)
     use = draws.key(seed, "befallen", place)
-    for first, beyond in _named(fault.who, roster):
-        yield Condition(fault.kind, process, first, beyond, fault.share, use, fault.times, fault.by)
-
-
-def _named(who: str, roster: Roster) -> Iterator[tuple[int, int]]:
-    """Runs of numbers that a name stands for: a group, one member, a device of one clinic, or the same of all clinics."""
-    for group in roster.groups:
-        if group.name == who:
-            yield group.first, group.first + group.count
-            return
-    node = roster.node(who)
-    yield node, node + 1
+    first, beyond = roster.span(fault.who)
+    yield Condition(fault.kind, process, first, beyond, fault.share, use, fault.times, fault.by)

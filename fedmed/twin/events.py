@@ -20,8 +20,9 @@ from fedmed.twin.asking import OTHERS, Outcome, Terms, begin, enough, had_until,
 from fedmed.twin.clock import VirtualClock
 from fedmed.twin.draws import Floats, Ints
 from fedmed.twin.limits import Limit, Limits, Own, Same
+from fedmed.twin.meter import Meter
 from fedmed.twin.trace import Trace
-from fedmed.twin.world import FULL, LOST, World
+from fedmed.twin.world import FULL, LOST, Legs, World
 
 if TYPE_CHECKING:
     from fedmed.twin.hubs import Hub
@@ -68,6 +69,7 @@ class Events:
         """`reasons`: whether outcomes say why each missing clinic is missing; a `trace` says it in any case."""
         self.world, self.terms, self.clock = world, terms, VirtualClock()
         self._trace, self._reasons = trace, reasons or trace is not None
+        self._meter = Meter(world)
         given = terms.rules.deadline_s
         self._limits: Limits = Own(world) if given is None else Same(given)
 
@@ -114,13 +116,13 @@ class Events:
     def _carried(self, way: str, opened: _Open, place: int, size: float) -> float:
         """When a message that goes out now is there."""
         now = np.array([self.clock.now()])
-        return float(self.world.carry(way, opened.nodes[place : place + 1], now, size)[0])
+        return self._meter.carry(way, opened.nodes[place : place + 1], now, size)
 
     def _send(self, opened: _Open, work: Floats, free: Floats | None) -> None:
         """Ask the clinics, which stand before the regions."""
         nodes = opened.nodes[: len(work)]
         sent = np.full(len(nodes), opened.began)
-        legs = self.world.legs(nodes, sent, self.terms.down_bytes, work, self.terms.up_bytes, free)
+        legs = self._meter.legs(nodes, sent, self.terms.down_bytes, work, self.terms.up_bytes, free)
         if self._trace is not None:
             for moment, event in ((legs.heard, "heard"), (legs.done, "done")):
                 for place in np.flatnonzero(np.isfinite(moment)).tolist():
@@ -133,10 +135,9 @@ class Events:
                 opened.lost[place] = int(legs.lost[place])
             if legs.lost[place] == FULL:
                 self._enter(at, self._failed, opened, place, LOST[FULL])
-            elif at < math.inf and place in hubs:
-                self._enter(float(legs.heard[place]), self._ask_devices, opened, place, float(legs.done[place]))
-            elif at < math.inf:
+            elif at < math.inf and place not in hubs:
                 self._enter(at, self._answered, opened, place)
+        self._ask_devices(opened, [place for place in sorted(hubs) if not legs.lost[place]], legs)
         self._await(opened)
 
     def _passed_on(self, opened: _Open, place: int) -> None:
@@ -149,15 +150,25 @@ class Events:
         opened.parts[place] = part
         self._look(part)
 
-    def _ask_devices(self, opened: _Open, place: int, done: float) -> None:
+    def _ask_devices(self, opened: _Open, places: list[int], legs: Legs) -> None:
+        """Each of these clinics asks its devices when it has the message, and trains itself until `legs` says."""
+        below = [self.world.roster.below(int(opened.nodes[place])) for place in places]
+        if not below:
+            return
+        devices, at = np.concatenate(below), np.repeat(legs.heard[places], [len(each) for each in below])
+        work = self.terms.work(self.world.roster.cases(devices))
+        theirs = self._meter.legs(devices, at, self.terms.down_bytes, work, self.terms.up_bytes)
+        names = [self.world.roster.name(node) for node in devices.tolist()]
+        answers = list(zip(names, theirs.there.tolist(), theirs.told.tolist(), strict=True))
+        for place, each in zip(places, below, strict=True):
+            asked, answers = answers[: len(each)], answers[len(each) :]
+            self._enter(float(legs.heard[place]), self._open_hub, opened, place, float(legs.done[place]), asked)
+
+    def _open_hub(self, opened: _Open, place: int, done: float, answers: list[tuple[str, float, float]]) -> None:
         from fedmed.twin.hubs import Hub  # it knows masks, and most worlds have no devices
 
-        now, devices = self.clock.now(), self.world.roster.below(int(opened.nodes[place]))
-        names = [self.world.roster.name(node) for node in devices.tolist()]
-        hub = Hub(names, now)
-        work = self.terms.work(self.world.roster.cases(devices))
-        legs = self.world.legs(devices, np.full(len(devices), now), self.terms.down_bytes, work, self.terms.up_bytes)
-        for name, there, told in zip(names, legs.there.tolist(), legs.told.tolist(), strict=True):
+        hub = Hub([name for name, _, _ in answers], self.clock.now())
+        for name, there, told in answers:
             if there < math.inf:
                 self._enter(there, self._at_hub, opened, place, hub, partial(hub.updated, name))
             elif told < math.inf:

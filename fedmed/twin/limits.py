@@ -7,6 +7,7 @@ the round begins; that is what `federation.patience.Measured` finds by looking a
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -115,7 +116,7 @@ class _Own:
         """Until when each is there for sure."""
         self._is_out = bytearray(len(nodes))
         seconds = np.array([each.deadline_s for each in waits])
-        usual, needed = given_up(limits.world, np.array(nodes), began, seconds, limits.gone, free)
+        usual, needed, self._gone = given_up(limits.world, np.array(nodes), began, seconds, limits.gone, free)
         self._usual = [(-at, place) for place, at in enumerate(usual.tolist())]
         self._needed = [(-at, place) for place, at in enumerate(needed.tolist())]
         heapq.heapify(self._usual)
@@ -143,9 +144,12 @@ class _Own:
 
     def over(self, places: Sequence[int], at: float) -> None:
         pasts = self._limits.pasts
-        for node in (self._nodes[place] for place in places):
-            if self._limits.world.is_there(node, at):  # who is away has missed nothing
+        for place in places:
+            node = self._nodes[place]
+            if self._limits.world.is_there(node, at):
                 pasts[node] = pasts.get(node, Past()).missing()
+            elif not math.isnan(since := self._gone[place]):  # who is away has missed nothing
+                self._limits.gone.setdefault(node, float(since))
 
     def had(self, place: int) -> str:
         wait = self._waits[place]
@@ -154,11 +158,12 @@ class _Own:
 
 def given_up(
     world: World, nodes: Ints, began: float, deadline_s: Floats, gone_before: Mapping[int, float], free: Floats
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """When the waiting for each ends as `federation.pace.Presence.due` has it: usually, and where the round needs it.
 
     The deadline moves on by each absence; one that outlasts its grace ends the waiting there. `gone_before`: since when
-    those are away that are away when the round begins; `free`: until when each is there for sure.
+    those are away that are away when the round begins; `free`: until when each is there for sure. Third: since when those
+    are away that were not back when that was decided.
     """
     count = len(nodes)
     usual, ends, moment = np.full(count, np.inf), began + deadline_s, np.full(count, began)
@@ -182,4 +187,4 @@ def given_up(
         needed[left[is_over]] = last[is_over]
         moment[left] = until
         left = left[~is_over]
-    return np.where(np.isfinite(usual), usual, ends), needed
+    return np.where(np.isfinite(usual), usual, ends), needed, since

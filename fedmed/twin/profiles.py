@@ -68,6 +68,11 @@ class Profile:
         return PASSES * operations * cases / self.rate(self.precision(training))
 
 
+def names() -> tuple[str, ...]:
+    """Of the built-in profiles; what `fedmed.config.loading.load` looks up machines in."""
+    return tuple(machines().machines)
+
+
 def built_in() -> dict[str, Profile]:
     """The built-in profiles by name."""
     return {name: _resolved(name, None, built) for name, built in machines().machines.items()}
@@ -107,12 +112,6 @@ def _faults_of(machine: Machine, built: list[str]) -> Iterator[tuple[tuple[str, 
     for key in ("memory", "bandwidth", "power", "idle", "price"):
         if (value := getattr(machine, key)) is not None and not value <= MOST:
             yield (key,), f"got {value:g}; allowed: at most {MOST:.0e}"
-    if machine.like is None:
-        needed = ("memory", "bandwidth", "power", "idle", "used", "price")
-        lacking = [key for key in needed if getattr(machine, key) is None]
-        lacking += [] if "fp32" in machine.speed else ["speed.fp32"]
-        if lacking:
-            yield (), f"lacks {', '.join(lacking)}; write them, or `like:` with one of {', '.join(built)}"
 
 
 def _named(topology: Topology) -> Iterator[tuple[Path, str]]:

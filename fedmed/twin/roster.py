@@ -132,6 +132,21 @@ class Roster:
         clinics, devices = group.name.split("/")
         return f"{clinics}/{place // group.each + 1}/{devices}/{place % group.each + 1}"
 
+    def span(self, who: str) -> tuple[int, int]:
+        """The numbers that a name stands for, from the first up to and without the second: those of a group (`large`, or
+        `large/us` for the devices of all its clinics), of the devices of one clinic (`large/17/us`), or of one member.
+
+        Raises ConfigError for a name of nobody.
+        """
+        if who in self._numbers:
+            return self._numbers[who].first, self._numbers[who].first + self._numbers[who].count
+        clinics, *rest = who.split("/")
+        if len(rest) == 2 and (devices := self._numbers.get(f"{clinics}/{rest[1]}")):
+            first = self.node(f"{who}/1")
+            return first, first + devices.each
+        node = self.node(who)
+        return node, node + 1
+
     def node(self, name: str) -> int:
         """The number of a name. Raises ConfigError for a name of nobody."""
         group, *rest = name.split("/")

@@ -24,8 +24,14 @@ from fedmed.twin.roster import Roster, carried, fair_level
 from fedmed.twin.trips import Trip
 
 Passed = Callable[[Ints, Floats, Floats], Floats]
-COMES, DROPPED, FULL, AWAY = range(4)
-LOST = ("", "it dropped out of this round", "its disk was full", f"not there within {GIVEN_UP_S / 86_400:.0f} days")
+COMES, DROPPED, FULL, AWAY, CAPPED = range(5)
+LOST = (
+    "",
+    "it dropped out of this round",
+    "its disk was full",
+    f"not there within {GIVEN_UP_S / 86_400:.0f} days",
+    "its line had carried all that it may in a month",
+)
 """Why an answer never comes, by code."""
 
 

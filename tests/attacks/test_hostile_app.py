@@ -146,16 +146,30 @@ FREE = {"resolves a name", "makes a ring of system calls", "changes the library"
 """Without a control: they need what not every machine has, or would spoil what others use."""
 
 
+def needs(clinic: Clinic) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What every app may do, and the largest files that it may write."""
+    return {
+        "its case": ("reads", {"path": str(clinic.folder / "data" / "case")}),
+        "who it is": ("is_user", {}),
+        "a pair": ("makes_pair", {"kind": socket.SOCK_STREAM}),
+        "open files": ("names_descriptors", {}),
+        "threads": ("threads", {"most": 50}),
+        "too much": ("fills", {"folder": "/tmp", "most": 4 * SCRATCH}),
+        "half": ("fills", {"folder": "/tmp", "most": SCRATCH // 2}),
+    }
+
+
 @pytest.fixture(scope="module")
 def outcomes(clinic) -> dict[str, dict[str, str]]:
-    """What came of each try on each rung; the controls last, since they do harm."""
-    told = tries(clinic)
+    """What came of what it needs and of each try, one app a rung; the controls last, since they do harm."""
+    told = {**needs(clinic), **tries(clinic)}
     found = {rung: dict(zip(told, clinic.run(*how, list(told.values())), strict=True)) for rung, how in RUNGS.items()}
     for path in ("data/case", "approvals"):
         assert (clinic.folder / path).read_text() in ("patient 17", "the approvals")
-    order = sorted(told, key=lambda name: "remove" in name)
-    controls = clinic.run("none", [], [told[name] for name in order if name not in FREE])
-    return {**found, "control": dict(zip([name for name in order if name not in FREE], controls, strict=True))}
+    order = sorted((name for name in NAMES if name not in FREE), key=lambda name: "remove" in name)
+    fills = ("fills", {"folder": str(clinic.folder / "scratch"), "most": 4 * SCRATCH})
+    controls = clinic.run("none", [], [fills, *(told[name] for name in order)])
+    return {**found, "control": dict(zip(["too much", *order], controls, strict=True))}
 
 
 @pytest.mark.parametrize("rung", RUNGS)
@@ -171,18 +185,9 @@ def test_without_a_cell_it_can(outcomes, name):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_what_it_needs_it_has(clinic, rung):
-    if not (clinic.folder / "data" / "case").exists():
-        (clinic.folder / "data" / "case").write_text("patient 17")  # the controls took it away
-    read, who, pair, open_files, threads = clinic.run(
-        *RUNGS[rung],
-        [
-            ("reads", {"path": str(clinic.folder / "data" / "case")}),
-            ("is_user", {}),
-            ("makes_pair", {"kind": socket.SOCK_STREAM}),
-            ("names_descriptors", {}),
-            ("threads", {"most": 50}),
-        ],
+def test_what_it_needs_it_has(outcomes, rung):
+    read, who, pair, open_files, threads = (
+        outcomes[rung][name] for name in ("its case", "who it is", "a pair", "open files", "threads")
     )
     assert (read[:3], pair[:3], threads) == ("did", "did", "did 50")
     user, number, capabilities = ast.literal_eval(who[4:])
@@ -204,15 +209,11 @@ def test_of_devices_it_has_those_that_are_named(clinic, rung):
 
 
 @pytest.mark.parametrize("rung", RUNGS)
-def test_it_fills_no_disk(clinic, rung):
-    inside, whole = clinic.run(
-        *RUNGS[rung],
-        [("fills", {"folder": "/tmp", "most": 4 * SCRATCH}), ("fills", {"folder": "/tmp", "most": SCRATCH // 2})],
-    )
+def test_it_fills_no_disk(outcomes, rung):
+    inside, whole = outcomes[rung]["too much"], outcomes[rung]["half"]
     assert "Error" in inside
     assert whole == f"did {SCRATCH // 2}" if RUNGS[rung][0] == "cell" else "Error" in whole
-    [control] = clinic.run("none", [], [("fills", {"folder": str(clinic.folder / "scratch"), "most": 4 * SCRATCH})])
-    assert control == f"did {4 * SCRATCH}"
+    assert outcomes["control"]["too much"] == f"did {4 * SCRATCH}"
 
 
 def test_its_threads_are_counted(clinic):

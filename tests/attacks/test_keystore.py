@@ -43,21 +43,28 @@ class Clinic:
             store.erase(AFTER, 1)
 
 
-def copied(*folders: Path) -> list[bytes]:
-    return [path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+Files = list[tuple[str, bytes]]
+"""Each with its name."""
 
 
-def opened(files: list[bytes]) -> bytes:
+def copied(*folders: Path) -> Files:
+    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [(path.name, path.read_bytes()) for path in paths]
+
+
+def opened(files: Files) -> bytes:
     """All that the key opens, and all that what it opened opens, until nothing more does.
 
-    Whatever 32 bytes were ever opened are tried as the key of whatever could be sealed, under each name that could be its.
+    Whatever 32 bytes were ever opened are tried as the key of whatever could be sealed, under each name that could be its:
+    a record's is that of its file, or of another; where a file has another kind of name, whatever 16 bytes were opened.
     """
-    found: list[bytes] = [b"".join(files)]
+    found: list[bytes] = [b"".join(content for _, content in files)]
+    records = {name for name, _ in files if name.startswith("r-")}
     keys = {KEY, derived(KEY, "keystore header"), derived(KEY, "keystore counter")}
     tried: set[tuple[bytes, int]] = set()
     while fresh := {(key, place) for key in keys for place in range(len(files))} - tried:
         for key, place in fresh:
-            for piece, name in candidates(files[place], found):
+            for piece, name in candidates(*files[place], records, found):
                 try:
                     content = b"".join(unsealed(key, name, BytesIO(piece)))
                 except SealBroken:
@@ -68,7 +75,9 @@ def opened(files: list[bytes]) -> bytes:
     return b"\n".join(found)
 
 
-def candidates(file: bytes, found: list[bytes]) -> list[tuple[bytes, str]]:
+def candidates(called: str, file: bytes, records: set[str], found: list[bytes]) -> list[tuple[bytes, str]]:
+    if called in records:
+        return [(file, name) for name in records if len(file) > HEADER]
     if len(file) == keyslots.SIZE:
         return [(file[slot * keyslots.BLOCK :][: keyslots._SEALED], keyslots._BOUND) for slot in range(2)]
     names = {each[begin : begin + 16] for each in found[1:] for begin in range(max(0, min(len(each), 400) - 15))}
@@ -194,4 +203,4 @@ def test_an_old_block_of_the_keys_opens_what_it_named(tmp_path):
 def test_without_the_key_nothing_opens(tmp_path):
     clinic = Clinic(tmp_path)
     clinic.begin()
-    assert ROUND not in b"".join(copied(clinic.folder, clinic.medium))
+    assert ROUND not in b"".join(content for _, content in copied(clinic.folder, clinic.medium))

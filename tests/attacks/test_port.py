@@ -36,7 +36,8 @@ from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
-from fedmed.center.listening import Listener, Tls
+from fedmed.center.listening import Listener
+from fedmed.center.tls import Tls
 from fedmed.clock import SystemClock
 from fedmed.errors import FederationError
 from fedmed.flower import arrays, identity

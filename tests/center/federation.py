@@ -11,7 +11,8 @@ from pathlib import Path
 from fedmed.center.enrolment import EnrolmentApp
 from fedmed.center.folder import KEYS_FILE as CENTER_KEYS
 from fedmed.center.folder import SERVER_FILE, CenterFolder, make_center
-from fedmed.center.listening import Listener, Tls
+from fedmed.center.listening import Listener
+from fedmed.center.tls import Tls
 from fedmed.clinic.dialing import shaking
 from fedmed.clinic.folder import CERTIFICATE_FILE, KEYS_FILE, ClinicFolder
 from fedmed.clinic.joining import Joined, Waiting, join

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedmed.center.listening import Tls
+from fedmed.center.tls import Tls
 from fedmed.clock import SystemClock
 from fedmed.identity.authority import KEY_FILE, DevelopmentAuthority
 from fedmed.identity.member import MemberKeys

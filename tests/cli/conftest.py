@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +49,15 @@ def command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def fedmed(command) -> Callable[..., subprocess.CompletedProcess[str]]:
+def fedmed() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in this process, as on a wide screen."""
+    from tests.cli.spoken import spoken
+
+    return lambda *arguments: subprocess.CompletedProcess(arguments, *spoken(*arguments, columns=200))
+
+
+@pytest.fixture(scope="session")
+def apart(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as a user does, in a process of its own without a terminal."""
 
     def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -66,20 +72,9 @@ def fedmed(command) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def spoken() -> Callable[..., tuple[int, str, str]]:
     """As `said`, for what several tests share."""
-    from fedmed.cli import main
+    from tests.cli.spoken import spoken
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
-        with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
-            for name in ("FEDMED_DATA", "COLUMNS"):
-                patched.delenv(name, raising=False)
-            patched.setattr(sys, "argv", ["fedmed", *map(str, arguments)])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        told, warned = (each.buffer.getvalue().decode() for each in (out, err))
-        return int(ended.value.code or 0), told, warned
-
-    return run
+    return spoken
 
 
 @pytest.fixture

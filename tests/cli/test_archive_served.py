@@ -32,7 +32,7 @@ def test_a_study_of_a_device_ends_in_the_bucket_once_that_takes_it(tmp_path, sai
         shown = _until(said, place, lambda facts: facts["tasks"], "edge", "status")
         [task] = [each for each in shown["tasks"] if each["name"] == "archive"]
         assert (task["kind"], task["where"]) == ("storage", ["clinic:north"])
-        assert task["why"].startswith("1 studies of 0.0 GB wait: s3://models/north/")
+        assert task["why"].startswith("1 study of 0.0 GB waits: s3://models/north/")
         assert "AccessDenied" in said("clinic", "archive", "status", "--at", place.path)[1]
         bucket.refuses = None
         _until(said, place, lambda facts: facts["studies"] == 1, "clinic", "archive", "status")

@@ -56,7 +56,7 @@ def test_from_the_first_study_to_a_damaged_one(ask, clinic, said, tmp_path):
     code, out, err = ask("status")
     assert (code, "2 studies of 6 B are in the archive" in out, "the hub is not up" in err) == (0, True, True)
     code, out, err = ask("recall", "1.2")
-    assert (code, out) == (0, "study 1.2 is here again: 1 images, 0.0 MB\n"), err
+    assert (code, out) == (0, "study 1.2 is here again: 1 image, 0.0 MB\n"), err
     assert json.loads(ask("status", "--json")[1])["here_too"] == 1
     code, _, err = ask("recall", "9.9")
     assert (code, "no study of the archive is '9.9'" in err) == (2, True)

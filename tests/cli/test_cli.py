@@ -20,6 +20,10 @@ for arguments in (["--help"], ["simulate", "--help"], ["--version"], ["scenarios
     heavy = {"torch", "flwr", "matplotlib", "sklearn", "pydicom"} & set(sys.modules)
     assert not heavy, (arguments, heavy)
     assert "--help" not in arguments or "numpy" not in sys.modules
+# To look, to ask and to refuse takes no model and no server.
+import fedmed.cli.approving, fedmed.cli.guiding, fedmed.cli.standing
+heavy = {"torch", "flwr", "uvicorn", "sqlalchemy"} & set(sys.modules)
+assert not heavy, heavy
 """
 
 
@@ -170,10 +174,10 @@ def test_a_report_of_nothing_is_an_error_of_the_store(said, tmp_path):
     assert "nowhere" in err
 
 
-def test_a_file_as_output_folder_is_one_message_and_no_traceback(fedmed, tmp_path):
+def test_a_file_as_output_folder_is_one_message_and_no_traceback(said, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    done = fedmed("simulate", "demo", "--out", tmp_path / "taken")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "cannot be a folder" in done.stderr
+    code, _, err = said("simulate", "demo", "--out", tmp_path / "taken", "--set", "engine.workers=0")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "cannot be a folder" in err
     assert (tmp_path / "taken").read_text() == "mine"

@@ -123,10 +123,10 @@ def test_two_approvers_where_the_clinic_says_so(place):
     ("arguments", "code", "words"),
     [
         (("approve", "wards-1", "--yes"), 2, "who approves?"),
-        (("approve", "wards-1", "--approver", "../x", "--yes"), 2, "cannot be called"),
+        (("approve", "wards-1", "--approver", "../x", "--yes"), 2, "an approver cannot be called"),
         (("approvals", "show", "wards-1"), 2, "there are: none"),
         (("approvals", "withdraw", "wards-1"), 2, "there are: none"),
-        (("approver", "Dr. Frey"), 2, "cannot be called"),
+        (("approver", "Dr. Frey"), 2, "an approver cannot be called"),
         (("data", "show", "x"), 2, "there are: none"),
         (("data", "show", "../../etc/passwd"), 2, "there are: none"),
         (("data", "release", "x", "--purpose", "research"), 2, "there are: none"),

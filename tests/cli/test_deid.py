@@ -3,15 +3,14 @@ from __future__ import annotations
 import base64
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pydicom
 import pytest
 
+from tests.cli.spoken import spoken
 from tests.dicom.deid.objects import small_ct, to_bytes
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -19,17 +18,11 @@ Said = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path) -> Said:
-    """The command, in a process of its own with its own home."""
-
-    def say(*arguments: object, timeout: float = 100) -> tuple[int, str, str]:
-        home = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": ":".join(sys.path)}
-        home.pop("FEDMED_KEY", None)
-        command = [sys.executable, "-m", "fedmed", "data", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=home, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    return say
+def run(tmp_path, monkeypatch) -> Said:
+    """The command, with its own home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("FEDMED_KEY", raising=False)
+    return partial(spoken, "data")
 
 
 @pytest.fixture
@@ -143,7 +136,7 @@ def test_stores_are_filled_and_emptied(run, scans, tmp_path):
     labels = ("--labels", tmp_path / "labels.csv")
     code, said, heard = run("import", scans, "--store", tmp_path / "store", "--key", tmp_path / "site.key", *labels)
     assert code == 0, heard
-    assert "labels: 1 rows joined, 1 left out" in said
+    assert "labels: 1 row joined, 1 left out" in said
     assert "3 objects imported with a de-identified copy, 1 without" in said
     code, said, _ = run("export", tmp_path / "out", "--store", tmp_path / "store", "--key", tmp_path / "site.key")
     assert (code, said.startswith("5 files")) == (0, True)

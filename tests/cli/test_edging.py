@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
-from fedmed.cli.edging import _row
+from fedmed.cli.edging import _leaves, _row
 from fedmed.store.standing import serving as being_served
 from fedmed.store.standing import write_status
 from tests.edge.device import device_of
@@ -83,7 +82,7 @@ def test_status_says_which_precision_by_what_and_why_not_the_others(said, tmp_pa
         assert "points lost" not in out
 
 
-@pytest.mark.parametrize(("deidentify", "said_so"), [("site.key", "and not looked at"), (None, "set aside")])
+@pytest.mark.parametrize(("deidentify", "said_so"), [("site.key", ", and copies of them go to the clinic"), (None, "")])
 def test_status_without_a_model_says_where_images_go_and_what_was_set_aside_is_not_lost(said, tmp_path, deidentify, said_so):
     spool = {"entries": {"instance": 3, "result": 1, "study": 0}, "bytes": 10, "dropped": {"set aside": 4, "quota": 2}}
     readings = [{"name": "cpu_busy", "device": "", "value": 1.925, "unit": "ratio"}]
@@ -100,9 +99,17 @@ def test_status_without_a_model_says_where_images_go_and_what_was_set_aside_is_n
         "waits: images 3, results for the PACS 1 (10 B); set aside: 4 (fedmed edge aside list); dropped so far: 2 quota"
         in out
     )
-    assert re.search(f"no model runs here yet: images are .*{said_so}\n", out)
+    assert f"no model runs here yet: images wait for the first release{said_so}\n" in out
     assert "cpu busy 192 %" in out
     assert "fp32 until" not in out
+
+
+def test_status_says_how_long_what_waits_for_the_hub_takes_where_that_is_known():
+    leaving = {"entries": 4000, "bytes": 64_000_000, "bytes_per_s": 500_000, "left_s": 128.0}
+    assert _leaves(True, leaving) == "the hub is heard; 64 MB for it take 2 min 8 s at 500 kB/s"
+    assert _leaves(False, leaving).endswith("to the PACS; 64 MB for it take 2 min 8 s at 500 kB/s, once it is")
+    for unknown in ({}, {**leaving, "left_s": None, "bytes_per_s": None}, {**leaving, "entries": 0, "bytes": 0}):
+        assert _leaves(True, unknown) == "the hub is heard"
 
 
 def test_an_agent_that_has_told_nothing_yet_is_starting(said, tmp_path):

@@ -33,11 +33,11 @@ ESCAPE = "\x1b["
 
 
 @pytest.fixture(scope="module")
-def finished(fedmed, wards, tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def finished(apart, wards, tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """A whole run in processes, with the models to compare with."""
     out = tmp_path_factory.mktemp("runs") / "run"
     settings = ["--set", "engine.workers=1", "--set", "evaluation.baselines=true", "--seed", "7", "--rounds", "3"]
-    done = fedmed("simulate", wards / "bedside.yaml", "--data", wards, "--out", out, *settings, "--json")
+    done = apart("simulate", wards / "bedside.yaml", "--data", wards, "--out", out, *settings, "--json")
     return done, out
 
 

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedmed import __version__
 from fedmed.clinic.approvals import Approvals
-from fedmed.clinic.approving import Terms, draft
+from fedmed.clinic.approving import draft
 from fedmed.clinic.datasets import DataSets
 from fedmed.clinic.folder import ClinicFolder, open_clinic
 from fedmed.clinic.registering import register
 from fedmed.clinic.releasing import released
+from fedmed.clinic.terms import Terms
 from fedmed.clinic.warrants import Warrant, Warrants
 from fedmed.clinic.wheels import Lock
 from fedmed.config.loading import parse

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fedmed.clinic import plainly, wheels
-from fedmed.clinic.approving import Terms, draft, read_ranges
+from fedmed.clinic.approving import draft
 from fedmed.clinic.judging import architecture, judge
+from fedmed.clinic.terms import Terms, read_ranges
 from fedmed.clinic.wheels import Lock
 from fedmed.config.catalogue import builtin_scenarios
 from fedmed.config.loading import load

@@ -114,3 +114,35 @@ def test_a_device_that_takes_no_work_is_left_out_and_named_once(tmp_path):
         (said,) = log
         assert said.startswith("device box-1 is asked for no part of a round: gpu0: gpu temperature is 91 celsius")
         assert "\x1b" not in said
+
+
+class Moved(Skewed):
+    """A clock whose seconds a test adds to."""
+
+    def now(self) -> float:
+        return super().now() + self.by
+
+
+def test_a_hub_that_is_started_anew_in_the_midst_of_a_round_costs_no_device_its_part(tmp_path):
+    clock = Moved()
+    hub = make_hub(tmp_path, Hub(clinic="north", trains=True, beat_s=20), clock)
+    heard = Heard(hub, print)
+
+    def says(state: str, since: float, *devices: str) -> list[str]:
+        rows = {name: told(name)[name] for name in devices}
+        write_status(hub.path, {"state": state, "unix": clock.unix(), "since": since, "devices": rows})
+        clock.by += 2.0
+        return sorted(heard.alive())
+
+    old = clock.unix() - 1000.0
+    assert says("up", old, "a", "b", "c") == ["a", "b", "c"]
+    assert says("up", old, "a", "b") == ["a", "b"]  # c was revoked
+    assert says("stopped", old) == ["a", "b"]
+    began = clock.unix()
+    assert says("up", began) == ["a", "b"]
+    assert says("up", began, "a") == ["a", "b"]
+    clock.by += 60.0
+    assert says("up", began, "a") == ["a"]  # b did not come back
+    assert says("stopped", began) == ["a"]
+    clock.by += 61.0
+    assert says("stopped", began) == []

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fedmed.clinic import judging
-from fedmed.clinic.approving import Terms
 from fedmed.clinic.judging import judge, judge_epoch, judge_protection
+from fedmed.clinic.terms import Terms
 from fedmed.errors import NotApproved
 from fedmed.flower.keys import CENSUS, CONFIG_KEY, DESCRIBE
 from fedmed.identity.approval import Approval

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fedmed.clinic.approving import Terms
 from fedmed.clinic.releasing import released, withdrawn
+from fedmed.clinic.terms import Terms
 from fedmed.errors import NotApproved, StoreError
 from fedmed.flower.keys import CENSUS, DESCRIBE, MEMBER, PROTOCOL
 from fedmed.identity.approver import FILE

@@ -20,11 +20,12 @@ from fedmed.edge.aside import Aside
 from fedmed.edge.copying import copy_of
 from fedmed.edge.gathered import Gathered
 from fedmed.edge.looking import DICOM, RECORD, Desk, Model
-from fedmed.edge.machine import Event, Failed
+from fedmed.edge.machine import Event
 from fedmed.edge.preparing import recipe_of
 from fedmed.edge.series import Rule
 from fedmed.edge.serieslane import SeriesLane
 from fedmed.edge.stages import Stages
+from fedmed.errors import FedmedError
 from fedmed.serving.card import Card, Preparation
 from fedmed.sites.studies import Target
 from fedmed.store.spool.entry import INSTANCE, REAL_TIME, RESULT, STUDY, New
@@ -154,8 +155,10 @@ class Box:
             found = self.lane.look()
             if found.number is None:
                 return steps
-            if isinstance(done := self.lane.work(found.number), Failed):
-                self.said.append(done.why)
+            try:
+                self.lane.work(found.number)
+            except FedmedError as error:
+                self.said.append(str(error))
         raise AssertionError("it never ends")
 
     def gathers(self) -> bool:

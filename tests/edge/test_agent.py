@@ -60,7 +60,8 @@ def test_images_reach_the_hub_without_names_and_are_not_sent_twice(device: Devic
         assert str(copy.get("PatientName", "")) not in names
         assert copy.PatientIdentityRemoved == "YES"
     assert sent(device, images[:3]) == 0  # a scanner that sends again
-    until(lambda: device.waiting() == {"instance": 0, "series": 0, "result": 0, "study": 0, "update": 0}, device.is_running)
+    waits = {"instance": len(images), "series": 0, "result": 0, "study": 0, "update": 0}  # they wait for a release
+    until(lambda: device.waiting() == waits, device.is_running)
     assert len(place.kept) == len(images)
     assert device.end() == 0
     assert device.status()["state"] == "stopped"
@@ -79,7 +80,8 @@ def test_what_was_acknowledged_is_kept_without_a_hub_and_through_kills(
     place.again()
     device.start()
     until(lambda: len(place.kept) >= len(images), device.is_running)
-    until(lambda: sum(device.waiting().values()) == 0, device.is_running)
+    until(lambda: device.waiting()["study"] == 0, device.is_running)
+    assert device.waiting()["instance"] == len(images)
     assert len({copy.SOPInstanceUID for copy in studies(place)}) == len(place.kept) == len(images)
 
 

@@ -98,13 +98,11 @@ class Box:
     def go(self) -> Done | Failed | None:
         """What the machine would have done, once; None where nothing waits."""
         found = self.hands.look(Lane.ELSEWHERE)
-        if found.number is None:
+        if isinstance(found, Failed) or found.number is None:
             return None
         ended = self.hands.work(Lane.ELSEWHERE, found.number)
-        if isinstance(ended, Failed) and ended.is_lasting:
-            self.hands.set_aside(ended.number, ended.why)
-        elif isinstance(ended, Failed):
-            self.hands.defer(ended.number, 60.0, ended.why)
+        if isinstance(ended, Failed) and not ended.is_lasting:
+            self.hands.defer(found.number, 60.0, ended.why)
         return ended
 
     def results(self) -> list[dict]:
@@ -350,20 +348,19 @@ def test_what_the_disk_keeps_in_the_spool_ends_nothing_and_is_tried_again(made, 
     def full(number: int, reason: str) -> None:
         raise StoreError("the disk is full")
 
-    box = made(lambda question, count: Stand("failed", why="no"))
-    box.put(images[0], images[1])
-    found = box.hands.look(Lane.ELSEWHERE)
-    assert found.number is not None
+    box = made(lambda question, count: DONE)
+    box.put(b"no image", images[1])
     with monkeypatch.context() as patch:
         patch.setattr(box.spool, "drop", full)
-        box.hands.set_aside(found.number, "no image")
+        patch.setattr(box.spool, "defer", full)
+        ended = box.hands.work(Lane.ELSEWHERE, box.hands.look(Lane.ELSEWHERE).number)
+        assert (ended.is_lasting, ended.number) == (False, 1)
+        assert ended.why.endswith("it waits, for it cannot be set aside: the disk is full")
     assert box.spool.counts().entries[INSTANCE] == 2
-    assert any("cannot be set aside" in each for each in box.said)
-    box.hands.clock.unix = lambda: SystemClock().unix() + 3600  # type: ignore[method-assign]
-    found = box.hands.look(Lane.ELSEWHERE)
-    assert found.number is not None
-    box.hands.set_aside(found.number, "no image")
+    box.hands.defer(1, 0.0, ended.why)
+    assert box.go().is_lasting
     assert (box.spool.counts().entries[INSTANCE], box.dropped) == (1, ["set aside"])
+    assert box.go() == Done(Lane.ELSEWHERE)  # what was taken with it is handed out again
 
 
 def test_without_a_model_nobody_is_asked(made, images):

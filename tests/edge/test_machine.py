@@ -24,7 +24,6 @@ from fedmed.edge.machine import (
     Lane,
     Look,
     Say,
-    SetAside,
     State,
     Task,
     Ticked,
@@ -56,7 +55,7 @@ def begun(heard: bool = True) -> Agent:
     agent = Agent()
     assert agent.hears(Ticked()) == [Beat(), Look(Lane.WORK), Look(Lane.PACS), Look(Lane.SERIES)]
     if heard:
-        assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB)]
+        assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB), Look(Lane.BESIDE)]
     for lane in Lane if heard else (Lane.WORK, Lane.PACS, Lane.SERIES):
         assert agent.hears(Found(lane, None)) == []
     return agent
@@ -81,7 +80,7 @@ def test_without_the_hub_results_go_and_studies_wait_until_it_is_back():
     assert agent.hears(Ticked(), later=rest(1)) == [Beat()]
     assert agent.hears(Unheard("no route")) == []  # said once
     assert agent.hears(Ticked(), later=rest(2)) == [Beat()]
-    assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB)]
+    assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB), Look(Lane.BESIDE)]
     assert agent.hears(Ticked(), later=BEAT_S) == [Beat()]
 
 
@@ -116,7 +115,21 @@ def test_what_can_never_work_is_set_aside_and_the_lane_goes_on():
     agent.hears(Kept("instance"))
     agent.hears(Found(Lane.WORK, 7))
     said = agent.hears(Failed(Lane.WORK, 7, "no image", is_lasting=True))
-    assert said == [SetAside(7, "no image"), Say("no image"), Look(Lane.WORK)]
+    assert said == [Say("no image"), Look(Lane.WORK)]
+
+
+def test_a_look_that_the_disk_refuses_is_told_once_and_made_again_ever_later():
+    agent = begun()
+    agent.hears(Kept("instance"))
+    for attempt in (1, 2, 3):
+        said = agent.hears(Failed(Lane.WORK, None, "the disk is full"))
+        assert said == ([Say("the disk is full")] if attempt == 1 else [])
+        assert agent.hears(Kept("instance")) == []
+        assert Look(Lane.WORK) not in agent.hears(Ticked(), later=rest(attempt) / 2)
+        assert Look(Lane.WORK) in agent.hears(Ticked(), later=rest(attempt) / 2)
+    assert agent.hears(Found(Lane.WORK, None)) == []
+    agent.hears(Kept("instance"))
+    assert agent.hears(Failed(Lane.WORK, None, "the disk is full")) == [Say("the disk is full")]  # another time
 
 
 def test_what_may_not_go_yet_is_looked_for_when_it_may():
@@ -125,6 +138,32 @@ def test_what_may_not_go_yet_is_looked_for_when_it_may():
     agent.hears(Found(Lane.HUB, None, again_at=500.0))
     assert Look(Lane.HUB) not in agent.hears(Ticked(), later=499.0)
     assert Look(Lane.HUB) in agent.hears(Ticked(), later=1.0)
+
+
+def test_other_studies_leave_beside_the_first_and_a_line_that_fails_is_tried_by_one():
+    agent = begun()
+    assert agent.hears(Kept("study")) == [Look(Lane.HUB), Look(Lane.BESIDE)]
+    assert agent.hears(Found(Lane.HUB, 1)) == [Work(Lane.HUB, 1)]
+    assert agent.hears(Found(Lane.BESIDE, 2)) == [Work(Lane.BESIDE, 2)]
+    assert agent.hears(Kept("update")) == []  # for one of them, which has its hands full
+    assert agent.hears(Failed(Lane.HUB, 1, "cut", is_lasting=False)) == [Defer(1, agent.now + rest(1), "cut"), Say("cut")]
+    assert agent.hears(Failed(Lane.BESIDE, 2, "cut", is_lasting=False)) == [
+        Defer(2, agent.now + rest(1), "cut")
+    ]  # said once
+    assert agent.hears(Ticked(), later=rest(1)) == [Look(Lane.HUB)]
+    assert agent.hears(Found(Lane.HUB, 1)) == [Work(Lane.HUB, 1)]
+    assert agent.hears(Done(Lane.HUB)) == [Look(Lane.HUB), Look(Lane.BESIDE)]
+
+
+def test_both_go_on_at_once_when_the_hub_is_back():
+    agent = begun()
+    for lane in (Lane.HUB, Lane.BESIDE):
+        agent.hears(Kept("study"))
+        agent.hears(Found(lane, 1))
+    for lane in (Lane.HUB, Lane.BESIDE):
+        agent.hears(Failed(lane, 1, "cut", is_lasting=False))
+    agent.hears(Unheard("cut"))
+    assert agent.hears(Heard()) == [Say("the hub answers"), Look(Lane.HUB), Look(Lane.BESIDE)]
 
 
 def test_training_has_what_images_leave():
@@ -213,7 +252,7 @@ def test_an_image_of_a_series_has_it_looked_at_sooner_than_was_thought_and_train
     assert Look(Lane.SERIES) not in agent.hears(Kept("series"))
 
 
-POOL = {Lane.ELSEWHERE: Lane.WORK}
+POOL = {Lane.ELSEWHERE: Lane.WORK, Lane.BESIDE: Lane.HUB}
 """Lanes that take from another's."""
 
 
@@ -268,7 +307,15 @@ class Anything(RuleBasedStateMachine):
         if (has := self.looking.get(lane)) is not None:
             del self.looking[lane]
             self.next += has
-            self.hear(Found(lane, self.next if has else None))
+            is_others = POOL.get(lane, lane) is Lane.HUB and self.waiting[Lane.HUB] > 0
+            self.hear(Found(lane, self.next) if has else Found(lane, None, self.agent.now + 1.0 if is_others else None))
+
+    @rule(lane=st.sampled_from(Lane))
+    def refused(self, lane: Lane) -> None:
+        """The disk does not let the spool be read: nothing is taken."""
+        if lane in self.looking and self.looking[lane] is None:
+            del self.looking[lane]
+            self.hear(Failed(lane, None, "the disk is full"))
 
     @rule(lane=st.sampled_from(Lane), how=st.sampled_from(["done", "later", "never"]))
     def worked(self, lane: Lane, how: str) -> None:

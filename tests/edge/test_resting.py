@@ -86,12 +86,12 @@ def test_images_go_elsewhere_only_where_file_hub_model_and_need_agree(tmp_path):
         agent.released._active = Opened(0, Model(recipe_of(CARD), "fp32", lambda x: x))
         assert agent._asks_others() == ""
         agent.hub.elsewhere = ON
-        assert agent._asks_others() == "more than 1 images wait"
+        assert agent._asks_others() == "more images wait than 1"
         agent._turn()
         events = [agent.running._events.get_nowait() for _ in range(3)]
         assert events[-1] == Told(False, asks_others=True)
         assert told_in(agent._facts()).asks
-        assert agent.standing()["elsewhere"] == {"why": "more than 1 images wait", "by": {}, "for_others": 0}
+        assert agent.standing()["elsewhere"] == {"why": "more images wait than 1", "by": {}, "for_others": 0}
         (box.folder / PAUSED).touch()
         assert agent._asks_others() == ""
         assert not agent._helps()

@@ -24,7 +24,7 @@ class Kitchen:
     held: threading.Event = field(default_factory=threading.Event)
     halted: threading.Event = field(default_factory=threading.Event)
 
-    def look(self, lane: Lane) -> Found:
+    def look(self, lane: Lane) -> Found | Failed:
         return Found(lane, self.waiting[lane][0] if self.waiting[lane] else None)
 
     def work(self, lane: Lane, number: int) -> Done | Failed:
@@ -34,6 +34,7 @@ class Kitchen:
             self.begun.set()
             self.held.wait(60)
         if number in self.lasting:
+            self.waiting[Lane.WORK].remove(number)
             return Failed(lane, number, "no image", is_lasting=True)
         self.did.append(f"{lane.value} {number}")
         self.waiting[lane].popleft()
@@ -41,10 +42,6 @@ class Kitchen:
 
     def defer(self, number: int, seconds: float, why: str) -> None:
         self.did.append(f"deferred {number}")
-
-    def set_aside(self, number: int, why: str) -> None:
-        self.waiting[Lane.WORK].remove(number)
-        self.did.append(f"aside {number}: {why}")
 
     def beat(self) -> tuple[Heard | Unheard, tuple[Event, ...]]:
         return Heard(), self.orders
@@ -77,7 +74,7 @@ def test_lanes_go_on_beside_each_other_and_set_aside_what_can_never_work():
     assert "work 1" not in hands.did
     hands.held.set()
     until(lambda: "work 3" in hands.did)
-    assert "aside 2: no image" in hands.did
+    assert "no image" in hands.did
     hands.waiting[Lane.WORK].append(4)
     running.tell(Kept("instance"))
     until(lambda: "work 4" in hands.did)

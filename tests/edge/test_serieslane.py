@@ -96,7 +96,7 @@ def test_what_comes_after_its_series_was_closed_is_set_aside_with_the_reason_and
     box.takes(given[-1:])
     assert [each["why"] for each in box.aside.listed().values()] == [CLOSED]
     assert [reason for _, reason in box.dropped.drops] == ["set aside"]
-    assert any("1 images of a series were set aside" in each for each in box.said)
+    assert any("1 image of a series was set aside" in each for each in box.said)
     assert len(box.records()) == 1
     box.clock.time += box.rule.remembered_s + 1
     box.works()

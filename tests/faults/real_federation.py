@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import killing
 from fedmed.center.engine import Engine
-from fedmed.center.listening import Tls
+from fedmed.center.tls import Tls
 from fedmed.clock import SystemClock
 from fedmed.config.loading import load
 from fedmed.federation.begun import Conduct, begin, begun_in

@@ -113,11 +113,19 @@ def test_sites_whose_disk_is_full_stop_the_run_which_ends_in_the_same_bits(input
     assert (report["model_sha256"], report["resumed"]) == (undisturbed[0]["model_sha256"], [reached])
 
 
-def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    "befalls",
+    [
+        ("full_disk_at_the_center", "kill_the_first"),
+        # Each trial starts the whole tree; in the suite, tests/cli/test_simulate.py interrupts one.
+        pytest.param(("full_disk_at_the_center", "kill_all", "interrupt", "kill_the_first"), marks=pytest.mark.nightly),
+    ],
+    ids=len,
+)
+def test_whatever_befalls_a_run_it_ends_in_the_same_bits(inputs, simulated, undisturbed, tmp_path, befalls):
     undisturbed, whole = undisturbed
     trials = Trials(inputs, tmp_path / "run")
-    reached = [trials.full_disk_at_the_center(), trials.kill_all(), trials.interrupt()]
-    reached.append(trials.kill_the_first())
+    reached = [getattr(trials, each)() for each in befalls]
     assert reached[0] > 0
     assert reached[-1] < 30
     assert reached == sorted(reached)

@@ -107,6 +107,7 @@ def test_a_training_whose_process_is_killed_goes_on_at_its_last_checkpoint_with_
     working = threading.Thread(target=lambda: replies.append(first(message, context())))
     working.start()
     while not kept.exists():
+        working.join(0.005)  # the core is the training's
         assert working.is_alive()
     for each in psutil.Process().children(recursive=True):
         if "fedmed.confinement" in " ".join(each.cmdline()):

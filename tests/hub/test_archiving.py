@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -263,3 +264,21 @@ def _is_here_or_there(hub: Hubs, away: Path, ever: dict[str, list[bytes]]) -> No
                 found[manifest.study][item.name] = content
     assert {study: sorted(each.values()) for study, each in found.items()} == ever
     archive.index.close()
+
+
+def test_a_fault_that_nobody_knows_of_is_told_and_stands_in_the_status(tmp_path, monkeypatch):
+    hooked: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", hooked.append)
+    hub = Hubs(tmp_path, to=str(tmp_path / "archive"))
+    archiver = hub.archiver()
+
+    def fails(_: object) -> None:
+        raise KeyError("a fault")
+
+    archiver._made = fails
+    archiver.start()
+    archiver._thread.join(30)
+    assert "the thread 'archive' ended by a fault (KeyError)" in archiver.standing()["error"]
+    assert hub.told == [f"archive: {archiver.standing()['error']}"]
+    assert len(hooked) == 1
+    archiver.stop()

@@ -54,5 +54,5 @@ def test_it_is_read_from_an_offset_a_message_at_a_time(tmp_path):
 
 
 def test_no_device_has_the_name_of_all():
-    with pytest.raises(Exception, match="cannot be called"):
+    with pytest.raises(Exception, match="a device cannot be called"):
         check_device_name(ALL)

@@ -10,15 +10,16 @@ import pytest
 
 from fedmed.config.roles import Hub as Config
 from fedmed.errors import ConfigError, JoinRefused, StoreError, Unreachable
-from fedmed.hub.door import TRIES
+from fedmed.hub.door import AT_ONCE, TRIES
 from fedmed.hub.folder import make_hub
-from fedmed.hub.greeting import Talk, dialled, listening
+from fedmed.hub.greeting import Talk, dialled
 from fedmed.hub.joining import CERTIFICATE_FILE, HUB_FILE, KEYS_FILE, greeted, join, open_device
 from fedmed.identity.authority import read_certificate
 from fedmed.identity.devicecode import letters_of, new_code, proof_of
 from fedmed.identity.issuing import certificate_pem
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
+from fedmed.wire import tls
 from tests.hub.clinic import Place, Skewed, serving
 
 
@@ -146,7 +147,7 @@ class Impostor:
         folder.mkdir()
         (folder / "crt").write_bytes(chain)
         (folder / "key").write_bytes(keys.transport_pem())
-        self._context = listening(str(folder / "crt"), str(folder / "key"))
+        self._context = tls.serving(str(folder / "crt"), str(folder / "key"))
         self.heard: list[object] = []
         self.greeting = {"authority": authority.hex(), "clinic": "north", "version": "0.1"}
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -281,3 +282,40 @@ def test_another_devices_certificate_is_not_kept(place):
     with pytest.raises(Exception, match="than this device's"):
         echo.keep(mri.certificate())
     assert replace(echo).member().name == "echo"
+
+
+def test_a_hub_that_ends_waits_for_a_device_that_enrols(place):
+    """What it writes it has written then, and the next hub begins alone."""
+    began, go, done = threading.Event(), threading.Event(), list[str]()
+    enrolled = place.hub.calls.enrolled
+
+    def slowly(name: str, fingerprint: bytes, until: int) -> None:
+        began.set()
+        assert go.wait(30)
+        enrolled(name, fingerprint, until)
+        done.append(name)
+
+    place.hub.calls.enrolled = slowly
+    joining = threading.Thread(target=lambda: place.joined("echo"))
+    joining.start()
+    assert began.wait(30)
+    releasing = threading.Timer(0.3, go.set)
+    releasing.start()
+    place.hub.ports.stop()
+    assert done == ["echo"]
+    joining.join(30)
+    releasing.join()
+
+
+def test_a_door_that_has_no_thread_for_who_comes_has_its_place_again(place, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(AT_ONCE + 1):
+            with socket.create_connection(("127.0.0.1", place.hub.ports.enrolment_port), 10) as line:
+                line.settimeout(10)
+                assert line.recv(1) == b""
+    assert place.joined("echo").hub.name == "echo"
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fedmed.errors import StoreError
-from fedmed.hub.kept import KeptFiles
+from fedmed.hub.kept import TOGETHER, KeptFiles, put_files
+from fedmed.store.disk import Disk
 from fedmed.store.studies import ADDRESS
 from tests.hub.archived import Hubs
 
@@ -52,3 +55,20 @@ def test_one_that_is_damaged_stays_is_told_and_holds_up_no_other(tmp_path, store
     assert found.studies == 1
     assert [each.name for each in hub.archive()._holding.kept()] == [damaged.name]
     assert [each.action for each in hub.events] == ["archive.study"]
+
+
+def test_many_files_are_there_whole_and_what_failed_halfway_leaves_nothing_half(tmp_path, monkeypatch):
+    found = [(tmp_path / f"{number:03}", b"%d" % number) for number in range(TOGETHER + 7)]
+    put_files([*found, found[0]])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {path.name: held for path, held in found}
+    real = Disk.sync
+
+    def full(disk: Disk, handle: int) -> None:
+        if os.fstat(handle).st_size == 5:
+            raise OSError(28, "No space left on device")
+        real(disk, handle)
+
+    monkeypatch.setattr(Disk, "sync", full)
+    with pytest.raises(OSError, match="No space"):
+        put_files([(tmp_path / "a", b"1234"), (tmp_path / "b", b"12345"), (tmp_path / "c", b"123")])
+    assert len(list(tmp_path.iterdir())) == len(found)

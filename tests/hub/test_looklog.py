@@ -27,7 +27,6 @@ def test_the_newest_attempt_is_known_to_the_next_process(log, tmp_path):
 
 
 def test_it_is_on_the_disk_when_it_is_noted(log, tmp_path):
-    assert log._base.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     log.note("look:a:1", Given(1, "b"), 5.0)
     with sqlite3.connect(tmp_path / FILE) as other:
         assert other.execute("SELECT name, attempt, node FROM looks").fetchall() == [("look:a:1", 1, "b")]

@@ -11,14 +11,14 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fedmed.errors import DeviceRefused, StoreError
-from fedmed.hub import relaying
+from fedmed.hub import relaying, service
 from fedmed.hub.client import HubClient
 from fedmed.hub.service import Ports
 from fedmed.hub.serving import DEVICES
@@ -243,3 +243,115 @@ def test_a_hub_that_cannot_begin_leaves_no_port_open(tmp_path: Path, monkeypatch
         with pytest.raises(StoreError, match="TMPDIR"):
             Ports(place.folder, place.hub.calls, lambda address, error: None)
     gc.collect()  # a socket that is left would be told
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC's grace goes to connections whose other side does not speak HTTP/2: such are those of these tests."""
+    monkeypatch.setattr(service, "DRAIN_S", 0.5)
+
+
+def cut_at_the_end(place: Place, lines: list[socket.socket]) -> None:
+    """The hub ends with these connections; each is over then, and nothing of them is left."""
+    relay = place.hub.ports._relay
+    place.hub.ports.stop()
+    assert relay._open == set()
+    assert relay._callers == {}
+    gc.collect()  # a transport that is left would be told
+    for line in lines:
+        line.settimeout(30)
+        with line, suppress(OSError):
+            while line.recv(4096):
+                pass
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_hub_that_ends_cuts_a_hundred_connections_and_the_handshakes_under_way(place: Place, tmp_path: Path):
+    at, lines = ("127.0.0.1", place.hub.ports.port), list[socket.socket]()
+    for number in range(25):
+        (tmp_path / str(number)).mkdir()
+        context = shaking(certified(tmp_path / str(number), place.folder.authority()))
+        lines += [context.wrap_socket(socket.create_connection(at, 10)) for _ in range(relaying.MOST_LINES)]
+    until(lambda: len(place.hub.ports._relay._open) == 200)
+    lines += [socket.create_connection(at, 10) for _ in range(50)]
+    cut_at_the_end(place, lines)
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_connection_that_is_closed_twice_is_cut_all_the_same(place: Place, tmp_path: Path):
+    relay, context = place.hub.ports._relay, shaking(certified(tmp_path, place.folder.authority()))
+    line = context.wrap_socket(socket.create_connection(("127.0.0.1", place.hub.ports.port), 10))
+    until(lambda: len(relay._open) == 2)
+    outer = next(each for each in relay._open if isinstance(each, relaying._Outer))
+
+    async def close() -> None:
+        for _ in range(2):  # the other side never says that it has heard it
+            relaying._close(outer.own)
+
+    relay._do(close)
+    assert outer in relay._open
+    cut_at_the_end(place, [line])
+
+
+@pytest.mark.usefixtures("brisk")
+def test_who_speaks_another_protocol_and_never_closes_is_cut_at_the_end(place: Place, tmp_path: Path):
+    context = shaking(certified(tmp_path, place.folder.authority()))
+    context.set_alpn_protocols(["http/1.1"])
+    lines = [context.wrap_socket(socket.create_connection(("127.0.0.1", place.hub.ports.port), 10)) for _ in range(5)]
+    until(lambda: len(place.hub.ports._relay._open) == 5)
+    cut_at_the_end(place, lines)
+
+
+class Stuck:
+    """A transport that never says that it is over."""
+
+    aborted = 0
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+def test_a_connection_whose_end_never_comes_holds_nobody_up(place: Place, monkeypatch):
+    monkeypatch.setattr(relaying, "CUT_S", 0.1)
+    relay = place.hub.ports._relay
+    stuck = relaying._Outer(relay)
+    stuck.own = Stuck()  # type: ignore[assignment]
+    relay.opened(stuck)
+    place.hub.ports.stop()
+    assert stuck.own.aborted == 1
+    assert not relay._thread.is_alive()
+
+
+def test_a_grpc_that_takes_no_more_costs_the_device_its_connection_alone(place: Place, tmp_path: Path):
+    relay, context = place.hub.ports._relay, shaking(certified(tmp_path, place.folder.authority()))
+    inner = relay._place / "hub"
+    inner.rename(inner.with_name("away"))
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", place.hub.ports.port), 10)) as line:
+        assert line.recv(4096) == b""
+    until(lambda: not relay._open)
+    assert relay._callers == {}
+    inner.with_name("away").rename(inner)
+    with place.client("mri") as device:
+        assert device.beat("idle", {}).hub_unix > 0
+
+
+def test_who_opens_more_lines_than_a_device_has_loses_the_oldest_and_nobody_else_any(place: Place, tmp_path: Path):
+    relay, at = place.hub.ports._relay, ("127.0.0.1", place.hub.ports.port)
+    context = shaking(certified(tmp_path, place.folder.authority()))
+    with place.client("mri") as other, ExitStack() as undo:
+        other.beat("idle", {})
+        lines = []
+        for number in range(relaying.MOST_LINES + 2):
+            lines.append(undo.enter_context(context.wrap_socket(socket.create_connection(at, 10))))
+            most = min(number + 1, relaying.MOST_LINES)
+            until(lambda most=most, last=str(number + 1): newest(relay) == last and len(relay._callers) == 1 + most)
+        for each in lines[:2]:
+            with suppress(ConnectionResetError):
+                while each.recv(4096):
+                    pass
+        other.beat("idle", {})
+
+
+def newest(relay: relaying.Relay) -> str:
+    """The name of the newest connection, numbered from 0 on."""
+    return list(relay._callers)[-1].rsplit("/", 1)[1]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,22 +21,13 @@ from fedmed.identity.issuing import MOST_DAYS, certificate_pem
 from fedmed.identity.member import MemberKeys
 from fedmed.identity.requests import certificate_request, read_request
 from fedmed.privacy import keys
-from tests.hub.clinic import Skewed, serving
+from tests.hub.clinic import Skewed, serving, shown_at
 
 
 @pytest.fixture
 def place(tmp_path):
     with serving(tmp_path) as found:
         yield found
-
-
-def shown_at(port: int) -> bytes:
-    """The certificate (DER) that a port shows."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    with socket.create_connection(("127.0.0.1", port)) as line, context.wrap_socket(line) as shaken:
-        return shaken.getpeercert(binary_form=True) or b""
 
 
 def test_the_hubs_certificate_is_renewed_while_it_serves(place):
@@ -50,14 +39,14 @@ def test_the_hubs_certificate_is_renewed_while_it_serves(place):
         device.beat("idle", {})
         made = place.folder.authority().hub(place.folder.keys().transport_public, MOST_DAYS)
         files.replace(place.folder.path / CERTIFICATE_FILE, certificate_pem(made))
-        place.hub.ports.renew()
+        assert place.hub.ports.renew_if_newer()
         assert [shown_at(port) for port in ports] == [made, made]
         device.beat("idle", {})  # an open line stays
     assert place.joined("mri").hub.name == "mri"
     assert replace(place.folder, clock=Skewed((MOST_DAYS - 10) * 86400)).renew_hub()
     assert place.folder.certificate() != made
     joined = place.joined("ct")
-    place.hub.ports.renew()
+    assert place.hub.ports.renew_if_newer()
     with HubClient(joined) as device, pytest.raises(Unreachable, match="by this device's clock"):
         device.beat("idle", {})  # what was made just now is dated from the clock of 815 days on
 

@@ -45,7 +45,7 @@ def test_a_chain_of_vouchers_comes_back(tmp_path: Path):
     for name, public in (("a", key().public), ("d", keys["b"].public)):
         with pytest.raises(ConfigError, match="already"):
             list_.add(name, public, "a", keys["a"])
-    with pytest.raises(ConfigError, match="cannot be called"):
+    with pytest.raises(ConfigError, match="an approver cannot be called"):
         list_.add("Dr. A", key().public, "a", keys["a"])
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.inferers import sliding_window_inference
 from torch import nn
 
 from fedmed.config.scenario import Patches
@@ -46,11 +47,12 @@ def test_windows_cover_the_grid_and_stay_inside(sides, overlap):
 
 @pytest.mark.parametrize(("grid", "size"), [((40, 48), (16, 24)), ((12, 20, 16), (8, 8, 8))])
 def test_it_is_monais_sliding_window_on_probabilities(grid, size):
+    inferers = importlib.import_module("monai.inferers")  # seconds, which every worker would spend that collects this file
     model = Edges(len(grid)).eval()
     x = image(*grid)
     ours = predict_case(model, x, Patches(size=size, overlap=0.5), CPU)
     with torch.inference_mode():
-        theirs = sliding_window_inference(
+        theirs = inferers.sliding_window_inference(
             x[None], size, 4, lambda part: torch.sigmoid(model(part)), overlap=0.5, mode="gaussian", sigma_scale=0.125
         )
     assert ours.shape == (2, *grid)

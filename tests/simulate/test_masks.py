@@ -23,7 +23,7 @@ SITES = ("east", "north", "west")
 MASKS = """\
 name: lesions
 title: Lesions in small volumes
-rounds: 3
+rounds: 2
 data:
   reader: masks
   options: {size: [12, 16, 16], spacing_mm: [2.0, 1.0, 1.0], classes: [nothing, lesion]}
@@ -39,7 +39,7 @@ engine: {workers: 0, device: cpu}
 CLASSES = """\
 name: volumes
 title: Small volumes with and without a lesion
-rounds: 2
+rounds: 1
 data:
   reader: own-volumes
   split: {test: 0.25, validation: 0.25}

@@ -144,6 +144,8 @@ def test_a_process_killed_at_any_moment_leaves_whole_objects(tmp_path):
     for _ in range(3):
         process = writer(tmp_path, 100_000)
         assert process.stdout.readline() == "ready\n"
+        while not Studies(tmp_path, KEY).addresses():
+            time.sleep(0.01)
         time.sleep(choice.uniform(0.01, 0.2))
         process.send_signal(signal.SIGKILL)
         finish(process)

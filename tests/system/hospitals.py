@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cli.spoken import spoken
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 180
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -26,10 +28,8 @@ def free_port() -> int:
 
 
 def fedmed(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """One command, to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "fedmed", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """One command, to its end; the services are processes of their own, and tests/system/houses.py has commands that are."""
+    done = subprocess.CompletedProcess(arguments, *spoken(*arguments))
     assert not check or done.returncode == 0, (arguments, done.stdout, done.stderr)
     return done
 

@@ -75,9 +75,9 @@ class House:
         return said
 
     def up(self, role: str, *options: str) -> None:
-        """Start the service; returns once it says that it is up."""
+        """Start the service, of one word or two; returns once it says that it is up."""
         seen = self.log.stat().st_size if self.log.exists() else 0
-        self.service = self.start(role, "up", *options, log=self.log.name)
+        self.service = self.start(*role.split(), "up", *options, log=self.log.name)
         until(lambda: b" is up" in self.log.read_bytes()[seen:], f"{self.name} is up")
 
     @property

@@ -71,9 +71,7 @@ class Network:
         self._make(name)
         switch = self.space(SWITCH)
         ip("-n", switch, "link", "add", name, "type", "veth", "peer", "name", LINE, "netns", self.space(name))
-        ip("-n", switch, "link", "set", name, "master", "br0", "up")
-        if name not in (CENTER, PROXY):
-            ip("-n", switch, "link", "set", name, "type", "bridge_slave", "isolated", "on")
+        self.mend(name)
         self._address(name, LINE, self.hosts[name])
 
     def hide(self, name: str) -> None:
@@ -87,8 +85,19 @@ class Network:
         """As if somebody pulled the cable out of the switch: nothing gets through, and nothing is told."""
         ip("-n", self.space(SWITCH), "link", "set", name, "down")
 
+    def silence(self, name: str) -> None:
+        """As if a router on the way forgot it: nothing gets through, and the line is up at both ends."""
+        ip("-n", self.space(SWITCH), "link", "set", name, "nomaster")
+
     def mend(self, name: str) -> None:
-        ip("-n", self.space(SWITCH), "link", "set", name, "up")
+        """After either."""
+        ip("-n", self.space(SWITCH), "link", "set", name, "master", "br0", "up")
+        if name not in (CENTER, PROXY):
+            ip("-n", self.space(SWITCH), "link", "set", name, "type", "bridge_slave", "isolated", "on")
+
+    def packets(self, name: str) -> None:
+        """Let a host hand its line packets as a card puts them on it, each with its own headers: `sent` counts them so."""
+        ip("-n", self.space(name), "link", "set", "dev", LINE, "gso_max_segs", 1)
 
     def limit(self, name: str, megabits: float) -> None:
         """Both ways."""

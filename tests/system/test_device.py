@@ -71,6 +71,10 @@ class Tier:
         """What the PACS holds, by when it came."""
         return [pydicom.dcmread(io.BytesIO(self.pacs.instance(each))) for each in self.pacs.ask("/instances")]
 
+    def copies(self) -> list[Path]:
+        """What the clinic has of its devices."""
+        return [path for path in (self.clinic / "devices/studies").rglob("*") if path.is_file()]
+
     def store(self, *paths: Path) -> None:
         subprocess.run(["storescu", "-aec", "FEDMED", "127.0.0.1", str(self.port), *map(str, paths)], check=True)
 
@@ -122,10 +126,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_release_reaches_the_device_and_a_result_the_patients_own_study(tier: Tier, images: list[Path], first: Package):
-    assert tier.active() is None
+    tier.store(images[0])  # it waits for a release, and its copy does not
+    until(lambda: bool(tier.copies()))
+    assert (tier.active(), tier.results()) == (None, [])
     tier.release(first.folder)
     until(lambda: (tier.active() or {}).get("version") == "1")
-    tier.store(images[0])
     until(lambda: len(tier.results()) == 1)
     [report], source = tier.results(), pydicom.dcmread(images[0])
     assert report.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.33"  # Comprehensive SR
@@ -135,9 +140,7 @@ def test_a_release_reaches_the_device_and_a_result_the_patients_own_study(tier: 
     assert result["model"]["digest"] == (tier.active() or {})["digest"]
     assert result["pipeline"] == prepared_by(FolderOptions(size=SIZE, field_of_view_mm=280.0)).fingerprint()
     assert result["sources"][0]["sop_instance"] == source.SOPInstanceUID
-    copies = [path for path in (tier.clinic / "devices/studies").rglob("*") if path.is_file()]
-    assert copies
-    assert not any(str(source.PatientName).encode() in path.read_bytes() for path in copies)
+    assert not any(str(source.PatientName).encode() in path.read_bytes() for path in tier.copies())
 
 
 def test_an_altered_release_never_runs_and_what_ran_runs_on(tier: Tier, images: list[Path], first: Package, tmp_path: Path):
@@ -169,3 +172,15 @@ def test_a_device_that_is_revoked_is_let_in_no_more_and_still_serves_its_scanner
     seen = len(tier.results())
     tier.store(images[2])
     until(lambda: len(tier.results()) == seen + 1)
+
+
+def test_it_comes_back_in_its_own_folder_and_what_waited_there_reaches_the_clinic(tier: Tier):
+    tier.edge.end()
+    held = len(tier.copies())
+    said = told("clinic", "devices", "invite", "us-1", "--at", tier.clinic)
+    fedmed("edge", "join", said["code"], "--hub", f"127.0.0.1:{said['port']}", "--again", "--at", tier.device)
+    tier.edge.start()
+    until(lambda: len(tier.copies()) > held)
+    assert tier.edge.end() == 0
+    for log in (tier.device / "audit", *tier.device.glob("before-*/audit")):
+        assert fedmed("audit", "verify", log).returncode == 0

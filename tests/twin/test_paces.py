@@ -39,7 +39,9 @@ def test_who_trains_on_a_machine_that_is_too_small_is_named_at_once():
 
 
 def test_a_clinic_that_trains_nothing_needs_no_memory():
-    assert paces(scenario(LARGE, SMALL | {"machine": "box", "trains": False}, machines=BOX), COST)["box"] > 0
+    cart = {"name": "cart", "machine": "t4", "line": "fibre"}
+    idle = SMALL | {"machine": "box", "trains": False, "devices": [cart]}
+    assert paces(scenario(LARGE, idle, machines=BOX), COST)["box"] > 0
 
 
 def test_without_a_topology_there_are_no_machines():

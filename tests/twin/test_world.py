@@ -211,7 +211,7 @@ TIERS = (
         "name": "large",
         "count": 3,
         "region": "fjord",
-        "devices": [{"name": "us", "count": 2, "machine": "nano", "line": "lan"}],
+        "devices": [{"name": "us", "count": 2, "machine": "nano", "line": "lan", "cases": {"median": 100}}],
     },
     {"name": "small", "count": 2, "machine": "nano"},
 )
@@ -237,6 +237,18 @@ def test_everybody_has_a_number_and_a_name():
     for node in range(len(place) - 1):
         assert node in place.below(int(place.above(np.array([node]))[0]))
     assert place.below(1).tolist() == [7, 8]
+
+
+def test_a_name_stands_for_one_or_for_many():
+    place = world(*TIERS, **NESTED).roster
+    names = {
+        who: [place.name(node) for node in range(*place.span(who))] for who in ("small", "large/us", "large/2/us", "fjord")
+    }
+    assert names["small"] == ["small/1", "small/2"]
+    assert len(names["large/us"]) == 6
+    assert names["large/2/us"] == ["large/2/us/1", "large/2/us/2"]
+    assert names["fjord"] == ["fjord"]
+    assert place.span("large/2/us/2") == (8, 9)
 
 
 @pytest.mark.parametrize(

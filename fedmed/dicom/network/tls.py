@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed.errors import ConfigError
+from fedmed.wire.tls import serving
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 (RFC 9325 section 4.2)."""
@@ -38,18 +39,15 @@ class ReceiverTls:
 
     def context(self) -> ssl.SSLContext:
         """Raises ConfigError for files that are not what they should be."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.minimum_version = ssl.TLSVersion.TLSv1_2
-        made.set_ciphers(CIPHERS)
-        made.verify_mode = ssl.CERT_REQUIRED
-        made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        made.num_tickets = 0
         try:
-            made.load_cert_chain(self.certificate, self.key, password=no_password)
+            made = serving(self.certificate, self.key, oldest=ssl.TLSVersion.TLSv1_2)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigError(
                 f"{self.certificate} and {self.key} are no certificate (PEM) and its key without a password ({_said(error)})"
             ) from error
+        made.set_ciphers(CIPHERS)
+        made.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        made.verify_mode = ssl.CERT_REQUIRED
         try:
             made.load_verify_locations(self.callers)
         except OSError as error:
@@ -68,11 +66,6 @@ def refusal(error: OSError) -> str:
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError) and error.reason:
         return REFUSALS.get(error.reason, f"its TLS handshake failed ({error.reason.lower().replace('_', ' ')})")
     return "it left in the midst of its TLS handshake"
-
-
-def no_password() -> str:
-    """A service asks nobody for a password."""
-    return ""
 
 
 def _said(error: Exception) -> str:

@@ -6,10 +6,12 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from fedmed.config.edge import Dicom
 from fedmed.dicom.destination import Destination
 from fedmed.dicom.network.config import ReceiverConfig
 from fedmed.dicom.results.report import COMPREHENSIVE_SR
@@ -56,16 +58,16 @@ def pacs(seen: Seen) -> Finding:
 def scanner_port(seen: Seen) -> Finding:
     """Whether scanners reach this device: the port is free for the agent, or the running agent answers C-ECHO at it."""
     subject: Subject = seen["subject"]
-    wanted, check = subject.config.dicom, "scanner port"
+    wanted = subject.config.dicom
     if wanted is None:
-        return skipped(check, "none: dicom is null in edge.yaml")
-    where, is_up = f"{wanted.listen}:{wanted.port}", is_serving(subject.folder)
-    if (found := _not_to_be_had(check, wanted.listen, wanted.port, is_up)) is not None:
-        return found
-    if faults := _faults(receiver_config(subject.folder, wanted)):
-        return fail(check, visible(faults), "a door that the agent can open", "mend `dicom` in edge.yaml, or its files")
-    if not _is_taken(wanted.listen, wanted.port):
-        return _free(check, where, is_up)
+        return skipped("scanner port", "none: dicom is null in edge.yaml")
+    faults = _faults(receiver_config(subject.folder, wanted))
+    return _port(subject, "scanner port", wanted.listen, wanted.port, lambda: _echoed(wanted), faults)
+
+
+def _echoed(wanted: Dicom) -> Finding:
+    """Whether the running agent, which has the port, answers at it."""
+    check, where = "scanner port", f"{wanted.listen}:{wanted.port}"
     if wanted.tls is not None:
         return ok(check, f"{where}: the agent has it, under TLS; C-ECHO takes a sender's certificate, and was not tried")
     calling = wanted.callers[0] if wanted.callers else CALLING
@@ -90,24 +92,36 @@ def _faults(config: ReceiverConfig) -> str:
 def stow_port(seen: Seen) -> Finding:
     """The same for STOW-RS, without a question to who listens there."""
     subject: Subject = seen["subject"]
-    wanted, check = subject.config.stow, "stow port"
+    wanted = subject.config.stow
     if wanted is None:
-        return skipped(check, "none: stow is null in edge.yaml")
-    where, is_up = f"{wanted.listen}:{wanted.port}", is_serving(subject.folder)
-    if (found := _not_to_be_had(check, wanted.listen, wanted.port, is_up)) is not None:
-        return found
-    return (
-        ok(check, f"{where} is taken, the agent is up")
-        if _is_taken(wanted.listen, wanted.port)
-        else _free(check, where, is_up)
-    )
+        return skipped("stow port", "none: stow is null in edge.yaml")
+    found = ok("stow port", f"{wanted.listen}:{wanted.port} is taken, the agent is up")
+    return _port(subject, "stow port", wanted.listen, wanted.port, lambda: found)
 
 
-def _free(check: str, where: str, is_up: bool) -> Finding:
+def _port(subject: Subject, check: str, host: str, port: int, taken: Callable[[], Finding], faults: str = "") -> Finding:
+    """A port that the agent listens at, or is to; `taken` says more where it is up and does. `faults`: of its settings."""
+    where, is_up, error = f"{host}:{port}", is_serving(subject.folder), _bound(host, port)
+    is_taken = error is not None and error.errno == errno.EADDRINUSE
+    if error is not None and not (is_taken and is_up):
+        return _not_to_be_had(check, where, port, error)
+    if faults:
+        return fail(check, visible(faults), "a door that the agent can open", "mend `dicom` in edge.yaml, or its files")
+    if is_taken:
+        return taken()
     if not is_up:
         return ok(check, f"{where} is free for the agent")
     todo = "start the agent anew: it listens where edge.yaml said when it was started"
     return warn(check, f"{where} is free, though the agent is up", "the agent listens there", todo)
+
+
+def _not_to_be_had(check: str, where: str, port: int, error: OSError) -> Finding:
+    allowed = "a port that is free, or the running agent's"
+    if error.errno == errno.EADDRINUSE:
+        todo = f"end the program that has it (ss -ltnp sport = :{port}), or name another port"
+        return fail(check, f"{where} is another program's", allowed, todo)
+    todo = _BIND.get(error.errno or 0, "mend `listen` in edge.yaml")
+    return fail(check, f"{where}: {error.strerror or error}", allowed, todo)
 
 
 def _bound(host: str, port: int) -> OSError | None:
@@ -117,21 +131,6 @@ def _bound(host: str, port: int) -> OSError | None:
     except OSError as error:
         return error
     return None
-
-
-def _is_taken(host: str, port: int) -> bool:
-    return (error := _bound(host, port)) is not None and error.errno == errno.EADDRINUSE
-
-
-def _not_to_be_had(check: str, host: str, port: int, is_up: bool) -> Finding | None:
-    error, allowed = _bound(host, port), "a port that is free, or the running agent's"
-    if error is None or (error.errno == errno.EADDRINUSE and is_up):
-        return None
-    if error.errno == errno.EADDRINUSE:
-        todo = f"end the program that has it (ss -ltnp sport = :{port}), or name another port"
-        return fail(check, f"{host}:{port} is another program's", allowed, todo)
-    todo = _BIND.get(error.errno or 0, "mend `listen` in edge.yaml")
-    return fail(check, f"{host}:{port}: {error.strerror or error}", allowed, todo)
 
 
 def _reached(listen: str) -> str:

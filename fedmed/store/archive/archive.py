@@ -23,8 +23,9 @@ from fedmed.store.archive.plan import Due, Group, Rule, due, groups_of
 from fedmed.store.archive.vault import Vault
 from fedmed.store.audit.event import Event, event
 from fedmed.store.locks import alone
+from fedmed.wire.words import count
 
-LOCK = "archive.lock"
+LOCK, VERIFY = "archive.lock", "fedmed clinic archive verify"
 InUse = Callable[[], Sequence[Path]]
 """The folders that this clinic's data sets read. Raises StoreError where that cannot be told: nothing moves then."""
 
@@ -187,13 +188,15 @@ class Archive:
                     self.index.put([self._row(name, manifest, self._seen(manifest))])
             except ArchiveAltered:
                 strange += 1
-        said = []
-        if is_lost or len(new) > strange:
-            said.append(f"the index of the archive did not know {len(new) - strange} packs that are there; it does now")
+        said, unknown = [], len(new) - strange
+        if is_lost or unknown:
+            packs = count(unknown, "pack that is", "packs that are")
+            said.append(f"the index of the archive did not know {packs} there; it does now")
         if strange:
-            said.append(f"{strange} files in the archive are not what this clinic sealed: fedmed clinic archive verify")
+            files = count(strange, "file in the archive is", "files in the archive are")
+            said.append(f"{files} not what this clinic sealed: {VERIFY}")
         if missing := known - there.keys():
-            said.append(f"{len(missing)} packs are not in the archive any more: fedmed clinic archive verify")
+            said.append(f"{count(len(missing), 'pack is', 'packs are')} not in the archive any more: {VERIFY}")
         return said
 
     def _sent(self, study: str, objects: Sequence[Kept]) -> Shelved:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from fedmed.errors import StoreError
 from fedmed.privacy.atrest import AtRest
 from fedmed.privacy.keys import derived
+from fedmed.store.journal import Journal
 from fedmed.wire.canonical import canonical
 
 _MADE = (
@@ -64,15 +61,8 @@ class Index:
 
     def __init__(self, path: Path, key: bytes) -> None:
         """Raises StoreError for a file that is no such database, or that cannot be written."""
-        self._path, self._rest, self._turn = path, AtRest(key, "index of the archive"), threading.Lock()
-        self._naming = derived(key, "studies in the index of the archive")
-        with self._told():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._base = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=FULL")
-            for each in _MADE:
-                self._base.execute(each)
+        self._rest, self._naming = AtRest(key, "index of the archive"), derived(key, "studies in the index of the archive")
+        self._journal = Journal(path, _MADE, "make room, mend the disk, or remove it: it is made anew")
 
     def rows(self) -> list[Shelved]:
         """All packs, those that came first first. Raises StoreError."""
@@ -92,14 +82,14 @@ class Index:
 
     def away(self) -> int:
         """How many objects are there alone. Raises StoreError."""
-        with self._turn, self._told():
+        with self._journal.turn() as base:
             asked = "SELECT coalesce(sum(objects), 0) FROM packs WHERE standing = ?"
-            return int(self._base.execute(asked, (Standing.AWAY.value,)).fetchone()[0])
+            return int(base.execute(asked, (Standing.AWAY.value,)).fetchone()[0])
 
     def names(self) -> set[str]:
         """The names of all packs. Raises StoreError."""
-        with self._turn, self._told():
-            return {name for (name,) in self._base.execute("SELECT name FROM packs")}
+        with self._journal.turn() as base:
+            return {name for (name,) in base.execute("SELECT name FROM packs")}
 
     def put(self, rows: Sequence[Shelved]) -> None:
         """These stand so now, all or none, on the disk when this returns. Raises StoreError."""
@@ -107,29 +97,28 @@ class Index:
             (row.name, self._keyed(row.study), row.standing.value, row.objects, self._closed(row.name, _said(row)))
             for row in rows
         ]
-        with self._turn, self._told(), self._base:
-            self._base.execute("BEGIN IMMEDIATE")
-            self._base.executemany("INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?, ?)", made)
+        with self._journal.step() as base:
+            base.executemany("INSERT OR REPLACE INTO packs VALUES (?, ?, ?, ?, ?)", made)
 
     def mark(self) -> str | None:
         """Which archive this is the index of; None where it was never told. Raises StoreError."""
-        with self._turn, self._told():
-            found = self._base.execute("SELECT row FROM about WHERE name = ?", (_MARK,)).fetchone()
+        with self._journal.turn() as base:
+            found = base.execute("SELECT row FROM about WHERE name = ?", (_MARK,)).fetchone()
         return None if found is None else self._rest.opened(_MARK, found[0]).decode()
 
     def set_mark(self, mark: str) -> None:
         """Be the index of this archive. Raises StoreError."""
         sealed = b"".join(self._rest.closed(_MARK, [mark.encode()]))
-        with self._turn, self._told():
-            self._base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_MARK, sealed))
+        with self._journal.turn() as base:
+            base.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (_MARK, sealed))
 
     def close(self) -> None:
         """Be done with the file."""
-        self._base.close()
+        self._journal.close()
 
     def _found(self, where: str, *given: object) -> list[Shelved]:
-        with self._turn, self._told():
-            found = self._base.execute(f"SELECT name, row FROM packs {where}", given).fetchall()
+        with self._journal.turn() as base:
+            found = base.execute(f"SELECT name, row FROM packs {where}", given).fetchall()
         return sorted((self._row(*each) for each in found), key=lambda row: (row.came, row.study, row.name))
 
     def _keyed(self, study: str) -> str:
@@ -141,13 +130,6 @@ class Index:
     def _row(self, name: str, row: bytes) -> Shelved:
         said = json.loads(self._rest.opened(name, row))
         return Shelved(**{**said, "standing": Standing(said["standing"])})
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path}: {error}; make room, mend the disk, or remove it: it is made anew") from error
 
 
 def _said(row: Shelved) -> dict[str, object]:

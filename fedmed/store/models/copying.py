@@ -22,6 +22,7 @@ from fedmed.store.models.index import Index
 from fedmed.store.models.registry import Registry
 from fedmed.store.models.shelf import Shelf
 from fedmed.wire.canonical import canonical
+from fedmed.wire.words import count
 
 STATE = ".copied.json"
 FIRST_S, LONGEST_S = 2.0, 300.0
@@ -138,7 +139,8 @@ class Copier:
         for name in plan.send:
             self._keep(Backlog(len(left), sum(left.values()), self._state.copied_unix))
             if self._ending.is_set():
-                raise StoreError(f"{len(left)} files of models are not copied yet; the next start goes on")
+                files = count(len(left), "file of models is", "files of models are")
+                raise StoreError(f"{files} not copied yet; the next start goes on")
             with self._registry.store.open(name) as source:
                 self._store.put(name, source, here[name])
             del left[name]

@@ -109,11 +109,24 @@ class Contents:
         with self._lock:
             if not self._ready:
                 self._disk.make_folder(self.folder)
-                made = list[int]()
-                for _ in range(AHEAD):
-                    self._disk.close(self._disk.create(self._path(self._next)))
-                    made.append(self._next)
-                    self._next += 1
-                self._disk.sync_folder(self.folder)
-                self._ready = made[::-1]
+                self._ready = self._made()[::-1]
             return self._ready.pop()
+
+    def _made(self) -> list[int]:
+        """Names made ahead, on the disk; a single one where there is no room for more, which others have a use for."""
+        made = list[int]()
+        try:
+            for _ in range(AHEAD):
+                self._disk.close(self._disk.create(self._path(self._next)))
+                made.append(self._next)
+                self._next += 1
+        except OSError:
+            self.remove(*made[1:])
+            if not made:
+                raise
+        try:
+            self._disk.sync_folder(self.folder)
+        except OSError:
+            self.remove(*made)
+            raise
+        return made[:1] if len(made) < AHEAD else made

@@ -10,6 +10,7 @@ from typing import Any
 
 from fedmed.errors import DataError, StoreError
 from fedmed.wire.canonical import canonical
+from fedmed.wire.words import count
 
 INSTANCE, SERIES, RESULT, STUDY, UPDATE = KINDS = ("instance", "series", "result", "study", "update")
 """An image as it came; one that waits for the rest of its series, or a note of what was told of that; what the model said; a
@@ -129,8 +130,9 @@ class Rescue:
     """Contents that no entry names any more; they are with the damaged files."""
 
     def __str__(self) -> str:
-        loose = f"{self.loose} contents have no entry any more; " if self.loose else ""
+        kept = count(self.kept, "entry was", "entries were")
+        loose = f"{count(self.loose, 'content has', 'contents have')} no entry any more; " if self.loose else ""
         return (
-            f"the spool was damaged ({self.why}): {self.kept} entries were rescued, {self.lost} are known to be lost; "
-            f"{loose}the damaged files are in {self.aside}: keep them for whoever mends the disk, or remove them"
+            f"the spool was damaged ({self.why}): {kept} rescued, {self.lost} known to be lost; {loose}the damaged files "
+            f"are in {self.aside}: keep them for whoever mends the disk, or remove them"
         )

@@ -79,9 +79,13 @@ class Envelope:
         facts, digest = new.checked(), new.digest
         mark = self.content_mark(new.kind, digest)
         entry = Entry(0, digest, new.kind, new.group, new.priority, dict(new.facts), len(new.content), float(unix))
-        said, line = _said(entry) + b"\n" + facts, self.line(new.kind, new.group)
+        head, line = self._head(mark, _said(entry) + b"\n" + facts), self.line(new.kind, new.group)
         size = len(new.content) if self._sealing is None else sealed_size(len(new.content))
-        return Closed(entry, mark, line, self._head(mark, said), size, lambda target: self._fill(mark, new.content, target))
+        return Closed(entry, mark, line, head, size, lambda target: self._fill(mark, new.content, target))
+
+    def head(self, entry: Entry) -> bytes:
+        """What its row says of an entry, sealed anew."""
+        return self._head(self.content_mark(entry.kind, entry.digest), _said(entry) + b"\n" + canonical(dict(entry.facts)))
 
     def opened(self, row: Row) -> Entry:
         """The entry of a row. Raises StoreError where the disk changed the head, or anything that it says of the row."""

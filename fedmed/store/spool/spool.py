@@ -166,13 +166,20 @@ class Spool:
         self._change(lambda: self._finish(*numbers), drains=True)
         self._free(*numbers)
 
-    def defer(self, number: int, until_unix: float, why: str) -> None:
-        """Hand an entry out again, and what is behind it in its group, when `until_unix` has come, in a day at most."""
+    def defer(self, numbers: Sequence[int], until_unix: float, why: str) -> None:
+        """Hand entries out again, and what is behind them in their groups, when `until_unix` has come, in a day at most."""
         until = min(until_unix, self._clock.unix() + MOST_WAIT_S)
         try:
-            self._change(lambda: self._tables.defer(number, until, why[:MOST_WHY]), drains=True)
-        finally:  # on a disk that refuses it is handed out again at once, rather than never
-            self._free(number)
+            self._change(lambda: self._tables.defer(numbers, until, why[:MOST_WHY]), drains=True)
+        finally:  # on a disk that refuses they are handed out again at once, rather than never
+            self._free(*numbers)
+
+    def rank(self, number: int, priority: int) -> None:
+        """Hand an entry out again, as of another priority; its place in its group stays."""
+        if row := self._reading(lambda: self._tables.of_number(number)):
+            head = self._envelope.head(replace(self._entry(row), priority=priority))
+            self._change(lambda: self._tables.rank(number, priority, head))
+        self._free(number)
 
     def drop(self, number: int, reason: str) -> None:
         """Let an entry go that nobody can use, such as one that is no DICOM: counted, and told."""
@@ -345,7 +352,7 @@ class Spool:
         self._untold = True
 
     def _several(self, kinds: Iterable[str], now: float, least: int, most: int, most_bytes: int) -> list[Row]:
-        first = self._first(kinds, now, least)
+        first = self._tables.first(kinds, least, now, now + MOST_WAIT_S, self._taken)
         found = [] if first is None else [first]
         size = 0 if first is None else first.size
         for row, until in self._tables.behind(first.number, most - 1) if first is not None else ():
@@ -354,14 +361,6 @@ class Spool:
                 break
             found.append(row)
         return found
-
-    def _first(self, kinds: Iterable[str], now: float, least: int) -> Row | None:
-        found = list[tuple[int, int]]()
-        for kind in kinds:
-            ready = self._tables.ready(kind, least, now, now + MOST_WAIT_S)
-            found += [next(((-priority, number) for priority, number in ready if number not in self._taken), (0, 0))]
-        best = min((each for each in found if each[1]), default=None)
-        return None if best is None else self._tables.of_number(best[1])
 
     def _tell(self) -> None:
         """Of what went; what nobody takes note of is told again."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedmed.store.spool.entry import KINDS, Counts
@@ -194,6 +194,15 @@ class Tables:
         )
         yield from rows
 
+    def first(self, kinds: Iterable[str], least: int, now: float, latest: float, taken: Container[int]) -> Row | None:
+        """The most urgent of these kinds that is `ready` and not `taken`."""
+        found = list[tuple[int, int]]()
+        for kind in kinds:
+            ready = self.ready(kind, least, now, latest)
+            found += [next(((-priority, number) for priority, number in ready if number not in taken), (0, 0))]
+        best = min((each for each in found if each[1]), default=None)
+        return None if best is None else self.of_number(best[1])
+
     def behind(self, number: int, most: int) -> Iterator[tuple[Row, float]]:
         """Those behind an entry in its line, up to `most`, and until when each is deferred."""
         rows = self._db.execute(
@@ -203,9 +212,14 @@ class Tables:
         )
         yield from ((Row(*row[:-1]), row[-1]) for row in rows)
 
-    def defer(self, number: int, until: float, why: str) -> int:
-        """Let an entry wait; how many there are of this number."""
-        return self._db.execute("UPDATE entries SET until = ?, why = ? WHERE number = ?", (until, why, number)).rowcount
+    def defer(self, numbers: Iterable[int], until: float, why: str) -> None:
+        """Let entries wait; those that are not here are passed over."""
+        rows = [(until, why, number) for number in numbers]
+        self._db.executemany("UPDATE entries SET until = ?, why = ? WHERE number = ?", rows)
+
+    def rank(self, number: int, priority: int, head: bytes) -> None:
+        """Give an entry another priority, and the head that says so."""
+        self._db.execute("UPDATE entries SET priority = ?, head = ? WHERE number = ?", (priority, head, number))
 
     def finish(self, number: int, unix: float) -> int:
         """An entry is done with, its content remembered; how many there were of this number."""

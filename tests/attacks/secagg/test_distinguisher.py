@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -47,16 +48,35 @@ class World:
         return range(self.colluders + 1, self.members + 1)
 
 
-def real(world: World, there: Federation, values: dict[int, np.ndarray]) -> np.ndarray:
-    """The honest clinics' vectors as they are sent, without all that the center and the colluders can take off."""
+@dataclass(frozen=True)
+class Begun:
+    """A round of one roster, begun; which world it is, the view decides."""
+
+    there: Federation
+    keys: dict[int, bytes]
+    streams: dict[int, tuple[Stream, ...]]
+    """By clinic: its own mask, then those that it shares."""
+
+
+@cache
+def begun(members: int, colluders: int, game: int) -> Begun:
+    there = federation(members, seed=game, rounds=1, colluders=colluders)
     header = there.header(lanes=LANES).encode()
-    keys = {index: there.clinics[index].state.epoch.secrets[1].key for index in (*world.bad, *world.gone)}
+    keys = {index: clinic.state.epoch.secrets[1].key for index, clinic in there.clinics.items()}
+    streams = {}
+    for index in range(colluders + 1, members + 1):
+        (mask,) = there.clinics[index].tell(Began(Given(header, 1, MODEL, LAYOUT, LANES, 32)))
+        streams[index] = tuple(mask.streams)
+    return Begun(there, keys, streams)
+
+
+def real(world: World, game: Begun, values: dict[int, np.ndarray]) -> np.ndarray:
+    """The honest clinics' vectors as they are sent, without all that the center and the colluders can take off."""
+    there, keys = game.there, {index: game.keys[index] for index in (*world.bad, *world.gone)}
     rows = []
     for index in world.honest:
-        clinic = there.clinics[index]
-        (mask,) = clinic.tell(Began(Given(header, 1, MODEL, LAYOUT, LANES, 32)))
-        own, shared = mask.streams[0], mask.streams[1:]
-        sent = {"": mask.streams, "own mask": shared, "every mask": (own,)}[world.bug]
+        own, *shared = game.streams[index]
+        sent = {"": [own, *shared], "own mask": shared, "every mask": [own]}[world.bug]
         known = [] if index in world.gone or world.bug == "own mask" else [Stream(own.seed, -1)]
         if world.bug != "every mask":
             known += [
@@ -104,8 +124,8 @@ def accuracy(world: World) -> float:
     worlds: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     alive = len(world.honest) - len(world.gone)
     for game in range(GAMES):
-        there = federation(world.members, seed=game, rounds=1, colluders=world.colluders)
-        values = {index: random_lanes(game * 50 + index, LANES) >> np.uint32(14) for index in there.clinics}
+        there = begun(world.members, world.colluders, game)
+        values = {index: random_lanes(game * 50 + index, LANES) >> np.uint32(14) for index in there.there.clinics}
         view = real(world, there, values)
         total = np.sum([values[index] for index in world.honest[:alive]], 0, dtype=np.uint32)
         assert np.array_equal(view[:alive].sum(0, dtype=np.uint32), total)  # all that both worlds have in common

@@ -166,8 +166,8 @@ def test_an_index_that_is_lost_is_made_anew(tmp_path):
     (tmp_path / "away" / "README").write_bytes(b"of somebody")
     shelf.again()
     known, strange = shelf.archive.open()
-    assert "did not know 2 packs" in known
-    assert "1 files in the archive are not what this clinic sealed" in strange
+    assert "did not know 2 packs that are there" in known
+    assert "1 file in the archive is not what this clinic sealed" in strange
     assert [(row.name, row.study, row.objects, row.bytes, row.came) for row in shelf.index.rows()] == rows
     assert [each.name for each in shelf.archive.verify() if each.error] == ["0" * 64]
     assert len(shelf.archive.recall("1.3")) == 1
@@ -267,7 +267,7 @@ def test_an_index_that_is_an_older_copy_learns_what_it_does_not_know(tmp_path):
     shelf.index.close()
     (tmp_path / "archive.sqlite").write_bytes(older)
     shelf.again()
-    assert ["did not know 1 packs" in each for each in shelf.archive.open()] == [True]
+    assert ["did not know 1 pack that is there" in each for each in shelf.archive.open()] == [True]
     assert shelf.standings() == {"1.2": "away", "1.3": "away"}
 
 
@@ -278,7 +278,7 @@ def test_a_pack_that_is_not_there_any_more_is_told_at_the_start(tmp_path):
     packs(shelf)[0].unlink()
     shelf.again()
     [said] = shelf.archive.open()
-    assert "1 packs are not in the archive any more" in said
+    assert "1 pack is not in the archive any more" in said
 
 
 def test_a_large_study_in_several_packs_comes_back_whole_or_not_at_all(tmp_path, monkeypatch):

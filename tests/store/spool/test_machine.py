@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), wait=st.sampled_from([0.0, HOUR, 3 * DAY]))
     def defer(self, data: st.DataObject, wait: float) -> None:
         number = data.draw(st.sampled_from(sorted(self.taken)))
-        self.spool.defer(number, self.clock.time + wait, "the PACS is away")
+        self.spool.defer([number], self.clock.time + wait, "the PACS is away")
         self.taken.discard(number)
         next(each for each in self.kept if each.number == number).until = self.clock.time + min(wait, DAY)
 

@@ -10,7 +10,7 @@ from fedmed.errors import DataError, StoreError
 from fedmed.store.spool import commits, opening
 from fedmed.store.spool.entry import INSTANCE, KINDS, REAL_TIME, RESULT, SERIES, STUDY, SpoolFull
 from fedmed.store.spool.quota import DAY_S, Policy, Quota
-from tests.store.spool.spools import START, Clock, Told, new, opened
+from tests.store.spool.spools import KEY, START, Clock, Told, as_killed, new, opened
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_step_that_does_not_fit_leaves_its_entry_to_be_deferred(tmp_path):
         with pytest.raises(SpoolFull):
             spool.turn(entry.number, new(bytes(70_000), kind=RESULT))
         assert spool.next([INSTANCE], START) is None
-        spool.defer(entry.number, START + 60, "no room for the result")
+        spool.defer([entry.number], START + 60, "no room for the result")
         assert spool.counts().deferred == {"no room for the result": 1}
         assert spool.next([INSTANCE], START + 59) is None
         assert spool.next([INSTANCE], START + 60) == entry
@@ -101,7 +101,7 @@ def test_what_was_dropped_can_come_again(spool):
 def test_a_wait_ends_when_the_clock_was_set_back(spool):
     spool.put(new("x"))
     entry = spool.next([INSTANCE], START)
-    spool.defer(entry.number, START + 10**9, "the hub is away")
+    spool.defer([entry.number], START + 10**9, "the hub is away")
     assert spool.next([INSTANCE], START + DAY_S - 1) is None
     assert spool.next([INSTANCE], START - 3600) == entry
 
@@ -225,4 +225,23 @@ def test_an_error_holds_no_content_once_it_was_seen(tmp_path, no_collector):
     with opened(tmp_path / "s", Quota(bytes=1 << 16, ballast=0)) as spool:
         with pytest.raises(SpoolFull):
             spool.put(new(b"x" * 70_000))
-        assert not [each for each in gc.get_objects() if isinstance(each, commits._Job)]
+        assert not [each for each in gc.get_objects() if type(each) is commits._Job]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_an_entry_of_another_priority_keeps_its_place_in_its_group_and_is_whole_after_a_crash(tmp_path, key):
+    with opened(tmp_path / "s", key=key) as spool:
+        spool.put(*(new(f"{n}", group=f"g{n % 2}", priority=REAL_TIME, n=n) for n in range(4)))
+        taken = spool.next([INSTANCE], START)
+        spool.rank(taken.number, 10)
+        spool.rank(999, 10)  # one that is not here any more
+        again = as_killed(tmp_path / "s", tmp_path / "again")
+    with opened(again, key=key) as spool:
+        found = spool.later(INSTANCE, 0)
+        assert [(each.priority, each.facts["n"]) for each in found] == [(10, 0), (40, 1), (40, 2), (40, 3)]
+        assert [spool.content(each) for each in found] == [b"0", b"1", b"2", b"3"]
+        order = []
+        while (entry := spool.next([INSTANCE], START)) is not None:
+            order.append(entry.facts["n"])
+            spool.done(entry.number)
+        assert order == [1, 3, 0, 2]
