@@ -80,6 +80,11 @@ class VirtualGrid(Grid):
         nodes = list(self._grid.get_node_ids())
         return self._trips.those_there(nodes, self._time.now()) if self._has_begun else nodes
 
+    @property
+    def held_bytes(self) -> int:
+        """Of answers that are here before their time."""
+        return self._held
+
     def lane_of(self, node: int) -> int:
         """One for all: answers come in the order of virtual time."""
         return 0
@@ -149,11 +154,13 @@ class VirtualGrid(Grid):
         """Give up on these: no site begins with one any more, and who works on one may still answer late."""
         now = self._time.now()
         for errand in [self._by_id[each] for each in message_ids if each in self._by_id]:
-            if (begun := self._underway.withdraw(errand, now)) is not None:
-                del self._by_id[errand.id]
+            begun = self._underway.withdraw(errand, now)
+            if begun is not None:
                 self._diary.strike_out(errand.number, now)
                 self._note(errand, "withdrawn", now)
                 self._note_all(begun)
+            if begun is not None or errand.is_lost:
+                del self._by_id[errand.id]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then wait for all answers, or for those that come within `timeout` virtual seconds."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +114,16 @@ def test_a_lost_answer_never_comes_and_costs_no_real_time(stands, messages, work
     assert time.monotonic() - began < 60
     assert stand.what("lost") == [(0.0, 3)]
     assert [each.why for each in stand.told if each.what == "lost"] == ["dark"]
+
+
+def test_what_is_given_up_and_never_comes_is_remembered_by_nobody(stands, messages):
+    stand = stands(Lines(1.0, 0.0, dark={3: (0.5, NEVER)}), 0)
+    pending = stand.transport.send(messages([3]))
+    content = weakref.ref(stand.grid._by_id[next(iter(pending))].message)
+    assert stand.all(pending, 60.0) == []
+    stand.transport.close(pending)
+    gc.collect()
+    assert content() is None
 
 
 def test_an_answer_may_be_lost_by_its_bytes_alone(stands, messages):
