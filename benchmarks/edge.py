@@ -42,6 +42,7 @@ PARTS = (
     "results",
     "releases",
     "placement",
+    "archive",
     "elsewhere",
     "volumes",
     "memory",
