@@ -234,7 +234,9 @@ class HubClient:
     def renew(self) -> None:
         """Have a newer certificate, on the disk, and use it. Raises JoinRefused, DeviceRefused, Unreachable, StoreError."""
         request = certificate_request(self.folder.keys(), self.folder.hub.name)
-        self.folder.keep(self.call("renew", {}, request).body)
+        issued = self.call("renew", {}, request).body
+        with self._swapping:
+            self.folder.keep(issued)
         made = self._dialled()
         with self._swapping:
             if self._is_closed:

@@ -21,6 +21,8 @@ ROUND, UPDATES, DOWN = "round", "updates", "down"
 SERIAL_BYTES = 20
 POLL_S = 0.05
 MOST_FACTS = 1 << 20
+WHOLE = "[0-9a-f]*.json"
+"""Names of what is known of an answer; while it is written its name has a point before it."""
 
 
 class FolderTransport:
@@ -77,7 +79,7 @@ class FolderTransport:
 
     def _came(self, waiting: set[str], serial: str) -> Iterator[Answer]:
         for device in sorted(waiting):
-            for path in sorted((self._folder / UPDATES / device).glob("*.json")):
+            for path in sorted((self._folder / UPDATES / device).glob(WHOLE)):
                 if (of := _serial_in(path)) is None:
                     continue
                 answer = _content(path.with_suffix(""), of)

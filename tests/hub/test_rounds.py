@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -152,3 +153,16 @@ def test_a_hub_that_begins_anew_in_a_round_loses_nothing(tmp_path):
         while len(there.place.hub.calls.state.devices) < 3:
             time.sleep(0.02)
         assert there.hub.ask(work(model())).parts, "and the next round is whole"
+
+
+def test_an_answer_that_is_still_written_is_left_alone(tmp_path):
+    line, serial, digest = FolderTransport(tmp_path, lambda: ["box"], SystemClock()), "1".zfill(20), "ab" * 32
+    folder = tmp_path / "updates" / "box"
+    folder.mkdir(parents=True)
+    (folder / f".{digest}.json").write_text(json.dumps({"facts": {"round": serial}}))
+    (folder / f".{digest}").write_bytes(serial.encode() + b"answer")
+    assert list(line._came({"box"}, serial)) == []
+    for name in (f"{digest}.json", digest):
+        (folder / f".{name}").rename(folder / name)
+    assert [each.body for each in line._came({"box"}, serial)] == [b"answer"]
+    assert not list(folder.iterdir())
