@@ -139,9 +139,10 @@ def test_the_images_of_an_isolated_device_get_results_that_say_where_they_were_c
     for each in box.results():
         assert each["device"] == "us-1"
         assert each["computed_on"] in HELPERS
+    told = r"images that were looked at elsewhere since it is up: \d at us-"  # a moment after the results
+    until(lambda: re.search(told, fedmed("edge", "status", "--at", box.folder).stdout), box.is_running)
     said = fedmed("edge", "status", "--at", box.folder).stdout
     assert "others are asked to look at its images: it takes no work: gpu0: gpu reachable is 0, below 1" in said
-    assert re.search(r"images that were looked at elsewhere since it is up: \d at us-", said)
     until(lambda: sum(box.status()["elsewhere"]["by"].values()) == 4 and box.waiting()["instance"] == 0, box.is_running)
 
 
