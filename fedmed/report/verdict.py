@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedmed.report import formats, protection
+from fedmed.report import formats, protection, virtual
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.measures import headline
 from fedmed.report.measures import name as measure_name
@@ -22,7 +22,8 @@ def section(report: Report) -> Markup:
     """Title, verdict and key figures."""
     tone, sentences = verdict(report)
     about = report.scenario.get("description")
-    grounds = [said for said in (protection.line(report), ended_with(report)) if said]
+    in_time = " ".join(virtual.sentences(report))
+    grounds = [said for said in (protection.line(report), ended_with(report), in_time) if said]
     return tag(
         "header",
         tag("p", "fedmed · report of a federation", class_="eyebrow"),

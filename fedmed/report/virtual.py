@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fedmed.report import formats
-from fedmed.report.markup import Markup, tag
 from fedmed.report.record import Report
 
 MOST_NAMED = 5
@@ -27,12 +26,6 @@ def sentences(report: Report) -> list[str]:
         named = formats.listed(found.regions, MOST_NAMED)
         said.append(f"What is between clinics and center ({named}) passed every message on and folded none.")
     return said
-
-
-def section(report: Report) -> Markup:
-    """One paragraph."""
-    said = " ".join(sentences(report))
-    return tag("p", said) if said else Markup("")
 
 
 def unit(report: Report) -> str:
