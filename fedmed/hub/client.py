@@ -292,7 +292,7 @@ def _why(details: str) -> str:
         return "the hub's certificate is not valid by this device's clock; set the one that is wrong right"
     if "CERTIFICATE_VERIFY_FAILED" in details or "Hostname Verification" in details:
         return "who answers there is not this device's hub"
-    if "Socket closed" in details:
+    if "Socket closed" in details or "reset by peer" in details:
         return "the hub hung up; where it is up, it does not take this device's certificate, of another clinic or ended"
     return "the hub does not answer"
 
