@@ -104,8 +104,6 @@ def faults(scenario: Scenario) -> Iterator[str]:
         yield "topology.masks: got none; with privacy.differential_privacy allowed: real (noise needs masks)"
     if topology.cohort is not None or topology.over != 1:
         yield "topology.cohort, over: with learning: real write strategy.options, such as fraction_train: 0.2"
-    if scenario.engine.name != "inprocess":
-        yield f"engine.name: got {scenario.engine.name}; allowed with a topology: inprocess"
     yield from _faults_of_members(topology)
 
 
