@@ -24,10 +24,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-
 from form import Row, make_row, show
 from namespaces import RUN, SCENARIO, write_cases
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.system.houses import Houses, until
 from tests.system.network import is_possible

@@ -195,7 +195,7 @@ def _absences(rounds: Sequence[RoundSeen], name: str) -> tuple[tuple[Absence, ..
 
 
 def _unknown(records: Records, sites: Sequence[Site]) -> Iterator[str]:
-    yield "the center's own line: it is as fast as anybody asks here; what is sent to many at once through a slow one takes longer"
+    yield "the center's own line, which was never seen alone: it carries here whatever is asked of it"
     yield "memory, power and price of the clinics' machines: those of the profile that they are like"
     yield "the bytes of answers to validation: they are counted among those of training"
     for each in sites:
@@ -203,7 +203,7 @@ def _unknown(records: Records, sites: Sequence[Site]) -> Iterator[str]:
             yield f"{each.name}: its speed up was never seen, answers were too small; it has {mbit(each.up)} at least"
         if each.is_down_seen:
             yield (
-                f"{each.name}: which part of {mbit(each.down)} down is the line and which the site's own work on validation; "
+                f"{each.name}: which part of {mbit(each.down)} down is the line and which the site's work on validation; "
                 f"the line has {mbit(each.down_least)} at least"
             )
         else:
@@ -213,7 +213,7 @@ def _unknown(records: Records, sites: Sequence[Site]) -> Iterator[str]:
     if any(not each.is_complete for each in records.rounds):
         yield "when a site that was away went and came back, within a round: it is away from a round's beginning to its end"
     if records.others:
-        yield f"{records.others} committed rounds, the first or those with a crash or a second attempt, are not in the numbers"
+        yield f"{records.others} committed rounds with a crash or a second attempt in them are not in the numbers"
 
 
 def mbit(rate: float) -> str:

@@ -74,7 +74,7 @@ class Replay:
 
 
 def replay(scenario: Scenario) -> Replay:
-    """Run the rounds of a recording. Raises ConfigError for a scenario that is none, QuorumError where a round comes to nothing."""
+    """Run the rounds of a recording. Raises ConfigError for what is none, QuorumError where a round comes to nothing."""
     topology = scenario.topology
     if topology is None or topology.recorded is None:
         raise ConfigError(f"{scenario.name} has no topology.recorded; give a file that fedmed twin record wrote")

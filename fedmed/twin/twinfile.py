@@ -25,8 +25,8 @@ def text(found: Recording, fedmed: str) -> str:
 
 
 def _head(found: Recording, fedmed: str) -> Iterator[str]:
-    yield f"Recorded by fedmed {fedmed} from {len(found.rounds)} rounds of the run {found.run}: its journal, its last commit,"
-    yield "and the times that its center noted of each site (pace.json). No clinic was asked. Run it: fedmed twin replay FILE"
+    yield f"Recorded by fedmed {fedmed} from {len(found.rounds)} rounds of the run {found.run}: its journal, its last commit"
+    yield "and what its center noted of each site's times (pace.json). No clinic was asked. Run it: fedmed twin replay FILE"
     yield "Not known from the records:"
     yield from (f"- {each}" for each in found.unknown)
 
