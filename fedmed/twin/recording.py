@@ -13,7 +13,7 @@ from statistics import median
 
 from fedmed.config.scenario import Scenario
 from fedmed.federation.pace import Past, Seen
-from fedmed.federation.patience import work
+from fedmed.federation.patience import SHOWN, work
 from fedmed.twin.profiles import PASSES
 from fedmed.twin.records import Records, RoundSeen
 
@@ -76,6 +76,7 @@ class Recording:
     """On the line, to each site; `up_bytes` from each."""
     up_bytes: float
     words: int
+    is_validated: bool
     center: float
     unknown: tuple[str, ...]
 
@@ -102,19 +103,30 @@ def recording(records: Records) -> Recording:
             sites.append(_site(records, name, up, down, there))
         else:
             lost.append(f"{name}: it answered in none of these rounds, and is left out")
-    words = WORDS * (2 if any(each.validate for each in whole) else 1) if records.scenario.privacy.is_masked else 0
+    is_validated = any(each.validate for each in whole)
+    words = WORDS * (1 + is_validated) if records.scenario.privacy.is_masked else 0
     usual = median(each.seconds for each in whole)
-    at_sites = max(each.trains + on_line(up) / each.up for each in sites)
-    asks_anew = not records.rounds[0].validate
-    at_sites += max((on_line(down) / each.down for each in sites), default=0.0) if asks_anew else 0.0
-    if not asks_anew:
-        at_sites += max(each.validates + on_line(down) / each.down for each in sites)
-    center = max(0.0, usual - at_sites)
     seconds = tuple(each.seconds for each in records.rounds)
-    unknown = (*lost, *_unknown(records, sites))
+    asked = _asked(sites, on_line(down), on_line(up), is_validated)
     return Recording(
-        records.run, records.scenario, tuple(sites), seconds, on_line(down), on_line(up), words, center, unknown
+        run=records.run,
+        scenario=records.scenario,
+        sites=tuple(sites),
+        rounds=seconds,
+        down_bytes=on_line(down),
+        up_bytes=on_line(up),
+        words=words,
+        is_validated=is_validated,
+        center=max(0.0, usual - asked),
+        unknown=(*lost, *_unknown(records, sites)),
     )
+
+
+def _asked(sites: Sequence[Site], down: float, up: float, is_validated: bool) -> float:
+    """Seconds of a round until the last answer to each question, by what was found of each site."""
+    if is_validated:
+        return max(each.trains + up / each.up for each in sites) + max(each.validates + down / each.down for each in sites)
+    return max(each.trains + up / each.up + down / each.down for each in sites)
 
 
 def _first_there(records: Records) -> set[int]:
@@ -131,18 +143,13 @@ def _site(records: Records, name: str, up: float, down: float, there: set[int]) 
     rest = max(0.0, median(at_hand or trained.values()) - on_line(up) / rate_up)
     quickest = _quickest(records.pasts, name)
     if asked:
-        took, share = median(asked), _share(records.scenario, records.cases[name])
-        guessed = min((quickest or 0.0) + share * rest, 0.9 * took)
-        rate_down, is_down_seen, validates = on_line(down) / (took - guessed), True, guessed
-        if took - guessed < LEAST_LINE_S:
-            is_down_seen = False
-        least = on_line(down) / took
+        took = median(asked)
+        validates, is_down_seen = of_validation(took, quickest or 0.0, rest, _share(records.scenario, records.cases[name]))
+        rate_down, least = on_line(down) / (took - validates), on_line(down) / took
     else:  # training brought the model, and nothing tells its way from the work
-        rate_down, is_down_seen, validates = rate_up, False, 0.0
-        least = on_line(down) / max(rest, LEAST_LINE_S)
-        rate_down = max(rate_down, least)
-        rest = max(0.0, rest - on_line(down) / rate_down)
-    if not at_hand and asked:
+        validates, is_down_seen, least = 0.0, False, on_line(down) / max(rest, LEAST_LINE_S)
+        rate_down = max(rate_up, least)
+    if not at_hand:
         rest = max(0.0, rest - on_line(down) / rate_down)
     absences, dropout = _absences(records.rounds, name)
     return Site(
@@ -163,6 +170,17 @@ def way_up(seen: Sequence[Seen], size: float, trained: Sequence[float]) -> tuple
     return on_line(size) / max(min(trained), 1e-3), False
 
 
+def of_validation(took: float, word: float, trains: float, share: float) -> tuple[float, bool]:
+    """Seconds of an answer to validation that are the site's work, and whether the rest tells the line.
+
+    It is more than a word's and `share` of training's, and not more than training's, which takes as large a model in and
+    masks a larger answer: the middle. Where that is over a quarter of it all, the line cannot be told from it.
+    """
+    low = word + share * trains
+    middle = (low + max(low, trains)) / 2
+    return (middle, True) if middle <= took / 4 and took - middle >= LEAST_LINE_S else (min(low, took / 2), False)
+
+
 def _share(scenario: Scenario, cases: int) -> float:
     """What validation takes of the work of training: forward alone, on the validation cases of the split."""
     split = scenario.data.split
@@ -171,8 +189,8 @@ def _share(scenario: Scenario, cases: int) -> float:
 
 
 def _quickest(pasts: Mapping[tuple[str, str], Past], name: str) -> float | None:
-    took = [seen.seconds for (site, kind), past in pasts.items() for seen in past.seen if site == name]
-    return min(took, default=None)
+    words = [past for (site, kind), past in pasts.items() if site == name and kind not in SHOWN]
+    return min((seen.seconds for past in words for seen in past.seen), default=None)
 
 
 def _absences(rounds: Sequence[RoundSeen], name: str) -> tuple[tuple[Absence, ...], float]:
@@ -203,11 +221,14 @@ def _unknown(records: Records, sites: Sequence[Site]) -> Iterator[str]:
             yield f"{each.name}: its speed up was never seen, answers were too small; it has {mbit(each.up)} at least"
         if each.is_down_seen:
             yield (
-                f"{each.name}: which part of {mbit(each.down)} down is the line and which the site's work on validation; "
-                f"the line has {mbit(each.down_least)} at least"
+                f"{each.name}: how much of an answer to validation is the way down and how much the site's work; "
+                f"{each.validates:.2f} s are taken for work, and the line has {mbit(each.down_least)} at least"
             )
         else:
-            yield f"{each.name}: its speed down, for the model never came alone; taken as {mbit(each.down)}"
+            yield (
+                f"{each.name}: its speed down, for the model never came alone; {mbit(each.down)} are taken, and it has "
+                f"{mbit(each.down_least)} at least"
+            )
         told = "nothing tells how long" if each.quickest is None else f"at most {each.quickest / 2 * 1000:.0f} ms one way"
         yield f"{each.name}: the latency of its line, {told}; 0 s is written, and what it takes is in the other times"
     if any(not each.is_complete for each in records.rounds):

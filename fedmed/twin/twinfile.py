@@ -85,7 +85,7 @@ def _recorded(found: Recording) -> Iterator[str]:
             "rounds": [seconds(each) for each in found.rounds],
             "down": f"{found.down_bytes:.0f} B",
             "up": f"{found.up_bytes:.0f} B",
-            "validates": {each.name: seconds(each.validates) for each in found.sites} if _is_validated(found) else {},
+            "validates": {each.name: seconds(each.validates) for each in found.sites} if found.is_validated else {},
             "words": found.words,
             "center": seconds(found.center),
             "unknown": list(found.unknown),
@@ -93,10 +93,6 @@ def _recorded(found: Recording) -> Iterator[str]:
     }
     written = yaml.safe_dump(dict(told), sort_keys=False, allow_unicode=True, width=120)
     yield from (f"  {line}" for line in written.splitlines())
-
-
-def _is_validated(found: Recording) -> bool:
-    return any(each.validates for each in found.sites)
 
 
 def seconds(value: float) -> str:
