@@ -78,6 +78,8 @@ class Recording:
     words: int
     is_validated: bool
     center: float
+    cohort: int | None
+    """Sites asked in a round, where that is not all of them."""
     unknown: tuple[str, ...]
 
 
@@ -118,6 +120,7 @@ def recording(records: Records) -> Recording:
         words=words,
         is_validated=is_validated,
         center=max(0.0, usual - asked),
+        cohort=cohort if (cohort := round(median(len(each.cohort) for each in whole))) < len(sites) else None,
         unknown=(*lost, *_unknown(records, sites)),
     )
 
@@ -231,6 +234,8 @@ def _unknown(records: Records, sites: Sequence[Site]) -> Iterator[str]:
             )
         told = "nothing tells how long" if each.quickest is None else f"at most {each.quickest / 2 * 1000:.0f} ms one way"
         yield f"{each.name}: the latency of its line, {told}; 0 s is written, and what it takes is in the other times"
+    if any(len(each.cohort) < len(records.cases) for each in records.rounds):
+        yield "by what rule the sites of a round were chosen: the twin draws them"
     if any(not each.is_complete for each in records.rounds):
         yield "when a site that was away went and came back, within a round: it is away from a round's beginning to its end"
     if records.others:

@@ -47,6 +47,8 @@ def _topology(found: Recording) -> Iterator[str]:
         group = f"name: {each.name}, machine: {each.name}, line: {each.name}, cases: {{median: {each.cases}}}{gone}"
         yield f"    - {{{group}}}" + ("  # share of the rounds that nothing came of it" if gone else "")
     yield from _faults(found)
+    if found.cohort is not None:
+        yield f"  cohort: {found.cohort}  # median of the rounds"
     yield "  learning: modelled"
     yield f"  masks: {'timed' if found.words else 'none'}"
     yield from _recorded(found)

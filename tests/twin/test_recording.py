@@ -88,6 +88,16 @@ def test_who_was_away_is_dark_in_the_twin_and_who_failed_drops_out():
     assert any("within a round" in each for each in found.unknown)
 
 
+def test_a_cohort_that_is_not_everybody_is_drawn_by_the_twin():
+    sites = dict.fromkeys(("east", "north", "south", "west"), NORTH["north"])
+    seen = records(sites, SIZE)
+    less = tuple(dataclasses.replace(each, cohort=("east", "north", "south")) for each in seen.rounds)
+    found = recording(dataclasses.replace(seen, rounds=less))
+    assert found.cohort == 3
+    assert any("the twin draws them" in each for each in found.unknown)
+    assert all(len(each.spent) == 3 for each in replay(twin(found)).rounds)
+
+
 def test_a_site_that_never_answered_is_left_out_and_named():
     seen = records(NORTH, SIZE)
     found = recording(dataclasses.replace(seen, cases={**seen.cases, "ghost": 9}))
