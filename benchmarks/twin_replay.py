@@ -1,6 +1,6 @@
 """A real federation recorded at one speed of its lines; what its twin says of two others, and what these take.
 
-    python benchmarks/twin_replay.py [--rounds 10] [--hidden 3160] [--json]
+    python benchmarks/twin_replay.py [--recorded 6] [--rounds 10] [--hidden 3160] [--json]
 
 Needs root and iproute2. A center and three clinics are processes on hosts of their own (network namespaces): mutual TLS 1.3,
 masked, the app in its cell, all on the disk; every clinic's line has the same limit (tc, both ways). A tabular network of
@@ -109,12 +109,12 @@ def rows_of(megabits: float, told: dict[str, Any], seen: list[float]) -> list[Ro
     ]  # fmt: skip
 
 
-def rows(place: Path, stack: ExitStack, count: int, hidden: int) -> list[Row]:
+def rows(place: Path, stack: ExitStack, first: int, count: int, hidden: int) -> list[Row]:
     """Record at one speed, predict the others, run them."""
     houses = Houses(place, stack, SITES)
     begin(houses, place, hidden)
     until(lambda: houses.committed(RUN) >= 1, "the first commit", PATIENCE_S)
-    seen = observed(houses, count)
+    seen = observed(houses, first)
     twin = record(houses, place)
     own = fedmed("replay", str(twin))
     found = [
@@ -134,7 +134,8 @@ def rows(place: Path, stack: ExitStack, count: int, hidden: int) -> list[Row]:
 def main() -> None:
     """Read the options, run, print; whatever ends it, the namespaces go."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, help="observed at each other speed")
+    parser.add_argument("--recorded", type=int, default=6, help="rounds at the first speed")
     parser.add_argument("--hidden", type=int, default=3160, help="units in each of the model's two layers")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -144,7 +145,7 @@ def main() -> None:
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         place.chmod(0o755)  # the app has a user of its own
-        show("twin_replay", rows(place, stack, options.rounds, options.hidden), options.json)
+        show("twin_replay", rows(place, stack, options.recorded, options.rounds, options.hidden), options.json)
 
 
 if __name__ == "__main__":
