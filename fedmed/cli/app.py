@@ -19,6 +19,7 @@ from fedmed.cli.edge import edge
 from fedmed.cli.model import model
 from fedmed.cli.privacy import privacy
 from fedmed.cli.releases import release
+from fedmed.cli.twin import twin
 from fedmed.cli.wheelhouse import wheelhouse
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
@@ -161,6 +162,7 @@ app.add_typer(data, name="data")
 app.add_typer(model, name="model")
 app.add_typer(release, name="release")
 app.add_typer(privacy, name="privacy")
+app.add_typer(twin, name="twin")
 app.add_typer(wheelhouse, name="wheelhouse")
 
 
