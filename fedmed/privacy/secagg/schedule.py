@@ -69,7 +69,12 @@ def is_usable(public: bytes) -> bool:
 
 def mail_key(secret: bytes, public: bytes, transcript: bytes, one: int, other: int) -> bytes:
     """k_uv: the AES-256 key under which two members send each other shares in one epoch."""
-    return _hkdf(shared(secret, public), 32, b"share" + transcript + _pair(one, other))
+    return mail_key_of(shared(secret, public), transcript, one, other)
+
+
+def mail_key_of(agreed: bytes, transcript: bytes, one: int, other: int) -> bytes:
+    """The same, of what the two agreed on."""
+    return _hkdf(agreed, 32, b"share" + transcript + _pair(one, other))
 
 
 def mail_keys(secret: bytes, others: Mapping[int, bytes], transcript: bytes, member: int) -> list[bytes]:

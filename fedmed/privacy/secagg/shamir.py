@@ -50,4 +50,5 @@ def combine(points: Sequence[int], shares: Bytes) -> Bytes:
 def weights(points: tuple[int, ...]) -> Bytes:
     """What the shares at these points are multiplied by, `(len(points),)`."""
     logs = [sum(int(LOG[other]) - int(LOG[other ^ each]) for other in points if other != each) for each in points]
-    return EXP[np.array(logs) % 255]
+    found: Bytes = EXP[np.array(logs) % 255]
+    return found
