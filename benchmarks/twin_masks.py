@@ -13,10 +13,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
 
@@ -69,11 +69,13 @@ def learned(client: int, model: np.ndarray) -> tuple[np.ndarray, int, float]:
 class Worker:
     """What runs in a worker's process: its clients of an epoch, and its part of each round."""
 
-    def __init__(self, pins: Mapping[bytes, bytes]) -> None:
-        self._policy, self._players = Policy(NAME, pins), Players({}, Policy(NAME, pins), lambda _: os.urandom)
+    def __init__(self, keys: Sequence[MemberKeys]) -> None:
+        self._keys, self._policy = keys, Policy(NAME, {each.fingerprint: each.signing_public for each in keys})
+        self._players = Players({}, self._policy, lambda _: os.urandom)
 
-    def begin(self, signers: Mapping[int, MemberKeys]) -> None:
-        """Play these members, of a new epoch."""
+    def begin(self, clients: Mapping[int, int]) -> None:
+        """Play these clients, of a new epoch, as the members."""
+        signers = {member: self._keys[client] for member, client in clients.items()}
         self._players = Players(signers, self._policy, lambda _: os.urandom)
         gc.collect()
         gc.freeze()
@@ -127,9 +129,9 @@ def dither_of(client: int, layout: Layout) -> bytes:
     return rounding_seed(client.to_bytes(32, "big"), layout.digest())
 
 
-def serve(pipe: Connection, pins: Mapping[bytes, bytes]) -> None:
+def serve(pipe: Connection, keys: Sequence[MemberKeys]) -> None:
     """A worker's loop."""
-    worker = Worker(pins)
+    worker = Worker(keys)
     while (asked := pipe.recv()) is not None:
         name, given = asked
         pipe.send(getattr(worker, name)(*given))
@@ -138,12 +140,12 @@ def serve(pipe: Connection, pins: Mapping[bytes, bytes]) -> None:
 class Workers:
     """The workers, and which member each plays."""
 
-    def __init__(self, pins: Mapping[bytes, bytes]) -> None:
+    def __init__(self, keys: Sequence[MemberKeys]) -> None:
         context = multiprocessing.get_context("fork")
         self._pipes, self._made = [], []
         for _ in range(WORKERS):
             here, there = context.Pipe()
-            made = context.Process(target=serve, args=(there, pins), daemon=True)
+            made = context.Process(target=serve, args=(there, keys), daemon=True)
             made.start()
             self._pipes.append(here)
             self._made.append(made)
@@ -152,11 +154,7 @@ class Workers:
         """What all workers say; each argument is made for the worker's number."""
         for number, pipe in enumerate(self._pipes):
             pipe.send((name, tuple(each(number) for each in given)))
-        found: dict[int, Any] = {}
-        while len(found) < WORKERS:
-            for pipe in wait([each for number, each in enumerate(self._pipes) if number not in found]):
-                found[self._pipes.index(pipe)] = pipe.recv()  # type: ignore[arg-type, union-attr]
-        return [found[number] for number in range(WORKERS)]
+        return [pipe.recv() for pipe in self._pipes]
 
     def ask(self, requests: Mapping[int, bytes]) -> Answers:
         """The center's way to members."""
@@ -206,7 +204,7 @@ class Federation:
 
     def __init__(self, population: int) -> None:
         self.keys = [MemberKeys.generate(sha256(b"client", number.to_bytes(4, "big"))) for number in range(population)]
-        self.workers = Workers({each.fingerprint: each.signing_public for each in self.keys})
+        self.workers = Workers(self.keys)
         self.model = np.zeros(PARAMETERS, np.float32)
 
     def epoch(self, number: int, size: int, rounds: int, took: Took) -> tuple[Any, dict[int, int]]:
@@ -214,11 +212,10 @@ class Federation:
         drawn = generator(3, "roster", number).choice(len(self.keys), size, replace=False)
         chosen = sorted((self.keys[client].fingerprint, int(client)) for client in drawn)
         clients = {member: client for member, (_, client) in enumerate(chosen, 1)}
-        signers = {member: self.keys[client] for member, client in clients.items()}
         roster = tuple(each for each, _ in chosen)
         terms = Parameters(NAME, NAME, number, roster, least_colluders(size), size // 10, rounds)
-        public = {member: each.signing_public for member, each in signers.items()}
-        self.workers.all("begin", lambda worker: {m: each for m, each in signers.items() if m % WORKERS == worker})
+        public = {member: self.keys[client].signing_public for member, client in clients.items()}
+        self.workers.all("begin", own(clients))
         return timed(took, "setup", lambda: convene(terms, public, self.workers.ask)), clients
 
     def masked(self, agreed: Any, clients: dict[int, int], number: int, took: Took, check: bool) -> None:
@@ -284,7 +281,7 @@ def thousand(rounds: int = 50, per_epoch: int = 10, check_each: int = 10) -> lis
         epoch, place = divmod(number, per_epoch)
         if not place:
             agreed, clients = federation.epoch(epoch + 1, 1000, per_epoch, took)
-        timed(took, "prepare", lambda: federation.workers.all("prepare", same([place + 1]), same(tuple(clients))))
+        timed(took, "prepare", partial(federation.workers.all, "prepare", same([place + 1]), same(tuple(clients))))
         before = time.perf_counter()
         one = Took()
         federation.masked(agreed, clients, place + 1, one, number % check_each == 0)
@@ -315,5 +312,5 @@ def rows() -> list[Row]:
 
 if __name__ == "__main__":
     words = [each for each in sys.argv[1:] if not each.startswith("--")]
-    made = {"100": hundred, "1000": thousand, "1000-short": partial(thousand, 4, 2, 1)}
+    made: dict[str, Callable[[], list[Row]]] = {"100": hundred, "1000": thousand, "1000-short": partial(thousand, 4, 2, 1)}
     show("twin-masks", [row for word in words or ["100", "1000"] for row in made[word]()], "--json" in sys.argv)

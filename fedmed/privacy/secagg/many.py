@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg import joining, parameters, schedule, shamir, taking_part
 from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest
-from fedmed.privacy.secagg.graph import drawn
+from fedmed.privacy.secagg.graph import Graph, drawn
 from fedmed.privacy.secagg.round_messages import Confirmed, ConfirmRequest, Header, RevealRequest
 
 Result = TypeVar("Result")
 COUNT = 2  # bytes of a list's length
+TWO_BYTES = [number.to_bytes(2, "big") for number in range(parameters.MAX_MEMBERS + 1)]
 KEPT = 64  # answers; a round asks a handful of questions of everybody
 ONCE = frozenset(
     (
@@ -36,6 +37,7 @@ ONCE = frozenset(
         ConfirmRequest.decode,
         RevealRequest.decode,
         Confirmed.signed_part,
+        Graph.weakest_window,
     )
 )
 """Functions of public bytes that many members ask the same of."""
@@ -48,11 +50,11 @@ class Many:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[Any, Any] = OrderedDict()
-        self._prepared: dict[Pair, bytes] = {}
+        self._prepared: dict[bytes, dict[bytes, bytes]] = {}  # secret -> public -> key that seeds are derived from
         self._adverts: tuple[bytes, tuple[Advert, ...]] | None = None
         self._keys: dict[bytes, bytes] = {}
         self._own: Mapping[Callable[..., Any], Callable[..., Any]] = {
-            schedule.pair_seed: self._pair_seed,
+            schedule.pair_seeds: self._pair_seeds,
             schedule.publics_of: _publics_of(),
             schedule.mail_keys: _mail_keys,
             shamir.split: _split(),
@@ -84,21 +86,29 @@ class Many:
         wanted = alone + [one for one, _ in twice]
         secrets = shared_by(wanted)
         for pair, secret in zip(alone, secrets, strict=False):
-            self._prepared[pair] = extracted(secret)
+            self._prepare(pair, extracted(secret))
         for (one, other), secret in zip(twice, secrets[len(alone) :], strict=True):
-            self._prepared[one] = self._prepared[other] = extracted(secret)
+            key = extracted(secret)
+            self._prepare(one, key)
+            self._prepare(other, key)
+
+    def _prepare(self, pair: Pair, key: bytes) -> None:
+        self._prepared.setdefault(pair[0], {})[pair[1]] = key
 
     def forget(self) -> None:
         """Drop what was prepared: its round is over."""
         self._prepared.clear()
 
-    def _pair_seed(self, secret: bytes, public: bytes, digest: bytes, one: int, other: int) -> bytes:
-        key = self._prepared.get((secret, public))
-        if key is None:
-            return schedule.pair_seed(secret, public, digest, one, other)
-        low, high = (one, other) if one < other else (other, one)
-        info = b"fedmed/sa/v1/mask" + digest + low.to_bytes(2, "big") + high.to_bytes(2, "big") + b"\1"
-        return hmac.digest(key, info, "sha256")[:SEED_BYTES]
+    def _pair_seeds(self, secret: bytes, others: Mapping[int, bytes], digest: bytes, member: int) -> list[bytes]:
+        prepared = self._prepared.get(secret, {})
+        if not prepared.keys() >= set(others.values()):
+            return schedule.pair_seeds(secret, others, digest, member)
+        own, made = TWO_BYTES[member], hmac.digest
+        head, found = schedule.LABEL + b"mask" + digest, []
+        for other, public in others.items():
+            pair = own + TWO_BYTES[other] if member < other else TWO_BYTES[other] + own
+            found.append(made(prepared[public], head + pair + b"\1", "sha256")[:SEED_BYTES])
+        return found
 
     def _shares_request(self, data: bytes) -> SharesRequest:
         """The adverts stand first and are the same for all; the keys of a member come to each of its neighbours."""
@@ -112,9 +122,8 @@ class Many:
 
 def _told_apart(value: object) -> object:
     """Bytes, numbers and keys by what they are; long values, which are read once (`ONCE`), by which object they are."""
-    is_short = isinstance(value, bytes | int) or (
-        isinstance(value, tuple) and all(isinstance(each, bytes) for each in value)
-    )
+    is_keys = isinstance(value, tuple) and bool(value) and isinstance(value[0], bytes)
+    is_short = is_keys or isinstance(value, bytes | int)
     return value if is_short else ("the object", id(value))
 
 

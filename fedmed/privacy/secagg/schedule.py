@@ -104,6 +104,11 @@ def pair_seed(secret: bytes, public: bytes, round_digest: bytes, one: int, other
     return _hkdf(shared(secret, public), SEED_BYTES, b"mask" + round_digest + _pair(one, other))
 
 
+def pair_seeds(secret: bytes, others: Mapping[int, bytes], round_digest: bytes, member: int) -> list[bytes]:
+    """Those of one member with several, whose public keys of the round are `others`, in their order."""
+    return [pair_seed(secret, public, round_digest, member, other) for other, public in others.items()]
+
+
 def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:
     """Seed of a member's own mask in one round."""
     return _hkdf(secret, SEED_BYTES, b"self" + round_digest + member.to_bytes(2, "big"))

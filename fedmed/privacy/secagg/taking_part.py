@@ -8,6 +8,7 @@ from fedmed.identity.member import verify
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
+from fedmed.privacy.secagg.graph import Graph
 from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.member import (
     Commit,
@@ -65,7 +66,7 @@ def begin(member: Member, epoch: Epoch, given: Given) -> Step:
         )
     if epoch.index not in header.cohort:
         raise Refused(Attack.OTHER_ROUND, "this clinic is not in the cohort that the header names")
-    _check_sum(epoch, header.cohort, header.cohort)
+    _check_sum(member, epoch, header.cohort, header.cohort)
     digest = member.reckon(schedule.round_digest, epoch.transcript, given.header)
     begun = replace(epoch, current=Current(header.number, given.header, digest))
     return begun, (Mask(_streams(member, epoch, header, digest)),)
@@ -75,14 +76,9 @@ def _streams(member: Member, epoch: Epoch, header: Header, digest: bytes) -> tup
     secrets, index, number = epoch.secrets[header.number], epoch.index, header.number
     own = Stream(schedule.self_seed(secrets.own, digest, index), 1)
     cohort = set(header.cohort)
-    shared = [
-        Stream(
-            member.reckon(schedule.pair_seed, secrets.key, epoch.key_for(other, number), digest, index, other),
-            1 if index < other else -1,
-        )
-        for other in epoch.graph.neighbours(index)
-        if other in cohort
-    ]
+    others = {other: epoch.key_for(other, number) for other in epoch.graph.neighbours(index) if other in cohort}
+    seeds = member.reckon(schedule.pair_seeds, secrets.key, others, digest, index)
+    shared = (Stream(seed, 1 if index < other else -1) for other, seed in zip(others, seeds, strict=True))
     return (own, *shared)
 
 
@@ -182,14 +178,14 @@ def _check_survivors(member: Member, epoch: Epoch, current: Current, survivors: 
         raise Refused(Attack.FALSE_SURVIVORS, "the survivors are not all of the cohort")
     if epoch.index in survivors and current.uploaded is None:
         raise Refused(Attack.FALSE_SURVIVORS, "this clinic is named a survivor and has sent nothing")
-    _check_sum(epoch, cohort, survivors)
+    _check_sum(member, epoch, cohort, survivors)
 
 
-def _check_sum(epoch: Epoch, cohort: tuple[int, ...], members: tuple[int, ...]) -> None:
+def _check_sum(member: Member, epoch: Epoch, cohort: tuple[int, ...], members: tuple[int, ...]) -> None:
     least, count = epoch.terms.least_survivors(len(cohort)), len(members)
     if max(members, default=0) > epoch.terms.members or count < least:
         raise Refused(Attack.SMALL_SUM, f"got a sum over {count} clinics, allowed: {least} to {epoch.terms.members}")
-    if (weakest := epoch.graph.weakest_window(members)) < epoch.terms.design.window:
+    if (weakest := member.reckon(Graph.weakest_window, epoch.graph, members)) < epoch.terms.design.window:
         raise Refused(
             Attack.CUT_GRAPH,
             f"a part of the ring has {weakest} of them, allowed: {epoch.terms.design.window} and more; with fewer, "
