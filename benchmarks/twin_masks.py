@@ -13,9 +13,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
@@ -36,7 +37,7 @@ from fedmed.privacy.secagg.schedule import rounding_seed
 from fedmed.twin.masked.center import Gathered, convene
 from fedmed.twin.masked.players import Answers, Players, given_for
 
-FEATURES, CLASSES, SAMPLES, WORKERS = 784, 62, 10, 2
+FEATURES, CLASSES, SAMPLES, WORKERS, TOGETHER = 784, 62, 10, 2, 25
 PARAMETERS = FEATURES * CLASSES + CLASSES
 MOST = 20  # samples of a client
 NAME = "bench"
@@ -80,9 +81,11 @@ class Worker:
         gc.collect()
         gc.freeze()
 
-    def ask(self, requests: Mapping[int, bytes]) -> Answers:
-        """Answers of its members."""
-        return self._players.answer(requests)
+    def ask(self, requests: Mapping[int, bytes]) -> Iterator[Answers]:
+        """Answers of its members, some at a time: the center reads them meanwhile."""
+        asked = iter(requests.items())
+        while some := dict(islice(asked, TOGETHER)):
+            yield self._players.answer(some)
 
     def prepare(self, numbers: Iterable[int], cohort: Iterable[int]) -> None:
         """Agree on the keys of rounds."""
@@ -134,7 +137,10 @@ def serve(pipe: Connection, keys: Sequence[MemberKeys]) -> None:
     worker = Worker(keys)
     while (asked := pipe.recv()) is not None:
         name, given = asked
-        pipe.send(getattr(worker, name)(*given))
+        if name == "ask":
+            for answers in worker.ask(*given):
+                pipe.send(answers)
+        pipe.send(None if name == "ask" else getattr(worker, name)(*given))
 
 
 class Workers:
@@ -156,10 +162,22 @@ class Workers:
             pipe.send((name, tuple(each(number) for each in given)))
         return [pipe.recv() for pipe in self._pipes]
 
-    def ask(self, requests: Mapping[int, bytes]) -> Answers:
+    def ask(self, requests: Mapping[int, bytes]) -> Iterator[Answers]:
         """The center's way to members."""
-        answers = self.all("ask", lambda number: {each: said for each, said in requests.items() if each % WORKERS == number})
-        return Answers(*({k: v for each in answers for k, v in getattr(each, name).items()} for name in ("said", "refused")))
+        for number, pipe in enumerate(self._pipes):
+            pipe.send(("ask", ({each: said for each, said in requests.items() if each % WORKERS == number},)))
+        open_ = list(self._pipes)
+        try:
+            while open_:
+                for pipe in [each for each in open_ if each.poll(0.0005)]:
+                    if (answers := pipe.recv()) is None:
+                        open_.remove(pipe)
+                    else:
+                        yield answers
+        finally:  # the center may have heard enough
+            for pipe in open_:
+                while pipe.recv() is not None:
+                    pass
 
     def end(self) -> None:
         """End the workers."""

@@ -5,7 +5,8 @@ A worker's vectors come as one sum, hence a vector that does not hold takes the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -18,20 +19,20 @@ from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.twin.masked.players import Answers, Handed
 
-Ask = Callable[[Mapping[int, bytes]], Answers]
-"""Puts requests to members, wherever they are played; who is away is not in the answers."""
+Ask = Callable[[Mapping[int, bytes]], Iterable[Answers]]
+"""Puts requests to members, wherever they are played, and tells answers as they come; who is away is in none of them."""
 
 
 def convene(terms: Parameters, keys: Mapping[int, bytes], ask: Ask) -> Agreed:
     """The epoch under these terms; `keys` are the members' signing keys. Raises ProtocolRefused: it has all or is none."""
     state: Convening | Agreed = convening.convene(terms, keys)
     while isinstance(state, Convening):
-        answers = ask(convening.requests(state))
-        if answers.refused:
-            member, reason = min(answers.refused.items())
-            raise ProtocolRefused(f"{len(answers.refused)} members refuse the epoch, the first is {member}: {reason}")
-        for member, said in answers.said.items():
-            state = convening.take(state, member, said)
+        for answers in ask(convening.requests(state)):
+            if answers.refused:
+                member, reason = min(answers.refused.items())
+                raise ProtocolRefused(f"member {member} refuses the epoch: {reason}")
+            for member, said in answers.said.items():
+                state = convening.take(state, member, said)
         state = convening.proceed(state)
     return state
 
@@ -60,17 +61,35 @@ class Gathered:
     def open(self, ask: Ask) -> Sum:
         """What the sum says. Raises ProtocolRefused where it cannot be opened: the round is lost, nothing is learned."""
         state = opening.close(self._state)
-        roster = range(1, state.agreed.terms.members + 1)
         if state.agreed.terms.mode == "malicious":
-            for member, said in ask(dict.fromkeys(roster, opening.confirm_request(state))).said.items():
-                state = opening.confirm(state, member, said)
+            state = _asked(state, ask, opening.confirm_request(state), opening.confirm, _is_confirmed)
         if not state.is_confirmed:  # nobody would reveal anything
             raise ProtocolRefused(
                 f"{len(state.confirmed)} members confirmed who is in it, {state.agreed.terms.quorum} are needed"
             )
-        for member, said in ask(dict.fromkeys(roster, opening.reveal_request(state))).said.items():
-            state = opening.reveal(state, member, said)
+        state = _asked(state, ask, opening.reveal_request(state), opening.reveal, opening.can_open)
         if not opening.can_open(state):
             raise ProtocolRefused(f"{len(state.revealed)} members revealed their shares; too few to open the sum")
         masks.apply(self._total, opening.open_sum(state).streams, 1, is_warm=True)
         return self._layout.read(self._total, len(state.survivors or ()))
+
+
+def _asked(
+    state: Opening,
+    ask: Ask,
+    request: bytes,
+    take: Callable[[Opening, int, bytes], Opening],
+    is_enough: Callable[[Opening], bool],
+) -> Opening:
+    """The state with the roster's answers, as many as are needed; those that do not hold are left out."""
+    for answers in ask(dict.fromkeys(range(1, state.agreed.terms.members + 1), request)):
+        for member, said in answers.said.items():
+            with suppress(ProtocolRefused):
+                state = take(state, member, said)
+        if is_enough(state):
+            break
+    return state
+
+
+def _is_confirmed(state: Opening) -> bool:
+    return state.is_confirmed
