@@ -20,7 +20,8 @@ from fedmed.privacy.secagg.round_messages import Header
 from fedmed.twin.masked.players import Answers, Handed
 
 Ask = Callable[[Mapping[int, bytes]], Iterable[Answers]]
-"""Puts requests to members, wherever they are played, and tells answers as they come; who is away is in none of them."""
+"""Puts requests to all those members, wherever they are played, and tells answers as they come, of who is not away. A center
+that has heard enough stops reading; the others have been asked all the same."""
 
 
 def convene(terms: Parameters, keys: Mapping[int, bytes], ask: Ask) -> Agreed:
