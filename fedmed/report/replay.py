@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fedmed.report.document import document
-from fedmed.report.markup import Markup, join, tag
+from fedmed.report.markup import join, tag
+from fedmed.report.tables import plain
 
 
 def page(title: str, told: dict[str, Any]) -> str:
@@ -21,9 +21,9 @@ def page(title: str, told: dict[str, Any]) -> str:
         tag("p", head),
         tag("p", "With " + ", ".join(told["changed"]) + "." if told["changed"] else "Nothing is changed."),
         tag("h2", "Rounds"),
-        _table(("round", "predicted, s", "observed, s", "error", "without"), rounds_of(told)),
+        plain(("round", "predicted, s", "observed, s", "error", "without"), rounds_of(told)),
         tag("h2", "Where a round's time goes, by site"),
-        _table(("site", "down, s", "work, s", "up, s", "waiting, s"), sites_of(told)),
+        plain(("site", "down, s", "work, s", "up, s", "waiting, s"), sites_of(told)),
         tag("h2", "What the records do not say"),
         tag("ul", join(*(tag("li", each) for each in told["unknown"]))),
     )
@@ -63,8 +63,3 @@ def sites_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
         (name, *(f"{each[part]:.2f}" for part in ("down_s", "work_s", "up_s", "waited_s")))
         for name, each in told["sites"].items()
     ]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
-    first = tag("tr", join(*(tag("th", each) for each in head)))
-    return tag("table", join(first, *(tag("tr", join(*(tag("td", each) for each in row))) for row in rows)))

@@ -1,0 +1,14 @@
+"""A plain table of words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fedmed.report.markup import Markup, join, tag
+
+
+def plain(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> Markup:
+    """Rows under a head; with the style `words` it stands to the left."""
+    first = tag("thead", tag("tr", join(*(tag("th", each) for each in head))))
+    body = tag("tbody", join(*(tag("tr", join(*(tag("td", each) for each in row))) for row in rows)))
+    return tag("table", first, body, **({"class_": style} if style else {}))
