@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -120,3 +124,29 @@ def test_what_is_no_round_of_the_crowd_is_refused():
             run.round([0, 1], start, an_order)
     with pytest.raises(ConfigError, match="from 1"):
         Crowd(crowd, an_order, 0)
+
+
+OWNER = """
+import sys, time
+from tests.simulate.test_crowd import LR, Crowd, members, order
+run = Crowd(members(LR), order(LR), 2)
+print(*(worker.process.pid for worker in run._workers), flush=True)
+time.sleep(600)
+"""
+
+
+def test_workers_end_with_an_owner_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pids = [int(word) for word in owner.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(is_running(pid) for pid in pids)
+        owner.kill()
+    until = time.monotonic() + 30
+    while any(is_running(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in pids)
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
