@@ -157,7 +157,7 @@ def _gradient_of(order: Order) -> Callable[[Tensor, Tensor, list[int]], Tensor]:
             slope = torch.sigmoid(logits) - y.to(logits.dtype)[:, None]
         else:
             slope = torch.softmax(logits, 1)
-            slope[torch.arange(len(y)), y] -= 1
+            slope.scatter_add_(1, y[:, None], torch.full((len(y), 1), -1.0))
         if len(set(order.class_weights)) == 1:
             return slope  # a weighted mean of equal weights is the mean
         each = classes[y]
