@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from statistics import median
 from typing import Any
 
@@ -169,7 +169,8 @@ class Workers:
         open_ = list(self._pipes)
         try:
             while open_:
-                for pipe in [each for each in open_ if each.poll(0.0005)]:
+                ready = wait(open_)
+                for pipe in [each for each in open_ if each in ready]:
                     if (answers := pipe.recv()) is None:
                         open_.remove(pipe)
                     else:
