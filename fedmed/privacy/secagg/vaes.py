@@ -60,7 +60,7 @@ class Adder:
 
     def __init__(self, streams: Streams) -> None:
         """`streams` are seeds of 24 bytes and signs, +1 or -1. Raises ValueError for seeds of another length."""
-        ordered = sorted(streams, key=lambda one: -one[1])
+        ordered = [one for one in streams if one[1] > 0] + [one for one in streams if one[1] < 0]
         seeds = sliced.seeds_of(ordered)
         self._added = sum(sign > 0 for _, sign in ordered)
         self._prefixes = seeds[:, KEY_BYTES:]

@@ -29,7 +29,7 @@ def outboxes(members: int) -> dict[int, Outbox]:
     }
 
 
-@pytest.mark.parametrize(("members", "is_prepared"), [(5, False), (5, True), (130, True)])
+@pytest.mark.parametrize(("members", "is_prepared"), [(5, False), (5, True), (12, True)])
 def test_what_a_worker_hands_over_is_what_real_clinics_send(members, is_prepared):
     there, real = crowd(members, workers=members, rounds=1), outboxes(members)
     agreed = convene(
