@@ -19,6 +19,7 @@ from fedmed.cli.edge import edge
 from fedmed.cli.model import model
 from fedmed.cli.privacy import privacy
 from fedmed.cli.releases import release
+from fedmed.cli.twin import twin
 from fedmed.cli.wheelhouse import wheelhouse
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
@@ -62,14 +63,28 @@ def simulate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the model, the report and the commits.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last commit in --out.")] = False,
+    sweeps: Annotated[
+        list[str] | None, typer.Option("--sweep", metavar="KEY=A,B,...", help="A run for each value; again for more keys.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="METRIC=NUMBER", help="With --sweep: how long until validation had so much.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="With --sweep: runs at a time.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Run a whole federation on this machine."""
-    from fedmed.cli.simulate import Options, run
-
     given = {"rounds": rounds, "engine.name": engine, "seed": seed}
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
-    run(Options(scenario, data, (*overrides, *(settings or ())), out, resume, as_json))
+    every = (*overrides, *(settings or ()))
+    if sweeps:
+        from fedmed.cli import sweeping
+
+        wanted = (scenario or "demo", data, every, tuple(sweeps), target, jobs, out, resume, as_json)
+        sweeping.run(sweeping.Options(*wanted))
+        return
+    from fedmed.cli.simulate import Options, run
+
+    run(Options(scenario, data, every, out, resume, as_json))
 
 
 @app.command()
@@ -161,6 +176,7 @@ app.add_typer(data, name="data")
 app.add_typer(model, name="model")
 app.add_typer(release, name="release")
 app.add_typer(privacy, name="privacy")
+app.add_typer(twin, name="twin")
 app.add_typer(wheelhouse, name="wheelhouse")
 
 

@@ -21,6 +21,7 @@ from fedmed.report.measures import KINDS, in_text
 from fedmed.report.record import Report
 from fedmed.report.verdict import ended_with
 from fedmed.simulate.folder import RunFolder, free_folder
+from fedmed.twin import profiles
 
 DEFAULT = "demo"
 
@@ -41,6 +42,11 @@ def run(options: Options) -> None:
     """Run a simulation; Ctrl-C says how to go on and passes through."""
     scenario = _scenario(options)
     out = options.out or free_folder(scenario.name)
+    if scenario.topology is not None and scenario.topology.learning == "modelled":
+        from fedmed.cli import modelled
+
+        modelled.run(scenario, options.data, out, options.resume, options.as_json)
+        return
     from fedmed.simulate import engines  # Flower and, below, PyTorch: only once the scenario is sound
 
     engines.warm_up(scenario.engine)  # the site processes import PyTorch while this one does
@@ -68,7 +74,7 @@ def _scenario(options: Options) -> Scenario:
         raise ConfigError(f"--resume: {options.out} holds no run; leave --resume out to start one there")
     if options.resume and options.out is not None and options.scenario is None and not options.overrides:
         return RunFolder(options.out).scenario()
-    return load(find(options.scenario or DEFAULT), options.overrides)
+    return load(find(options.scenario or DEFAULT), options.overrides, profiles.names())
 
 
 def summary(report: dict[str, Any], out: Path) -> Text:

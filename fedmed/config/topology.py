@@ -25,6 +25,7 @@ from fedmed.config.quantities import (
     Watts,
     standing,
 )
+from fedmed.config.recorded import Recorded
 from fedmed.config.written import BetweenKeys
 
 MOST_MEMBERS = 10_000_000
@@ -218,6 +219,8 @@ class Topology(Part):
     """`modelled`: nothing is learned, all steps take the time that they would take."""
     masks: Literal["real", "timed", "none"] = "real"
     """`timed`: not made, their time is counted; a report says so wherever they are not real."""
+    recorded: Recorded | None = None
+    """Of a real federation that this is the twin of (`fedmed twin record`)."""
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())

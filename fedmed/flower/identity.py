@@ -33,3 +33,9 @@ def set_answered(reply: Message, message_id: str) -> None:
     """Make a reply the answer to the message of this id."""
     fields: dict[str, Any] = reply.metadata.__dict__
     fields["_reply_to_message_id"] = message_id
+
+
+def set_sender(reply: Message, node_id: int) -> None:
+    """Make a reply come from the node of this number."""
+    fields: dict[str, Any] = reply.metadata.__dict__
+    fields["_src_node_id"] = node_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message
@@ -26,10 +26,16 @@ class OwnGrid(Queueing, Protocol):
     def clock(self) -> Clock:
         """The time that it goes by."""
 
+    def get_node_ids(self) -> Iterable[int]:
+        """Nodes that are online."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send; returns the messages' ids."""
+
     def lane_of(self, node: int) -> int:
         """Answers of one lane come in an order that depends on no timing."""
 
-    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+    def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers that are ready, one by one; an answer's arrays are valid until the next one is asked for."""
 
     def line_s(self, asked: str) -> float:

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from fedmed.errors import FederationError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.apps import AppRef
 from fedmed.flower.guard import Call
+from fedmed.flower.numbered import PARTITION, PLACE, NumberedGrid, place_of
 from fedmed.flower.worker import guarded
 
 
@@ -82,6 +83,8 @@ class Node(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         """The node's answer; what goes wrong is an error reply."""
+        if message.metadata.message_type == PLACE:
+            return place_of(message, int(str(context.node_config[PARTITION])))
         return _answering(self._ref, self._seconds)(message, context)
 
 
@@ -115,10 +118,17 @@ class Punctual:
 
 
 def run_on_ray(
-    server: AppRef, client: AppRef, sites: int, run_config: dict[str, Any], workers: int, deadline_s: float
+    server: AppRef,
+    client: AppRef,
+    sites: int,
+    run_config: dict[str, Any],
+    workers: int,
+    deadline_s: float,
+    seen: Callable[[NumberedGrid], Grid] | None = None,
 ) -> None:
     """Run both apps with `sites` nodes on `workers` Ray actors, each call ended after `deadline_s` seconds.
 
+    With `seen` the ServerApp is given what that makes of the grid, whose nodes are numbered by their partitions.
     Raises MissingPart where Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
@@ -135,7 +145,8 @@ def run_on_ray(
 
     @wrapped.main()
     def main(grid: Grid, context: Context) -> None:
-        server_app(Stoppable(grid, stop, workers), context)
+        stoppable = Stoppable(grid, stop, workers)
+        server_app(stoppable if seen is None else seen(NumberedGrid(stoppable, sites)), context)
 
     identity.assume(identity.SERVER_NODE)
     _quieten()

@@ -18,8 +18,8 @@ from flwr.serverapp import Grid
 from fedmed.clock import Clock
 from fedmed.flower import arrays, identity
 from fedmed.flower.happenings import Diary, Happening, What
-from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.keys import DESCRIBE, MEMBER
+from fedmed.flower.ours import OwnGrid
 from fedmed.flower.together import Together
 from fedmed.flower.underway import Errand, Trips, Underway
 from fedmed.flower.waiting import send_and_receive
@@ -43,11 +43,11 @@ class VirtualTime(Clock, Protocol):
 
 
 class VirtualGrid(Grid):
-    """Sites of an `InProcessGrid`, seen through the lines and machines that `trips` tells of."""
+    """Sites of a grid that computes, seen through the lines and machines that `trips` tells of."""
 
     def __init__(
         self,
-        grid: InProcessGrid,
+        grid: OwnGrid,
         trips: Trips,
         clock: VirtualTime,
         work: Callable[[int, str], float],

@@ -51,7 +51,7 @@ def case_batches(data: Batch, order: Order, generator: torch.Generator) -> Itera
 
 def case_examples(data: Batch, rows: Tensor, order: Order, generator: torch.Generator) -> Batch:
     """The cases of `rows`, each augmented."""
-    images, labels = _placed((data[0][rows], data[1][rows]), order)
+    images, labels = _placed((data[0].index_select(0, rows), data[1].index_select(0, rows)), order)
     return augment.TABLE[order.augment](images, generator), labels
 
 

@@ -238,6 +238,40 @@ class Seconds(Record):
     phases: dict[str, Number] = {}
 
 
+class GanttRow(Record):
+    """A site in a round."""
+
+    who: str
+    bars: list[tuple[float, float, str]] = []
+    """Begin and end in virtual seconds, and `down`, `work` or `up`."""
+    lost: str = ""
+    """Why nothing came of its training."""
+
+
+class Gantt(Record):
+    """A round, or an attempt at one."""
+
+    round: int | None = None
+    began: float
+    ended: float
+    rows: list[GanttRow] = []
+    more: int = 0
+    """Sites that are left out."""
+
+
+class Use(Record):
+    """What became of a site's time, in virtual seconds, and what its line carried."""
+
+    work_s: float
+    line_s: float
+    """On the line and not at work."""
+    idle_s: float
+    down_bytes: float
+    up_bytes: float
+    kwh: float | None = None
+    """By its machine's profile."""
+
+
 class Virtual(Record):
     """The time that a run with a topology was in."""
 
@@ -247,6 +281,9 @@ class Virtual(Record):
     members: dict[str, str] = {}
     """Which member of the topology each site was."""
     regions: list[str] = []
+    gantt: Gantt | None = None
+    """The longest round."""
+    use: dict[str, Use] = {}
 
 
 class Report(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from fedmed.config.scenario import Engine, Scenario
 from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
+from fedmed.flower.ours import OwnGrid
 from fedmed.flower.server import call
 from fedmed.flower.virtual import VirtualGrid
 from fedmed.simulate import members
@@ -20,6 +21,8 @@ from fedmed.simulate.traces import Trace
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
 CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
+LONGEST_CALL_S = 86_400.0
+"""Of a site's work in the machine's own time where deadlines are virtual: it hangs, whoever it is."""
 
 
 def warm_up(engine: Engine) -> None:
@@ -41,7 +44,7 @@ def run(
     With a `timing` the run is in virtual time, and leaves a trace in the folder.
     """
     folder, sites_folder = folder.resolve(), sites_folder.resolve()
-    run_config: dict[str, str | int] = {"run-folder": str(folder), "sites": len(loads)}
+    run_config: dict[str, str | int | bool] = {"run-folder": str(folder), "sites": len(loads)}
     client = CLIENT
     if scenario.privacy.is_masked:
         run_config |= {
@@ -49,18 +52,36 @@ def run(
             "authority": str(sites_folder / members.MEMBERS / members.AUTHORITY),
         }
         client = replace(CLIENT, gate=f"{members.__name__}:{members.gate_of.__name__}")
+    if timing is None:
+        _on_engine(scenario, workers, sites_folder, loads, client, run_config, None)
+        return
+    run_config |= {"measure-sites": True}
+    with Trace(folder, timing.sites, timing.clock.now()) as trace:
+
+        def virtual(grid: OwnGrid) -> VirtualGrid:
+            return VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell)
+
+        _on_engine(scenario, workers, sites_folder, loads, client, run_config, virtual)
+
+
+def _on_engine(
+    scenario: Scenario,
+    workers: int,
+    sites_folder: Path,
+    loads: Sequence[float],
+    client: AppRef,
+    run_config: dict[str, str | int | bool],
+    seen: Callable[[OwnGrid], VirtualGrid] | None,
+) -> None:
+    """Run the apps; the ServerApp has the engine's grid as `seen`."""
     if scenario.engine.name == "ray":
         os.environ["FEDMED_SITES"] = str(sites_folder)  # Flower tells a simulated node its number and nothing else
-        ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), scenario.federation.longest_s)
+        real_s = scenario.federation.longest_s if seen is None else LONGEST_CALL_S
+        ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), real_s, seen)
         return
     nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
     with InProcessGrid(client, nodes, loads, workers, run_config) as grid:
-        if timing is None:
-            call(apps.load(SERVER), grid, run_config)
-            return
-        with Trace(folder, timing.sites, timing.clock.now()) as trace:
-            virtual = VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell)
-            call(apps.load(SERVER), virtual, {**run_config, "measure-sites": True})
+        call(apps.load(SERVER), grid if seen is None else seen(grid), run_config)
 
 
 def workers_for(engine: Engine, sites: int) -> int:

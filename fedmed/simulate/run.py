@@ -118,7 +118,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
             "compare": clock.now() - trained_at,
         }
         if timed is not None:
-            report |= {"virtual": timing.told(scenario, timed)}
+            report |= {"virtual": timing.told(scenario, timed, folder.path, report["rounds"])}
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         write_report(folder.path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,14 @@ from fedmed.learning import plan as planning
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described
 from fedmed.simulate.folder import RunFolder
+from fedmed.simulate.tracks import tracks
 from fedmed.sites.cases import Site, class_counts
 from fedmed.twin.clock import MONDAY, VirtualClock
 from fedmed.twin.conditions import seconds_of
 from fedmed.twin.counting import cost_of
 from fedmed.twin.paces import paces
-from fedmed.twin.profiles import PASSES
+from fedmed.twin.planning.energy import JOULES_A_KWH, joules
+from fedmed.twin.profiles import PASSES, profiles_of
 from fedmed.twin.world import World
 
 
@@ -42,6 +45,8 @@ class Timing:
     sites: tuple[str, ...]
     members: tuple[str, ...]
     """Their names in the topology."""
+    machines: tuple[str, ...]
+    """Of the sites."""
     works: Mapping[str, tuple[float, ...]]
     """Cases to go through, forward and backward, by kind of message and site; what is not here is only answered."""
 
@@ -104,8 +109,6 @@ def faults(scenario: Scenario) -> Iterator[str]:
         yield "topology.masks: got none; with privacy.differential_privacy allowed: real (noise needs masks)"
     if topology.cohort is not None or topology.over != 1:
         yield "topology.cohort, over: with learning: real write strategy.options, such as fraction_train: 0.2"
-    if scenario.engine.name != "inprocess":
-        yield f"engine.name: got {scenario.engine.name}; allowed with a topology: inprocess"
     yield from _faults_of_members(topology)
 
 
@@ -159,7 +162,9 @@ def timing_for(scenario: Scenario, sites: Sequence[Site], clock: VirtualClock) -
     numbers = [int(each) for each in clinics[world.roster.cases(clinics) > 0]]
     members = tuple(world.roster.name(number) for number in numbers)
     names = tuple(site.name for site in sites)
-    return Timing(clock, Placed(world, numbers), names, members, _works(scenario, sites))
+    groups = world.roster.group_of(np.array(numbers, np.int64)).tolist()
+    machines = tuple(world.roster.groups[group].machine for group in groups)
+    return Timing(clock, Placed(world, numbers), names, members, machines, _works(scenario, sites))
 
 
 def _works(scenario: Scenario, sites: Sequence[Site]) -> dict[str, tuple[float, ...]]:
@@ -187,14 +192,20 @@ def masks_of(scenario: Scenario) -> str:
     return "real" if scenario.privacy.is_masked else "none"
 
 
-def told(scenario: Scenario, timing: Timing) -> dict[str, Any]:
-    """What a report says of the time that a run was in."""
+def told(scenario: Scenario, timing: Timing, folder: Path, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a report says of the time that a run in `folder` was in."""
     topology = scenario.topology
     assert topology is not None
+    seconds, profiles = timing.clock.now(), profiles_of(topology)
+    found = tracks(folder, rounds, seconds)
+    for site, machine in zip(timing.sites, timing.machines, strict=True):
+        if (use := found["use"].get(site)) is not None:
+            use["kwh"] = joules(profiles[machine], use["work_s"], seconds) / JOULES_A_KWH
     return {
-        "seconds": timing.clock.now(),
+        "seconds": seconds,
         "learning": topology.learning,
         "masks": masks_of(scenario),
         "members": timing.who,
         "regions": [region.name for region in topology.regions],
+        **found,
     }

@@ -73,10 +73,10 @@ class Events:
         given = terms.rules.deadline_s
         self._limits: Limits = Own(world) if given is None else Same(given)
 
-    def rounds(self, count: int) -> Iterator[Outcome]:
-        """Every attempt at `count` rounds. Raises QuorumError once all attempts at one were short."""
+    def rounds(self, count: int, first: int = 1) -> Iterator[Outcome]:
+        """Every attempt at `count` rounds from number `first` on. Raises QuorumError once all attempts at one were short."""
         attempts = self.terms.rules.attempts
-        for number in range(1, count + 1):
+        for number in range(first, first + count):
             for attempt in range(1, attempts + 1):
                 outcome = self._round(number, attempt)
                 yield outcome

@@ -135,6 +135,25 @@ def test_a_convolutional_network_after_one_round(tmp_path, failing):
     assert are_the_same(model, other)
 
 
+@needs_ray
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+def test_in_virtual_time_every_byte_is_the_same(tmp_path):
+    write_table(tmp_path / "table.csv")
+    topology = {
+        "lines": {"dsl": {"up": "10 Mbit/s", "down": "50 Mbit/s", "latency": "20 ms", "jitter": "5 ms"}},
+        "center": {"line": "dsl"},
+        "machines": {"box": {"like": "t4", "step": "10 s"}},
+        "clinics": [{"name": "all", "count": 4, "machine": "box", "line": "dsl"}],
+        "faults": [{"kind": "dark", "who": "all/2", "at": "100 s", "lasts": "2 h"}],
+    }
+    scenario = {**LOGISTIC, "topology": topology, "federation": {"deadline_s": 600, "quorum": {"sites": 0.5}}}
+    for engine in ("inprocess", "ray"):
+        run(tmp_path, scenario, engine)
+    for name in ("trace.jsonl", "journal.jsonl", "model.safetensors"):
+        assert (tmp_path / "inprocess" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+
+
 # What an actor calls for a node, and how long the center waits for it, without Ray.
 
 LAYOUT = Layout((), census_fields(2, None, 100), 32, 4, 1.0, 100)

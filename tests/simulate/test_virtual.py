@@ -177,7 +177,6 @@ def test_a_run_that_is_taken_up_again_goes_on_at_the_hour_of_its_last_commit(run
         (clinics(learning="modelled"), (), "learning: got modelled"),
         (clinics(masks="timed"), (), "masks: got timed"),
         (clinics(cohort=3), (), "fraction_train"),
-        (clinics(), ("engine.name=ray",), "engine.name: got ray"),
         (clinics(faults=[{"kind": "lies", "who": "center", "at": "0 s"}]), (), "'lies' of center"),
         (clinics({"name": "all", "count": 5, "skew": "3 s"}), (), "skew of clocks"),
         (

@@ -61,7 +61,7 @@ def step(member: Member, state: State, event: Event) -> Outcome:
         raise Refused(Attack.OUT_OF_TURN, "a round begins before an epoch was set up")
     match event:
         case Began(given):
-            epoch, instructions = taking_part.begin(state.epoch, given)
+            epoch, instructions = taking_part.begin(member, state.epoch, given)
         case Masked(vector):
             epoch, instructions = taking_part.finish(member, state.epoch, vector)
     return replace(state, epoch=epoch), instructions

@@ -29,6 +29,7 @@ from fedmed.privacy.secagg.epoch_messages import (
     rounds_digest,
 )
 from fedmed.privacy.secagg.graph import Graph, drawn
+from fedmed.privacy.secagg.joining import graph_seed, transcript_of
 from fedmed.privacy.secagg.messages import KEY_BYTES, SHARE_BYTES
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import TAG_BYTES
@@ -148,9 +149,9 @@ def proceed(state: Convening) -> Convening | Agreed:
 
 
 def _draw(state: Convening) -> Convening:
-    adverts, context = [each.advert for each in state.all(Phase.ADVERT)], state.terms.context
-    graph = drawn(state.terms.design, sha256(b"graph", context, *(each.nonce for each in adverts)))
-    return replace(state, graph=graph, transcript=schedule.transcript_of(context, [each.leaf for each in adverts]))
+    adverts, context = tuple(each.advert for each in state.all(Phase.ADVERT)), state.terms.context
+    graph = drawn(state.terms.design, graph_seed(context, adverts))
+    return replace(state, graph=graph, transcript=transcript_of(context, adverts))
 
 
 def _signed(state: Convening, member: int, signature: bytes, message: bytes) -> None:

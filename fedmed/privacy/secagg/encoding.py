@@ -81,7 +81,13 @@ class Reader:
 
     def text(self, most: int) -> bytes:
         """Length-prefixed bytes, `most` of them at most."""
-        return self.fixed(self.number(4, most))
+        start = self._at + 4
+        size = int.from_bytes(self._data[self._at : start], "big")
+        end = start + size
+        if size > most or end > len(self._data):
+            return self.fixed(self.number(4, most))  # which says what is wrong
+        self._at = end
+        return self._data[start:end]
 
     def end(self) -> None:
         """Raise Refused where something is left over."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -69,7 +70,7 @@ class Fixed:
     resolution: float
     count: int = 1
 
-    @property
+    @cached_property
     def offset(self) -> int:
         """The code of 0; no code is below 0."""
         return math.ceil(Fraction(self.bound) / Fraction(self.resolution))

@@ -14,9 +14,10 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.privacy.secagg.attacks import Attack, Refused
 
@@ -89,12 +90,22 @@ class Graph:
         """Those that a member is joined with, ascending."""
         if self.design.is_complete:
             return tuple(each for each in self.order if each != member)
-        count, place, half = len(self.order), self._places[member], self.design.degree // 2
-        return tuple(sorted(self.order[(place + step) % count] for step in range(-half, half + 1) if step))
+        return tuple(each for each in self.holders(member) if each != member)
 
     def holders(self, member: int) -> tuple[int, ...]:
         """Those that hold a share of a member's secrets, ascending: its neighbours and itself."""
-        return tuple(sorted((*self.neighbours(member), member)))
+        if self.design.is_complete:
+            return self.order
+        found = self._holders.get(member)
+        if found is None:
+            count, place, half = len(self.order), self._places[member], self.design.degree // 2
+            around = (self.order[(place + step) % count] for step in range(-half, half + 1))
+            found = self._holders[member] = tuple(sorted(around))
+        return found
+
+    @cached_property
+    def _holders(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     def weakest_window(self, survivors: Sequence[int]) -> int:
         """Survivors in the window that has fewest; of a complete graph, all of them."""
@@ -102,19 +113,18 @@ class Graph:
             return len(survivors)
         there = np.zeros(len(self.order) + 1, np.int64)
         there[list(survivors)] = 1
-        ring = there[list(self.order)]
+        ring = there[self._ring]
         sums = np.concatenate([[0], np.cumsum(np.concatenate([ring, ring]))])
         half = self.design.degree // 2
         return int((sums[half : half + len(ring)] - sums[: len(ring)]).min())
 
-    @property
+    @cached_property
     def _places(self) -> dict[int, int]:
-        return _places(self.order)
+        return {member: place for place, member in enumerate(self.order)}
 
-
-@lru_cache(maxsize=8)
-def _places(order: tuple[int, ...]) -> dict[int, int]:
-    return {member: place for place, member in enumerate(order)}
+    @cached_property
+    def _ring(self) -> NDArray[np.int64]:
+        return np.array(self.order, np.int64)
 
 
 def drawn(chosen: Design, seed: bytes) -> Graph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -58,7 +57,7 @@ class Joining:
 
 def commit(member: Member, last_epoch: int, request: bytes) -> tuple[Joining, bytes]:
     """The commitment to a nonce, where the graph is drawn. Raises Refused."""
-    terms, index = _agree(member, last_epoch, SetupRequest.decode(request, COMMIT))
+    terms, index = _agree(member, last_epoch, member.reckon(SetupRequest.decode, request, COMMIT))
     if not terms.draws_graph:
         raise Refused(Attack.OUT_OF_TURN, f"{terms.members} members need no drawn graph")
     nonce = member.entropy(NONCE_BYTES)
@@ -69,13 +68,13 @@ def commit(member: Member, last_epoch: int, request: bytes) -> tuple[Joining, by
 
 def advertise(member: Member, last_epoch: int, before: Joining | None, request: bytes) -> tuple[Joining, bytes]:
     """Keys of the epoch and of its rounds, signed. Raises Refused."""
-    asked = SetupRequest.decode(request, ADVERT)
+    asked = member.reckon(SetupRequest.decode, request, ADVERT)
     terms, index = _agree(member, last_epoch, asked)
     nonce = _committed_nonce(member, terms, index, before, asked.commitments)
     mail = member.entropy(SECRET_BYTES)
     own = tuple(member.entropy(SELF_BYTES) for _ in range(terms.rounds))
     secrets = tuple(member.entropy(SECRET_BYTES) for _ in range(terms.rounds))
-    keys = b"".join(map(schedule.public_of, secrets))
+    keys = b"".join(member.reckon(schedule.publics_of, secrets))
     advert = Advert(schedule.public_of(mail), nonce, rounds_digest(keys))
     advert = replace(advert, signature=member.signer.sign(advert.signed_part(terms.context, index)))
     joining = Joining(terms, index, nonce, advert, asked.commitments, mail, own, secrets)
@@ -83,7 +82,7 @@ def advertise(member: Member, last_epoch: int, before: Joining | None, request: 
 
 
 def _agree(member: Member, last_epoch: int, asked: SetupRequest) -> tuple[Parameters, int]:
-    terms = parameters.decode(asked.terms)
+    terms = member.reckon(parameters.decode, asked.terms)
     member.policy.check(terms)
     if terms.epoch <= last_epoch:
         raise Refused(Attack.REPLAYED_EPOCH, f"got epoch {terms.epoch}, allowed: above {last_epoch}")
@@ -100,30 +99,36 @@ def _committed_nonce(
         return member.entropy(NONCE_BYTES)
     if before is None or before.terms != terms or before.advert is not None or len(commitments) != terms.members:
         raise Refused(Attack.LATE_NONCE, "the members' commitments to these terms are not all there")
-    for other, each in enumerate(commitments, 1):
-        if not verify(member.key_of(terms, other), each.signature, Committed.signed_part(terms.context, other, each.digest)):
-            raise Refused(Attack.SWAPPED_KEY, f"the commitment of member {other} is not signed by it")
+    member.reckon(check_commitments, member.keys_of(terms), terms.context, commitments)
     if commitments[index - 1].digest != sha256(b"nonce", before.nonce):
         raise Refused(Attack.LATE_NONCE, "this member's own commitment was exchanged")
     return before.nonce
+
+
+def check_commitments(keys: tuple[bytes, ...], context: bytes, commitments: tuple[Committed, ...]) -> None:
+    """Raise Refused where one is not signed by its member, of these signing keys, for these terms."""
+    for other, (key, each) in enumerate(zip(keys, commitments, strict=True), 1):
+        if not verify(key, each.signature, Committed.signed_part(context, other, each.digest)):
+            raise Refused(Attack.SWAPPED_KEY, f"the commitment of member {other} is not signed by it")
 
 
 def share(member: Member, before: Joining | None, request: bytes) -> tuple[Joining, bytes]:
     """Sealed shares of all secrets for every neighbour. Raises Refused."""
     if before is None or before.advert is None or before.graph is not None:
         raise Refused(Attack.OUT_OF_TURN, "shares are asked for before an advert, or twice")
-    asked, terms = SharesRequest.decode(request), before.terms
+    asked, terms = member.reckon(SharesRequest.decode, request), before.terms
     _check_adverts(member, before, asked.adverts)
-    graph = drawn(terms.design, sha256(b"graph", terms.context, *(each.nonce for each in asked.adverts)))
+    seed = member.reckon(graph_seed, terms.context, asked.adverts)
+    graph = member.reckon(drawn, terms.design, seed)
     neighbours = graph.neighbours(before.index)
     keys = _checked_keys(terms, neighbours, asked)
-    transcript = schedule.transcript_of(terms.context, [each.leaf for each in asked.adverts])
-    mail_keys = {
-        other: schedule.mail_key(before.mail, asked.adverts[other - 1].mail, transcript, before.index, other)
-        for other in neighbours
-    }
+    transcript = member.reckon(transcript_of, terms.context, asked.adverts)
+    others = {other: asked.adverts[other - 1].mail for other in neighbours}
+    mail_keys = dict(
+        zip(others, member.reckon(schedule.mail_keys, before.mail, others, transcript, before.index), strict=True)
+    )
     joining = replace(before, graph=graph, transcript=transcript, mail_keys=mail_keys, keys=keys)
-    dealt = _deal(joining, member.entropy)
+    dealt = _deal(joining, member)
     sealed = tuple(
         schedule.seal_mail(mail_keys[other], before.index, other, dealt[other], transcript) for other in neighbours
     )
@@ -135,14 +140,30 @@ def _check_adverts(member: Member, before: Joining, adverts: tuple[Advert, ...])
     terms = before.terms
     if len(adverts) != terms.members:
         raise Refused(Attack.SYBIL, f"got {len(adverts)} adverts, allowed: those of the {terms.members} members")
-    for index, advert in enumerate(adverts, 1):
-        signed = advert.signed_part(terms.context, index)
-        if not verify(member.key_of(terms, index), advert.signature, signed):
-            raise Refused(Attack.SWAPPED_KEY, f"the advert of member {index} is not signed by it for these terms")
-        if before.commitments and sha256(b"nonce", advert.nonce) != before.commitments[index - 1].digest:
-            raise Refused(Attack.LATE_NONCE, f"member {index} opens another nonce than it committed to")
+    member.reckon(check_signed, member.keys_of(terms), terms.context, before.commitments, adverts)
     if adverts[before.index - 1] != before.advert:
         raise Refused(Attack.SWAPPED_KEY, "this member's own advert was exchanged")
+
+
+def check_signed(
+    keys: tuple[bytes, ...], context: bytes, commitments: tuple[Committed, ...], adverts: tuple[Advert, ...]
+) -> None:
+    """Raise Refused where an advert is not signed by its member, of these signing keys, or opens another nonce."""
+    for index, (key, advert) in enumerate(zip(keys, adverts, strict=True), 1):
+        if not verify(key, advert.signature, advert.signed_part(context, index)):
+            raise Refused(Attack.SWAPPED_KEY, f"the advert of member {index} is not signed by it for these terms")
+        if commitments and sha256(b"nonce", advert.nonce) != commitments[index - 1].digest:
+            raise Refused(Attack.LATE_NONCE, f"member {index} opens another nonce than it committed to")
+
+
+def graph_seed(context: bytes, adverts: tuple[Advert, ...]) -> bytes:
+    """What the graph is drawn from: everybody's nonce."""
+    return sha256(b"graph", context, *(each.nonce for each in adverts))
+
+
+def transcript_of(context: bytes, adverts: tuple[Advert, ...]) -> bytes:
+    """T1, of the adverts in the members' order."""
+    return schedule.transcript_of(context, [each.leaf for each in adverts])
 
 
 def _checked_keys(terms: Parameters, neighbours: tuple[int, ...], asked: SharesRequest) -> dict[int, bytes]:
@@ -154,12 +175,13 @@ def _checked_keys(terms: Parameters, neighbours: tuple[int, ...], asked: SharesR
     return dict(zip(neighbours, asked.keys, strict=True))
 
 
-def _deal(joining: Joining, entropy: Callable[[int], bytes]) -> dict[int, bytes]:
+def _deal(joining: Joining, member: Member) -> dict[int, bytes]:
     """Holder -> its share: of each round 16 bytes of the own mask's secret and 32 of the key (Shamir 1979)."""
     assert joining.graph is not None
     holders = joining.graph.holders(joining.index)
     secret = b"".join(own + key for own, key in zip(joining.own, joining.secrets, strict=True))
-    shares = shamir.split(np.frombuffer(secret, np.uint8), len(holders), joining.terms.design.threshold, entropy)
+    threshold, octets = joining.terms.design.threshold, np.frombuffer(secret, np.uint8)
+    shares = member.reckon(shamir.split, octets, len(holders), threshold, member.entropy)
     return {holder: shares[place].tobytes() for place, holder in enumerate(holders)}
 
 

@@ -160,9 +160,15 @@ class Layout:
         return hashlib.sha256(self.canonical()).digest()
 
     def write(
-        self, tensors: Mapping[str, NDArray[Any]], weight: int, fields: Mapping[str, ArrayLike], dither: bytes
+        self,
+        tensors: Mapping[str, NDArray[Any]],
+        weight: int,
+        fields: Mapping[str, ArrayLike],
+        dither: bytes,
+        is_warm: bool = False,
     ) -> Lanes:
         """A clinic's vector `(size,)`, to be masked; `dither` is a seed of 24 bytes for this vector alone.
+        `is_warm`: see rounding.rounder.
 
         The tensors are multiplied by weight / most_weight; the weight itself is summed where the caller has a field for it.
         Raises UpdateRefused, for the clinic's own staff, where anything is missing, too much or out of range.
@@ -171,7 +177,8 @@ class Layout:
         lanes: Lanes = np.empty(self.size, self._lane)
         if self.tensors:
             names = [tensor.name for tensor in self.tensors]
-            quantise([tensors[name] for name in names], weight, self.scale, dither, lanes[: self.parameters], names)
+            values = [tensors[name] for name in names]
+            quantise(values, weight, self.scale, dither, lanes[: self.parameters], names, is_warm)
         for field, place in self._places():
             spread(field.codes(fields[field.name]), self._base, lanes[place].reshape(-1, field.count))
         lanes[self.size - self._witness :] = 1

@@ -43,9 +43,10 @@ class Stream:
     sign: int
 
 
-def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None) -> None:
+def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None, is_warm: bool = False) -> None:
     """Add all masks to `lanes` in place; the same bytes whatever the threads, which share the segments, and on a GPU.
 
+    `is_warm` where the process masks many vectors: machine code, once loaded, pays for short ones as well.
     `threads` is all cores where None; site processes of one core each pass 1, and leave the GPU alone. FEDMED_MASKS=cpu or
     gpu decides instead. Raises ConfigError for any other word there, MissingPart where `gpu` is wished and none makes masks,
     FederationError where a GPU made others than the CPU: nothing may be sent then.
@@ -56,7 +57,7 @@ def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None) -
     if _to_gpu(lanes, streams, threads) and _by_gpu(lanes, streams, way):
         return
     count = -(-lanes.nbytes // SEGMENT_BYTES)
-    hands, add = min(count, threads or os.cpu_count() or 1), _adder(lanes, streams, way)
+    hands, add = min(count, threads or os.cpu_count() or 1), _adder(lanes, streams, way, is_warm)
     if hands <= 1:
         _segments(lanes, add, range(count))
         return
@@ -113,9 +114,9 @@ def _by_gpu(lanes: Lanes, streams: Sequence[Stream], way: Way) -> bool:
     return True
 
 
-def _adder(lanes: Lanes, streams: Sequence[Stream], way: Way) -> Adder:
+def _adder(lanes: Lanes, streams: Sequence[Stream], way: Way, is_warm: bool) -> Adder:
     """The vector AES for vectors that are long enough to load machine code for, the library's cipher for all others."""
-    fits = lanes.size >= COMPILED_FROM and lanes.flags.c_contiguous and lanes.dtype.isnative
+    fits = (is_warm or lanes.size >= COMPILED_FROM) and lanes.flags.c_contiguous and lanes.dtype.isnative
     if fits and streams and keystream.wish() is None and (vector := _vector_adder()) is not None:
         return vector([(each.seed, each.sign) for each in streams])
     return partial(_add, streams, way)

@@ -13,6 +13,7 @@ from fedmed.privacy.secagg.graph import Graph
 from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.messages import KEY_BYTES
 from fedmed.privacy.secagg.parameters import Parameters, Policy
+from fedmed.privacy.secagg.reckoning import Reckon, alone
 
 Entropy = Callable[[int], bytes]
 """So many random bytes from a cryptographic generator."""
@@ -36,10 +37,15 @@ class Member:
     signer: Signer
     policy: Policy
     entropy: Entropy
+    reckon: Reckon = alone
 
     def key_of(self, terms: Parameters, index: int) -> bytes:
         """The pinned signing key of a member of the roster."""
         return self.policy.pins[terms.roster[index - 1]]
+
+    def keys_of(self, terms: Parameters) -> tuple[bytes, ...]:
+        """Those of the whole roster, in its order."""
+        return tuple(map(self.policy.pins.__getitem__, terms.roster))
 
 
 @dataclass(frozen=True)

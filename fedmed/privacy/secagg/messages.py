@@ -12,6 +12,7 @@ round   upload                        header                        -> masked ve
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import TypeVar
 
 from fedmed.privacy.secagg.encoding import Reader, Writer
@@ -34,9 +35,8 @@ def whole(reader: Reader, read: Callable[[Reader], Part]) -> Part:
 def put_all(writer: Writer, values: tuple[bytes, ...]) -> Writer:
     """A list of byte strings."""
     writer.number(len(values), 2)
-    for each in values:
-        writer.text(each)
-    return writer
+    parts = ((len(each).to_bytes(4, "big"), each) for each in values)
+    return writer.fixed(b"".join(chain.from_iterable(parts)))
 
 
 def read_all(reader: Reader, most: int) -> tuple[bytes, ...]:

@@ -114,7 +114,8 @@ def reveal_request(state: Opening) -> bytes:
 def reveal(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's shares. Raises Refused."""
     alive, read = set(_asked(state, member)), Revealed.decode(answer)
-    dealers = [dealer for dealer in state.header.cohort if member in state.agreed.graph.holders(dealer)]
+    cohort = set(state.header.cohort)  # who holds another's share has given it one of its own
+    dealers = [dealer for dealer in state.agreed.graph.holders(member) if dealer in cohort]
     sizes = [SELF_BYTES if dealer in alive else SECRET_BYTES for dealer in dealers]
     if [len(share) for share in read.shares] != sizes:
         raise Refused(Attack.BAD_SHARE, f"member {member} sent {len(read.shares)} shares, {len(dealers)} are its part")
@@ -153,7 +154,8 @@ def open_sum(state: Opening) -> Opened:
 
 
 def _shares_of(state: Opening, dealer: int) -> dict[int, bytes]:
-    return {holder: found[dealer] for holder, found in state.revealed.items() if dealer in found}
+    there = state.revealed
+    return {holder: there[holder][dealer] for holder in state.agreed.graph.holders(dealer) if holder in there}
 
 
 def _fits_commitment(state: Opening, dealer: int) -> Fits:

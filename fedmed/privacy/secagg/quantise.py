@@ -30,11 +30,13 @@ def quantise(
     dither: bytes,
     out: Lanes,
     names: Sequence[str] = (),
+    is_warm: bool = False,
 ) -> None:
     """The tensors `values`, one after the other in C order, as lanes in `out (d,)`; d is all their sizes together.
 
     `dither` is a seed of 24 bytes, drawn for this vector alone (dither.py); value i takes number i of its stream, whatever
-    back end runs. u = (number + 1/2) / 2^16, hence the mean of a lane is off x·(w/W)·s by at most 2^-17 and a lane by less
+    back end runs (see rounding.rounder for `is_warm`).
+    u = (number + 1/2) / 2^16, hence the mean of a lane is off x·(w/W)·s by at most 2^-17 and a lane by less
     than 1; whole numbers, 0 among them, are kept. A tensor that is not contiguous is copied a block at a time.
 
     Raises UpdateRefused where a value is not finite or beyond the bound (clipping is the policy's, before) and for a weight
@@ -50,7 +52,7 @@ def quantise(
             raise UpdateRefused(
                 f"tensor {_called(number, names)} holds {tensor.dtype}; only floating point numbers are summed"
             )
-    to_lanes, multiplier, limit = rounder(out.size), scale.multiplier(weight), scale.limit
+    to_lanes, multiplier, limit = rounder(out.size, is_warm), scale.multiplier(weight), scale.limit
     faults = []
     for number, start, piece, numbers, lanes in _pieces(values, out, dither):
         if to_lanes(piece, multiplier, limit, numbers, lanes):

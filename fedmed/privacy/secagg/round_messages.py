@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fedmed.privacy.secagg.encoding import DIGEST_BYTES, Reader, Writer, bitmap, malformed, members_of, sha256
 from fedmed.privacy.secagg.messages import SIGNATURE_BYTES, SMALL, put_all, read_all, whole
@@ -163,7 +164,9 @@ class Revealed:
         )
 
 
+@lru_cache(maxsize=4)
 def _bits(members: tuple[int, ...]) -> bytes:
+    """The same few sets are written into what every member signs and is sent."""
     return bitmap(members, max(members, default=0))
 
 

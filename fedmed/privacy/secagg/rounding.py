@@ -16,9 +16,12 @@ COMPILED_FROM = 1_000_000  # values; below, loading machine code takes longer th
 STEP = 2.0**-16  # of the dither
 
 
-def rounder(size: int) -> Rounder:
-    """What rounds the blocks of a vector of `size` values: numba's loop for long ones where numba is installed."""
-    return (_compiled() or rounded) if size >= COMPILED_FROM else rounded
+def rounder(size: int, is_warm: bool = False) -> Rounder:
+    """What rounds the blocks of a vector of `size` values: numba's loop, where it is installed, for long ones.
+
+    `is_warm` where the process rounds many vectors: for short ones, too.
+    """
+    return (_compiled() or rounded) if is_warm or size >= COMPILED_FROM else rounded
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,13 @@ def public_of(secret: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
-def _shared(secret: bytes, public: bytes) -> bytes:
+def publics_of(secrets: Sequence[bytes]) -> list[bytes]:
+    """The public keys of several."""
+    return [public_of(each) for each in secrets]
+
+
+def shared(secret: bytes, public: bytes) -> bytes:
+    """What both have who know one of the keys' secrets, 32 bytes. Raises Refused for a point of small order."""
     try:
         return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:  # a point of small order, which would make the key the same for everybody
@@ -62,7 +69,17 @@ def is_usable(public: bytes) -> bool:
 
 def mail_key(secret: bytes, public: bytes, transcript: bytes, one: int, other: int) -> bytes:
     """k_uv: the AES-256 key under which two members send each other shares in one epoch."""
-    return _hkdf(_shared(secret, public), 32, b"share" + transcript + _pair(one, other))
+    return mail_key_of(shared(secret, public), transcript, one, other)
+
+
+def mail_key_of(agreed: bytes, transcript: bytes, one: int, other: int) -> bytes:
+    """The same, of what the two agreed on."""
+    return _hkdf(agreed, 32, b"share" + transcript + _pair(one, other))
+
+
+def mail_keys(secret: bytes, others: Mapping[int, bytes], transcript: bytes, member: int) -> list[bytes]:
+    """Those of one member with several, whose public keys for mail are `others`, in their order."""
+    return [mail_key(secret, public, transcript, member, other) for other, public in others.items()]
 
 
 def seal_mail(key: bytes, sender: int, receiver: int, shares: bytes, transcript: bytes) -> bytes:
@@ -84,7 +101,12 @@ def _direction(sender: int, receiver: int) -> bytes:
 
 def pair_seed(secret: bytes, public: bytes, round_digest: bytes, one: int, other: int) -> bytes:
     """Seed of the mask that two members share in one round."""
-    return _hkdf(_shared(secret, public), SEED_BYTES, b"mask" + round_digest + _pair(one, other))
+    return _hkdf(shared(secret, public), SEED_BYTES, b"mask" + round_digest + _pair(one, other))
+
+
+def pair_seeds(secret: bytes, others: Mapping[int, bytes], round_digest: bytes, member: int) -> list[bytes]:
+    """Those of one member with several, whose public keys of the round are `others`, in their order."""
+    return [pair_seed(secret, public, round_digest, member, other) for other, public in others.items()]
 
 
 def self_seed(secret: bytes, round_digest: bytes, member: int) -> bytes:

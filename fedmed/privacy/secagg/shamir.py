@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +41,14 @@ def combine(points: Sequence[int], shares: Bytes) -> Bytes:
     """The secret from shares `(threshold, B)` at `points`: Lagrange's polynomial at zero."""
     if len(set(points)) != len(points) or not all(1 <= point <= 255 for point in points) or len(points) != len(shares):
         raise ValueError(f"points {list(points)}; allowed: different ones from 1 to 255, one a share")
-    secret = np.zeros(shares.shape[1], np.uint8)
-    for place, point in enumerate(points):
-        weight = 0
-        for other in points:
-            if other != point:
-                weight += int(LOG[other]) - int(LOG[other ^ point])
-        secret ^= MUL[EXP[weight % 255], shares[place]]
+    products = MUL[weights(tuple(points))[:, None], shares]
+    secret: Bytes = np.bitwise_xor.reduce(products, axis=0)
     return secret
+
+
+@lru_cache(maxsize=64)
+def weights(points: tuple[int, ...]) -> Bytes:
+    """What the shares at these points are multiplied by, `(len(points),)`."""
+    logs = [sum(int(LOG[other]) - int(LOG[other ^ each]) for other in points if other != each) for each in points]
+    found: Bytes = EXP[np.array(logs) % 255]
+    return found

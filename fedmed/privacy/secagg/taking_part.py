@@ -8,6 +8,7 @@ from fedmed.identity.member import verify
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
+from fedmed.privacy.secagg.graph import Graph
 from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.member import (
     Commit,
@@ -50,9 +51,9 @@ class Given:
 Step = tuple[Epoch, tuple[Instruction, ...]]
 
 
-def begin(epoch: Epoch, given: Given) -> Step:
+def begin(member: Member, epoch: Epoch, given: Given) -> Step:
     """The masks of a round; they may be expanded while training runs. Raises Refused."""
-    header = Header.decode(given.header)
+    header = member.reckon(Header.decode, given.header)
     current = epoch.current
     if current is not None and current.header == given.header and current.uploaded is not None:
         return epoch, (Resend(header.number),)
@@ -65,23 +66,19 @@ def begin(epoch: Epoch, given: Given) -> Step:
         )
     if epoch.index not in header.cohort:
         raise Refused(Attack.OTHER_ROUND, "this clinic is not in the cohort that the header names")
-    _check_sum(epoch, header.cohort, header.cohort)
-    digest = schedule.round_digest(epoch.transcript, given.header)
+    _check_sum(member, epoch, header.cohort, header.cohort)
+    digest = member.reckon(schedule.round_digest, epoch.transcript, given.header)
     begun = replace(epoch, current=Current(header.number, given.header, digest))
-    return begun, (Mask(_streams(epoch, header, digest)),)
+    return begun, (Mask(_streams(member, epoch, header, digest)),)
 
 
-def _streams(epoch: Epoch, header: Header, digest: bytes) -> tuple[Stream, ...]:
+def _streams(member: Member, epoch: Epoch, header: Header, digest: bytes) -> tuple[Stream, ...]:
     secrets, index, number = epoch.secrets[header.number], epoch.index, header.number
     own = Stream(schedule.self_seed(secrets.own, digest, index), 1)
     cohort = set(header.cohort)
-    shared = [
-        Stream(
-            schedule.pair_seed(secrets.key, epoch.key_for(other, number), digest, index, other), 1 if index < other else -1
-        )
-        for other in epoch.graph.neighbours(index)
-        if other in cohort
-    ]
+    others = {other: epoch.key_for(other, number) for other in epoch.graph.neighbours(index) if other in cohort}
+    seeds = member.reckon(schedule.pair_seeds, secrets.key, others, digest, index)
+    shared = (Stream(seed, 1 if index < other else -1) for other, seed in zip(others, seeds, strict=True))
     return (own, *shared)
 
 
@@ -102,14 +99,14 @@ def confirm(member: Member, epoch: Epoch, request: bytes, head: bytes) -> Step:
     """A signature over the one survivor set of the round. Raises Refused."""
     if epoch.terms.mode == "hbc":
         raise Refused(Attack.OUT_OF_TURN, "in mode hbc nobody confirms survivors")
-    asked = ConfirmRequest.decode(request)
-    current = _current(epoch, asked.header)
+    asked = member.reckon(ConfirmRequest.decode, request)
+    current = _current(member, epoch, asked.header)
     if current.survivors is not None and current.confirmed is not None:
         if current.survivors != asked.survivors:
             raise Refused(Attack.EQUIVOCATION, f"round {current.number} has another survivor set already")
         return epoch, (Reply(current.confirmed),)
-    _check_survivors(epoch, current, asked.survivors)
-    signed = Confirmed.signed_part(current.digest, asked.survivors, head)
+    _check_survivors(member, epoch, current, asked.survivors)
+    signed = member.reckon(Confirmed.signed_part, current.digest, asked.survivors, head)
     answer = Confirmed(head, member.signer.sign(signed)).encode()
     current = replace(current, survivors=asked.survivors, confirmed=answer)
     after = replace(epoch, last=current.number, current=current).forgetting(current.number - 1)
@@ -121,40 +118,40 @@ def reveal(member: Member, epoch: Epoch, request: bytes) -> Step:
 
     Raises Refused.
     """
-    asked = RevealRequest.decode(request)
-    current = _current(epoch, asked.header)
+    asked = member.reckon(RevealRequest.decode, request)
+    current = _current(member, epoch, asked.header)
     if current.revealed is not None:
         if current.survivors != asked.survivors:
             raise Refused(Attack.EQUIVOCATION, f"round {current.number} was opened for another survivor set")
         return epoch, (Reply(current.revealed),)
     if epoch.terms.mode == "hbc":
-        _check_survivors(epoch, current, asked.survivors)
+        _check_survivors(member, epoch, current, asked.survivors)
     else:
         _check_quorum(member, epoch, current, asked)
-    shares = _shares(epoch, Header.decode(current.header), asked.survivors)
+    shares = _shares(epoch, member.reckon(Header.decode, current.header), asked.survivors)
     answer = Revealed(shares)
     answer = replace(answer, signature=member.signer.sign(answer.signed_part(current.digest, epoch.index)))
     current = replace(current, survivors=asked.survivors, revealed=answer.encode())
     after = replace(epoch, last=current.number, current=current).forgetting(current.number)
-    return after, (*_left_over(epoch, current), Erase(current.number), Reply(answer.encode()))
+    return after, (*_left_over(member, epoch, current), Erase(current.number), Reply(answer.encode()))
 
 
-def _left_over(epoch: Epoch, current: Current) -> tuple[Unmask, ...]:
+def _left_over(member: Member, epoch: Epoch, current: Current) -> tuple[Unmask, ...]:
     """How an update that its round's one sum is without becomes the clinic's own again.
 
     Only here is that sure. A round that nobody could open is repeated, and one whose end was not heard of may have been
     opened: an update of either, sent again, could count twice.
     """
-    header = Header.decode(current.header)
+    header = member.reckon(Header.decode, current.header)
     if current.uploaded is None or epoch.index in (current.survivors or ()) or header.purpose != Purpose.UPDATE:
         return ()
-    streams = _streams(epoch, header, current.digest)
+    streams = _streams(member, epoch, header, current.digest)
     return (Unmask(current.number, tuple(replace(each, sign=-each.sign) for each in streams)),)
 
 
-def _current(epoch: Epoch, header: bytes) -> Current:
+def _current(member: Member, epoch: Epoch, header: bytes) -> Current:
     """The round that a header speaks of: the one this member is in or, for a helper, a newer one."""
-    read, current = Header.decode(header), epoch.current
+    read, current = member.reckon(Header.decode, header), epoch.current
     if current is not None and current.header == header:
         return current
     if current is not None and current.number == read.number:
@@ -164,7 +161,7 @@ def _current(epoch: Epoch, header: bytes) -> Current:
     _refuse_used(epoch, read.number)
     if max(read.cohort, default=0) > epoch.terms.members:
         raise Refused(Attack.OTHER_ROUND, "the cohort has members that are not in the roster")
-    return Current(read.number, header, schedule.round_digest(epoch.transcript, header))
+    return Current(read.number, header, member.reckon(schedule.round_digest, epoch.transcript, header))
 
 
 def _refuse_used(epoch: Epoch, number: int) -> None:
@@ -175,20 +172,20 @@ def _refuse_used(epoch: Epoch, number: int) -> None:
         )
 
 
-def _check_survivors(epoch: Epoch, current: Current, survivors: tuple[int, ...]) -> None:
-    cohort = Header.decode(current.header).cohort
+def _check_survivors(member: Member, epoch: Epoch, current: Current, survivors: tuple[int, ...]) -> None:
+    cohort = member.reckon(Header.decode, current.header).cohort
     if not set(survivors) <= set(cohort):
         raise Refused(Attack.FALSE_SURVIVORS, "the survivors are not all of the cohort")
     if epoch.index in survivors and current.uploaded is None:
         raise Refused(Attack.FALSE_SURVIVORS, "this clinic is named a survivor and has sent nothing")
-    _check_sum(epoch, cohort, survivors)
+    _check_sum(member, epoch, cohort, survivors)
 
 
-def _check_sum(epoch: Epoch, cohort: tuple[int, ...], members: tuple[int, ...]) -> None:
+def _check_sum(member: Member, epoch: Epoch, cohort: tuple[int, ...], members: tuple[int, ...]) -> None:
     least, count = epoch.terms.least_survivors(len(cohort)), len(members)
     if max(members, default=0) > epoch.terms.members or count < least:
         raise Refused(Attack.SMALL_SUM, f"got a sum over {count} clinics, allowed: {least} to {epoch.terms.members}")
-    if (weakest := epoch.graph.weakest_window(members)) < epoch.terms.design.window:
+    if (weakest := member.reckon(Graph.weakest_window, epoch.graph, members)) < epoch.terms.design.window:
         raise Refused(
             Attack.CUT_GRAPH,
             f"a part of the ring has {weakest} of them, allowed: {epoch.terms.design.window} and more; with fewer, "
@@ -201,20 +198,21 @@ def _check_quorum(member: Member, epoch: Epoch, current: Current, asked: RevealR
     if current.survivors != asked.survivors:
         what = "was not confirmed by this clinic" if current.survivors is None else "is not the one it confirmed"
         raise Refused(Attack.EQUIVOCATION, f"the survivor set of round {current.number} {what}")
-    valid = {
-        index
-        for index, each in asked.confirmed
-        if 1 <= index <= epoch.terms.members
-        and verify(
-            member.key_of(epoch.terms, index),
-            each.signature,
-            Confirmed.signed_part(current.digest, asked.survivors, each.head),
-        )
-    }
+    valid = member.reckon(signers, member.keys_of(epoch.terms), current.digest, asked)
     if len(valid) < epoch.terms.quorum:
         raise Refused(
             Attack.NO_QUORUM, f"got {len(valid)} valid signatures, allowed: {epoch.terms.quorum} of {epoch.terms.members}"
         )
+
+
+def signers(keys: tuple[bytes, ...], digest: bytes, asked: RevealRequest) -> frozenset[int]:
+    """The members, of these signing keys, whose confirmations of the survivors are valid."""
+    return frozenset(
+        index
+        for index, each in asked.confirmed
+        if 1 <= index <= len(keys)
+        and verify(keys[index - 1], each.signature, Confirmed.signed_part(digest, asked.survivors, each.head))
+    )
 
 
 def _shares(epoch: Epoch, header: Header, survivors: tuple[int, ...]) -> tuple[bytes, ...]:

@@ -1,7 +1,7 @@
 """Masks by the vector AES of x86 processors (VAES with AVX-512), added to lanes while both are in registers.
 
 The same bytes as the library's cipher makes, about twice as fast: a mask is never written anywhere. The cipher's rounds are
-instructions of the processor, whose time depends on no key, and so are the steps that make round keys (`sliced.round_keys`).
+instructions of the processor, whose time depends on no key, and so are the steps that make round keys (`round_keys`).
 LLVM compiles the loop through numba, once a machine.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fedmed.privacy import keystream
 from fedmed.privacy.keystream import KEY_BYTES, SPARE_BYTES
-from fedmed.privacy.secagg import sliced
+from fedmed.privacy.secagg import round_keys, sliced
 from fedmed.privacy.secagg.compiled import jitted
 
 WIDE, TOGETHER = 64, 8
@@ -60,11 +60,11 @@ class Adder:
 
     def __init__(self, streams: Streams) -> None:
         """`streams` are seeds of 24 bytes and signs, +1 or -1. Raises ValueError for seeds of another length."""
-        ordered = sorted(streams, key=lambda one: -one[1])
+        ordered = [one for one in streams if one[1] > 0] + [one for one in streams if one[1] < 0]
         seeds = sliced.seeds_of(ordered)
         self._added = sum(sign > 0 for _, sign in ordered)
         self._prefixes = seeds[:, KEY_BYTES:]
-        self._keys = np.repeat(sliced.round_keys(seeds[:, :KEY_BYTES])[:, :, None], WIDE // 16, axis=2)
+        self._keys = round_keys.expanded(seeds[:, :KEY_BYTES])
 
     def __call__(self, part: NDArray[Any], number: int) -> None:
         """Add the masks' segment `number` to its lanes in place; contiguous, in the machine's byte order."""

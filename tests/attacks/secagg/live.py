@@ -70,7 +70,9 @@ class Live:
     folder: Path
     streams: list[list[bytes]] = field(default_factory=list)
 
-    def run(self, scenario: Scenario, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float]) -> None:
+    def run(
+        self, scenario: Scenario, workers: int, folder: Path, sites_folder: Path, loads: Sequence[float], timing: None
+    ) -> None:
         run_config: dict[str, Any] = {"run-folder": str(folder.resolve()), "sites": len(loads)}
         client = engines.CLIENT
         if scenario.privacy.is_masked:

@@ -1,0 +1,93 @@
+"""`fedmed simulate` of a scenario whose learning is modelled: rounds in virtual time, a report, a trace."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fedmed.cli.bars import Bar
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError, FederationError, StoreError
+from fedmed.report import modelled as pages
+from fedmed.report.document import write
+from fedmed.twin import counting
+from fedmed.twin.modelled import Attempt, Modelled, check
+from fedmed.twin.planning.cost import Cost
+from fedmed.twin.trace import lines
+
+TRACE, REPORT, PAGE, ROUNDS = "trace.jsonl", "report.json", "report.html", "rounds.csv"
+
+
+def run(scenario: Scenario, data: Path | None, out: Path, resume: bool, as_json: bool) -> None:
+    """Run and show. What ends a run before its last round is raised once the report is written."""
+    if resume:
+        raise ConfigError("--resume: a run whose learning is modelled takes seconds; run it anew in another folder")
+    check(scenario)
+    spec, _ = counting.spec_of(scenario, data)
+    cost = counting.cost_of(spec, scenario.task.frozen)
+    Modelled(scenario, cost)  # its faults, before there is a folder
+    _claim(out)
+    found, fault = _play(scenario, cost, out)
+    told = facts(scenario, found, fault)
+    _keep(out, told)
+    if as_json:
+        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+    else:
+        _tell(told, out)
+    if fault is not None:
+        raise fault
+
+
+def _claim(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        is_free = not any(out.iterdir())
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be a folder: {error.strerror}; give another one") from error
+    if not is_free:
+        raise ConfigError(f"--out {out} is not empty; give an empty or a new folder")
+
+
+def _play(scenario: Scenario, cost: Cost, out: Path) -> tuple[list[Attempt], FederationError | None]:
+    found = list[Attempt]()
+    try:
+        with (out / TRACE).open("wb") as file, Bar("rounds") as bar:
+            for attempt in Modelled(scenario, cost, lines(file.write)).attempts():
+                found.append(attempt)
+                bar(scenario.name, attempt.number - attempt.is_short, scenario.rounds)
+    except FederationError as error:
+        return found, error
+    except OSError as error:
+        raise StoreError(f"{out / TRACE} cannot be written: {error.strerror}; make room or mend the disk") from error
+    return found, None
+
+
+def facts(scenario: Scenario, found: list[Attempt], fault: FederationError | None) -> dict[str, Any]:
+    """For machines; times in virtual seconds."""
+    assert scenario.topology is not None
+    took = [each.seconds for each in found if not each.is_short]
+    return {
+        "scenario": {"name": scenario.name, "title": scenario.title, "rounds": scenario.rounds, "seed": scenario.seed},
+        "learning": "modelled",
+        "masks": scenario.topology.masks,
+        "status": "complete" if fault is None else str(fault),
+        "seconds": found[-1].closed if found else 0.0,
+        "median_s": median(took) if took else None,
+        "rounds": [{**asdict(each), "is_short": each.is_short} for each in found],
+    }
+
+
+def _keep(out: Path, told: dict[str, Any]) -> None:
+    write(out / REPORT, json.dumps(told, indent=1, ensure_ascii=False))
+    write(out / ROUNDS, pages.table(told))
+    write(out / PAGE, pages.page(told))
+
+
+def _tell(told: dict[str, Any], out: Path) -> None:
+    said = [f"{told['scenario']['title']}: {pages.summary(told)}", f"  {pages.HEAD}", f"  {pages.MASKS[told['masks']]}"]
+    said += [f"  {count} missing: {reason}" for count, reason in pages.reasons_of(told)]
+    sys.stdout.write("\n".join([*said, f"  Report: {(out / PAGE).resolve()}"]) + "\n")

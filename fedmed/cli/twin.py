@@ -1,0 +1,44 @@
+"""`fedmed twin`: a real federation recorded as a scenario, and replayed in virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+twin = typer.Typer(
+    help="A real federation's twin: recorded from its own records, run in virtual time.", no_args_is_help=True
+)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")]
+
+
+@twin.command()
+def record(
+    center: Annotated[str, typer.Argument(metavar="CENTER", help="Folder of a center, of which only files are read.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the scenario there.")] = Path("twin.yaml"),
+    run: Annotated[str | None, typer.Option(metavar="NAME", help="A run; the newest where absent.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write what a run's records say of machines, lines and absences as a scenario with a topology."""
+    from fedmed.cli.replaying import write_twin
+
+    write_twin(center, out, run, as_json)
+
+
+@twin.command()
+def replay(
+    scenario: Annotated[Path, typer.Argument(metavar="FILE", help="What fedmed twin record wrote.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What if: lines.north.up='5 Mbit/s', or any other key."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page there.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rounds there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the rounds of a recording in virtual time; predicted beside observed."""
+    from fedmed.cli.replaying import Options, run
+
+    run(Options(scenario, tuple(settings or ()), html, csv, as_json))

@@ -1,0 +1,115 @@
+"""A run whose learning was modelled, on a page: how long rounds took, who was in them, and why the others were not."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from fedmed.report import formats
+from fedmed.report.axes import figure
+from fedmed.report.bars import Layer, columns, totals
+from fedmed.report.document import document
+from fedmed.report.markup import Markup, join, tag
+from fedmed.report.tables import plain
+
+HEAD = "Learning was modelled: nothing was trained, and every time is virtual."
+MASKS = {
+    "timed": "Masks were not made: their bytes are in the figures, the seconds that a site works on them are not.",
+    "none": "No update was masked.",
+}
+MOST_REASONS = 12
+COLUMNS = ("number", "attempt", "began", "closed", "verdict", "asked", "joined", "devices", "down_bytes", "up_bytes")
+
+
+def page(told: dict[str, Any]) -> str:
+    """The page as text, of what `fedmed simulate --json` tells of such a run."""
+    body = join(
+        tag("h1", told["scenario"]["title"]),
+        tag("p", f"{HEAD} {MASKS[told['masks']]}"),
+        tag("p", summary(told)),
+        _pictures(told["rounds"]),
+        tag("h2", "Why clinics were missing"),
+        plain(("clinics", "why"), reasons_of(told), "words"),
+        tag("h2", "Rounds"),
+        plain(("round", "began", "took", "asked", "in the sum", "devices in it", "down", "up", "verdict"), rounds_of(told)),
+    )
+    return document(told["scenario"]["title"], body, "page.css")
+
+
+def summary(told: dict[str, Any]) -> str:
+    """What came of it, in a sentence or two."""
+    done = len({each["number"] for each in told["rounds"] if not each["is_short"]})
+    lost = sum(each["is_short"] for each in told["rounds"])
+    tried = f", {formats.count(lost, 'attempt')} came to nothing" if lost else ""
+    took = f"{done} of {told['scenario']['rounds']} rounds in {formats.duration(told['seconds'])}{tried}"
+    moved = sum(each["down_bytes"] for each in told["rounds"]), sum(each["up_bytes"] for each in told["rounds"])
+    return (
+        f"{took}; a round took {formats.duration(told['median_s'])} (median). "
+        f"{formats.data_size(moved[0])} went down to clinics and {formats.data_size(moved[1])} came up from them."
+    )
+
+
+def table(told: dict[str, Any]) -> str:
+    """Attempts as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*COLUMNS, "missing"))
+    for each in told["rounds"]:
+        gone = "; ".join(f"{name}: {reason}" for name, reason in each["missing"].items())
+        writer.writerow((*(each[column] for column in COLUMNS), gone))
+    return out.getvalue()
+
+
+def reasons_of(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """The most frequent reasons over all rounds, with the number of clinics."""
+    found: Counter[str] = Counter()
+    for each in told["rounds"]:
+        found.update(kind_of(reason) for reason in each["missing"].values())
+    rows = [(str(count), reason) for reason, count in found.most_common(MOST_REASONS)]
+    rest = sum(found.values()) - sum(int(count) for count, _ in rows)
+    return [*rows, (str(rest), "other reasons; see report.json")] if rest else rows
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what was measured in its round, so that those of many rounds can be counted together."""
+    return re.sub(r" (for|of) \d[^,:]*", "", re.sub(r" \(.*\)", "", reason))
+
+
+def rounds_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of the table of rounds."""
+    return [
+        (
+            str(each["number"]) if each["attempt"] == 1 else f"{each['number']}, attempt {each['attempt']}",
+            formats.duration(each["began"]),
+            formats.duration(each["closed"] - each["began"]),
+            str(each["asked"]),
+            str(each["joined"]),
+            str(each["devices"]),
+            formats.data_size(each["down_bytes"]),
+            formats.data_size(each["up_bytes"]),
+            each["verdict"],
+        )
+        for each in told["rounds"]
+    ]
+
+
+def _pictures(attempts: Sequence[dict[str, Any]]) -> Markup:
+    last = {each["number"]: each for each in attempts}
+    if not last:
+        return tag("p", "No round came to an end.")
+    joined = [each["joined"] for each in last.values()]
+    missing = [each["asked"] - each["joined"] for each in last.values()]
+    who = [Layer("in the sum", "p1", joined, f"{sum(joined):,}"), Layer("missing", "p3", missing, f"{sum(missing):,}")]
+    took = [each["closed"] - each["began"] for each in last.values()]
+    time = [Layer("a round", "p2", took, formats.duration(sum(took)))]
+    numbers = list(last)
+    return tag(
+        "div",
+        figure("Clinics asked", "by round", columns("Clinics asked, by round", numbers, who), totals("Clinics", who)),
+        figure("Time of a round", "virtual seconds", columns("Virtual seconds of a round", numbers, time)),
+        class_="charts",
+    )

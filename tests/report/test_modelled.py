@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from fedmed.report.modelled import kind_of, page, reasons_of, table
+
+
+def attempt(number: int, **more: Any) -> dict[str, Any]:
+    whole = {"number": number, "attempt": 1, "began": 10.0 * number, "closed": 10.0 * number + 8, "verdict": "complete"}
+    whole |= {"asked": 5, "joined": 5, "devices": 0, "down_bytes": 5e6, "up_bytes": 5e6, "missing": {}, "is_short": False}
+    return {**whole, **more}
+
+
+TOLD = {
+    "scenario": {"title": "A <title>", "rounds": 2},
+    "masks": "timed",
+    "seconds": 28.0,
+    "median_s": 8.0,
+    "rounds": [
+        attempt(1),
+        attempt(2, joined=3, missing={"a": "no answer: away for 72 s", "b": "no answer: away for 9 s"}),
+    ],
+}
+
+
+def test_reasons_are_counted_without_what_was_measured():
+    assert reasons_of(TOLD) == [("2", "no answer: away")]
+    assert kind_of("east: no answer by the deadline of 303 s (8 took 69-88 s (0.0 s)): dark for 360 s") == (
+        "east: no answer by the deadline: dark"
+    )
+
+
+def test_the_page_says_what_it_is_of_and_escapes_what_is_not_its_own():
+    told = page(TOLD)
+    assert "Learning was modelled" in told
+    assert "Masks were not made" in told
+    assert "A &lt;title&gt;" in told
+    assert "2 of 2 rounds in 28.0 s" in told
+
+
+def test_a_run_without_a_round_has_a_page():
+    assert "No round came to an end" in page({**TOLD, "rounds": [], "seconds": 0.0, "median_s": None})
+
+
+def test_a_row_an_attempt():
+    rows = list(csv.DictReader(io.StringIO(table(TOLD))))
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert rows[1]["missing"] == "a: no answer: away for 72 s; b: no answer: away for 9 s"
