@@ -61,19 +61,20 @@ class Sequential:
 
     def __init__(self, cases: Cases) -> None:
         self._cases, self._model = cases, network(cases.task)
-        self._optimiser = torch.optim.SGD(self._model.parameters(), lr=RATE)
+        self._optimiser, self._number = torch.optim.SGD(self._model.parameters(), lr=RATE), 0
 
     def round(self, members: list[int], weights: list[Floats]) -> list[Floats]:
         """The mean of what the members learn from these weights."""
         total, sums = 0, [torch.zeros(each.shape) for each in weights]
         for client in members:
             fill(self._model, weights)
-            x, y = self._cases.of(client)
+            x, y = self._cases.of(client, self._number)
             train(self._model, self._optimiser, x, y)
             with torch.no_grad():
                 for one, parameter in zip(sums, self._model.parameters(), strict=True):
                     one.add_(parameter, alpha=float(len(y)))
             total += len(y)
+        self._number += 1
         return [(each / total).numpy() for each in sums]
 
 

@@ -36,7 +36,8 @@ def learned(message: Message) -> Message:
     """One client's answer."""
     cases, model, optimiser = kept()
     fill(model, message.content["arrays"].to_numpy_ndarrays())  # type: ignore[union-attr]
-    x, y = cases.of(int(message.content["config"]["client"]))  # type: ignore[index,arg-type]
+    asked = message.content["config"]
+    x, y = cases.of(int(asked["client"]), int(asked["number"]))  # type: ignore[index,arg-type]
     loss = train(model, optimiser, x, y)
     arrays = ArrayRecord([each.detach().numpy() for each in model.parameters()])
     return Message(
@@ -59,10 +60,11 @@ class Told(FedAvg):
             self._nodes = sorted(grid.get_node_ids())
         self._line.awaited(self.weights)
         self._began = time.perf_counter()
-        return [
-            Message(RecordDict({"arrays": arrays, "config": ConfigRecord({"client": client})}), self._nodes[client], "train")
-            for client in self._task.members(server_round - 1)
-        ]
+        number, sent = server_round - 1, list[Message]()
+        for client in self._task.members(number):
+            asked = ConfigRecord({"client": client, "number": number})
+            sent.append(Message(RecordDict({"arrays": arrays, "config": asked}), self._nodes[client], "train"))
+        return sent
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

@@ -69,8 +69,12 @@ def run(path: str, cases: Cases, rounds: int) -> None:
     """All rounds."""
     logging.disable(logging.CRITICAL)
     task = cases.task
-    asked = (client for number in range(rounds + 1) for client in task.members(number))
-    made = [PyTorchTensorDataset(cases.of(client), user_id=str(client)) for client in range(task.clients)]
+    asked = ((number, client) for number in range(rounds + 1) for client in task.members(number))
+
+    def made(who: tuple[int, int]) -> PyTorchTensorDataset:
+        number, client = who
+        return PyTorchTensorDataset(cases.of(client, number), user_id=str(client))
+
     inner = network(task)
     taught = Taught(inner)
     model = PyTorchModel(
@@ -83,7 +87,7 @@ def run(path: str, cases: Cases, rounds: int) -> None:
             central_num_iterations=rounds, evaluation_frequency=10**6, train_cohort_size=task.cohort, val_cohort_size=0
         ),
         SimulatedBackend(
-            training_data=FederatedDataset(made.__getitem__, lambda: next(asked)),
+            training_data=FederatedDataset(made, lambda: next(asked)),
             val_data=None,
             postprocessors=[WeightByDatapoints()],
         ),

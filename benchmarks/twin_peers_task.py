@@ -1,7 +1,7 @@
 """What every arm of `twin_peers.py` does alike: the cases, the cohorts, the order of the batches, the models, one client.
 
-1,000 clients with sizes of a log-normal law (sigma .6), of each 100 a round, one epoch in batches of 20 in the order of the
-cases, SGD with a step of .05, and the mean weighted by cases. Cases are 28 x 28 with 62 classes, made from a seed.
+1,000 clients with sizes of a log-normal law (sigma .6), 100 of them a round, one epoch in batches of 20 in an order drawn
+for client and round, SGD with a step of .05, and the mean weighted by cases. Cases are 28 x 28 with 62 classes, from a seed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedmed.clock import derive_seed
+
+SEED = 3
 CLASSES, PIXELS, BATCH, RATE = 62, 784, 20, 0.05
 SIGMA, LEAST = 0.6, 2
 Floats = npt.NDArray[np.float32]
@@ -90,6 +93,11 @@ def network(task: Task) -> nn.Module:
     return made.to(memory_format=torch.channels_last) if task.tuned else made  # type: ignore[call-overload,no-any-return]
 
 
+def name_of(client: int) -> str:
+    """What our engine knows a client by."""
+    return f"site-{client}"
+
+
 def fill(model: nn.Module, weights: Sequence[Floats]) -> None:
     """Let the model have these weights."""
     with torch.no_grad():
@@ -128,10 +136,17 @@ class Cases:
         """`(N,)`."""
         return torch.from_numpy(np.load(self.folder / "labels.npy"))
 
-    def of(self, client: int) -> tuple[Tensor, Tensor]:
+    def all_of(self, client: int) -> tuple[Tensor, Tensor]:
         """One client's cases and labels; views."""
         begin, end = self.ends[client], self.ends[client + 1]
         return self.x[begin:end], self.y[begin:end]
+
+    def of(self, client: int, number: int) -> tuple[Tensor, Tensor]:
+        """The same in the order in which round `number` (from 0) goes through them: that of a clinic of ours."""
+        x, y = self.all_of(client)
+        generator = torch.Generator().manual_seed(derive_seed(SEED, "train", name_of(client), number + 1))
+        rows = torch.randperm(len(y), generator=generator)
+        return x[rows], y[rows]
 
 
 def train(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
