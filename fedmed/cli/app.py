@@ -89,7 +89,7 @@ def simulate(
         raise ConfigError(f"{' and '.join(given_alone)}: allowed with --sweep KEY=A,B,... alone")
     from fedmed.cli.simulate import Options, run
 
-    run(Options(scenario, data, every, out, resume, as_json))
+    run(Options(scenario, data, every, out, resume, as_json, target))
 
 
 @app.command()

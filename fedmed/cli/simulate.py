@@ -21,6 +21,7 @@ from fedmed.report.measures import KINDS, in_text
 from fedmed.report.record import Report
 from fedmed.report.verdict import ended_with
 from fedmed.simulate.folder import RunFolder, free_folder
+from fedmed.simulate.targets import learnt, read_target
 from fedmed.twin import profiles
 
 DEFAULT = "demo"
@@ -36,11 +37,13 @@ class Options:
     out: Path | None
     resume: bool
     as_json: bool
+    target: str | None = None
 
 
 def run(options: Options) -> None:
     """Run a simulation; Ctrl-C says how to go on and passes through."""
-    scenario = _scenario(options)
+    scenario, target = _scenario(options), read_target(options.target)
+    learnt(scenario, options.target)
     out = options.out or free_folder(scenario.name)
     if scenario.topology is not None and scenario.topology.learning == "modelled":
         from fedmed.cli import modelled
@@ -54,7 +57,7 @@ def run(options: Options) -> None:
 
     with Watcher(out) as watcher:
         try:
-            report = simulate(Request(scenario, options.data, out, options.resume))
+            report = simulate(Request(scenario, options.data, out, options.resume, target))
         except KeyboardInterrupt:
             watcher.close()
             done = max(RunFolder(out).commits.rounds(), default=0)
@@ -90,7 +93,11 @@ def summary(report: dict[str, Any], out: Path) -> Text:
     lines += [_site_line(name, site, measures[0]) for name, site in report["sites"].items()][:20]
     found = Report.model_validate(report)
     lines.append(f"  Each site's figures are measured by {found.evaluated_by}.")
-    lines += [f"  {said}" for said in (ended_with(found), protection.line(found), *virtual.sentences(found)) if said]
+    lines += [
+        f"  {said}"
+        for said in (ended_with(found), protection.line(found), *virtual.sentences(found), virtual.reached(found))
+        if said
+    ]
     mode = report["privacy"]["secure_aggregation"]
     said = protection.warning(mode, is_over=True)
     warned = [(f"  {said}\n", STYLES[mode])] if said else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from fedmed.simulate import rows as told
 from fedmed.simulate import sweep
 from fedmed.simulate.folder import RunFolder, free_folder
 from fedmed.simulate.side_by_side import LOG, SideBySide
+from fedmed.simulate.targets import Target, learnt, read_target
 from fedmed.twin import profiles
 
 DESIGN, ANSWERS, TABLE, PAGE, POINTS = "design.json", "sweep.json", "sweep.csv", "sweep.html", "points"
@@ -78,6 +78,8 @@ def _design(options: Options) -> list[sweep.Point]:
     factors = [sweep.factor(text) for text in options.factors]
     design = sweep.points(factors)
     found = _checked(options, design)
+    for point in design:
+        learnt(found[point.name], options.target)
     if options.repeats != 1:
         first = found[design[0].name].seed
         design = sweep.points(sweep.repeated(factors, options.repeats, first))
@@ -103,21 +105,6 @@ def _checked(options: Options, design: Sequence[sweep.Point]) -> dict[str, Scena
         lines = [f"with {where}: {fault}" for fault, where in faults.items()]
         more = [f"and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
         raise ConfigError("\n".join([*lines[:MOST_FAULTS], *more]))
-    return found
-
-
-def read_target(text: str | None) -> tuple[str, float] | None:
-    """A measure that validation follows, and how much of it. Raises ConfigError with what is allowed."""
-    if text is None:
-        return None
-    metric, _, least = text.partition("=")
-    try:
-        found = metric.strip(), float(least)
-    except ValueError:
-        found = metric.strip(), math.nan
-    if found[0] not in LEADING or not 0 < found[1] <= 1:
-        names = " or ".join(LEADING)
-        raise ConfigError(f"--target: got {text!r}; allowed: METRIC=NUMBER with {names} and above 0 to 1, such as auc=0.9")
     return found
 
 
@@ -152,7 +139,7 @@ def _same(path: Path, asked: dict[str, Any], resume: bool) -> None:
 
 
 class _Sweep:
-    def __init__(self, options: Options, out: Path, design: Sequence[sweep.Point], target: tuple[str, float] | None) -> None:
+    def __init__(self, options: Options, out: Path, design: Sequence[sweep.Point], target: Target | None) -> None:
         self._options, self._out, self._design, self._target = options, out, design, target
         self._faults: dict[str, str] = {}
 

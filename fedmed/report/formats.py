@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fedmed.wire.words import count as count
 
 DASH = "–"
+TIMES = (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1.0))
+RATES = (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0))
 VISIBLE = 0.002
 """Error of a measure from which on it is shown."""
 
@@ -52,6 +56,26 @@ def data_size(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}" if size < 1000 * scale else f"{size / scale:,.0f} {unit}"
     return f"{size:.0f} B"
+
+
+def scaled(units: Sequence[tuple[str, float]], most: float) -> tuple[str, float]:
+    """The largest of the units (`TIMES`, `SIZES`, `RATES`) that there are two of, and how many smallest ones it is."""
+    return next((each for each in units if most >= 2 * each[1]), units[-1])
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what was measured in its round, so that those of many rounds can be counted together."""
+    return re.sub(r" (for|of) \d[^,:]*", "", _without_brackets(reason))
+
+
+def _without_brackets(text: str) -> str:
+    depth, kept = 0, list[str]()
+    for letter in text:
+        depth += letter == "("
+        if depth == 0:
+            kept.append(letter)
+        depth -= letter == ")" and depth > 0
+    return "".join(kept).replace(" :", ":").replace("  ", " ").rstrip()
 
 
 def listed(words: Sequence[str], most: int = 6) -> str:

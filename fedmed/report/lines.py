@@ -45,6 +45,14 @@ def _area(band: Sequence[Spread], x: Axis, y: Axis) -> Markup:
     return tag("path", d=f"M{'L'.join(there + back)}Z", class_="band") if band else Markup("")
 
 
+def over_time(label: str, unit: str, lines: Sequence[Line]) -> Markup:
+    """Lines over time from its beginning on, labelled at their ends; values are in 0..1."""
+    values = [y for line in lines for _, y in line.points if y is not None]
+    x = Axis(unit, 0.0, max((at for line in lines for at, _ in line.points), default=1.0) or 1.0, LEFT, WIDTH - 16)
+    y = Axis("", *span(values, 0.0, 1.0), BOTTOM, TOP)
+    return chart(label, frame(x, y), *(_draw(line, x, y) for line in lines))
+
+
 def round_axis(rounds: Sequence[float], end: float) -> Axis:
     """Axis of rounds; a single round stands in the middle."""
     low, high = min(rounds, default=1), max(rounds, default=1)

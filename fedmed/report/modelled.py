@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from fedmed.report import formats
+from fedmed.report import formats, gantt, tiers
 from fedmed.report.axes import figure
 from fedmed.report.bars import Layer, columns, totals
 from fedmed.report.document import document
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.tables import plain
+from fedmed.report.timed import Answers, Gantt
 
 HEAD = "Learning was modelled: nothing was trained, and every time is virtual."
 MASKS = {
@@ -22,6 +22,7 @@ MASKS = {
     "none": "No update was masked.",
 }
 MOST_REASONS = 12
+HEADS = ("round", "began", "took", "asked", "in the sum", "devices in it", "down", "up", "verdict")
 COLUMNS = ("number", "attempt", "began", "closed", "verdict", "asked", "joined", "devices", "down_bytes", "up_bytes")
 
 
@@ -32,12 +33,19 @@ def page(told: dict[str, Any]) -> str:
         tag("p", f"{HEAD} {MASKS[told['masks']]}"),
         tag("p", summary(told)),
         _pictures(told["rounds"]),
-        tag("h2", "Why clinics were missing"),
-        plain(("clinics", "why"), reasons_of(told), "words"),
-        tag("h2", "Rounds"),
-        plain(("round", "began", "took", "asked", "in the sum", "devices in it", "down", "up", "verdict"), rounds_of(told)),
+        *_answers(told),
+        tag("section", tag("h2", "Why clinics were missing"), plain(("clinics", "why"), reasons_of(told), "words")),
+        tag("section", tag("h2", "Rounds"), plain(HEADS, rounds_of(told))),
     )
     return document(told["scenario"]["title"], body, "page.css")
+
+
+def _answers(told: dict[str, Any]) -> list[Markup]:
+    """Its longest round, and what each tier did; nothing of a run of a version that told neither."""
+    if not told.get("answers"):
+        return []
+    longest = gantt.picture(Gantt.model_validate(told["gantt"]) if told.get("gantt") else None)
+    return [tag("section", longest) if longest else longest, tiers.of_answers(Answers.model_validate(told["answers"]))]
 
 
 def summary(told: dict[str, Any]) -> str:
@@ -68,15 +76,10 @@ def reasons_of(told: dict[str, Any]) -> list[tuple[str, str]]:
     """The most frequent reasons over all rounds, with the number of clinics."""
     found: Counter[str] = Counter()
     for each in told["rounds"]:
-        found.update(kind_of(reason) for reason in each["missing"].values())
+        found.update(formats.kind_of(reason) for reason in each["missing"].values())
     rows = [(str(count), reason) for reason, count in found.most_common(MOST_REASONS)]
     rest = sum(found.values()) - sum(int(count) for count, _ in rows)
     return [*rows, (str(rest), "other reasons; see report.json")] if rest else rows
-
-
-def kind_of(reason: str) -> str:
-    """A reason without what was measured in its round, so that those of many rounds can be counted together."""
-    return re.sub(r" (for|of) \d[^,:]*", "", re.sub(r" \(.*\)", "", reason))
 
 
 def rounds_of(told: dict[str, Any]) -> list[tuple[str, ...]]:

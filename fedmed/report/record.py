@@ -6,31 +6,25 @@ and is in no list counts as missing.
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fedmed.errors import StoreError
+from fedmed.report.parts import LENIENT, Number
+from fedmed.report.timed import Answers, Virtual
 
 State = Literal["joined", "late", "missing", "refused"]
 LARGEST = sys.float_info.max
 _UNRECORDED: tuple[State, str] = ("missing", "asked, and in no list of the round")
 
 
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-Number = Annotated["float | None", AfterValidator(_finite)]
-
-
 class Record(BaseModel):
-    """Base of every part: immutable; keys of a later version are passed over."""
+    """Base of every part."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
 
 class Metric(Record):
@@ -238,54 +232,6 @@ class Seconds(Record):
     phases: dict[str, Number] = {}
 
 
-class GanttRow(Record):
-    """A site in a round."""
-
-    who: str
-    bars: list[tuple[float, float, str]] = []
-    """Begin and end in virtual seconds, and `down`, `work` or `up`."""
-    lost: str = ""
-    """Why nothing came of its training."""
-
-
-class Gantt(Record):
-    """A round, or an attempt at one."""
-
-    round: int | None = None
-    began: float
-    ended: float
-    rows: list[GanttRow] = []
-    more: int = 0
-    """Sites that are left out."""
-
-
-class Use(Record):
-    """What became of a site's time, in virtual seconds, and what its line carried."""
-
-    work_s: float
-    line_s: float
-    """On the line and not at work."""
-    idle_s: float
-    down_bytes: float
-    up_bytes: float
-    kwh: float | None = None
-    """By its machine's profile."""
-
-
-class Virtual(Record):
-    """The time that a run with a topology was in."""
-
-    seconds: Number = None
-    learning: str = "real"
-    masks: str = ""
-    members: dict[str, str] = {}
-    """Which member of the topology each site was."""
-    regions: list[str] = []
-    gantt: Gantt | None = None
-    """The longest round."""
-    use: dict[str, Use] = {}
-
-
 class Report(Record):
     """One run."""
 
@@ -314,6 +260,7 @@ class Report(Record):
     """Of the machine that it ran on."""
     virtual: Virtual | None = None
     """None where rounds took the machine's own time."""
+    answers: Answers = Answers()
     model_sha256: str | None = None
     data_sha256: str | None = None
     versions: dict[str, str | None] = {}

@@ -12,8 +12,6 @@ from fedmed.report.measures import NAMES
 from fedmed.report.pareto import Cost, plot
 from fedmed.report.tables import plain
 
-UNITS = (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
-SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1.0))
 BYTES = ("bytes", "down_bytes", "up_bytes")
 LESS = ("seconds", "bytes", "cost")
 """What little of is better."""
@@ -110,12 +108,7 @@ def _plot(rows: Sequence[Row], best: Sequence[int], more: str | None, less: str)
     name, unit, scale = "cost", "money", 1.0
     if less == "seconds":
         virtual = any(row.get("time") == "virtual" for row in rows)
-        (unit, scale), name = _unit(UNITS, max(spent)), "virtual time" if virtual else "time"
+        (unit, scale), name = formats.scaled(formats.TIMES, max(spent)), "virtual time" if virtual else "time"
     elif less == "bytes":
-        (unit, scale), name = _unit(SIZES, max(spent)), "data moved"
+        (unit, scale), name = formats.scaled(formats.SIZES, max(spent)), "data moved"
     return plot(rows, [label(row) for row in rows], best, more, NAMES.get(more, more), Cost(less, name, unit, scale))
-
-
-def _unit(units: Sequence[tuple[str, float]], most: float) -> tuple[str, float]:
-    """The largest one that there are three of."""
-    return next((each for each in units if most >= 3 * each[1]), units[-1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
+from fedmed.report import formats
 from fedmed.report.axes import figure
 from fedmed.report.formats import VISIBLE
-from fedmed.report.lines import Line, Spread, over_rounds
+from fedmed.report.lines import Line, Spread, over_rounds, over_time
 from fedmed.report.markup import Markup, tag
 from fedmed.report.measures import LEADING, headline
 from fedmed.report.record import Report, Round, Score, SiteScore
@@ -29,12 +31,25 @@ def section(report: Report) -> Markup:
         _chart(report, "Training loss", "lower is better", lambda r: r.train, lambda s: s.loss),
         _chart(report, "Validation loss", "lower is better", lambda r: r.validation, lambda s: s.loss),
         _chart(report, followed, "higher is better", lambda r: r.validation, scored, unit_range=True),
+        _in_time(report, followed, scored),
         *(_chart(report, name, "training, mean by cases", lambda r: r.train, _own(name)) for name in report.own_metrics()),
     ]
     drawn = [chart for chart in charts if chart]
     if not drawn:
         return Markup("")
     return tag("section", tag("h2", "How did training go?"), tag("div", *drawn, class_="charts"))
+
+
+def _in_time(report: Report, title: str, value: _Value) -> Markup:
+    """The same measure at the moments at which its rounds were over; where time is virtual, for there it says something."""
+    ends = list(itertools.accumulate(each.seconds or 0.0 for each in report.rounds))
+    points = [(end, value(each.validation)) for end, each in zip(ends, report.rounds, strict=True) if each.validation]
+    if report.virtual is None or all(y is None for _, y in points):
+        return Markup("")
+    unit, scale = formats.scaled(formats.TIMES, max(at for at, _ in points))
+    line = Line([(at / scale, y) for at, y in points], "fed strong", hint=title, sizes=[2.5] * len(points))
+    note = f"all sites together, at the end of its round, in virtual {unit}"
+    return figure(f"{title} in time", note, over_time(f"{title} over virtual {unit}", f"virtual {unit}", [line]))
 
 
 def _own(name: str) -> _Value:

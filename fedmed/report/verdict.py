@@ -23,7 +23,7 @@ def section(report: Report) -> Markup:
     tone, sentences = verdict(report)
     about = report.scenario.get("description")
     in_time = " ".join(virtual.sentences(report))
-    grounds = [said for said in (protection.line(report), ended_with(report), in_time) if said]
+    grounds = [said for said in (protection.line(report), ended_with(report), in_time, virtual.reached(report)) if said]
     return tag(
         "header",
         tag("p", "fedmed · report of a federation", class_="eyebrow"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedmed.report import formats
+from fedmed.report.measures import LEADING
 from fedmed.report.record import Report
 
 MOST_NAMED = 5
@@ -26,6 +27,18 @@ def sentences(report: Report) -> list[str]:
         named = formats.listed(found.regions, MOST_NAMED)
         said.append(f"What is between clinics and center ({named}) passed every message on and folded none.")
     return said
+
+
+def reached(report: Report) -> str:
+    """How long it took until validation had so much of its measure; empty where nobody asked and no time is virtual."""
+    found = report.answers.target
+    if found is None or not (found.asked or report.virtual):
+        return ""
+    wanted = f"validation {LEADING.get(found.metric, found.metric)} of {found.least:.3f}"
+    if found.seconds is None:
+        return f"No round reached a {wanted}."
+    time = "virtual time" if report.virtual is not None else "this machine's time"
+    return f"A {wanted} was first reached in round {found.round}, after {formats.duration(found.seconds)} of {time}."
 
 
 def unit(report: Report) -> str:

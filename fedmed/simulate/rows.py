@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fedmed.simulate.sweep import SEED, Point
+from fedmed.simulate.targets import Target, reached
 
 REPORT = "report.json"
 PARTS = ("status", "rounds")
@@ -19,7 +20,7 @@ SPREAD = "± "
 Row = dict[str, Any]
 
 
-def answer(point: Point, folder: Path, fault: str | None, target: tuple[str, float] | None) -> Row:
+def answer(point: Point, folder: Path, fault: str | None, target: Target | None) -> Row:
     """What a run told, in one row; `fault` where it did not come to its end."""
     row: Row = {"point": point.name, **point.values, "status": fault or "not run"}
     told = read(folder)
@@ -41,7 +42,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and all(part in told for part in PARTS) else None
 
 
-def _learned(told: dict[str, Any], target: tuple[str, float] | None) -> Row:
+def _learned(told: dict[str, Any], target: Target | None) -> Row:
     row = {name: figure["value"] for name, figure in told["overall"]["metrics"].items()}
     seconds = sum(each["seconds"] for each in told["rounds"])
     row |= {"seconds": seconds, "time": "virtual" if told.get("virtual") else "of this machine"}
@@ -49,7 +50,8 @@ def _learned(told: dict[str, Any], target: tuple[str, float] | None) -> Row:
     row["missing"] = sum(len(each["missing"]) for each in told["rounds"])
     row["attempts in vain"] = sum(each.get("attempt", 1) - 1 for each in told["rounds"])
     if target is not None:
-        row[f"seconds to {target[0]} {target[1]:g}"] = reached(told["rounds"], *target)
+        found = reached(told["rounds"], target)
+        row[f"seconds to {target[0]} {target[1]:g}"] = found["seconds"] if found else None
     return row
 
 
@@ -68,17 +70,6 @@ def _modelled(told: dict[str, Any]) -> Row:
 def _spent(answers: Mapping[str, Any]) -> Row:
     """What machines took, where somebody knows them."""
     return {name: answers[name] for name in ("kwh", "cost", "work", "idle") if answers.get(name) is not None}
-
-
-def reached(rounds: Sequence[Mapping[str, Any]], metric: str, least: float) -> float | None:
-    """Seconds until a round's validation has at least so much of a metric; None where none had."""
-    passed = 0.0
-    for each in rounds:
-        passed += float(each["seconds"])
-        value = (each["validation"] or {}).get(metric)
-        if value is not None and value >= least:
-            return passed
-    return None
 
 
 def together(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:

@@ -22,12 +22,15 @@ from fedmed.learning import tasks
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
-from fedmed.simulate import baselines, engines, members, timing
+from fedmed.report.record import Report
+from fedmed.report.rounds import table
+from fedmed.simulate import answering, baselines, engines, members, timing
 from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
 from fedmed.simulate.logs import Listener
 from fedmed.simulate.summary import summarise
+from fedmed.simulate.targets import Target
 from fedmed.simulate.timing import Timing
 from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
@@ -50,6 +53,8 @@ class Request:
     data: Path | None
     out: Path
     resume: bool = False
+    target: Target | None = None
+    """How much of which measure of validation the report says the time to."""
 
 
 def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def simulate(request: Request, clock: Clock | None = None) -> dict[str, Any]:
         with folder.held():
             scenario = folder.claim(timing.as_run(request.scenario), request.resume)
             try:
-                return _simulate(scenario, request.data, folder, clock or SystemClock())
+                return _simulate(scenario, request, folder, clock or SystemClock())
             except (ConfigError, DataError):
                 folder.withdraw()
                 raise
@@ -87,7 +92,7 @@ def check_names(scenario: Scenario) -> None:
         )
 
 
-def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: Clock) -> dict[str, Any]:
+def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Clock) -> dict[str, Any]:
     virtual = None if scenario.topology is None else timing.clock_for(scenario.topology, folder)
     journal = Journal(folder.path, clock if virtual is None else virtual)
     try:
@@ -96,7 +101,7 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
         journal.say("preparing", scenario=scenario.name, rounds=scenario.rounds)
         if (mode := scenario.privacy.secure_aggregation) != "malicious":
             journal.say("privacy", secure_aggregation=mode)
-        sites = sites_of(scenario.data, data, scenario.seed, scenario.source, scenario.topology)
+        sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
         fingerprint = prepared.lay_out(sites, folder.sites)
@@ -117,11 +122,11 @@ def _simulate(scenario: Scenario, data: Path | None, folder: RunFolder, clock: C
             "federate": trained_at - prepared_at,
             "compare": clock.now() - trained_at,
         }
-        if timed is not None:
-            report |= {"virtual": timing.told(scenario, timed, folder.path, report["rounds"])}
+        report |= answering.told(scenario, timed, folder.path, report["rounds"], request.target)
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
         write_report(folder.path)
+        replace_text(folder.path / "rounds.csv", table(Report.model_validate(report)))
         journal.say("done", status=report["status"])
         return report
     finally:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +23,12 @@ from fedmed.learning import plan as planning
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described
 from fedmed.simulate.folder import RunFolder
-from fedmed.simulate.tracks import tracks
 from fedmed.sites.cases import Site, class_counts
 from fedmed.twin.clock import MONDAY, VirtualClock
 from fedmed.twin.conditions import seconds_of
 from fedmed.twin.counting import cost_of
 from fedmed.twin.paces import paces
-from fedmed.twin.planning.energy import JOULES_A_KWH, joules
-from fedmed.twin.profiles import PASSES, profiles_of
+from fedmed.twin.profiles import PASSES
 from fedmed.twin.world import World
 
 
@@ -190,22 +186,3 @@ def _described(site: Site, preparation: Preparation) -> Described:
 def masks_of(scenario: Scenario) -> str:
     """Whether updates of a run were masked: `real` or `none`."""
     return "real" if scenario.privacy.is_masked else "none"
-
-
-def told(scenario: Scenario, timing: Timing, folder: Path, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a report says of the time that a run in `folder` was in."""
-    topology = scenario.topology
-    assert topology is not None
-    seconds, profiles = timing.clock.now(), profiles_of(topology)
-    found = tracks(folder, rounds, seconds)
-    for site, machine in zip(timing.sites, timing.machines, strict=True):
-        if (use := found["use"].get(site)) is not None:
-            use["kwh"] = joules(profiles[machine], use["work_s"], seconds) / JOULES_A_KWH
-    return {
-        "seconds": seconds,
-        "learning": topology.learning,
-        "masks": masks_of(scenario),
-        "members": timing.who,
-        "regions": [region.name for region in topology.regions],
-        **found,
-    }

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed.simulate.traces import NAME
+import numpy as np
 
-TRAIN = "train"
-DOWN, WORK, UP = "down", "work", "up"
-MOST_ROWS = 40
+from fedmed.simulate.traces import NAME
+from fedmed.twin import bars
+from fedmed.twin.bars import DOWN, UP, WORK
+from fedmed.twin.flow import Flow
+
+TRAIN, EVALUATE = "train", "evaluate"
 NEVER = "not in this round"
 Span = tuple[float, float]
 
@@ -32,6 +35,10 @@ class Errand:
     up_bytes: int = 0
     why: str = ""
     """Why there is no answer; empty where there is one."""
+
+    def is_lost(self, until: float) -> bool:
+        """Whether no answer was there by then."""
+        return bool(self.why) or self.ended is None or self.ended > until
 
     def bars(self) -> list[tuple[float, float, str]]:
         """When it went down, was worked on and came up, as far as it got."""
@@ -75,14 +82,58 @@ def _happened(of: list[Errand], told: Mapping[str, Any]) -> None:
         errand.why = told.get("why") or event
 
 
-def tracks(folder: Path, rounds: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
-    """Of a run in `folder` that took so many virtual seconds: its longest round, and what each site's time went into."""
+@dataclass(frozen=True)
+class Tracks:
+    """Of a whole run."""
+
+    gantt: dict[str, Any] | None
+    """Its longest attempt at a round."""
+    use: dict[str, dict[str, float]]
+    """What each site's time went into."""
+    network: dict[str, Any]
+    """See `Flow.told`."""
+    last: list[str]
+    """Whose answer was the last in its round, round by round."""
+
+
+def tracks(folder: Path, rounds: Sequence[Mapping[str, Any]], seconds: float, deadline_s: float | None = None) -> Tracks:
+    """Of a run in `folder` that took so many virtual seconds."""
     with (folder / NAME).open("rb") as file:
         all_ = errands(file)
-    return {"gantt": gantt(all_, [int(each["attempt"]) for each in rounds], seconds), "use": use(all_, seconds)}
+    return Tracks(gantt(all_, rounds, seconds, deadline_s), use(all_, seconds), network(all_, seconds), last(all_))
 
 
-def gantt(all_: Sequence[Errand], attempts: Sequence[int], seconds: float) -> dict[str, Any] | None:
+def network(all_: Sequence[Errand], seconds: float) -> dict[str, Any]:
+    """Bytes on the sites' lines over time, of a run of so many seconds."""
+    flow = Flow()
+    for way, name, begins, ends in (("down", "down_bytes", "sent", "heard"), ("up", "up_bytes", "done", "ended")):
+        moved = [each for each in all_ if getattr(each, name)]
+        began, ended = (np.array([_or_never(getattr(each, mark)) for each in moved]) for mark in (begins, ends))
+        flow.add(way, began, ended, np.array([float(getattr(each, name)) for each in moved]))
+    return flow.told(seconds)
+
+
+def _or_never(at: float | None) -> float:
+    return float("inf") if at is None else at
+
+
+def last(all_: Sequence[Errand]) -> list[str]:
+    """Who answered last of those that were asked at one moment, and before others were; nobody where nobody did."""
+    trained = [each for each in all_ if each.kind == TRAIN]
+    starts = sorted({each.sent for each in trained})
+    ends = dict(zip(starts, [*starts[1:], float("inf")], strict=True))
+    found = dict[float, Errand]()
+    for each in trained:
+        if not each.why and each.ended is not None and each.ended <= ends[each.sent]:
+            before = found.get(each.sent)
+            if before is None or (before.ended or 0.0) <= each.ended:
+                found[each.sent] = each
+    return [found[start].who for start in starts if start in found]
+
+
+def gantt(
+    all_: Sequence[Errand], rounds: Sequence[Mapping[str, Any]], seconds: float, deadline_s: float | None = None
+) -> dict[str, Any] | None:
     """The longest attempt at a round, from when it was asked until the next one was; None where nobody trained."""
     starts = sorted({each.sent for each in all_ if each.kind == TRAIN})
     if not starts:
@@ -90,26 +141,29 @@ def gantt(all_: Sequence[Errand], attempts: Sequence[int], seconds: float) -> di
     ends = [*starts[1:], max(seconds, starts[-1])]
     place = max(range(len(starts)), key=lambda at: ends[at] - starts[at])
     began, ended = starts[place], ends[place]
-    numbers = [number for number, tried in enumerate(attempts, 1) for _ in range(tried)]
+    tries = [(each, at) for each in rounds for at in range(1, int(each["attempt"]) + 1)]
+    number, closed = None, ended
+    if len(tries) == len(starts):
+        which, attempt = tries[place]
+        number = int(which["round"])
+        if attempt == which["attempt"]:
+            closed = min(ended, began + float(which.get("phases", {}).get(TRAIN, ended - began)))
     mine = defaultdict[str, list[Errand]](list)
     for each in all_:
         if began <= each.sent < ended:
             mine[each.who].append(each)
-    rows = sorted((_row(who, each, ended) for who, each in mine.items()), key=lambda row: (-row["ends"], row["who"]))
-    return {
-        "round": numbers[place] if len(numbers) == len(starts) else None,
-        "began": began,
-        "ended": ended,
-        "rows": rows[:MOST_ROWS],
-        "more": max(0, len(rows) - MOST_ROWS),
-    }
+    rows = [_row(who, each, closed, ended) for who, each in mine.items()]
+    return bars.chart(number, began, closed, ended, deadline_s, rows)
 
 
-def _row(who: str, mine: Sequence[Errand], ended: float) -> dict[str, Any]:
-    bars = [(start, min(end, ended), part) for each in mine for start, end, part in each.bars() if start < ended]
-    training = (each for each in mine if each.kind == TRAIN)
-    lost = next((each.why or NEVER for each in training if each.why or each.ended is None or each.ended > ended), "")
-    return {"who": who, "bars": bars, "lost": lost, "ends": max((end for _, end, _ in bars), default=0.0)}
+def _row(who: str, mine: Sequence[Errand], closed: float, ended: float) -> dict[str, Any]:
+    drawn = [(start, min(end, ended), part) for each in mine for start, end, part in each.bars() if start < ended]
+    training = [each for each in mine if each.kind == TRAIN]
+    lost = next((each.why or NEVER for each in training if each.is_lost(ended)), "")
+    came = next((each.ended for each in training if not lost), None)
+    if not lost and (other := next((each for each in mine if each.kind == EVALUATE and each.is_lost(ended)), None)):
+        lost, came, closed = f"validation: {other.why or NEVER}", None, ended
+    return bars.row(who, drawn or [(min(each.sent for each in mine), closed, DOWN)], came, lost, closed)
 
 
 def use(all_: Sequence[Errand], seconds: float) -> dict[str, dict[str, float]]:

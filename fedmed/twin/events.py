@@ -26,6 +26,7 @@ from fedmed.twin.world import FULL, LOST, Legs, World
 
 if TYPE_CHECKING:
     from fedmed.twin.hubs import Hub
+    from fedmed.twin.use import Use
 
 
 @dataclass
@@ -65,11 +66,14 @@ class _Open:
 class Events:
     """Rounds of a scenario."""
 
-    def __init__(self, world: World, terms: Terms, trace: Trace | None = None, reasons: bool = False) -> None:
-        """`reasons`: whether outcomes say why each missing clinic is missing; a `trace` says it in any case."""
+    def __init__(
+        self, world: World, terms: Terms, trace: Trace | None = None, reasons: bool = False, use: Use | None = None
+    ) -> None:
+        """`reasons`: whether outcomes say why each missing clinic is missing; a `trace` says it in any case. `use` is told
+        of all that goes out."""
         self.world, self.terms, self.clock = world, terms, VirtualClock()
         self._trace, self._reasons = trace, reasons or trace is not None
-        self._meter = Meter(world)
+        self._meter, self._use = Meter(world), use
         given = terms.rules.deadline_s
         self._limits: Limits = Own(world) if given is None else Same(given)
 
@@ -116,7 +120,10 @@ class Events:
     def _carried(self, way: str, opened: _Open, place: int, size: float) -> float:
         """When a message that goes out now is there."""
         now = np.array([self.clock.now()])
-        return self._meter.carry(way, opened.nodes[place : place + 1], now, size)
+        there = self._meter.carry(way, opened.nodes[place : place + 1], now, size)
+        if self._use is not None:
+            self._use.message(way, int(opened.nodes[place]), self.clock.now(), there, size)
+        return there
 
     def _send(self, opened: _Open, work: Floats, free: Floats | None) -> None:
         """Ask the clinics, which stand before the regions."""
@@ -130,6 +137,8 @@ class Events:
         never = np.full(len(opened.nodes) - len(nodes), math.inf)
         opened.limit.expect(np.concatenate([legs.there, never]))
         hubs = set(self.world.roster.with_devices(nodes).tolist())
+        if self._use is not None:
+            self._use.legs(nodes, sent, _without(legs, sorted(hubs)), self.terms.down_bytes, self.terms.up_bytes)
         for place, at in enumerate(np.minimum(legs.there, legs.told).tolist()):
             if legs.lost[place]:
                 opened.lost[place] = int(legs.lost[place])
@@ -158,6 +167,8 @@ class Events:
         devices, at = np.concatenate(below), np.repeat(legs.heard[places], [len(each) for each in below])
         work = self.terms.work(self.world.roster.cases(devices))
         theirs = self._meter.legs(devices, at, self.terms.down_bytes, work, self.terms.up_bytes)
+        if self._use is not None:
+            self._use.legs(devices, at, theirs, self.terms.down_bytes, self.terms.up_bytes)
         names = [self.world.roster.name(node) for node in devices.tolist()]
         answers = list(zip(names, theirs.there.tolist(), theirs.told.tolist(), strict=True))
         for place, each in zip(places, below, strict=True):
@@ -296,6 +307,13 @@ class Events:
     def _say(self, event: str, opened: _Open, **about: Any) -> None:
         if self._trace is not None:
             self._trace(self.clock.now(), event, {"round": opened.state.number, "attempt": opened.attempt, **about})
+
+
+def _without(legs: Legs, places: list[int]) -> Legs:
+    """Of these places the answers go up on their own."""
+    there = legs.there.copy()
+    there[places] = math.inf
+    return replace(legs, there=there)
 
 
 def through(world: World, holder: int, clinics: Ints) -> tuple[Ints, dict[int, Ints]]:

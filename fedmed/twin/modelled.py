@@ -15,6 +15,7 @@ from fedmed.twin.paces import paces
 from fedmed.twin.planning.cost import Cost
 from fedmed.twin.planning.members import Messages
 from fedmed.twin.trace import Trace
+from fedmed.twin.use import Use
 from fedmed.twin.world import World
 
 REAL_ONLY = ("lies",)
@@ -67,6 +68,9 @@ class Attempt:
         """Whether nothing came of it."""
         return self.verdict == Verdict.SHORT.value
 
+    last: str = ""
+    """Whose answer was the last one in the sum."""
+
     def reasons(self) -> Counter[str]:
         """How many are missing for which reason."""
         return Counter(self.missing.values())
@@ -83,7 +87,8 @@ class Modelled:
         self.messages = Messages.of(scenario, cost)
         world = World(scenario.topology, scenario.seed, paces(scenario, cost))
         terms = Terms(scenario.federation, scenario.training, self.messages.model, self.messages.update)
-        self._events = Events(world, terms, trace, reasons=True)
+        self.use = Use(world.roster)
+        self._events = Events(world, terms, trace, reasons=True, use=self.use)
 
     def attempts(self) -> Iterator[Attempt]:
         """Every attempt. Raises QuorumError where all attempts at a round were short, FederationError where nobody comes."""
@@ -103,4 +108,5 @@ class Modelled:
             self.messages.model * len(outcome.asked),
             self.messages.update * len(outcome.joined),
             {name(node): reason for node, reason in outcome.missing.items()},
+            name(int(outcome.joined[-1])) if len(outcome.joined) else "",
         )

@@ -49,7 +49,7 @@ class Roster:
 
     def __init__(self, topology: Topology, seed: int, paces: Mapping[str, float]) -> None:
         """`paces`: seconds for one training case once, by machine. Raises ConfigError for a machine that it lacks."""
-        self.groups = tuple(_groups(topology))
+        self.groups = tuple(groups_of(topology))
         self.clinics = sum(each.count for each in topology.clinics)
         """How many; they are numbered from 0."""
         self.regions = {each.name: group.first for each, group in zip(topology.regions, self._upper(topology), strict=True)}
@@ -170,7 +170,8 @@ def _number(text: str, most: int) -> int:
     return int(text) if text.isdecimal() and len(text) < 12 and 1 <= int(text) <= most else 0
 
 
-def _groups(topology: Topology) -> Iterator[Group]:
+def groups_of(topology: Topology) -> Iterator[Group]:
+    """Clinics, their devices, regions, and the center."""
     clinics = sum(each.count for each in topology.clinics)
     devices = sum(each.count * below.count for each in topology.clinics for below in each.devices)
     numbers = {each.name: clinics + devices + place for place, each in enumerate(topology.regions)}

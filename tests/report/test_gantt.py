@@ -1,21 +1,31 @@
 from __future__ import annotations
 
+from fedmed.report.gantt import picture
 from fedmed.report.page import render
 from fedmed.report.record import Report
+from fedmed.report.timed import Gantt
 from tests.report import sample
 from tests.report.test_virtual import virtual
 
 USE = {"work_s": 50.0, "line_s": 25.0, "idle_s": 25.0, "down_bytes": 2e6, "up_bytes": 1e6, "kwh": 0.25}
-ROW = {"who": "<va>", "bars": [[100.0, 130.0, "down"], [130.0, 900.0, "work"]], "lost": "dark"}
-GANTT = {"round": 2, "began": 100.0, "ended": 1000.0, "rows": [ROW], "more": 3}
+ROW = {
+    "who": "<va>",
+    "bars": [[100.0, 130.0, "down"], [130.0, 400.0, "work"], [400.0, 900.0, "gone"]],
+    "lost": "no answer by the deadline of 800 s: dark",
+}
+GANTT = {"round": 2, "began": 100.0, "closed": 900.0, "deadline": 900.0, "ended": 1000.0, "rows": [ROW], "more": 3}
 
 
 def test_the_longest_round_and_each_sites_time_are_shown():
     text = render(Report.model_validate(virtual(gantt=GANTT, use={"va": USE})))
     assert "Who did what in round 2" in text
-    assert "the longest one, 15 min 0 s, in virtual time; 3 more sites that ended before these" in text
-    assert "&lt;va&gt;: work, 12 min 50 s" in text
-    assert "no answer: dark" in text
+    assert "the longest one, 15 min 0 s, in virtual time; last answers on top; 3 more sites not shown" in text
+    assert "&lt;va&gt;: work, or waiting for those below, 4 min 30 s" in text
+    assert ">by the deadline: dark</text>" in text
+    assert "<title>no answer by the deadline of 800 s: dark</title>" in text
+    assert "closed at the deadline" in text
+    assert "nothing comes of it" in text
+    assert "waiting for the others" not in text
     assert "<td>50%</td><td>25%</td><td>25%</td><td>2 MB</td><td>1 MB</td><td>0.25 kWh</td>" in text
 
 
@@ -27,3 +37,18 @@ def test_without_a_round_there_is_the_table_alone():
 
 def test_a_run_in_the_machines_own_time_has_neither():
     assert "Virtual time, by site" not in render(Report.model_validate(sample.masked()))
+
+
+def test_a_deadline_that_was_not_needed_stands_beside_the_end():
+    text = str(picture(Gantt.model_validate(GANTT | {"closed": 300.0})))
+    assert ">training closed</text>" in text
+    assert ">deadline</text>" in text
+    assert ">deadline</text>" not in str(picture(Gantt.model_validate(GANTT | {"closed": 300.0, "deadline": 2000.0})))
+
+
+def test_a_reason_stands_within_the_chart_however_little_room_there_is():
+    row = {"who": "a", "bars": [[100.0, 999.0, "down"]], "lost": "x" * 300}
+    text = str(picture(Gantt.model_validate(GANTT | {"rows": [row]})))
+    assert f"<title>{'x' * 300}</title>" in text
+    assert "x…</text>" in text
+    assert picture(None) == picture(Gantt.model_validate(GANTT | {"rows": []})) == ""

@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Any
 
-from fedmed.report.modelled import kind_of, page, reasons_of, table
+from fedmed.report.formats import kind_of
+from fedmed.report.modelled import page, reasons_of, table
 
 
 def attempt(number: int, **more: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.simulate.rows import answer, best, reached, read, table, together
+from fedmed.simulate.rows import answer, best, read, table, together
 from fedmed.simulate.sweep import Point
 
 ROUNDS = [
@@ -16,13 +16,6 @@ ROUNDS = [
     {"round": 2, "seconds": 20, "validation": None, "bytes": {"down": 5, "up": 3}, "missing": {"a": "late"}},
     {"round": 3, "seconds": 30, "validation": {"auc": 0.9}, "bytes": {"down": 5, "up": 3}, "missing": {}},
 ]
-
-
-def test_time_to_a_target_is_of_the_first_round_that_has_it():
-    assert reached(ROUNDS, "auc", 0.5) == 10
-    assert reached(ROUNDS, "auc", 0.8) == 60
-    assert reached(ROUNDS, "auc", 0.95) is None
-    assert reached(ROUNDS, "dice", 0.1) is None
 
 
 def test_a_run_is_a_row_and_one_that_failed_says_why(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmed.simulate.tracks import Errand, covered, errands, gantt, tracks, use
+from fedmed.simulate.tracks import Errand, covered, errands, gantt, last, tracks, use
 
 
 def line(at: float, event: str, who: str = "a", kind: str = "train", **more: Any) -> bytes:
@@ -26,6 +26,12 @@ WHOLE = [
     line(11, "heard"),
     line(12, "done"),
     line(13, "there", bytes=7),
+]
+
+
+ROUNDS = [
+    {"round": 1, "attempt": 1, "phases": {"train": 9.5}},
+    {"round": 2, "attempt": 1, "phases": {"train": 3.0}},
 ]
 
 
@@ -54,28 +60,42 @@ def test_what_is_taken_back_is_the_last_that_was_sent():
 
 
 def test_the_longest_round_is_shown_with_who_is_last_on_top():
-    found = gantt(errands(WHOLE), [1, 1], 14.0)
+    found = gantt(errands(WHOLE), ROUNDS, 14.0, 9.0)
     assert found is not None
     assert (found["round"], found["began"], found["ended"], found["more"]) == (1, 0, 10, 0)
-    assert [row["who"] for row in found["rows"]] == ["a", "b"]
-    assert found["rows"][1]["lost"] == "dark"
+    assert (found["closed"], found["deadline"]) == (9.5, 9.0)
+    assert [row["who"] for row in found["rows"]] == ["b", "a"]
+    assert [row["lost"] for row in found["rows"]] == ["dark", ""]
+    assert found["rows"][1]["bars"] == [(0, 1, "down"), (1, 4, "work"), (4, 6, "up"), (6, 9.5, "wait")]
+    assert found["rows"][0]["bars"] == [(0, 2, "down"), (2, 9.5, "gone")]
     assert gantt([], [], 14.0) is None
 
 
+def test_who_was_lost_to_the_validation_is_told_with_its_reason():
+    asked = [line(7, "sent", kind="evaluate", bytes=5), line(8, "heard", kind="evaluate")]
+    found = gantt(errands([*WHOLE[:6], *asked, line(8.5, "lost", kind="evaluate", why="cut")]), ROUNDS[:1], 14.0)
+    assert found is not None
+    (row,) = (row for row in found["rows"] if row["who"] == "a")
+    assert row["lost"] == "validation: cut"
+    assert row["bars"][-1] == (8, 14.0, "gone")
+
+
 def test_who_never_answered_is_said_to_be_missing():
-    found = gantt(errands([line(0, "sent"), line(1, "heard")]), [1], 9.0)
+    found = gantt(errands([line(0, "sent"), line(1, "heard")]), ROUNDS[:1], 9.0)
     assert found is not None
     assert [(row["who"], row["lost"]) for row in found["rows"]] == [("a", "not in this round")]
 
 
 def test_an_attempt_that_cannot_be_told_has_no_number():
-    assert (gantt(errands(WHOLE), [1], 14.0) or {})["round"] is None
-    assert (gantt(errands(WHOLE), [2], 14.0) or {})["round"] == 1
+    found = gantt(errands(WHOLE), ROUNDS[:1], 14.0) or {}
+    assert (found["round"], found["closed"]) == (None, 10)
+    found = gantt(errands(WHOLE), [{"round": 1, "attempt": 2, "phases": {"train": 2.0}}], 14.0) or {}
+    assert (found["round"], found["closed"]) == (1, 10)
 
 
 def test_time_is_shared_between_work_line_and_neither(tmp_path):
     (tmp_path / "trace.jsonl").write_bytes(b"".join(WHOLE))
-    told = tracks(tmp_path, [{"attempt": 1}, {"attempt": 1}], 20.0)["use"]
+    told = tracks(tmp_path, ROUNDS, 20.0).use
     assert told["a"] == {"work_s": 4, "line_s": 5, "idle_s": 11, "down_bytes": 10, "up_bytes": 14}
     assert told["b"] == {"work_s": 0, "line_s": 2, "idle_s": 18, "down_bytes": 5, "up_bytes": 0}
 
@@ -90,3 +110,24 @@ def test_what_is_covered_is_covered_once(spans):
 
 def test_bars_are_those_that_are_known():
     assert Errand("a", "train", 0.0).bars() == []
+
+
+def test_lines_carry_what_was_sent_and_what_came_and_each_round_has_its_last(tmp_path):
+    (tmp_path / "trace.jsonl").write_bytes(b"".join(WHOLE))
+    found = tracks(tmp_path, ROUNDS, 14.0)
+    assert (sum(found.network["down"]), sum(found.network["up"])) == (15, 14)
+    assert found.last == ["a", "a"]
+    cut = tracks(tmp_path, ROUNDS, 11.0).network
+    assert (len(cut["down"]), sum(cut["up"])) == (11, 7)
+
+
+def test_an_answer_after_the_next_round_began_is_nobodys_last():
+    late = [
+        line(0, "sent"),
+        line(0, "sent", "b"),
+        line(2, "there", "b"),
+        line(5, "sent", "b"),
+        line(6, "there"),
+        line(7, "there", "b"),
+    ]
+    assert last(errands(late)) == ["b", "b"]

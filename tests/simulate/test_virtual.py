@@ -85,6 +85,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes(run
         assert bytes_of(tmp_path / workers) == bytes_of(tmp_path / "0")
         assert again["model_sha256"] == first["model_sha256"]
         assert again["virtual"] == first["virtual"]
+        assert again["answers"] == first["answers"]
     run(ODD, "seed=43", out="other")
     assert bytes_of(tmp_path / "other") != bytes_of(tmp_path / "0")
 
@@ -106,6 +107,13 @@ def test_a_straggler_is_named_and_its_late_update_is_folded(run, tmp_path):
     assert report["rounds"][0]["seconds"] == 60.0
     assert report["rounds"][1]["late"] == ["zenith"]
     assert report["rounds"][1]["folded"] == {"zenith": 1}
+    answers = report["answers"]
+    assert [tier["who"] for tier in answers["tiers"]] == ["all", "far", "center"]
+    assert all(tier["work"] + tier["line"] + tier["idle"] == pytest.approx(1) for tier in answers["tiers"])
+    assert answers["tiers"][1]["work"] > answers["tiers"][0]["work"] > 0
+    assert answers["target"]["round"] == 4
+    assert sum(answers["network"]["up"]) > 0
+    assert len((tmp_path / "run" / "rounds.csv").read_text().splitlines()) == 5
     came = next(each for each in trace(tmp_path / "run") if each["event"] == "there" and each["who"] == "zenith")
     assert came["at"] == pytest.approx(28 / 8 * 25, abs=0.1)
 

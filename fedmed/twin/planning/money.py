@@ -13,6 +13,7 @@ COOLING = 0.3
 """Of what power costs."""
 DISCOUNT = 0.10
 YEARS_OWNED, YEARS_BACK = 3, 5
+YEAR_S = MONTHS * MONTH_DAYS * HOURS * 3600
 
 
 def month_of_power(watts: float, kwh: float = KWH) -> float:
@@ -34,6 +35,12 @@ class Running:
     def total(self) -> float:
         """All of it."""
         return self.power + self.cooling + self.network + self.backup + self.staff
+
+
+def of_run(kwh: float, bought: float, seconds: float, price: float = KWH) -> float:
+    """What a run costs: its power, the cooling of it, and of what its machines were `bought` for the share of the three
+    years in which they are worn out."""
+    return kwh * price * (1 + COOLING) + bought * seconds / (YEARS_OWNED * YEAR_S)
 
 
 def running(watts: float, network: float = 0.0, backup: float = 0.0, staff: float = 0.0, kwh: float = KWH) -> Running:
