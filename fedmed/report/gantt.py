@@ -103,7 +103,13 @@ def _why(row: GanttRow, x: Axis, began: float, scale: float, top: float) -> Mark
     if room < min(len(text), 16):  # it stands before the end instead, on what is drawn there
         most = int((x.end - x.start) / LETTER) - 2
         return tag(
-            "text", tag("title", row.lost), _cut(text, most), x=x.end - 4, y=top + 9, class_="label lost over", text_anchor="end"
+            "text",
+            tag("title", row.lost),
+            _cut(text, most),
+            x=x.end - 4,
+            y=top + 9,
+            class_="label lost over",
+            text_anchor="end",
         )
     return tag("text", tag("title", row.lost), _cut(text, room), x=left + 5, y=top + 9, class_="label lost")
 

@@ -42,5 +42,5 @@ def _steps(values: Sequence[float], layer: Layer, x: Axis, y: Axis, step: float)
     hint = tag("title", layer.name)
     return join(
         tag("path", hint, d=f"{outline}Z", class_=f"area {layer.style}"),
-        tag("path", d=outline, class_=f"line thin {layer.style}"),
+        tag("path", d=outline, class_=f"line {layer.style}"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,21 @@ def _labels(dots: Sequence[_Dot]) -> list[Markup]:
         wide = LETTER * len(text)
         is_right = dot.left + 8 + wide <= WIDTH
         start = dot.left + 8 if is_right else max(LEFT, dot.left - 8 - wide)
-        top = dot.top + (14 if is_right else -6)
-        while any(abs(top - at) < LINE and start < right and left < start + wide for left, right, at in taken):
-            top += LINE
-        if top > BOTTOM - 3:
+        top = next((top for top in _tops(dot.top) if not _is_taken(taken, start, start + wide, top)), None)
+        if top is None:
             continue  # no room; the hint and the table say which it is
         taken.append((start, start + wide, top))
         found.append(tag("text", text, x=start, y=top, class_="label fed"))
     return [join(*found)]
+
+
+def _tops(dot: float) -> Iterator[float]:
+    """Where a label may stand, the nearest first: below the dot, above it, and so on within the frame."""
+    for lines in range(6):
+        for top in (dot + 14 + LINE * lines, dot - 6 - LINE * lines):
+            if TOP <= top <= BOTTOM - 3:
+                yield top
+
+
+def _is_taken(taken: Sequence[tuple[float, float, float]], start: float, end: float, top: float) -> bool:
+    return any(abs(top - at) < LINE and start < right and left < end for left, right, at in taken)

@@ -18,12 +18,19 @@ LESS = ("seconds", "bytes", "cost")
 SHARES = ("work", "idle")
 HEADS = {
     "seconds": "time",
-    "down_bytes": "down",
-    "up_bytes": "up",
+    "bytes": "data",
     "rounds_done": "rounds",
     "kwh": "energy",
-    "missing": "times a site was missing",
+    "missing": "times missing",
 }
+IN_FILES = (
+    "down_bytes",
+    "up_bytes",
+    "time",
+    "seeds",
+    *(name for name in NAMES if name not in ("auc", "dice", "accuracy", "iou")),
+)
+"""Columns that a page has no room for."""
 Row = Mapping[str, Any]
 
 
@@ -53,11 +60,19 @@ def page(
 def _table(head: str, rows: Sequence[Row]) -> Markup:
     if not rows:
         return Markup("")
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.startswith("± ")]
-    heads = [_head(key) for key in keys]
+    given = list(rows[0])[1 : list(rows[0]).index("status")]
+    every = dict.fromkeys(key for row in rows for key in row)
+    keys = [key for key in every if key in given or not (key.startswith("± ") or key in IN_FILES)]
+    heads = [key if key in given else _head(key) for key in keys]
     cells = ([_cell(row, key) for key in keys] for row in rows)
-    table = tag("div", plain(heads, cells, "words"), class_="scroll", tabindex=0)
-    return tag("section", tag("h2", head), table)
+    table = tag("div", plain(heads, cells, "words runs"), class_="scroll", tabindex=0)
+    faults = [tag("p", f"{row['point']}: {row['status']}", class_="note") for row in rows if _is_fault(row)]
+    return tag("section", tag("h2", head), table, *faults)
+
+
+def _is_fault(row: Row) -> bool:
+    """Whether a run was begun and told nothing but why it ended."""
+    return "seconds" not in row and row["status"] != "not run" and "seeds" not in row
 
 
 def _head(key: str) -> str:
@@ -65,15 +80,18 @@ def _head(key: str) -> str:
 
 
 def _cell(row: Row, key: str) -> str:
-    spread = row.get(f"± {key}")
-    return shown(key, row.get(key)) + (f" ± {shown(key, spread)}" if spread else "")
+    spread, value = row.get(f"± {key}"), shown(key, row.get(key))
+    if key == "status":
+        return "failed" if _is_fault(row) else value.split(" with ")[0]
+    parts = [value] + ([f"± {shown(key, spread)}"] if spread else [])
+    return " ".join(part.replace(" ", "\u00a0") for part in parts)  # a time is not broken across lines
 
 
 def _said(rows: Sequence[Row]) -> str:
     ended = sum("seconds" in row for row in rows)
     times = {row["time"] for row in rows if "time" in row}
     what = " Times are this machine's own: no scenario has a topology." if times == {"of this machine"} else ""
-    return f"{ended} of {formats.count(len(rows), 'run')} came to an end.{what}"
+    return f"{ended} of {formats.count(len(rows), 'run')} came to an end.{what} All figures are in sweep.csv and sweep.json."
 
 
 def shown(key: str, value: Any) -> str:
@@ -91,7 +109,7 @@ def shown(key: str, value: Any) -> str:
     if key == "cost":
         return f"{value:,.2f}"
     if isinstance(value, float):
-        return formats.score(value) if abs(value) <= 1 else f"{value:.4g}"
+        return formats.score(value) if key in NAMES else f"{value:.3g}"
     return str(value)
 
 

@@ -34,7 +34,7 @@ def test_the_page_has_a_chart_for_each_cost_and_all_runs():
 def test_seeds_are_shown_with_their_spread_and_without_a_measure_there_is_no_chart():
     seeds = [row("1", None, 7200.0, **{"± seconds": 60.0})]
     text = page("Sweep", "demo", ROWS, seeds, {}, None)
-    assert "2 h 0 min ± 1 min 0 s" in text
+    assert "2\u00a0h\u00a00\u00a0min ±\u00a01\u00a0min\u00a00\u00a0s" in text
     assert "<svg" not in text
 
 
