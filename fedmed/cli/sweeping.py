@@ -48,8 +48,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Run all that is not done yet. Raises FedmedError at the end where runs failed; the others are in the table."""
-    design = _design(options)
     target = read_target(options.target)
+    design = _design(options)
     out = options.out or free_folder(f"{find(options.scenario).stem}-sweep")
     _claim(out, options, design)
     with RunFolder(out).held():

@@ -95,6 +95,7 @@ class Modelled:
         return map(self._told, self._events.rounds(self._rounds))
 
     def _told(self, outcome: Outcome) -> Attempt:
+        self.use.settle(outcome.closed)
         name = self._events.world.roster.name
         return Attempt(
             outcome.number,

@@ -58,6 +58,7 @@ def test_the_folder_holds_the_result_and_no_case(ended):
         "model.safetensors",
         "report.html",
         "report.json",
+        "rounds.csv",
         "run.json",
         "scenario.yaml",
     ]
