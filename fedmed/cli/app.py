@@ -21,6 +21,7 @@ from fedmed.cli.privacy import privacy
 from fedmed.cli.releases import release
 from fedmed.cli.twin import twin
 from fedmed.cli.wheelhouse import wheelhouse
+from fedmed.errors import ConfigError
 
 INTERRUPTED = 130  # as any shell reports Ctrl-C
 
@@ -67,9 +68,10 @@ def simulate(
         list[str] | None, typer.Option("--sweep", metavar="KEY=A,B,...", help="A run for each value; again for more keys.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="METRIC=NUMBER", help="With --sweep: how long until validation had so much.")
+        str | None, typer.Option(metavar="METRIC=NUMBER", help="Tell how long it took until validation had so much.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="With --sweep: runs at a time.")] = 1,
+    jobs: Annotated[int | None, typer.Option(help="With --sweep: runs at a time (1).")] = None,
+    repeats: Annotated[int | None, typer.Option(help="With --sweep: seeds of each combination (1).")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a whole federation on this machine."""
@@ -79,9 +81,12 @@ def simulate(
     if sweeps:
         from fedmed.cli import sweeping
 
-        wanted = (scenario or "demo", data, every, tuple(sweeps), target, jobs, out, resume, as_json)
+        many = (1 if jobs is None else jobs, 1 if repeats is None else repeats)
+        wanted = (scenario or "demo", data, every, tuple(sweeps), target, *many, out, resume, as_json)
         sweeping.run(sweeping.Options(*wanted))
         return
+    if given_alone := [name for name, value in (("--jobs", jobs), ("--repeats", repeats)) if value is not None]:
+        raise ConfigError(f"{' and '.join(given_alone)}: allowed with --sweep KEY=A,B,... alone")
     from fedmed.cli.simulate import Options, run
 
     run(Options(scenario, data, every, out, resume, as_json))

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmed.cli.bars import Bar
+from fedmed.cli.counted import Countdown
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
-from fedmed.errors import ConfigError, FedmedError, ResumeRefused
+from fedmed.config.scenario import Scenario
+from fedmed.errors import ConfigError, FedmedError, ResumeRefused, StoreError
 from fedmed.report import sweep as pages
 from fedmed.report.document import write
 from fedmed.report.measures import LEADING
+from fedmed.simulate import rows as told
 from fedmed.simulate import sweep
 from fedmed.simulate.folder import RunFolder, free_folder
+from fedmed.simulate.side_by_side import LOG, SideBySide
 from fedmed.twin import profiles
 
-DESIGN, ANSWERS, TABLE, PAGE, POINTS, LOG = "design.json", "sweep.json", "sweep.csv", "sweep.html", "points", "log.txt"
+DESIGN, ANSWERS, TABLE, PAGE, POINTS = "design.json", "sweep.json", "sweep.csv", "sweep.html", "points"
 LOOK_S = 0.1
-MOST_FAULT = 300  # characters of what a run said last
+MOST_FAULTS = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Options:
     factors: tuple[str, ...]
     target: str | None
     jobs: int
+    repeats: int
     out: Path | None
     resume: bool
     as_json: bool
@@ -45,12 +48,16 @@ class Options:
 
 def run(options: Options) -> None:
     """Run all that is not done yet. Raises FedmedError at the end where runs failed; the others are in the table."""
-    design = sweep.points([sweep.factor(text) for text in options.factors])
-    _check(options, design)
-    target = _target(options.target)
+    design = _design(options)
+    target = read_target(options.target)
     out = options.out or free_folder(f"{find(options.scenario).stem}-sweep")
     _claim(out, options, design)
-    rows = _Sweep(options, out, design, target).run()
+    with RunFolder(out).held():
+        try:
+            rows = _Sweep(options, out, design, target).run()
+        except KeyboardInterrupt:
+            sys.stderr.write(f"fedmed: stopped; what is done is in {out}. Go on with the same command, --out and --resume\n")
+            raise
     if options.as_json:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
     else:
@@ -62,109 +69,138 @@ def run(options: Options) -> None:
         )
 
 
-def _check(options: Options, design: Sequence[sweep.Point]) -> None:
-    """Raise ConfigError with the faults of every combination, before anything runs."""
-    faults = dict[str, str]()
-    for point in design:
-        try:
-            load(find(options.scenario), (*options.overrides, *point.overrides), profiles.names())
-        except ConfigError as error:
-            faults.setdefault(str(error), ", ".join(point.overrides))
-    if faults:
-        raise ConfigError("\n".join(f"with {where}: {fault}" for fault, where in faults.items()))
+def _design(options: Options) -> list[sweep.Point]:
+    """All points. Raises ConfigError with the faults of every combination, before anything runs."""
+    if options.resume and options.out is None:
+        raise ConfigError("--resume needs --out: the folder of the sweep to go on with")
     if options.jobs < 1:
         raise ConfigError(f"--jobs: got {options.jobs}; allowed: 1 or more")
+    factors = [sweep.factor(text) for text in options.factors]
+    design = sweep.points(factors)
+    found = _checked(options, design)
+    if options.repeats != 1:
+        first = found[design[0].name].seed
+        design = sweep.points(sweep.repeated(factors, options.repeats, first))
+    return design
 
 
-def _target(text: str | None) -> tuple[str, float] | None:
+def _checked(options: Options, design: Sequence[sweep.Point]) -> dict[str, Scenario]:
+    """What each point asks for, by name."""
+    faults, found = dict[str, str](), dict[str, Scenario]()
+    path, known = find(options.scenario), dict[str, str]()
+    for point in design:
+        where = ", ".join(point.overrides)
+        try:
+            found[point.name] = load(path, (*options.overrides, *point.overrides), profiles.names())
+        except ConfigError as error:
+            faults.setdefault(str(error), where)
+            continue
+        written = found[point.name].model_dump_json()
+        if written in known:
+            faults.setdefault(f"is the same run as {known[written]}; name each value once", where)
+        known.setdefault(written, where)
+    if faults:
+        lines = [f"with {where}: {fault}" for fault, where in faults.items()]
+        more = [f"and {len(lines) - MOST_FAULTS} more"] if len(lines) > MOST_FAULTS else []
+        raise ConfigError("\n".join([*lines[:MOST_FAULTS], *more]))
+    return found
+
+
+def read_target(text: str | None) -> tuple[str, float] | None:
+    """A measure that validation follows, and how much of it. Raises ConfigError with what is allowed."""
     if text is None:
         return None
     metric, _, least = text.partition("=")
     try:
-        return metric.strip(), float(least)
+        found = metric.strip(), float(least)
     except ValueError:
-        raise ConfigError(f"--target: got {text!r}; allowed: METRIC=NUMBER such as auc=0.9") from None
+        found = metric.strip(), math.nan
+    if found[0] not in LEADING or not 0 < found[1] <= 1:
+        names = " or ".join(LEADING)
+        raise ConfigError(f"--target: got {text!r}; allowed: METRIC=NUMBER with {names} and above 0 to 1, such as auc=0.9")
+    return found
 
 
 def _claim(out: Path, options: Options, design: Sequence[sweep.Point]) -> None:
-    path, told = out / DESIGN, [dict(point.values) for point in design]
-    asked = {"scenario": options.scenario, "set": list(options.overrides), "points": told}
-    if path.exists():
-        if not options.resume:
-            raise ConfigError(f"--out {out} holds a sweep already; add --resume to go on with it, or give another folder")
-        if json.loads(path.read_text(encoding="utf-8")) != asked:
-            raise ResumeRefused(f"{out} was started with another sweep; repeat its command, or give another folder")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"--out {out} is not empty; give an empty or a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(asked, ensure_ascii=False))
+    path, points = out / DESIGN, [dict(point.values) for point in design]
+    asked = {"scenario": options.scenario, "set": list(options.overrides), "points": points}
+    try:
+        if path.exists():
+            _same(path, asked, options.resume)
+            return
+        if options.resume:
+            raise ConfigError(f"--resume: {out} holds no sweep; leave --resume out to start one there")
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ConfigError(f"--out {out} is not empty; give an empty or a new folder")
+        write(path, json.dumps(asked, ensure_ascii=False))
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be a folder: {error.strerror}; give another one") from error
+
+
+def _same(path: Path, asked: dict[str, Any], resume: bool) -> None:
+    if not resume:
+        raise ConfigError(
+            f"--out {path.parent} holds a sweep already; add --resume to go on with it, or give another folder"
+        )
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged ({error}); the sweep has to be started anew in another folder") from error
+    if before != asked:
+        raise ResumeRefused(f"{path.parent} was started with another sweep; repeat its command, or give another folder")
 
 
 class _Sweep:
     def __init__(self, options: Options, out: Path, design: Sequence[sweep.Point], target: tuple[str, float] | None) -> None:
         self._options, self._out, self._design, self._target = options, out, design, target
         self._faults: dict[str, str] = {}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self) -> list[dict[str, Any]]:
-        waiting = [point for point in self._design if sweep.read(self._folder(point)) is None]
-        done, total = len(self._design) - len(waiting), len(self._design)
-        rows = self._keep()
-        try:
-            with Bar("runs") as bar:
-                bar("sweep", done, total)
-                while waiting or self._running:
-                    while waiting and len(self._running) < self._options.jobs:
-                        self._start(waiting.pop(0))
-                    if ended := self._ended():
-                        done += ended
-                        rows = self._keep()
-                        bar("sweep", done, total)
-                    time.sleep(LOOK_S)
-        finally:
-            for child in self._running.values():
-                child.terminate()
-                child.wait()
+        with SideBySide(self._out / POINTS, self._options.jobs, self._arguments) as runs:
+            waiting = [point for point in self._design if told.read(runs.folder(point)) is None]
+            rows = self._keep(runs)
+            with Countdown("runs", len(self._design) - len(waiting), len(self._design)) as count:
+                for name, fault in self._each(runs, waiting):
+                    if fault is not None:
+                        self._faults[name] = fault
+                    rows = self._keep(runs)
+                    count.ended(f"{name} ({_values(rows, name)}): {next(r for r in rows if r['point'] == name)['status']}")
         return rows
 
-    def _folder(self, point: sweep.Point) -> Path:
-        return self._out / POINTS / point.name / "run"
+    def _each(self, runs: SideBySide, waiting: list[sweep.Point]) -> Iterator[tuple[str, str | None]]:
+        while waiting or len(runs):
+            while waiting and not runs.is_full:
+                runs.start(waiting.pop(0))
+            yield from runs.ended().items()
+            time.sleep(LOOK_S)
 
-    def _start(self, point: sweep.Point) -> None:
-        folder = self._folder(point)
-        goes_on = RunFolder(folder).has_commits if folder.exists() else False
-        if not goes_on:
-            shutil.rmtree(folder, ignore_errors=True)  # of a start that came to nothing; its report would be there
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    def _arguments(self, point: sweep.Point, folder: Path, goes_on: bool) -> list[str]:
         sets = [part for each in (*self._options.overrides, *point.overrides) for part in ("--set", each)]
         data = ["--data", str(self._options.data)] if self._options.data else []
         resume = ["--resume"] if goes_on else []
-        command = [sys.executable, "-m", "fedmed", "simulate", str(find(self._options.scenario)), *sets, *data, *resume]
-        with (folder.parent / LOG).open("wb") as log:
-            self._running[point.name] = subprocess.Popen(
-                [*command, "--out", str(folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        return ["simulate", str(find(self._options.scenario)), *sets, *data, *resume, "--out", str(folder)]
 
-    def _ended(self) -> int:
-        ended = [name for name, child in self._running.items() if child.poll() is not None]
-        for name in ended:
-            if self._running.pop(name).returncode != 0:
-                said = (self._out / POINTS / name / LOG).read_text(encoding="utf-8", errors="replace").strip()
-                self._faults[name] = said.splitlines()[-1][:MOST_FAULT] if said else "it ended without a word"
-        return len(ended)
-
-    def _keep(self) -> list[dict[str, Any]]:
-        rows = [
-            sweep.answer(point, self._folder(point), self._faults.get(point.name), self._target) for point in self._design
-        ]
+    def _keep(self, runs: SideBySide) -> list[dict[str, Any]]:
+        rows = [told.answer(each, runs.folder(each), self._faults.get(each.name), self._target) for each in self._design]
+        keys = list(self._design[0].values)
+        seeds = told.together(rows, keys) if self._options.repeats > 1 else []
         more = next((name for name in LEADING if any(row.get(name) is not None for row in rows)), None)
-        best = sweep.best(rows, more, "seconds") if more else []
-        told = f"{self._options.scenario}, over {'; '.join(self._options.factors)}"
-        write(self._out / ANSWERS, json.dumps({"runs": rows, "best": [rows[place]["point"] for place in best]}, indent=1))
-        write(self._out / TABLE, sweep.table(rows))
-        write(self._out / PAGE, pages.page("Sweep", told, rows, best, more))
+        shown = seeds or rows
+        fronts = {less: told.best(shown, more, less) for less in pages.LESS} if more else {}
+        best = [shown[place]["point"] for place in fronts.get("seconds", [])]
+        said = f"{self._options.scenario}, over {'; '.join(self._options.factors)}"
+        kept = {"runs": rows, "best": best} | ({"seeds": seeds} if seeds else {})
+        write(self._out / ANSWERS, json.dumps(kept, indent=1))
+        write(self._out / TABLE, told.table(rows))
+        write(self._out / PAGE, pages.page("Sweep", said, rows, seeds, fronts, more))
         return rows
+
+
+def _values(rows: Sequence[dict[str, Any]], name: str) -> str:
+    row = next(row for row in rows if row["point"] == name)
+    values = list(row.items())[1 : list(row).index("status")]
+    return ", ".join(f"{key}={value}" for key, value in values)
 
 
 def _line(row: dict[str, Any]) -> str:
