@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from benchmarks.twin_peers_task import BATCH, CLASSES, RATE, SEED, Cases, Cnn, Floats, name_of
 from fedmed.config.scenario import Training
 from fedmed.learning import models, weights
@@ -38,4 +40,5 @@ class Engine:
         """The mean of what the members learn from these weights."""
         self._number += 1
         order = self._order.model_copy(update={"round": self._number})
-        return list(self._crowd.round(members, dict(zip(self._names, start, strict=True)), order).values())
+        found = self._crowd.round(members, dict(zip(self._names, start, strict=True)), order)
+        return [np.asarray(each, np.float32) for each in found.values()]

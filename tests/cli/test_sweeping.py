@@ -150,6 +150,7 @@ def test_a_folder_that_holds_something_else_or_is_damaged_is_refused(small, tmp_
     assert "is damaged" in error
 
 
+@pytest.mark.nightly  # two runs more
 def test_repeats_are_seeds_and_their_means_are_told(small, tmp_path, said):
     out = tmp_path / "sweep"
     small.write_text(MODELLED.replace("machine: t4", "machine: t4, cases: {spread: 1.0}"))

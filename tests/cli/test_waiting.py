@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import socket
-import threading
+import sys
+import time
 from pathlib import Path
 
 from fedmed.cli import waiting
@@ -13,26 +15,29 @@ from tests.cli.terminal import CTRL_C, terminal
 from tests.store.spool.spools import Clock
 
 
-def test_what_is_quick_says_nothing_and_what_is_not_how_long_it_may_take(capsys, monkeypatch):
+def test_what_is_quick_says_nothing_and_what_is_not_how_long_it_may_take(monkeypatch):
     monkeypatch.setattr(waiting, "TICK_S", 0.005)
-    clock = Clock()
+    monkeypatch.setattr(sys, "stderr", said := io.StringIO())  # nothing is taken out of it while the thread writes
+    clock, first = Clock(), "looking for the hub: 3 s so far, 12 s more at most\n"
+
+    def told(text: str) -> None:
+        until = time.monotonic() + 60
+        while said.getvalue() != text and time.monotonic() < until:
+            time.sleep(0.005)
+        assert said.getvalue() == text
+
     with Waiting(clock) as waits:
         waits("looking for the hub", 15.0)
-        threading.Event().wait(0.05)
-        assert capsys.readouterr().err == ""
+        time.sleep(0.05)
+        assert said.getvalue() == ""
         clock.time += 3
-        said = ""
-        while not said:
-            said = capsys.readouterr().err
-        assert said == "looking for the hub: 3 s so far, 12 s more at most\n"
+        told(first)
         clock.time += 100
-        threading.Event().wait(0.05)
-        assert capsys.readouterr().err == ""  # once, where nothing can be written over
+        time.sleep(0.05)
+        assert said.getvalue() == first  # once, where nothing can be written over
         waits("the hub looks at the code", 15.0)
         clock.time += 2
-        while not said.startswith("the hub looks"):
-            said = capsys.readouterr().err
-        assert said == "the hub looks at the code: 2 s so far, 13 s more at most\n"
+        told(first + "the hub looks at the code: 2 s so far, 13 s more at most\n")
 
 
 def test_a_join_at_a_hub_that_says_nothing_shows_what_it_waits_for(command, tmp_path: Path):
