@@ -159,11 +159,14 @@ def gantt(
 def _row(who: str, mine: Sequence[Errand], closed: float, ended: float) -> dict[str, Any]:
     drawn = [(start, min(end, ended), part) for each in mine for start, end, part in each.bars() if start < ended]
     training = [each for each in mine if each.kind == TRAIN]
-    lost = next((each.why or NEVER for each in training if each.is_lost(ended)), "")
-    came = next((each.ended for each in training if not lost), None)
-    if not lost and (other := next((each for each in mine if each.kind == EVALUATE and each.is_lost(ended)), None)):
-        lost, came, closed = f"validation: {other.why or NEVER}", None, ended
-    return bars.row(who, drawn or [(min(each.sent for each in mine), closed, DOWN)], came, lost, closed)
+    gone = next((each for each in training if each.is_lost(ended)), None)
+    lost, came, since = "", next((each.ended for each in training if gone is None), None), None
+    if gone is None and (gone := next((each for each in mine if each.kind == EVALUATE and each.is_lost(ended)), None)):
+        lost, came, closed = "validation: ", None, ended
+    if gone is not None:
+        lost += gone.why or NEVER
+        since = min(max([gone.sent, *(end for _, end, _ in gone.bars())]), ended)
+    return bars.row(who, drawn or [(min(each.sent for each in mine), closed, DOWN)], came, lost, closed, since)
 
 
 def use(all_: Sequence[Errand], seconds: float) -> dict[str, dict[str, float]]:

@@ -33,9 +33,12 @@ def parted(bars: Iterable[Bar]) -> list[Bar]:
     return found
 
 
-def row(who: str, bars: Sequence[Bar], answered: float | None, lost: str, closed: float) -> dict[str, Any]:
-    """A member in a round that was over at `closed`: `lost` says why nothing came of it, `answered` when its answer came."""
-    last = max((end for _, end, _ in bars), default=None)
+def row(
+    who: str, bars: Sequence[Bar], answered: float | None, lost: str, closed: float, since: float | None = None
+) -> dict[str, Any]:
+    """A member in a round that was over at `closed`: `lost` says why nothing came of it, from `since` or its last bar on,
+    and `answered` when its answer came."""
+    last = max((end for _, end, _ in bars), default=None) if since is None else since
     rest = list[Bar]()
     if lost and last is not None:
         rest = [(last, closed, GONE)]

@@ -77,6 +77,10 @@ def test_who_was_lost_to_the_validation_is_told_with_its_reason():
     assert found is not None
     (row,) = (row for row in found["rows"] if row["who"] == "a")
     assert row["lost"] == "validation: cut"
+    later = [line(12, "sent", kind="open"), line(13, "heard", kind="open"), line(13, "done", kind="open")]
+    of_masks = gantt(errands([*WHOLE[:6], *asked, line(8.5, "lost", kind="evaluate", why="cut"), *later]), ROUNDS[:1], 14.0)
+    (same,) = (row for row in (of_masks or {})["rows"] if row["who"] == "a")
+    assert same["bars"][-3:] == [(8, 12, "gone"), (12, 13, "down"), (13, 14.0, "gone")]
     assert row["bars"][-1] == (8, 14.0, "gone")
 
 
