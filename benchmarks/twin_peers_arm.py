@@ -92,7 +92,8 @@ def main() -> None:
     """Be the arm that the arguments name."""
     kind, folder, path, rounds = sys.argv[1:5]
     torch.set_num_threads(1)
-    sys.path[1:1] = [each for each in os.environ.get(PEERS, "").split(os.pathsep) if each]
+    if kind == "pfl":  # for it alone: what it needs is not what the others need
+        sys.path[1:1] = [each for each in os.environ.get(PEERS, "").split(os.pathsep) if each]
     cases = Cases(Path(folder))
     if kind in ("pfl", "flower"):
         import_module(f"benchmarks.twin_peers_{kind}").run(path, cases, int(rounds))

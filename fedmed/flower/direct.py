@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Error, Message
 from flwr.app.message import make_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, SUPERLINK_NODE_ID
-from flwr.serverapp import Grid
 from flwr.supercore.object_store import NoObjectInStoreError
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.errors import ProtocolRefused
 from fedmed.flower import identity
+from fedmed.flower.grids import OneRun
 from fedmed.flower.guard import REFUSED
 from fedmed.flower.parcels import Parcel, ids_in, pack_all, unpack
 from fedmed.flower.superlink import SuperLink
@@ -44,7 +44,7 @@ class _Coming:
         return str(self.head.metadata.message_id)
 
 
-class DirectGrid(Grid):
+class DirectGrid(OneRun):
     """One run's messages. An answer is lent out whole, and the next one is not read before that one is given back."""
 
     def __init__(
@@ -233,16 +233,7 @@ class DirectGrid(Grid):
         """Push, then wait for all answers, or for those that come within `timeout` seconds."""
         return send_and_receive(self, self._clock, messages, timeout, LONGEST_LOOK_S)
 
-    def set_run(self, run: Any) -> None:
-        """Nothing to set: one grid, one run."""
-
     @property
     def run(self) -> Any:
         """What Flower knows of the run."""
         return self._state.get_run_info(run_ids=[self._number])[0]
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A message from the server (Flower's deprecated way to make one)."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)

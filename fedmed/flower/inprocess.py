@@ -8,12 +8,12 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Message
 
 from fedmed.clock import Clock, SystemClock
 from fedmed.flower import arrays, identity, packing
 from fedmed.flower.apps import AppRef
+from fedmed.flower.grids import OneRun
 from fedmed.flower.lanes import Lane, assign, server_context
 from fedmed.flower.orphans import make_owned, memory_folder
 from fedmed.flower.parcels import owned
@@ -24,7 +24,7 @@ FIRST_NODE = 2  # Flower keeps 1 for the server
 LONGEST_WAIT_S = 86_400.0  # the operating system counts a wait in milliseconds of 32 bits
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(OneRun):
     """Sites of one machine behind Flower's Grid interface.
 
     A node belongs to one process for the whole run, so that Flower's client state stays with it and the answers of one
@@ -171,20 +171,6 @@ class InProcessGrid(Grid):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def set_run(self, run: Any) -> None:
-        """Nothing to set: one grid, one run."""
-
-    @property
-    def run(self) -> Any:
-        """Nothing that an app may use."""
-        return None
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A message from the server (Flower's deprecated way to make one)."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
 def _share_one_record(messages: Sequence[Message]) -> bool:

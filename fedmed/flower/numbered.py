@@ -7,7 +7,6 @@ sites, so each is asked once for its partition, and is `FIRST_NODE` and its part
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import Any
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -15,6 +14,7 @@ from flwr.serverapp import Grid
 from fedmed.clock import Clock, SystemClock
 from fedmed.errors import FederationError
 from fedmed.flower import identity
+from fedmed.flower.grids import OneRun
 from fedmed.flower.inprocess import FIRST_NODE
 from fedmed.flower.waiting import send_and_receive
 
@@ -29,7 +29,7 @@ def place_of(message: Message, partition: int) -> Message:
     return Message(RecordDict({RECORD: ConfigRecord({PARTITION: partition})}), reply_to=message)
 
 
-class NumberedGrid(Grid):
+class NumberedGrid(OneRun):
     """A grid of Flower's whose `sites` nodes answer `PLACE`; it cannot give up on a message, only forget it."""
 
     def __init__(self, grid: Grid, sites: int, clock: Clock | None = None) -> None:
@@ -111,18 +111,3 @@ class NumberedGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then wait for all answers, or for those that come within `timeout` seconds."""
         return send_and_receive(self, self._clock, messages, timeout, POLL_S)
-
-    def set_run(self, run: Any) -> None:
-        """Set the run."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        """The run."""
-        return self._grid.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A message from the server (Flower's deprecated way to make one)."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)

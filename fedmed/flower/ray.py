@@ -18,12 +18,13 @@ from flwr.serverapp import Grid, ServerApp
 from fedmed.errors import FederationError, MissingPart
 from fedmed.flower import apps, identity
 from fedmed.flower.apps import AppRef
+from fedmed.flower.grids import OneRun
 from fedmed.flower.guard import Call
 from fedmed.flower.numbered import PARTITION, PLACE, NumberedGrid, place_of
 from fedmed.flower.worker import guarded
 
 
-class Stoppable(Grid):
+class Stoppable(OneRun):
     """Passes everything on until it is stopped; then every call ends the ServerApp's thread."""
 
     def __init__(self, grid: Grid, stop: threading.Event, actors: int) -> None:
@@ -66,12 +67,6 @@ class Stoppable(Grid):
     def run(self) -> Any:
         """The run."""
         return self._grid.run
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A message from the server (Flower's deprecated way to make one)."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
 class Node(ClientApp):

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
-from flwr.serverapp import Grid
 
 from fedmed.clock import Clock
 from fedmed.flower import arrays, identity
+from fedmed.flower.grids import OneRun
 from fedmed.flower.happenings import Diary, Happening, What
 from fedmed.flower.keys import DESCRIBE, MEMBER
 from fedmed.flower.ours import OwnGrid
@@ -42,7 +42,7 @@ class VirtualTime(Clock, Protocol):
         """It is `until` now, in seconds of `now()`; nothing where that has passed."""
 
 
-class VirtualGrid(Grid):
+class VirtualGrid(OneRun):
     """Sites of a grid that computes, seen through the lines and machines that `trips` tells of."""
 
     def __init__(
@@ -243,20 +243,6 @@ class VirtualGrid(Grid):
     def _note(self, errand: Errand, what: What, at: float, size: int = 0, why: str = "") -> None:
         if errand.takes_time:
             self._diary.add(errand.number, Happening(at, errand.node, what, errand.kind, size, why))
-
-    def set_run(self, run: Any) -> None:
-        """Nothing to set: one grid, one run."""
-
-    @property
-    def run(self) -> Any:
-        """Nothing that an app may use."""
-        return None
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """A message from the server (Flower's deprecated way to make one)."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
 
 def kept(content: RecordDict) -> RecordDict:

@@ -7,7 +7,7 @@ itself, so that batches, draws and steps are those of a clinic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,9 @@ from fedmed.learning import weights
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
 from fedmed.learning.training import train
+
+FOLDED = 1024
+"""Cases that are joined to one batch at a time."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,9 @@ class Resident:
                 weight.addmm_(slope.t(), x, alpha=-order.learning_rate / len(y))
                 bias.add_(slope.sum(0), alpha=-order.learning_rate / len(y))
             total.add_(alone, alpha=float(count))
-        if folded:
-            alone.copy_(start)
-            self._fold(folded, order, (weight, bias), sums)
+        alone.copy_(start)
+        for part in _parts(folded):
+            self._fold(part, order, (weight, bias), sums)
 
     def _fold(self, members: list[Member], order: Order, at: tuple[Tensor, Tensor], sums: list[Tensor]) -> None:
         """Members of one step: sum of n_i (w - rate * mean gradient_i) = w * sum n_i - rate * the sum over all cases."""
@@ -136,6 +139,19 @@ class Resident:
     def _batches(self, member: Member, order: Order) -> Iterable[Batch]:
         generator = torch.Generator().manual_seed(derive_seed(order.seed, "train", member.name, order.round))
         return KINDS[order.model.kind].batches(member.cases, order, generator)
+
+
+def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
+    """Members with `FOLDED` cases together, or one with more, so that what is joined does not grow with the cohort."""
+    part, cases = list[Member](), 0
+    for member in members:
+        if part and cases + len(member.cases[1]) > FOLDED:
+            yield part
+            part, cases = [], 0
+        part.append(member)
+        cases += len(member.cases[1])
+    if part:
+        yield part
 
 
 def _those_with_cases(members: Iterable[Member]) -> Iterable[Member]:

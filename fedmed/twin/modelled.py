@@ -57,6 +57,8 @@ class Attempt:
     """The updates that are in the sum."""
     missing: dict[str, str]
     """Each clinic that is not in the sum, and why."""
+    last: str = ""
+    """Whose answer was the last one in the sum."""
 
     @property
     def seconds(self) -> float:
@@ -67,9 +69,6 @@ class Attempt:
     def is_short(self) -> bool:
         """Whether nothing came of it."""
         return self.verdict == Verdict.SHORT.value
-
-    last: str = ""
-    """Whose answer was the last one in the sum."""
 
     def reasons(self) -> Counter[str]:
         """How many are missing for which reason."""

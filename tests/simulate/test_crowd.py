@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import psutil
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedmed.config.scenario import Training
 from fedmed.errors import ConfigError, DataError, FederationError
+from fedmed.learning import crowd as crowds
 from fedmed.learning import weights
 from fedmed.learning.crowd import Member
 from fedmed.learning.order import ModelSpec, Order, Preparation
@@ -150,3 +154,20 @@ def test_workers_end_with_an_owner_that_is_killed():
 
 def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@given(st.lists(st.integers(1, 30), max_size=20))
+def test_members_are_joined_in_their_order_and_no_more_at_once_than_may_be(sizes):
+    joined = members(LR, sizes)
+    with mock.patch.object(crowds, "FOLDED", 40):
+        parts = list(crowds._parts(joined))
+    assert [member.name for part in parts for member in part] == [member.name for member in joined]
+    assert all(sum(len(member.cases[1]) for member in part) <= 40 for part in parts)
+
+
+def test_what_is_joined_in_parts_comes_to_the_same(monkeypatch):
+    crowd, cohort = members(LR, [5, 6, 3, 6, 2, 4]), list(range(6))
+    first = weights.fresh(LR, 0)
+    monkeypatch.setattr(crowds, "FOLDED", 7)
+    with Crowd(crowd, order(LR), 1) as parted:
+        assert apart(parted.round(cohort, first, order(LR)), one_by_one(crowd, cohort, first, order(LR))) < 1e-6
