@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from flwr.app import Message
 
 from fedmed.clock import Clock
+from fedmed.wire.tensors import Tensors
 
 
 @runtime_checkable
@@ -46,3 +48,27 @@ class OwnGrid(Queueing, Protocol):
 
     def cancel(self, message_ids: Iterable[str]) -> None:
         """Give up on these messages."""
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What many nodes answered together."""
+
+    mean: Tensors | None
+    """Of their models, by cases; None where nobody answered."""
+    told: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """The numbers of each node that is in it."""
+    failed: Mapping[int, str] = field(default_factory=dict)
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Whose update cannot be used, and why."""
+
+
+@runtime_checkable
+class Crowding(Protocol):
+    """A Grid whose nodes train and validate together; each has no message of its own."""
+
+    def train_all(self, nodes: Sequence[int], model: Tensors, order: str) -> Summed:
+        """One round of training of these nodes."""
+
+    def validate_all(self, nodes: Sequence[int], model: Tensors, order: str) -> Mapping[int, Mapping[str, Any]]:
+        """Each node's measures of `model` on its validation cases; those without any are left out."""

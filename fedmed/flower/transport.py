@@ -17,7 +17,7 @@ from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.flower.lasting import Course, Lasting, Value
-from fedmed.flower.ours import OwnGrid, Queueing
+from fedmed.flower.ours import Crowding, OwnGrid, Queueing
 from fedmed.wire.tensors import Tensors
 
 GRACE_S = 5.0  # that those have whose answers are not needed any more
@@ -69,6 +69,8 @@ class Transport:
         self._clock = clock
         self._own: OwnGrid | None = grid if isinstance(grid, OwnGrid) else None
         self._queue: Queueing | None = grid if isinstance(grid, Queueing) else None
+        self.crowd: Crowding | None = grid if isinstance(grid, Crowding) else None
+        """Nodes that are trained together, where they are."""
         self.bytes_down = 0
         self.bytes_up = 0
         self.said_down = 0

@@ -8,17 +8,18 @@ itself, so that batches, draws and steps are those of a clinic.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from fedmed.clock import derive_seed
-from fedmed.errors import ConfigError, DataError
+from fedmed.errors import ConfigError, DataError, UpdateRefused
 from fedmed.learning import weights
-from fedmed.learning.kinds import KINDS, Batch
+from fedmed.learning.closed_form import Linear, hindrances
+from fedmed.learning.kinds import Batch
 from fedmed.learning.order import Order
 from fedmed.learning.training import train
+from fedmed.wire.tensors import Tensors
 
 FOLDED = 1024
 """Cases that are joined to one batch at a time."""
@@ -30,31 +31,27 @@ class Member:
 
     name: str
     cases: Batch
+    validation: Batch | None = None
+    """Its prepared validation cases, where the crowd validates."""
+
+
+@dataclass
+class Told:
+    """What became of the members that a process trained: each one's mean loss, or why it is not in the sum."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+Judge = Callable[[Tensors, int], None]
+"""`(a member's model, its cases)`; raises UpdateRefused for one that may not be added."""
 
 
 def steps_of(count: int, order: Order) -> int:
     """Optimiser steps that an order asks of a site with `count` cases."""
     training = order.training
     return training.steps if training.steps is not None else -(-count // training.batch_size) * (training.epochs or 1)
-
-
-def hindrances(model: nn.Module, order: Order) -> list[str]:
-    """Why the gradient of this order has no closed form here; empty where it has: one linear layer, plain SGD, no more."""
-    training = order.training
-    layers = list(model) if isinstance(model, nn.Sequential) else [model]
-    linear = len(layers) == 2 and isinstance(layers[0], nn.Flatten) and isinstance(layers[1], nn.Linear)
-    found = {
-        "the model is not one linear layer": not linear or order.model.kind != "classification",
-        f"the optimiser is {training.optimiser}": training.optimiser != "sgd",
-        "momentum": training.momentum != 0,
-        "weight decay": training.weight_decay != 0,
-        "an l2 penalty": training.l2 != 0,
-        "a proximal term": training.proximal_mu != 0,
-        "metrics of one's own": bool(training.metrics),
-        "frozen tensors": bool(order.frozen),
-        f"device {order.device}": order.device != "cpu",
-    }
-    return [name for name, is_so in found.items() if is_so]
 
 
 def check(order: Order) -> None:
@@ -66,9 +63,13 @@ def check(order: Order) -> None:
 class Resident:
     """One process's model and what it adds up. All state is float32, flat in the order of the model's state."""
 
-    def __init__(self, order: Order, fast: bool = True) -> None:
-        """Raises ConfigError for privacy, for state of another type than float32, and for a model that cannot be built."""
+    def __init__(self, order: Order, fast: bool = True, folds: bool = True) -> None:
+        """`folds`: sites of one step may be one batch, where nobody looks at each one's update.
+
+        Raises ConfigError for privacy, for state of another type than float32, and for a model that cannot be built.
+        """
         check(order)
+        self._folds = folds
         self._model = weights.built(order.model)
         self._state = list(self._model.state_dict().values())
         if odd := {str(each.dtype) for each in self._state if each.dtype != torch.float32}:
@@ -76,6 +77,7 @@ class Resident:
         if len(order.model.inputs) == 3:
             self._model = self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._state = list(self._model.state_dict().values())
+        self._names = list(self._model.state_dict())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
 
@@ -84,61 +86,87 @@ class Resident:
         """Words of the flat model."""
         return sum(each.numel() for each in self._state)
 
-    def add(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
+    @property
+    def model(self) -> nn.Module:
+        """The resident model, as the last member left it."""
+        return self._model
+
+    def take(self, start: Tensor) -> None:
+        """Give the resident model the weights `start (P,)`."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._state, self._views(start))
+
+    def named(self, flat: Tensor) -> Tensors:
+        """The tensors of a flat model, by name; views."""
+        return self._named(self._views(flat))
+
+    def add(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None = None) -> Told:
         """Add each member's model after its training from `start (P,)` to `total (P,)`, times its number of cases.
 
-        Raises DataError for a member without cases.
+        A member that fails, or whose model `judge` refuses, is not in the sum; it is named with the reason.
         """
         check(order)
-        run = self._plain if self.why_not else self._closed
+        told, run = Told(), self._plain if self.why_not else self._closed
         with torch.no_grad():
-            run(_those_with_cases(members), order, start, total)
+            run(_those_with_cases(members, told), order, start, total, judge, told)
+        return told
 
-    def _plain(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
-        shapes, sums = self._views(start), self._views(total)
+    def _plain(
+        self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
+    ) -> None:
+        shapes, sums, seen = self._views(start), self._views(total), self._named(self._state)
         for member in members:
             torch._foreach_copy_(self._state, shapes)
-            with torch.enable_grad():
-                train(self._model, member.cases, order, member.name)
-            torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+            try:
+                with torch.enable_grad():
+                    loss = train(self._model, member.cases, order, member.name)
+            except (DataError, RuntimeError, ValueError) as error:  # as a clinic's app would answer
+                told.failed[member.name] = f"{type(error).__name__}: {error}"
+                continue
+            if _is_welcome(member, seen, judge, told):
+                torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+                told.losses[member.name] = loss
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
         return [part.view(each.shape) for part, each in zip(parts, self._state, strict=True)]
 
-    def _closed(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
-        alone, gradient = start.clone(), _gradient_of(order)
-        weight, bias = self._views(alone)
-        sums, folded = self._views(total), []
+    def _named(self, parts: Iterable[Tensor]) -> Tensors:
+        return {name: each.numpy() for name, each in zip(self._names, parts, strict=True)}
+
+    def _closed(
+        self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
+    ) -> None:
+        sums, folded, step = self._views(total), [], Linear(self._views(start), order)
         for member in members:
             count = len(member.cases[1])
-            if order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1:
+            if self._folds and order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1:
                 folded.append(member)
-                continue
-            alone.copy_(start)
-            for x, y in self._batches(member, order):
-                x = x.flatten(1)
-                slope = gradient(torch.addmm(bias, x, weight.t()), y, [len(y)])
-                weight.addmm_(slope.t(), x, alpha=-order.learning_rate / len(y))
-                bias.add_(slope.sum(0), alpha=-order.learning_rate / len(y))
-            total.add_(alone, alpha=float(count))
-        alone.copy_(start)
+            else:
+                self._alone(member, step, sums, judge, told)
         for part in _parts(folded):
-            self._fold(part, order, (weight, bias), sums)
+            losses = step.fold([member.cases for member in part], sums)
+            if losses is None:
+                for member in part:  # one of them is not finite: each by itself says which
+                    self._alone(member, step, sums, judge, told)
+            else:
+                told.losses.update(zip((member.name for member in part), losses, strict=True))
 
-    def _fold(self, members: list[Member], order: Order, at: tuple[Tensor, Tensor], sums: list[Tensor]) -> None:
-        """Members of one step: sum of n_i (w - rate * mean gradient_i) = w * sum n_i - rate * the sum over all cases."""
-        sizes = [len(member.cases[1]) for member in members]
-        x = torch.cat([member.cases[0] for member in members]).flatten(1)
-        y = torch.cat([member.cases[1] for member in members])
-        slope = _gradient_of(order)(torch.addmm(at[1], x, at[0].t()), y, sizes)
-        torch._foreach_add_(sums, list(at), alpha=float(sum(sizes)))
-        sums[0].addmm_(slope.t(), x, alpha=-order.learning_rate)
-        sums[1].add_(slope.sum(0), alpha=-order.learning_rate)
+    def _alone(self, member: Member, step: Linear, sums: list[Tensor], judge: Judge | None, told: Told) -> None:
+        loss = step.train(member.name, member.cases)
+        if _is_welcome(member, self._named(step.model), judge, told):
+            torch._foreach_add_(sums, step.model, alpha=float(len(member.cases[1])))
+            told.losses[member.name] = loss
 
-    def _batches(self, member: Member, order: Order) -> Iterable[Batch]:
-        generator = torch.Generator().manual_seed(derive_seed(order.seed, "train", member.name, order.round))
-        return KINDS[order.model.kind].batches(member.cases, order, generator)
+
+def _is_welcome(member: Member, model: Tensors, judge: Judge | None, told: Told) -> bool:
+    try:
+        if judge is not None:
+            judge(model, len(member.cases[1]))
+    except UpdateRefused as error:
+        told.refused[member.name] = str(error)
+        return False
+    return True
 
 
 def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
@@ -154,30 +182,9 @@ def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
         yield part
 
 
-def _those_with_cases(members: Iterable[Member]) -> Iterable[Member]:
+def _those_with_cases(members: Iterable[Member], told: Told) -> Iterator[Member]:
     for member in members:
         if len(member.cases[1]) == 0:
-            raise DataError(f"site {member.name} has no training cases")
-        yield member
-
-
-def _gradient_of(order: Order) -> Callable[[Tensor, Tensor, list[int]], Tensor]:
-    """`(logits (N, K), y (N,), cases of each group)` -> each case's gradient of its group's mean loss, times its cases.
-
-    Cross-entropy or, of one logit, binary cross-entropy, each the mean weighted by class of `fedmed.learning.losses`.
-    """
-    classes = torch.tensor(order.class_weights)
-
-    def gradient(logits: Tensor, y: Tensor, sizes: list[int]) -> Tensor:
-        if logits.shape[1] == 1:
-            slope = torch.sigmoid(logits) - y.to(logits.dtype)[:, None]
+            told.failed[member.name] = f"DataError: site {member.name} has no training cases"
         else:
-            slope = torch.softmax(logits, 1)
-            slope.scatter_add_(1, y[:, None], torch.full((len(y), 1), -1.0))
-        if len(set(order.class_weights)) == 1:
-            return slope  # a weighted mean of equal weights is the mean
-        each = classes[y]
-        shares = [part * (len(part) / part.sum()) for part in torch.split(each, sizes)]
-        return slope * torch.cat(shares)[:, None]
-
-    return gradient
+            yield member

@@ -141,7 +141,7 @@ def _federate(
     listener = Listener(folder.path / LEDGERS, [site.name for site in sites])
     try:
         loads = [float(len(site.train)) for site in sites]
-        engines.run(scenario, workers, folder.path, folder.sites, loads, timed)
+        engines.run(scenario, workers, folder.path, folder.sites, loads, journal, timed)
     except FederationError as error:
         listener.explain(error)
         raise
