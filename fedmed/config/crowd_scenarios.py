@@ -16,14 +16,14 @@ def faults(scenario: Scenario) -> Iterator[str]:
     other = "or take engine.name: inprocess"
     if scenario.privacy.is_masked:
         yield (
-            f"privacy.secure_aggregation is {scenario.privacy.secure_aggregation}: a crowd's process adds up updates as they "
-            f"are; write off, {other}, where every site masks its own"
+            f"privacy.secure_aggregation is {scenario.privacy.secure_aggregation}: a crowd's process adds up updates as "
+            f"they are; write off, {other}, where every site masks its own"
         )
     if scenario.topology is not None:
         yield f"topology: a crowd answers at once, and nobody is late, cut off or away; leave the section out, {other}"
     if scenario.training.metrics:
         named = ", ".join(scenario.training.metrics)
-        yield f"training.metrics declares {named}, which a site's own app tells, and a crowd has no apps; leave it out, {other}"
+        yield f"training.metrics declares {named}, which a site's own app tells; a crowd has none. Leave it out, {other}"
     if scenario.engine.workers == 0:
         yield f"engine.workers is 0: a crowd lives in processes of its own; write 1 or more, {other}"
     if scenario.engine.device == "cuda":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.errors import ConfigError
-from fedmed.federation.gathering import Attempt, Made, Record, comparable, finite, plain, summary
+from fedmed.federation.gathering import Attempt, Made, Record, finite, plain, summary
 from fedmed.federation.phase import Phase
 from fedmed.federation.round import Answered, Event, Failed, Refused, Round, Ticked, Verdict, step
 from fedmed.flower import proposal
@@ -16,6 +16,7 @@ from fedmed.flower.rule import Messages, Rule, Taken
 from fedmed.flower.transport import size_of
 from fedmed.wire.tensors import Tensors
 
+Told = Mapping[int, Mapping[str, Any]]
 INSTEAD = "engine.name: inprocess"
 
 
@@ -42,7 +43,7 @@ class Crowded:
         if state.verdict() is Verdict.SHORT or found.mean is None:
             return Attempt(state, None, state.shortfalls())
         mean = found.mean
-        return Attempt(state, lambda: self._made(number, model, mean, found.told))
+        return Attempt(state, lambda: self._made(number, asked.nodes[0], model, mean, found.told))
 
     def _state(self, kind: str, number: int, nodes: Sequence[int], found: Summed) -> Round:
         """The round, closed: each site's event as if its answer had come, in the order in which they were asked."""
@@ -51,17 +52,16 @@ class Crowded:
         state = Round(number, {each.name: float(each.examples) for each in members}, phase.clock.now(), phase.quorum)
         for each in members:
             state, _ = step(state, event := _event(each.name, each.node, found))
-            if not isinstance(event, Answered):
+            if isinstance(event, Failed | Refused):
                 what = "failed" if isinstance(event, Failed) else "refused"
                 phase.journal.say(what, round=number, kind=kind, site=each.name, reason=event.reason)
         phase.journal.say("crowd", round=number, kind=kind, sites=len(nodes), answered=len(state.joined))
         return step(state, Ticked(state.deadline))[0]
 
-    def _made(self, number: int, model: Tensors, mean: Tensors, told: Mapping[int, Mapping[str, Any]]) -> Made:
-        taken = [Taken(node, dict(told[node])) for node in sorted(told)]
-        made = finite(self._rule, number, self._rule.aggregate(number, comparable(taken), mean, model))
-        strategy = plain(self._rule.metrics("train", number, comparable(taken)))
-        return Made(made, {**summary(_numbers(taken)), "sites": {}}, strategy)
+    def _made(self, number: int, node: int, model: Tensors, mean: Tensors, told: Told) -> Made:
+        found, taken = _together(node, told)
+        made = finite(self._rule, number, self._rule.aggregate(number, taken, mean, model))
+        return Made(made, {**found, "sites": {}}, plain(self._rule.metrics("train", number, taken)))
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """The mean of the sites' measures by cases."""
@@ -70,16 +70,19 @@ class Crowded:
         self._phase.transport.bytes_down += size_of(asked.content) * len(asked.nodes)
         if not told:
             return None
-        taken = [Taken(node, dict(told[node])) for node in sorted(told)]
-        self._rule.metrics("evaluate", number, comparable(taken))
-        return {**summary(_numbers(taken)), "sites": {}, "missing": {}}
+        found, taken = _together(asked.nodes[0], told)
+        self._rule.metrics("evaluate", number, taken)
+        return {**found, "sites": {}, "missing": {}}
+
+
+def _together(node: int, told: Told) -> tuple[Record, list[Taken]]:
+    """The means of the sites' numbers, also as the answer of one site, which the strategy is given."""
+    found = summary({str(each): dict(numbers) for each, numbers in sorted(told.items())})
+    known = {name: value for name, value in found.items() if value is not None}
+    return found, [Taken(node, {WEIGHT_KEY: sum(each[WEIGHT_KEY] for each in told.values()), **known})]
 
 
 def _event(name: str, node: int, found: Summed) -> Event:
     if node in found.refused:
         return Refused(name, found.refused[node])
     return Answered(name) if node in found.told else Failed(name, found.failed[node])
-
-
-def _numbers(taken: Sequence[Taken]) -> dict[str, dict[str, Any]]:
-    return {str(one.node): one.metrics for one in taken}

@@ -35,7 +35,7 @@ def hindrances(model: nn.Module, order: Order) -> list[str]:
 
 
 class Linear:
-    """A linear model's training in closed form: the gradient of (weighted) cross-entropy, softmax or sigmoid less the truth."""
+    """A linear model's training in closed form: the gradient of weighted cross-entropy is softmax less the truth."""
 
     def __init__(self, start: Sequence[Tensor], order: Order) -> None:
         self._start, self._order = start, order

@@ -137,10 +137,11 @@ class Resident:
     def _closed(
         self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
     ) -> None:
-        sums, folded, step = self._views(total), [], Linear(self._views(start), order)
+        sums, folded, step = self._views(total), list[Member](), Linear(self._views(start), order)
+        folds = self._folds and order.augment == "none"
         for member in members:
             count = len(member.cases[1])
-            if self._folds and order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1:
+            if folds and count <= order.training.batch_size and steps_of(count, order) == 1:
                 folded.append(member)
             else:
                 self._alone(member, step, sums, judge, told)

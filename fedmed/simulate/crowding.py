@@ -51,10 +51,7 @@ class CrowdGrid(InProcessGrid):
         asked = _on_cpu(order)
         found = self._hired(asked).train([node - FIRST_NODE for node in nodes], model, asked)
         node_of, told = self._node_of, found.told
-        losses = {
-            node_of[name]: {WEIGHT_KEY: self._sizes[name], "loss": told.losses[name]}
-            for name in told.losses
-        }
+        losses = {node_of[name]: {WEIGHT_KEY: self._sizes[name], "loss": told.losses[name]} for name in told.losses}
         failed = {node_of[name]: reason for name, reason in told.failed.items()}
         return Summed(found.mean, losses, failed, {node_of[name]: reason for name, reason in told.refused.items()})
 
