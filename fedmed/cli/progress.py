@@ -154,7 +154,7 @@ def describe(event: dict[str, Any]) -> str:
             return f"virtual time: {len(event['members'])} clinics on the topology's machines and lines{masks}"
         case "crowded":
             how = "; ".join(event["why_not_fast"])
-            way = f"each by the usual loop ({how})" if how else "in closed form, sites of one step as one batch"
+            way = f"each by the usual loop ({how})" if how else "in closed form"
             return f"a crowd in {event['workers']} processes: {way}"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])

@@ -14,10 +14,10 @@ def faults(scenario: Scenario) -> Iterator[str]:
     if scenario.engine.name != "crowd":
         return
     other = "or take engine.name: inprocess"
-    if scenario.privacy.is_masked:
+    if scenario.privacy.differential_privacy is not None:
         yield (
-            f"privacy.secure_aggregation is {scenario.privacy.secure_aggregation}: a crowd's process adds up updates as "
-            f"they are; write off, {other}, where every site masks its own"
+            "privacy.differential_privacy: each site's own gate charges its budget, and a crowd has none; "
+            f"leave it out, {other}"
         )
     if scenario.topology is not None:
         yield f"topology: a crowd answers at once, and nobody is late, cut off or away; leave the section out, {other}"

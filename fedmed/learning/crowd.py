@@ -7,7 +7,7 @@ itself, so that batches, draws and steps are those of a clinic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -96,6 +96,10 @@ class Resident:
         with torch.no_grad():
             torch._foreach_copy_(self._state, self._views(start))
 
+    def tensors(self, model: Sequence[Tensor]) -> Tensors:
+        """A model of `each`, by name; views."""
+        return self._named(model)
+
     def named(self, flat: Tensor) -> Tensors:
         """The tensors of a flat model, by name; views."""
         return self._named(self._views(flat))
@@ -105,27 +109,54 @@ class Resident:
 
         A member that fails, or whose model `judge` refuses, is not in the sum; it is named with the reason.
         """
-        check(order)
-        told, run = Told(), self._plain if self.why_not else self._closed
+        told, sums, folded = Told(), self._views(total), list[Member]()
+        for member, model, loss in self.each(self._alone_of(members, order, folded), order, start, told, judge):
+            torch._foreach_add_(sums, model, alpha=float(len(member.cases[1])))
+            told.losses[member.name] = loss
         with torch.no_grad():
-            run(_those_with_cases(members, told), order, start, total, judge, told)
+            self._fold(folded, order, start, total, judge, told)
         return told
 
-    def _plain(
-        self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
-    ) -> None:
-        shapes, sums, seen = self._views(start), self._views(total), self._named(self._state)
-        for member in members:
-            torch._foreach_copy_(self._state, shapes)
+    def each(
+        self, members: Iterable[Member], order: Order, start: Tensor, told: Told, judge: Judge | None = None
+    ) -> Iterator[tuple[Member, list[Tensor], float]]:
+        """Each member with its model after its training from `start (P,)`, lent until the next, and its mean loss.
+
+        Those that are not yielded are in `told`.
+        """
+        check(order)
+        train_one = self._loop(order, start) if self.why_not else self._closed(order, start)
+        for member in _those_with_cases(members, told):
             try:
-                with torch.enable_grad():
-                    loss = train(self._model, member.cases, order, member.name)
+                model, loss = train_one(member)
+                if judge is not None:
+                    judge(self._named(model), len(member.cases[1]))
+            except UpdateRefused as error:
+                told.refused[member.name] = str(error)
             except (DataError, RuntimeError, ValueError) as error:  # as a clinic's app would answer
                 told.failed[member.name] = f"{type(error).__name__}: {error}"
-                continue
-            if _is_welcome(member, seen, judge, told):
-                torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
-                told.losses[member.name] = loss
+            else:
+                yield member, model, loss
+
+    def _loop(self, order: Order, start: Tensor) -> Callable[[Member], tuple[list[Tensor], float]]:
+        shapes = self._views(start)
+
+        def train_one(member: Member) -> tuple[list[Tensor], float]:
+            with torch.no_grad():
+                torch._foreach_copy_(self._state, shapes)
+            return self._state, train(self._model, member.cases, order, member.name)
+
+        return train_one
+
+    def _closed(self, order: Order, start: Tensor) -> Callable[[Member], tuple[list[Tensor], float]]:
+        step = Linear(self._views(start), order)
+
+        def train_one(member: Member) -> tuple[list[Tensor], float]:
+            with torch.no_grad():
+                loss = step.train(member.name, member.cases)
+            return step.model, loss
+
+        return train_one
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
@@ -134,40 +165,28 @@ class Resident:
     def _named(self, parts: Iterable[Tensor]) -> Tensors:
         return {name: each.numpy() for name, each in zip(self._names, parts, strict=True)}
 
-    def _closed(
-        self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
-    ) -> None:
-        sums, folded, step = self._views(total), list[Member](), Linear(self._views(start), order)
-        folds = self._folds and order.augment == "none"
+    def _alone_of(self, members: Iterable[Member], order: Order, folded: list[Member]) -> Iterator[Member]:
+        """The members that are trained one by one; the others go to `folded`."""
+        folds = self._folds and not self.why_not and order.augment == "none"
         for member in members:
             count = len(member.cases[1])
-            if folds and count <= order.training.batch_size and steps_of(count, order) == 1:
+            if folds and 0 < count <= order.training.batch_size and steps_of(count, order) == 1:
                 folded.append(member)
             else:
-                self._alone(member, step, sums, judge, told)
-        for part in _parts(folded):
-            losses = step.fold([member.cases for member in part], sums)
-            if losses is None:
-                for member in part:  # one of them is not finite: each by itself says which
-                    self._alone(member, step, sums, judge, told)
-            else:
+                yield member
+
+    def _fold(
+        self, members: list[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
+    ) -> None:
+        sums = self._views(total)
+        for part in _parts(members):
+            losses = Linear(self._views(start), order).fold([member.cases for member in part], sums)
+            if losses is not None:
                 told.losses.update(zip((member.name for member in part), losses, strict=True))
-
-    def _alone(self, member: Member, step: Linear, sums: list[Tensor], judge: Judge | None, told: Told) -> None:
-        loss = step.train(member.name, member.cases)
-        if _is_welcome(member, self._named(step.model), judge, told):
-            torch._foreach_add_(sums, step.model, alpha=float(len(member.cases[1])))
-            told.losses[member.name] = loss
-
-
-def _is_welcome(member: Member, model: Tensors, judge: Judge | None, told: Told) -> bool:
-    try:
-        if judge is not None:
-            judge(model, len(member.cases[1]))
-    except UpdateRefused as error:
-        told.refused[member.name] = str(error)
-        return False
-    return True
+                continue
+            for member, model, loss in self.each(part, order, start, told, judge):  # each by itself says who is not finite
+                torch._foreach_add_(sums, model, alpha=float(len(member.cases[1])))
+                told.losses[member.name] = loss
 
 
 def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:

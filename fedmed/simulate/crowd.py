@@ -151,12 +151,8 @@ class Crowd:
         try:
             return worker.line.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join(STOP_S)
             names = ", ".join(self._members[number].name for number in group[:5]) or "nobody"
-            return FederationError(
-                f"a worker of the crowd ended with exit code {worker.process.exitcode} while it trained {len(group)} sites "
-                f"({names}...): run again with fewer workers if memory was short"
-            )
+            return FederationError(stopped(worker.process, f"{len(group)} sites ({names}...)"))
 
     def close(self) -> None:
         """End the workers."""
@@ -175,7 +171,7 @@ class Crowd:
 
 def _serve(line: Connection, owner: int, work: _Work) -> None:
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    threading.Thread(target=end_with, args=(owner,), daemon=True).start()
     asked = {"train": work.train, "validate": work.validate}
     while True:
         what, group, text = line.recv()
@@ -216,7 +212,17 @@ class _Work:
         return found
 
 
-def _end_with(owner: int) -> None:
+def stopped(process: Any, whose: str) -> str:
+    """What is said of a worker that has ended."""
+    process.join(STOP_S)
+    return (
+        f"a worker of the crowd ended with exit code {process.exitcode} while it trained {whose}: run again with fewer "
+        "workers if memory was short"
+    )
+
+
+def end_with(owner: int) -> None:
+    """End this process once its owner has; to be run in a thread."""
     never = threading.Event()
     while os.getppid() == owner:
         never.wait(LOOKS_UP_S)

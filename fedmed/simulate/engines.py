@@ -18,7 +18,7 @@ from fedmed.flower.ours import OwnGrid
 from fedmed.flower.server import call
 from fedmed.flower.virtual import VirtualGrid
 from fedmed.simulate import members
-from fedmed.simulate.crowding import CrowdGrid
+from fedmed.simulate.crowding import CrowdGrid, MaskedCrowdGrid, Sites
 from fedmed.simulate.timing import Timing
 from fedmed.simulate.traces import Trace
 
@@ -50,16 +50,17 @@ def run(
     folder, sites_folder = folder.resolve(), sites_folder.resolve()
     run_config: dict[str, str | int | bool] = {"run-folder": str(folder), "sites": len(loads)}
     client = CLIENT
-    if scenario.engine.name == "crowd":
-        with CrowdGrid(client, _nodes(sites_folder, len(loads)), scenario, workers, run_config, journal) as crowd:
-            call(apps.load(SERVER), crowd, run_config)
-        return
     if scenario.privacy.is_masked:
         run_config |= {
             "federation": members.FEDERATION,
             "authority": str(sites_folder / members.MEMBERS / members.AUTHORITY),
         }
         client = replace(CLIENT, gate=f"{members.__name__}:{members.gate_of.__name__}")
+    if scenario.engine.name == "crowd":
+        grid = MaskedCrowdGrid if scenario.privacy.is_masked else CrowdGrid
+        with grid(CLIENT, Sites(sites_folder, loads, workers), scenario, run_config, journal) as crowd:
+            call(apps.load(SERVER), crowd, run_config)
+        return
     if timing is None:
         _on_engine(scenario, workers, sites_folder, loads, client, run_config, None)
         return

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from fedmed.errors import ConfigError, FederationError
 from fedmed.federation.journal import events
+from fedmed.simulate.masked_crowd import MaskedCrowd
 from fedmed.store.commits import Commits
 from fedmed.wire import tensors as wire
 
@@ -93,3 +97,58 @@ def test_updates_that_are_too_long_are_named_and_the_quorum_decides(simulated, t
     refused = [event for event in events(out) if event["event"] == "refused"]
     assert {event["site"] for event in refused} == {"north", "south", "west"}
     assert all("allowed: at most 1e-09" in event["reason"] for event in refused)
+
+
+MASKED = ("rounds=3", "engine.workers=2")
+
+
+@pytest.fixture(scope="module")
+def masked(simulated, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked")
+    crowd = simulated(folder / "crowd", *MASKED, "engine.name=crowd", "engine.fast=false")
+    return folder, crowd, simulated(folder / "sites", *MASKED)
+
+
+def test_masked_sums_are_those_of_a_process_a_site_to_the_last_bit(masked):
+    folder, crowd, sites = masked
+    assert (folder / "crowd" / "model.safetensors").read_bytes() == (folder / "sites" / "model.safetensors").read_bytes()
+    for ours, theirs in zip(crowd["rounds"], sites["rounds"], strict=True):
+        for key in ("verdict", "cohort", "joined", "missing", "refused", "train", "validation", "bytes"):
+            assert ours[key] == theirs[key], key
+
+
+def test_a_masked_crowd_tells_what_the_center_could_learn(masked):
+    folder, crowd, sites = masked
+    for key in ("secure_aggregation", "least"):
+        assert crowd["privacy"][key] == sites["privacy"][key]
+    epochs = [event for event in events(folder / "crowd") if event["event"] == "epoch"]
+    assert [(each["mode"], each["members"], each["without"]) for each in epochs] == [("malicious", 3, [])]
+    assert all("losses" not in event for event in events(folder / "crowd"))
+
+
+def test_the_closed_form_under_masks_comes_to_the_same_within_their_rounding(simulated, tmp_path, masked):
+    folder, *_ = masked
+    report = simulated(tmp_path / "fast", *MASKED, "engine.name=crowd")
+    assert report["status"] == "complete"
+    assert apart(model(tmp_path / "fast"), model(folder / "crowd")) < 1e-6
+
+
+def test_a_masked_update_that_is_too_long_is_refused_by_its_site(simulated, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(FederationError, match="missed its quorum"):
+        simulated(out, *MASKED, "engine.name=crowd", "federation.max_update_norm=1e-9")
+    refused = [event for event in events(out) if event["event"] == "refused"]
+    assert {event["site"] for event in refused} == {"north", "south", "west"}
+
+
+def test_a_masked_process_that_dies_ends_the_run_and_says_so(simulated, tmp_path, monkeypatch):
+    told = MaskedCrowd.ask
+
+    def killed(self, cohort, asked):
+        if asked.kind == "train":
+            os.kill(self._made[0].pid, signal.SIGKILL)
+        return told(self, cohort, asked)
+
+    monkeypatch.setattr(MaskedCrowd, "ask", killed)
+    with pytest.raises(FederationError, match="exit code -9"):
+        simulated(tmp_path / "out", *MASKED, "engine.name=crowd")
