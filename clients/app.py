@@ -11,11 +11,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedmed.flower.client import answer, answer_fields, answer_text, order_in, tensors_in
+from fedmed.flower.shelf import ContextShelf
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import APPROVED, Counter, simulated_desk
+from fedmed.learning.keeping import Shelf
 from fedmed.learning.order import parse
 from fedmed.learning.private_training import repeatable_seeds
 from fedmed.sites.prepared import laid_out, open_site
+from fedmed.sites.shelves import FileShelf
 
 app = ClientApp()
 
@@ -37,6 +40,14 @@ def clinic(context: Context) -> Clinic:
     return clinic_at(folder, index, laid_out(Path(folder)), approved)
 
 
+def shelf(context: Context) -> Shelf:
+    """Where this node keeps what stays there between rounds."""
+    if APPROVED in context.node_config:
+        return ContextShelf(context)
+    folder = Path(str(context.node_config.get("sites-folder") or os.environ["FEDMED_SITES"]))
+    return FileShelf(folder.parent, int(context.node_config["partition-id"]))
+
+
 @app.query("describe")
 def describe(message: Message, context: Context) -> Message:
     """Name, counts and sums; never a case."""
@@ -52,7 +63,7 @@ def census(message: Message, context: Context) -> Message:
 @app.train()
 def train(message: Message, context: Context) -> Message:
     """Train the model of the message on the clinic's training cases."""
-    tensors, metrics = clinic(context).train(parse(order_in(message)), tensors_in(message))
+    tensors, metrics = clinic(context).train(parse(order_in(message)), tensors_in(message), shelf(context))
     return answer(message, metrics, tensors)
 
 
@@ -61,5 +72,5 @@ def evaluate(message: Message, context: Context) -> Message:
     """Validate the model of the message on the clinic's validation cases."""
     order, tensors = parse(order_in(message)), tensors_in(message)
     if order.bins is not None:
-        return answer_fields(message, clinic(context).score(order, tensors))
-    return answer(message, clinic(context).validate(order, tensors))
+        return answer_fields(message, clinic(context).score(order, tensors, shelf(context)))
+    return answer(message, clinic(context).validate(order, tensors, shelf(context)))

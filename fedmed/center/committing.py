@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fedmed.federation.run import MODEL, part
 from fedmed.identity.authority import PublicMember
+from fedmed.learning import control
 from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import ModelSpec
 from fedmed.store.commits import Commit
@@ -17,7 +18,7 @@ def keep(registry: Registry, run: str, commit: Commit, members: Sequence[PublicM
     """Keep the model of a committed round where one is due; that of the last of `rounds` always is. Raises StoreError."""
     before = registry.index().newest(run)
     said = lineage(run, commit, members, None if before is None else before.sha256)
-    return registry.commit(said, part(commit.tensors, MODEL), final=commit.round == rounds)
+    return registry.commit(said, control.split(part(commit.tensors, MODEL))[0], final=commit.round == rounds)
 
 
 def lineage(run: str, commit: Commit, members: Sequence[PublicMember], parent: str | None) -> Committed:

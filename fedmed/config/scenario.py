@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fedmed.config import crowd_scenarios, private_scenarios
+from fedmed.config import crowd_scenarios, kept_scenarios, private_scenarios
 from fedmed.config.cohort_faults import faults_beside
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
@@ -108,6 +108,8 @@ class Task(Part):
     """A safetensors file to start from instead of random weights."""
     frozen: tuple[str, ...] = ()
     """Names of tensors, `*` standing for any text, that no site trains or sends: they stay as they began."""
+    local: tuple[str, ...] = ()
+    """Names of tensors, likewise, that each site trains and keeps: FedBN (Li et al. 2021), where they are of norm layers."""
 
 
 class Training(Part):
@@ -122,6 +124,11 @@ class Training(Part):
     """Added to the loss as l2 * |w|^2 over weights, biases left out."""
     proximal_mu: float = Field(0.0, ge=0)
     """FedProx: adds mu/2 * |w - w_global|^2 (Li et al. 2020, algorithm 2)."""
+    scaffold: bool = False
+    """Corrects each step by how the site's gradients lie to all sites' (Karimireddy et al. 2020, algorithm 1, option II)."""
+    ditto: float | None = Field(None, gt=0, le=1e6)
+    """Each site also trains a model of its own, which it keeps: adds lambda/2 * |v - w_global|^2 to its loss (Ditto, Li
+    et al. 2021, algorithm 1); this is lambda."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Learning rate over the rounds, from `learning_rate` towards 0."""
     batch_size: int = Field(32, ge=1, le=65_536)
@@ -260,6 +267,12 @@ class Scenario(Part):
     def _nothing_is_opened_without_noise(self) -> Scenario:
         if faults := list(private_scenarios.faults(self)):
             raise ValueError("privacy.differential_privacy: " + "; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _what_sites_keep_fits_the_rest(self) -> Scenario:
+        if faults := list(kept_scenarios.faults(self)):
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")

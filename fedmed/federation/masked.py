@@ -22,7 +22,7 @@ from fedmed.flower.keys import CENSUS, WEIGHT_KEY
 from fedmed.flower.ours import Asked
 from fedmed.flower.proposal import Proposal
 from fedmed.flower.rule import Messages, Rule, Taken
-from fedmed.learning import census, scoring, weights
+from fedmed.learning import census, scoring
 from fedmed.learning.census import Census
 from fedmed.learning.histograms import BINS
 from fedmed.learning.order import ModelSpec
@@ -119,8 +119,8 @@ class Shape:
     """What the sites' sums are made of in a run."""
 
     spec: ModelSpec
-    frozen: Collection[str]
-    """Tensors that the task freezes."""
+    held: Collection[str]
+    """Tensors that no site sends."""
     most_training: int
     """Largest size that a site declared, of training and of validation cases."""
     most_validation: int
@@ -133,9 +133,9 @@ class Shape:
     @classmethod
     def of(cls, plan: Plan, most_training: int, most_validation: int) -> Shape:
         """That of a plan, for sites of up to these sizes."""
-        frozen, bins = weights.frozen_names(plan.spec, plan.scenario.task.frozen), plan.order(1).bins or BINS
+        bins = plan.order(1).bins or BINS
         own = plan.scenario.training.metrics
-        return cls(plan.spec, frozen, most_training, most_validation, bins, plan.scenario.rounds, own)
+        return cls(plan.spec, plan.held, most_training, most_validation, bins, plan.scenario.rounds, own)
 
 
 class Sums:
@@ -147,7 +147,7 @@ class Sums:
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """One masked round; the strategy is given the mean as the answer of one site."""
         shape = self._shape
-        tensors = trained(model, shape.frozen)
+        tensors = trained(model, shape.held)
         fields = questions.update_fields(shape.most_training, shape.own)
         question = Question(Purpose.UPDATE, number, fields, shape.most_training, tensors)
         outcome = self._asking.ask(question, proposal.common(self._rule.name, messages), self._left(number))
@@ -197,11 +197,9 @@ def refuse_for_sums(rule: Rule) -> None:
         )
 
 
-def trained(model: Tensors, frozen: Collection[str]) -> tuple[Tensor, ...]:
-    """What a site sends the change of: floating point tensors that the task does not freeze; counters stay as they are."""
-    return tuple(
-        Tensor(name, value.shape) for name, value in model.items() if value.dtype.kind == "f" and name not in frozen
-    )
+def trained(model: Tensors, held: Collection[str]) -> tuple[Tensor, ...]:
+    """What a site sends the change of: floating point tensors that are not `held`; counters stay as they are."""
+    return tuple(Tensor(name, value.shape) for name, value in model.items() if value.dtype.kind == "f" and name not in held)
 
 
 def moved(model: Tensors, changes: Mapping[str, NDArray[np.float32]]) -> Tensors:

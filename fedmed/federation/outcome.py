@@ -10,6 +10,7 @@ from typing import Any
 from fedmed.config.scenario import Scenario
 from fedmed.federation.average import Average
 from fedmed.federation.run import AVERAGE, MASKED, MODEL, best_of, part
+from fedmed.learning import control
 from fedmed.learning.order import ModelSpec
 from fedmed.store.commits import Commit
 from fedmed.wire.tensors import Tensors
@@ -21,9 +22,9 @@ def final_model(commit: Commit, scenario: Scenario) -> Tensors:
     """What the run ends with: the last global model, the mean of the last ones, or the one with the best validation."""
     best = best_of(commit)
     if best is not None and best.round is not None:
-        return best.model
+        return control.split(best.model)[0]
     average = Average(scenario.training.average_last, scenario.rounds, part(commit.tensors, AVERAGE))
-    return average.final(part(commit.tensors, MODEL), scenario.rounds)
+    return control.split(average.final(part(commit.tensors, MODEL), scenario.rounds))[0]
 
 
 def outcome(commit: Commit, scenario: Scenario) -> dict[str, Any]:

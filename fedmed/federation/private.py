@@ -9,7 +9,6 @@ from fedmed.federation.masked import Asking, Question, moved, trained
 from fedmed.flower import proposal
 from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.rule import Messages, Rule, Taken
-from fedmed.learning import weights
 from fedmed.learning.plan import Plan
 from fedmed.learning.private_training import work_of
 from fedmed.privacy.dp.mechanisms import CLINIC
@@ -27,9 +26,7 @@ def privately(plan: Plan, sites: int, patients: float, most_patients: float) -> 
     """
     private, scenario = plan.scenario.privacy.differential_privacy, plan.scenario
     assert private is not None
-    size = sum(
-        tensor.size for tensor in trained(plan.first_weights(), weights.frozen_names(plan.spec, scenario.task.frozen))
-    )
+    size = sum(tensor.size for tensor in trained(plan.first_weights(), plan.held))
     found = terms(private, scenario.training, scenario.rounds, size, Cohort(sites, 1, patients, most_patients))
     return replace(plan, private=work_of(found)), found
 
@@ -39,11 +36,11 @@ class PrivateSums:
 
     def __init__(self, asking: Asking, rule: Rule, plan: Plan, terms: Terms) -> None:
         self._asking, self._rule, self._plan, self._terms = asking, rule, plan, terms
-        self._frozen = weights.frozen_names(plan.spec, plan.scenario.task.frozen)
+        self._held = plan.held
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """One masked round; every site weighs alike, for its own size would be opened."""
-        question = Question(Purpose.UPDATE, number, (), 1, trained(model, self._frozen), self._bound)
+        question = Question(Purpose.UPDATE, number, (), 1, trained(model, self._held), self._bound)
         asked = proposal.common(self._rule.name, messages)
         outcome = self._asking.ask(question, asked, self._plan.scenario.rounds - number + 1)
         total = outcome.total

@@ -21,6 +21,11 @@ class RoundLoop:
         self._transport, self._clock, self._journal = phase.transport, phase.clock, phase.journal
         self._moved = (self._transport.bytes_down, self._transport.bytes_up)
 
+    @property
+    def sites(self) -> int:
+        """How many there are."""
+        return len(self._nodes)
+
     def train(self, number: int, model: Tensors, order: str) -> tuple[Tensors, Record]:
         """The new global model and the round's record. Raises QuorumError once every attempt has missed the quorum."""
         for count in range(1, self._attempts + 1):

@@ -27,6 +27,7 @@ from fedmed.federation.rounds import RoundLoop
 from fedmed.flower.rule import Rule
 from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
+from fedmed.learning import control, weights
 from fedmed.learning import plan as planning
 from fedmed.learning.census import Census
 from fedmed.learning.kinds import KINDS
@@ -169,7 +170,7 @@ def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], 
     last, rounds = plan.scenario.training.average_last, plan.scenario.rounds
     if commit is None:
         chosen = Best(KINDS[plan.spec.kind].leading) if plan.scenario.evaluation.choose == "best" else None
-        return State(0, plan.first_weights(), Average(last, rounds), [], [], {}, best=chosen)
+        return State(0, first_model(plan), Average(last, rounds), [], [], {}, best=chosen)
     _refuse_another_scenario(commit, plan.scenario)
     rule.restore(part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(last, rounds, part(commit.tensors, AVERAGE))
@@ -215,7 +216,8 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     """Train, then validate where the scenario says so."""
     number, scenario = state.round + 1, plan.scenario
     began, order = clock.now(), text_of(plan.order(state.round + 1))
-    model, record = loop.train(number, state.model, order)
+    mean, record = loop.train(number, state.model, order)
+    model = settled(plan, state.model, mean, len(record["joined"]) / loop.sites)
     trained = clock.now()
     due = number % scenario.evaluation.every == 0 or number == scenario.rounds
     record["validation"] = loop.validate(number, model, order) if due else None
@@ -225,6 +227,18 @@ def one_round(loop: RoundLoop, plan: Plan, state: State, clock: Clock) -> State:
     state.average.add(number, model)
     best = None if state.best is None else state.best.after(number, record["validation"], model)
     return replace(state, round=number, model=model, history=[*state.history, record], best=best)
+
+
+def settled(plan: Plan, before: Tensors, mean: Tensors, share: float) -> Tensors:
+    """The global model after a round that `share` of the sites were in: what no site sends is as it was."""
+    kept = {name: before[name] if name in plan.held else value for name, value in mean.items()}
+    return control.settle(before, kept, share) if plan.scenario.training.scaffold else kept
+
+
+def first_model(plan: Plan) -> Tensors:
+    """What round one is given: the first weights, and what an algorithm has beside them."""
+    first = plan.first_weights()
+    return control.init(first, weights.trained_names(plan.spec, plan.held)) if plan.scenario.training.scaffold else first
 
 
 def _commit(commits: Commits, rule: Rule, plan: Plan, state: State, clock: Clock, memory: Entry) -> Commit:

@@ -13,16 +13,18 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from fedmed.errors import DataError
-from fedmed.learning import inputs, weights
+from fedmed.learning import control, inputs, weights
 from fedmed.learning.census import put_census
 from fedmed.learning.disclosure import Releasing, fingerprint_of
 from fedmed.learning.fingerprint import parse_parity
+from fedmed.learning.keeping import NOTHING, Shelf
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Inquiry, Order, Preparation
 from fedmed.learning.prediction import device_of
 from fedmed.learning.private_training import Seeds, descent, fresh_seeds, train_privately
 from fedmed.learning.scoring import put_score
-from fedmed.learning.training import holding, train
+from fedmed.learning.sites_part import own_model, train_keeping
+from fedmed.learning.training import holding
 from fedmed.outbound.description import declared
 from fedmed.preprocess.moments import Moments
 from fedmed.sites.cases import SPLITS, Site, class_counts, patient_rows
@@ -37,7 +39,10 @@ class Clinic:
     """One site's cases and what a center may ask of them."""
 
     def __init__(
-        self, site: Site, desk: Releasing | None = None, seeds: Callable[[str, Order], Seeds] = fresh_seeds
+        self,
+        site: Site,
+        desk: Releasing | None = None,
+        seeds: Callable[[str, Order], Seeds] = fresh_seeds,
     ) -> None:
         """Without a `desk` nothing is told of what the images are like. The site's own certificate of its kernels counts.
 
@@ -89,18 +94,17 @@ class Clinic:
             raise DataError(f"site {self.site.name}: training cases hold values that are not finite; mend or remove them")
         return total
 
-    def train(self, order: Order, tensors: Tensors) -> tuple[Tensors, Metrics]:
-        """The model after this round's training, and the mean loss."""
+    def train(self, order: Order, tensors: Tensors, shelf: Shelf = NOTHING) -> tuple[Tensors, Metrics]:
+        """The model after this round's training, and the mean loss; `shelf` holds what the site keeps between rounds."""
         data = self.inputs(order.preparation).train
         if len(data[1]) == 0:
             raise DataError(f"site {self.site.name} has no training cases")
         if order.round == 1 or order.privacy is not None:  # under it nothing is validated, and a model is first seen here
             self._look(order, tensors, order.round - 1)
-        model = weights.loaded(order.model, tensors)
         if order.privacy is not None and order.privacy.mode != "clinic":
-            return self._train_privately(model, data, order), {}
-        loss = train(model, data, order, self.site.name)
-        return weights.read(model), {"num-examples": len(data[1]), "loss": loss}
+            return self._train_privately(weights.loaded(order.model, tensors), data, order), {}
+        trained, loss = train_keeping(self.site.name, data, order, tensors, shelf)
+        return trained, {"num-examples": len(data[1]), "loss": loss}
 
     def _look(self, order: Order, tensors: Tensors, after: int) -> None:
         """Tell the clinic itself, where it listens, what the model after so many rounds is worth on its own test cases."""
@@ -109,7 +113,7 @@ class Clinic:
         data, kind = self.inputs(order.preparation).test, KINDS[order.model.kind]
         if len(data[1]) == 0:
             return
-        found = kind.validate(weights.loaded(order.model, tensors), data, order, device_of(order.device))
+        found = kind.validate(weights.loaded(order.model, control.split(tensors)[0]), data, order, device_of(order.device))
         known = {name: value if math.isfinite(value) else None for name, value in found.items()}
         asides.say(Aside(after, len(data[1]), {kind.leading: known.pop(kind.leading), **known}))
 
@@ -122,8 +126,9 @@ class Clinic:
             train_privately(model, data, groups, order, declared(len(data[1])), seeds)
             return weights.read(model)
 
-    def validate(self, order: Order, tensors: Tensors) -> Metrics:
+    def validate(self, order: Order, tensors: Tensors, shelf: Shelf = NOTHING) -> Metrics:
         """Loss and AUC, or Dice, of the given model on the validation cases; NaN where undefined."""
+        tensors = own_model(tensors, order.round, shelf)
         self._look(order, tensors, order.round)
         data, kind = self.inputs(order.preparation).validation, KINDS[order.model.kind]
         if len(data[1]) == 0:
@@ -131,8 +136,9 @@ class Clinic:
         model = weights.loaded(order.model, tensors)
         return {"num-examples": len(data[1]), **kind.validate(model, data, order, device_of(order.device))}
 
-    def score(self, order: Order, tensors: Tensors) -> dict[str, ArrayLike]:
+    def score(self, order: Order, tensors: Tensors, shelf: Shelf = NOTHING) -> dict[str, ArrayLike]:
         """What the site adds to a masked evaluation of the given model: the fields of `fedmed.learning.scoring`."""
+        tensors = own_model(tensors, order.round, shelf)
         self._look(order, tensors, order.round)
         data = self.inputs(order.preparation).validation
         model = weights.loaded(order.model, tensors) if len(data[1]) else None

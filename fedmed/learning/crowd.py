@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fedmed.errors import ConfigError, DataError, UpdateRefused
 from fedmed.learning import weights
 from fedmed.learning.closed_form import Linear, hindrances
-from fedmed.learning.kinds import Batch
+from fedmed.learning.kinds import Batch, steps_of
 from fedmed.learning.order import Order
 from fedmed.learning.training import train
 from fedmed.wire.tensors import Tensors
@@ -46,12 +46,6 @@ class Told:
 
 Judge = Callable[[Tensors, int], None]
 """`(a member's model, its cases)`; raises UpdateRefused for one that may not be added."""
-
-
-def steps_of(count: int, order: Order) -> int:
-    """Optimiser steps that an order asks of a site with `count` cases."""
-    training = order.training
-    return training.steps if training.steps is not None else -(-count // training.batch_size) * (training.epochs or 1)
 
 
 def check(order: Order) -> None:

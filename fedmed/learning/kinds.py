@@ -85,6 +85,16 @@ def _placed(batch: Batch, order: Order) -> Batch:
     return batch[0].to(device), batch[1].to(device)
 
 
+def steps_of(count: int, order: Order) -> int:
+    """Optimiser steps that an order asks of a site with `count` cases."""
+    training, per_case = order.training, order.patches.per_case if order.patches else 1
+    return (
+        training.steps
+        if training.steps is not None
+        else -(-count * per_case // training.batch_size) * (training.epochs or 1)
+    )
+
+
 def _rows(count: int, training: Training, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows of each batch: a fresh permutation a pass, the last batch short, until the epochs or steps are done."""
     per_pass = -(-count // training.batch_size)

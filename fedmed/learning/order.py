@@ -95,6 +95,8 @@ class Order(BaseModel):
     """Where the center learns sums only: an evaluation fills histograms of so many bins, a power of two."""
     frozen: tuple[str, ...] = ()
     """Names of tensors, `*` standing for any text, that training leaves as they are."""
+    local: tuple[str, ...] = ()
+    """Names of tensors, likewise, that the site trains and keeps."""
     privacy: PrivateWork | None = None
     """Training under differential privacy; None where there is none."""
 

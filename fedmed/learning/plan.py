@@ -111,6 +111,8 @@ class Plan:
     augment: str
     private: PrivateWork | None = None
     """What differential privacy asks of the sites' training."""
+    held: frozenset[str] = frozenset()
+    """Tensors that no site sends: frozen, or a site's own. The federation's model has them as it began."""
 
     def first_weights(self) -> Tensors:
         """The weights that round 1 starts from. Raises ConfigError or DataError where `task.init` does not fit."""
@@ -136,6 +138,7 @@ class Plan:
             threshold=self.scenario.evaluation.threshold,
             bins=BINS if self.scenario.privacy.is_masked else None,
             frozen=self.scenario.task.frozen,
+            local=self.scenario.task.local,
             privacy=self.private,
         )
 
@@ -155,10 +158,15 @@ def make(scenario: Scenario, sites: list[Described], census: Census | None = Non
     _try_out(task.kind, task.augment, inputs)
     options, counts = scenario.task.model_options, np.array(known.class_counts, np.int64)
     spec = ModelSpec(name=task.model, options=options, inputs=inputs, classes=len(first.classes), kind=task.kind)
-    weights.frozen_names(spec, scenario.task.frozen)
+    held = {
+        *weights.frozen_names(spec, scenario.task.frozen),
+        *weights.frozen_names(spec, scenario.task.local, "task.local"),
+    }
+    if not weights.trained_names(spec, held):
+        raise ConfigError("task.frozen and task.local together name every weight of the model; leave some to be shared")
     balance = class_weights(task.class_weights, counts)
     private_models.check(private, spec, balance)
-    return Plan(scenario, spec, preparation(scenario, known), balance, task.augment)
+    return Plan(scenario, spec, preparation(scenario, known), balance, task.augment, held=frozenset(held))
 
 
 def refuse_unlike(scenario: Scenario, sites: Sequence[Described]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedmed.clock import derive_seed
@@ -16,9 +19,23 @@ from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
 from fedmed.learning.prediction import channels_last, device_of
 from fedmed.learning.resuming import Progress
+from fedmed.wire.tensors import Tensors
 
 
-def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
+@dataclass(frozen=True)
+class Beside:
+    """What an algorithm adds to the steps of a training."""
+
+    correction: Tensors = field(default_factory=dict)
+    """Added to the gradients of these weights, by name."""
+    anchor: Tensors | None = None
+    """The weights that a proximal term pulls to; those that the training begins with where None."""
+
+
+PLAIN = Beside()
+
+
+def train(model: nn.Module, data: Batch, order: Order, site: str, beside: Beside = PLAIN) -> float:
     """Train `model` in place on the site's cases `x (N, ...)`, `y (N, ...)`; returns the mean loss of the steps.
 
     Tensors that the order freezes stay as they are to the last bit. Where somebody keeps checkpoints
@@ -30,12 +47,15 @@ def train(model: nn.Module, data: Batch, order: Order, site: str) -> float:
     device = device_of(order.device)
     model.to(device).train()
     with holding(model, frozenset(weights.frozen_in(model, order.frozen))):
-        return _steps(model, data, order, generator, device)
+        return _steps(model, data, order, generator, device, beside)
 
 
-def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generator, device: torch.device) -> float:
+def _steps(
+    model: nn.Module, data: Batch, order: Order, generator: torch.Generator, device: torch.device, beside: Beside
+) -> float:
     kind, optimiser = KINDS[order.model.kind], optimiser_of(model, order)
-    anchors = [p.detach().clone() for p in model.parameters()] if order.training.proximal_mu else []
+    anchors = _anchors(model, beside) if order.training.proximal_mu else []
+    corrected = _corrected(model, beside)
     mixed = order.training.precision == "auto" and device.type == "cuda"
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported() else torch.float16
     scaler = torch.amp.GradScaler("cuda", enabled=mixed and half is torch.float16)
@@ -57,10 +77,29 @@ def _steps(model: nn.Module, data: Batch, order: Order, generator: torch.Generat
             total = progress.take_up() if steps == progress.done else total
             continue
         total, steps = total + fitting.backward(channels_last(x.to(device)), y.to(device), scaler.scale), steps + 1
+        for parameter, added in corrected:
+            assert parameter.grad is not None
+            parameter.grad.add_(added, alpha=scaler.get_scale())
         scaler.step(optimiser)
         scaler.update()
         progress.stepped(steps, total)
     return float(total) / max(1, steps)
+
+
+def _anchors(model: nn.Module, beside: Beside) -> list[Tensor]:
+    if beside.anchor is None:
+        return [p.detach().clone() for p in model.parameters()]
+    return [_beside(beside.anchor[name], p) for name, p in model.named_parameters()]
+
+
+def _corrected(model: nn.Module, beside: Beside) -> list[tuple[nn.Parameter, Tensor]]:
+    there = [(p, beside.correction[name]) for name, p in weights.trained(model).items() if name in beside.correction]
+    return [(p, _beside(value, p)) for p, value in there]
+
+
+def _beside(value: NDArray[Any], parameter: nn.Parameter) -> Tensor:
+    """A tensor where a parameter is, of its type."""
+    return torch.tensor(value, device=parameter.device, dtype=parameter.dtype)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -73,7 +73,7 @@ def fit_spec(spec: ModelSpec, tensors: Mapping[str, NDArray[Any]]) -> Tensors:
     return {name: np.array(tensors[name], like.dtype) for name, like in read(model).items()}
 
 
-def frozen_in(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
+def frozen_in(model: nn.Module, patterns: Sequence[str], key: str = "task.frozen") -> tuple[str, ...]:
     """Names of the model's tensors that a pattern names, `*` standing for any text.
 
     Raises ConfigError for a pattern that names none, and where nothing would be left to train.
@@ -81,20 +81,24 @@ def frozen_in(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
     names = list(model.state_dict())
     named = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
     if idle := [pattern for pattern, found in named.items() if not found]:
-        raise ConfigError(
-            f"task.frozen: {', '.join(map(repr, idle))} names no tensor of the model, which has {_some(names)}"
-        )
+        raise ConfigError(f"{key}: {', '.join(map(repr, idle))} names no tensor of the model, which has {_some(names)}")
     chosen = {name for found in named.values() for name in found}
     if chosen.issuperset(name for name, _ in model.named_parameters(remove_duplicate=False)):
         raise ConfigError(
-            f"task.frozen: {list(patterns)} freezes every weight of the model; leave out some of {_some(names)}"
+            f"{key}: {list(patterns)} names every weight of the model, which leaves nothing to share; leave out some of "
+            f"{_some(names)}"
         )
     return tuple(name for name in names if name in chosen)
 
 
-def frozen_names(spec: ModelSpec, patterns: Sequence[str]) -> tuple[str, ...]:
+def frozen_names(spec: ModelSpec, patterns: Sequence[str], key: str = "task.frozen") -> tuple[str, ...]:
     """The tensors of a model of this spec that stay as they began; raises as `frozen_in` does."""
-    return frozen_in(built(spec), patterns) if patterns else ()
+    return frozen_in(built(spec), patterns, key) if patterns else ()
+
+
+def trained_names(spec: ModelSpec, held: Collection[str]) -> frozenset[str]:
+    """The weights of a model of this spec that are trained, but for those `held`."""
+    return frozenset(name for name, _ in built(spec).named_parameters(remove_duplicate=False)) - frozenset(held)
 
 
 def _some(names: Sequence[str]) -> str:

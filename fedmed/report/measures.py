@@ -26,12 +26,14 @@ LEADING = {measures[0]: NAMES[measures[0]] for measures in KINDS.values()}
 """Measures that validation follows, by their key -> name on screen and page."""
 MEANINGS = {
     "federated": "the shared model that all sites trained",
+    "personal": "the site's own model that the shared one pulls at (Ditto)",
     "mixture": "the site's own mix of the shared model and its own",
     "local": "a model trained on that site's cases alone",
     "pooled": "one model trained on all cases in one place, which a federation is there to avoid",
 }
 MODELS = {
     "federated": ("Federation", "fed"),
+    "personal": ("Personal", "other"),
     "mixture": ("Mixture", "mix"),
     "local": ("Own data only", "local"),
     "pooled": ("Pooled data", "pooled"),

@@ -128,6 +128,7 @@ class SiteResult(Record):
     classes: dict[str, int] = {}
     rounds_joined: int | None = None
     federated: Metrics | None = None
+    personal: Metrics | None = None
     local: Metrics | None = None
     pooled: Metrics | None = None
     mixture: Metrics | None = None
@@ -276,7 +277,9 @@ class Report(Record):
     def has_tests(self) -> bool:
         """Whether anybody who tells this has seen test cases; a real center has not."""
         return bool(self.overall.metrics) or any(
-            metrics for site in self.sites.values() for metrics in (site.federated, site.local, site.pooled, site.mixture)
+            metrics
+            for site in self.sites.values()
+            for metrics in (site.federated, site.personal, site.local, site.pooled, site.mixture)
         )
 
     def last_validation(self) -> Score | None:

@@ -25,8 +25,8 @@ from fedmed.errors import ConfigError, FederationError, FedmedError
 from fedmed.federation import updates
 from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.lanes import assign
-from fedmed.learning.crowd import Member, Resident, Told, steps_of
-from fedmed.learning.kinds import KINDS
+from fedmed.learning.crowd import Member, Resident, Told
+from fedmed.learning.kinds import KINDS, steps_of
 from fedmed.learning.order import Order, parse, text_of
 from fedmed.learning.prediction import device_of
 from fedmed.wire.tensors import Tensors

@@ -22,6 +22,10 @@ class Models:
     federated: Tensors
     pooled: Tensors | None = None
     local: tuple[Tensors, ...] | None = None
+    shared: tuple[Tensors, ...] | None = None
+    """The federation's model as each site has it, where sites keep a part of it."""
+    personal: tuple[Tensors, ...] | None = None
+    """Each site's own model beside the federation's, where it trains one."""
 
 
 class Bench:
@@ -35,6 +39,8 @@ class Bench:
         """On the pooled test set: the federation's figures, the baselines' figures, and the curves of both."""
         judge = self._judge
         federated = judge.on_all(models.federated)
+        if models.shared is not None:  # each site's cases by its own
+            federated = judge.joined([judge.on_site(number, model) for number, model in enumerate(models.shared)])
         tests = sum(len(site.test) for site in self._sites)
         overall = {"test_examples": tests, "metrics": judge.figures(federated)}
         drawn: Result = {"federated": judge.curves(federated), "pooled": None}
@@ -64,19 +70,23 @@ class Bench:
 
     def _site(self, number: int, site: Site, models: Models) -> Result:
         judge = self._judge
+        shared = models.federated if models.shared is None else models.shared[number]
         result: Result = {
             "examples": {part: len(getattr(site, part)) for part in ("train", "validation", "test")},
             "classes": _counts(site),
-            "federated": judge.figures(judge.on_site(number, models.federated)),
+            "federated": judge.figures(judge.on_site(number, shared)),
+            "personal": None,
             "local": None,
             "pooled": None,
             "mixture": None,
         }
+        if models.personal is not None:
+            result["personal"] = judge.figures(judge.on_site(number, models.personal[number]))
         if models.local is not None and models.pooled is not None:
             own = models.local[number]
             result["local"] = judge.figures(judge.on_site(number, own))
             result["pooled"] = judge.figures(judge.on_site(number, models.pooled))
-            result["mixture"] = judge.figures(judge.mixed(number, models.federated, own))
+            result["mixture"] = judge.figures(judge.mixed(number, shared, own))
         return result
 
 

@@ -35,6 +35,9 @@ class Judge(Protocol):
     def on_site(self, number: int, model: Tensors) -> Any:
         """The model on the test cases of one site."""
 
+    def joined(self, parts: Sequence[Any]) -> Any:
+        """What was seen of several sites' test cases, together."""
+
     def mixed(self, number: int, one: Tensors, other: Tensors) -> Any:
         """The mean of two models' probabilities on the test cases of one site."""
 
@@ -71,6 +74,10 @@ class LabelJudge:
         """Probabilities and classes."""
         x, y = self._inputs[number].test
         return self._probabilities(model, x), y
+
+    def joined(self, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Probabilities and classes."""
+        return torch.cat([seen for seen, _ in parts]), torch.cat([y for _, y in parts])
 
     def mixed(self, number: int, one: Tensors, other: Tensors) -> tuple[Tensor, Tensor]:
         """Probabilities and classes."""
@@ -112,7 +119,10 @@ class MaskJudge:
 
     def on_all(self, model: Tensors) -> Drawn:
         """The sites' counts, one after the other."""
-        parts = [self.on_site(number, model) for number in range(len(self._sites))]
+        return self.joined([self.on_site(number, model) for number in range(len(self._sites))])
+
+    def joined(self, parts: Sequence[Drawn]) -> Drawn:
+        """Counts of several sites."""
         return Drawn(np.concatenate([part.tallies for part in parts]), [who for part in parts for who in part.patients])
 
     def on_site(self, number: int, model: Tensors) -> Drawn:

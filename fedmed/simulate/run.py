@@ -18,7 +18,8 @@ from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.journal import Journal, events
 from fedmed.federation.outcome import final_model
 from fedmed.flower.strategies import build
-from fedmed.learning import tasks
+from fedmed.learning import normed, tasks
+from fedmed.learning.keeping import LOCAL, PERSONAL, before, below
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
@@ -36,6 +37,7 @@ from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
 from fedmed.sites.readers import reader_named
+from fedmed.sites.shelves import FileShelf
 from fedmed.store.commits import Commit
 from fedmed.store.ledgers import FOLDER as LEDGERS
 from fedmed.wire import tensors as wire
@@ -163,9 +165,9 @@ def _finish(
         raise StoreError(f"the last commit in {folder.path} cannot be read; run the same command with --resume")
     plan = plan_of(scenario, commit, sites)
     federated = final_model(commit, scenario)
-    models = Models(federated)
+    models = _kept(federated, folder, scenario, len(sites))
     if scenario.evaluation.baselines:
-        models = _compare(plan, folder, [site.name for site in sites], federated, facts["workers"], journal)
+        models = _compare(plan, folder, [site.name for site in sites], models, facts["workers"], journal)
     sha256 = wire.save({**federated, **scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
@@ -187,9 +189,20 @@ def _described(site: Site, spec: ModelSpec) -> Described:
     return Described(site.name, train.classes, spec.inputs, {"train": len(train)}, counts, None, masks=train.has_masks)
 
 
-def _compare(
-    plan: Plan, folder: RunFolder, names: list[str], federated: wire.Tensors, workers: int, journal: Journal
-) -> Models:
+def _kept(federated: wire.Tensors, folder: RunFolder, scenario: Scenario, sites: int) -> Models:
+    """The federation's model and, where sites keep something, what each has of it."""
+    training, task = scenario.training, scenario.task
+    if not task.local and training.ditto is None:
+        return Models(federated)
+    held = [before(FileShelf(folder.path, number).held(), scenario.rounds + 1) for number in range(sites)]
+    shared = tuple(normed.apply(federated, below(LOCAL, own)) for own in held) if task.local else None
+    personal = None
+    if training.ditto is not None:  # a site that never joined has none, and would begin with the shared one
+        personal = tuple(below(PERSONAL, own) or federated for own in held)
+    return Models(federated, shared=shared, personal=personal)
+
+
+def _compare(plan: Plan, folder: RunFolder, names: list[str], models: Models, workers: int, journal: Journal) -> Models:
     target = folder.path / "baselines"
     target.mkdir(exist_ok=True)
     jobs = baselines.jobs_for(plan, folder.sites, names, target)
@@ -197,6 +210,6 @@ def _compare(
     said = InTurn([job.name for job in jobs], lambda name: journal.say("compared", name=name))
     baselines.train_all(jobs, workers, said.done)
     own = tuple(wire.load(job.target) for job in jobs[:-1])
-    models = Models(federated, wire.load(jobs[-1].target), own)
+    models = replace(models, pooled=wire.load(jobs[-1].target), local=own)
     shutil.rmtree(target)
     return models

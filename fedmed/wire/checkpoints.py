@@ -45,6 +45,16 @@ def keeper() -> Keeper | None:
 
 
 @contextmanager
+def unkept() -> Iterator[None]:
+    """Within, nobody keeps checkpoints."""
+    token = _keeper.set(None)
+    try:
+        yield
+    finally:
+        _keeper.reset(token)
+
+
+@contextmanager
 def kept_by(one: Keeper) -> Iterator[None]:
     """Within, `one` keeps checkpoints."""
     token = _keeper.set(one)

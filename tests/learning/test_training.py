@@ -296,6 +296,6 @@ def test_a_tensor_with_two_names_is_frozen_by_either():
 
 def test_a_site_does_not_train_with_nothing_to_train():
     model = Normed()
-    with pytest.raises(ConfigError, match="freezes every weight"):
+    with pytest.raises(ConfigError, match="names every weight"):
         train(model, data(), order(frozen=("*.weight", "*.bias")), "north")
     assert all(parameter.requires_grad for parameter in model.parameters())
