@@ -52,6 +52,8 @@ def check(order: Order) -> None:
     """Raise ConfigError for what a sum of whole models cannot be: noise and clipping are of each site's own update."""
     if order.privacy is not None:
         raise ConfigError("the crowd engine: got differential privacy, allowed: none; use the engine without `crowd`")
+    if order.local or order.training.scaffold or order.training.ditto is not None:
+        raise ConfigError("the crowd engine: got an algorithm by which sites keep something, allowed: none of these")
 
 
 class Resident:
