@@ -13,6 +13,7 @@ from fedmed.errors import ConfigError, ResumeRefused
 from fedmed.federation.account import Account
 from fedmed.federation.average import Average
 from fedmed.federation.best import Best
+from fedmed.federation.buffered import Buffered
 from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
@@ -143,7 +144,7 @@ def _agree(
 ) -> tuple[Census | None, Plan, Gathering]:
     """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
     if asking is None:
-        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation, scenario.training.metrics)
+        return None, planning.make(scenario, described), _seeing(scenario, phase, rule)
     largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
     if scenario.privacy.differential_privacy is not None:
         mean = sum(site.examples["train"] for site in described) / len(described)
@@ -153,6 +154,14 @@ def _agree(
     census = take_census(asking, scenario, described[0], largest["train"]) if known is None else Census.of(known)
     plan = planning.make(scenario, described, census)
     return census, plan, Sums(asking, rule, Shape.of(plan, largest["train"], largest["validation"]))
+
+
+def _seeing(scenario: Scenario, phase: Phase, rule: Rule) -> Gathering:
+    """The way to gather answers that the center sees each of."""
+    rules, own = scenario.federation, scenario.training.metrics
+    if rules.buffer is not None:
+        return Buffered(phase, rule, rules, rules.buffer, own)
+    return Plain(phase, rule, rules, own)
 
 
 def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], journal: Journal) -> State:
@@ -167,6 +176,8 @@ def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], 
     rule.restore(part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(last, rounds, part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
+    if begun := commit.state["history"][-1].get("buffer", {}).get("under_way"):  # what they made nobody waits for any more
+        journal.say("begun-anew", sites=begun)
     history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
     entry: Entry = {name: commit.state[name] for name in ENTRY if name in commit.state}
     model = part(commit.tensors, MODEL)
