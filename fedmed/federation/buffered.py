@@ -1,11 +1,13 @@
-"""Rounds that no slow site holds up: FedBuff (Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", 2022).
+"""Rounds that no slow site holds up: FedBuff (Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation",
+2022).
 
-    give model v -> sites train -> the first K updates, of whatever versions -> model v + 1 -> the same K places anew
+    give model v -> sites train -> the first K updates, of whatever versions -> model v + 1 -> places are filled anew
                          '----- who is not among them trains on, and is in a later buffer -----'
 
-A round is one buffer (algorithm 1 of the paper, its server's loop). An update is the change that its site made to the model it
-was given; it goes in as that change, times `discount` of the models made since, to the model of now. Of fresh updates alone the
-round is that of `Plain`, to the bit.
+A round is one buffer (algorithm 1 of the paper, its server's loop). An update is the change that its site made to the model
+it was given. It is made to the model of now instead, times `discount` of the number of models since; the sum is divided by
+all cases in the buffer, undiscounted, as the paper divides by K. A round of fresh updates alone is that of `Plain`, to the
+bit.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class _Open:
 
 
 class Buffered:
-    """A gathering (`fedmed.federation.gathering.Gathering`) whose rounds are buffers. The center sees every site's update."""
+    """A `Gathering` whose rounds are buffers. The center sees every site's update."""
 
     def __init__(
         self, phase: Phase, rule: Rule, rules: Rules, buffer: Buffer, own: Mapping[str, float] = NO_METRICS

@@ -6,8 +6,8 @@ The rules it keeps, each against a way in which a federation has gone wrong:
   whoever is missing is named, with the reason;
 - quorum counts sites and their cases, so that a slow large site cannot be dropped unseen.
 
-A buffer (`federation.buffered`) is a round that closes at so many updates: its cohort are all that train meanwhile, and who is
-not in it goes on, which is no absence. Its quorum is the share of that number.
+A buffer (`federation.buffered`) is a round that closes at so many updates: its cohort are all that train meanwhile, and
+who is not in it goes on, which is no absence. Its quorum is the share of that number.
 """
 
 from __future__ import annotations
