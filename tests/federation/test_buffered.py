@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -19,7 +20,10 @@ from fedmed.federation.rounds import RoundLoop
 from fedmed.federation.stale import discount
 from fedmed.flower.client import order_in, tensors_in
 from fedmed.flower.keys import WEIGHT_KEY
+from fedmed.store.commits import Commits
 from tests.federation.conftest import MODEL, Federation
+from tests.federation.lasting import Strikes
+from tests.federation.lasting import federation as lasting
 from tests.federation.peers import Peer, after, erring, honest, poisoned, reply, silent
 from tests.federation.test_run import federate
 
@@ -282,6 +286,31 @@ def test_a_rule_that_needs_every_update_has_each_as_if_made_now(federation):
 def test_a_buffer_of_more_than_there_are_is_refused(federation):
     with pytest.raises(ConfigError, match=r"federation.buffer.size: got 4; allowed: 1 to 3 \(the sites\)"):
         buffered(federation(Peer("a"), Peer("b"), Peer("c")), size=4)
+
+
+BUFFER = (
+    "privacy.secure_aggregation=off",
+    "federation.buffer.size=2",
+    "rounds=4",
+    "strategy.name=fedavg",
+)
+
+
+def test_a_center_on_flowers_state_goes_on_whatever_step_it_is_struck_at(tmp_path):
+    whole, strikes = lasting(tmp_path / "whole", *BUFFER), Strikes()
+    assert whole.goes(strikes)
+    for at in range(0, len(strikes.steps), 9):
+        found = lasting(tmp_path / str(at), *BUFFER)
+        assert not found.goes(Strikes(at)), "it ended before the step came"
+        assert found.goes()
+        history = Commits(found.run_folder).read(4).state["history"]
+        assert [record["round"] for record in history] == [1, 2, 3, 4]
+        assert all(len(record["joined"]) == 2 for record in history)
+        assert found.events("begun-again") == []
+        for before, record in itertools.pairwise(history):
+            went_on, resumed = before["buffer"]["under_way"], [line["sites"] for line in found.events("begun-anew")]
+            if went_on not in resumed:
+                assert all(record["buffer"]["staleness"].get(site, 1) == 1 for site in went_on)
 
 
 floats = st.floats(-100, 100, width=32)
