@@ -206,6 +206,9 @@ def test_a_site_ten_times_slower_holds_up_no_buffer_and_is_in_one_all_the_same(r
     assert late
     assert all(staleness > 5 for staleness in late.values())
     assert not any(each["missing"] for each in mixed["rounds"])
+    page = (tmp_path / "mixed" / "report.html").read_text()
+    assert "A round was over with 4 updates." in page
+    assert "on average, the oldest, of zenith in round" in page
     trained = [each for each in trace(tmp_path / "mixed") if each["event"] == "there" and each["kind"] == "train"]
     assert sum(each["who"] == "zenith" for each in trained) == len(late), "each of its updates is in one buffer"
 
