@@ -72,8 +72,11 @@ class Buffered:
         self._given: dict[int, Tensors] = {}
         """The models that trainings under way began with, by the round in which they were given."""
         self._open: _Open | None = None
+        self._silent: set[int] = set()
+        """Nodes that were given up and have not answered since: whatever else they are asked waits behind that."""
         if not self._transport.lasts:  # there a site's answer waits in nobody's way
             phase.others, phase.on_other = self._under_way.keys, self._set_aside
+        phase.on_late = lambda member, kind, number, reply: self._silent.discard(member.node)
 
     def train(self, number: int, messages: Messages, model: Tensors) -> Attempt:
         """Fill one buffer. `messages` are to all sites, in the order in which those without work are given some."""
@@ -90,7 +93,7 @@ class Buffered:
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """As `Plain.validate`, over those sites that are not training."""
-        busy = {begun.member.node for begun in self._under_way.values()} | set(self._phase.overdue().values())
+        busy = {begun.member.node for begun in self._under_way.values()} | self._silent
         idle = [message for message in messages if message.metadata.dst_node_id not in busy]
         return self._plain.validate(number, idle) if idle else None
 
@@ -175,6 +178,7 @@ class Buffered:
             self._early.append((begun, _kept(reply)))
 
     def _measure(self, begun: Begun, reply: Reply) -> None:
+        self._silent.discard(begun.member.node)
         if reply.error is None:
             begun.waiting.heard(begun.member.node, self._clock.now() - begun.at, reply.line_s)
 
@@ -209,6 +213,7 @@ class Buffered:
             reason = f"no answer {begun.waiting.had(node)}"
             begun.waiting.over([node])
             self._phase.give_up(message_id, node, begun.waiting, begun.at, begun.number)
+            self._silent.add(node)
             self._phase.journal.say("failed", round=state.number, kind="train", site=name, reason=reason)
             state = replace(state, failed=state.failed.also(name, reason))
         self._transport.cancel(messages)

@@ -125,9 +125,9 @@ class Phase:
         waiting.again(now)
         return self._look(state, waiting)
 
-    def overdue(self) -> dict[str, int]:
-        """Messages that were given up and may still be answered, each with its node."""
-        return {message_id: overdue.node for message_id, overdue in self._overdue.items()}
+    def overdue(self) -> list[str]:
+        """Messages that were given up and may still be answered."""
+        return list(self._overdue)
 
     def give_up(self, message_id: str, node: int, waiting: Waiting, began: float, number: int) -> None:
         """A training is waited for no more; its answer is late from now on."""

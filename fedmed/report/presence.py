@@ -114,9 +114,8 @@ def _buffered(report: Report) -> list[str]:
     ]
     if oldest:
         mean = sum(age for age, _, _ in ages) / len(ages)
-        said.append(
-            f"Updates went in {mean:.2g} models after their own on average, the oldest, of {site} in round {number}, {oldest}."
-        )
+        whose = f"{site}'s in round {number}"
+        said.append(f"Updates went in {mean:.2g} models after their own on average; the oldest, {whose}, {oldest}.")
     if left := buffers[max(buffers)].under_way:
         said.append(f"Still training when the run ended, and in no model with that: {', '.join(left)}.")
     return said

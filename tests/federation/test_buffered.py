@@ -206,6 +206,16 @@ def test_a_site_that_never_answers_is_given_up_at_its_own_deadline_and_asked_aga
     assert [(line["round"], line["site"]) for line in found.events("failed")] == [(3, "lost")]
 
 
+def test_who_was_given_up_validates_again_once_it_has_answered_anything(federation):
+    lost = Peer("lost", 10, {"train": after(3)}, at={1: silent})
+    found = federation(Peer("a", 10, {"train": after(25)}), Peer("b", 10, {"train": after(25)}), lost, deadline_s=60.0)
+    _, records = rounds(buffered(found, size=2), 6, validates=True)
+    seen = [set(record["validation"]["sites"]) for record in records]
+    assert "lost" in records[2]["missing"]
+    assert "lost" not in seen[2], "it may still be at work"
+    assert "lost" in seen[3]
+
+
 def test_what_comes_after_its_own_deadline_is_late_and_does_not_count(federation):
     late = Peer("late", 10, {"train": silent}, at={1: after(80)})
     found = federation(Peer("a", 10, {"train": after(25)}), Peer("b", 10, {"train": after(25)}), late, deadline_s=60.0)

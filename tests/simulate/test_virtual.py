@@ -208,7 +208,7 @@ def test_a_site_ten_times_slower_holds_up_no_buffer_and_is_in_one_all_the_same(r
     assert not any(each["missing"] for each in mixed["rounds"])
     page = (tmp_path / "mixed" / "report.html").read_text()
     assert "A round was over with 4 updates." in page
-    assert "on average, the oldest, of zenith in round" in page
+    assert "models after their own on average; the oldest, zenith" in page
     trained = [each for each in trace(tmp_path / "mixed") if each["event"] == "there" and each["kind"] == "train"]
     assert sum(each["who"] == "zenith" for each in trained) == len(late), "each of its updates is in one buffer"
 
