@@ -164,6 +164,8 @@ def describe(event: dict[str, Any]) -> str:
             return _gate(event)
         case "resumed":
             return f"going on after round {event['round']}"
+        case "begun-anew":
+            return f"{formats.listed(list(event['sites']))} trained when the run stopped, and begin anew from its last model"
         case "damaged":
             return f"passed over: {event['fault']}"
         case "holds":

@@ -34,6 +34,8 @@ def faults(scenario: Scenario) -> Iterator[str]:
 
 def _correction_faults(scenario: Scenario) -> Iterator[str]:
     training = scenario.training
+    if scenario.federation.buffer is not None:
+        yield "training.scaffold: corrections are of one round's sites, and a buffer mixes several rounds'; leave out one"
     if training.optimiser != "sgd" or training.momentum:
         got = f"{training.optimiser}, momentum {training.momentum:g}"
         yield (

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedmed.config import crowd_scenarios, kept_scenarios, private_scenarios
+from fedmed.config.buffer_faults import buffer_faults
 from fedmed.config.cohort_faults import faults_beside
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
@@ -179,6 +180,18 @@ LONGEST_S = 600.0
 """Until a site must have answered where the scenario names no time and none is measured."""
 
 
+class Buffer(Part):
+    """Rounds that no slow site holds up (FedBuff, Nguyen et al. 2022): a new model is made as soon as so many updates are
+    there, whichever model each began with, and who is not in it trains on. Needs `privacy.secure_aggregation: off`."""
+
+    size: int = Field(ge=1, le=100_000)
+    """Updates that a new model is made of (the paper's K)."""
+    concurrent: int | None = Field(None, ge=1, le=100_000)
+    """Sites that train at once, at most; places are filled when a model is made. All sites when absent."""
+    discount: float = Field(0.5, ge=0, le=10)
+    """An update to a model that s new ones have followed is multiplied by (1 + s)^-discount; 0 takes all alike."""
+
+
 class Rounds(Part):
     """The rules of a round."""
 
@@ -191,7 +204,11 @@ class Rounds(Part):
     """Refuse an update whose L2 distance to the global model is larger; off when absent."""
     late: Literal["add", "drop"] = "add"
     """An update that came too late for its round: `add` it to a later one, or `drop` it. A masked one, which nobody opens,
-    its site adds to its next; others the center adds, the older the less. Under differential privacy all are dropped."""
+    its site adds to its next; others the center adds, the older the less. Under differential privacy all are dropped, and
+    with a `buffer` those that came after their site's own deadline."""
+    buffer: Buffer | None = None
+    """Without it every round waits for all of its sites. With it `quorum.sites` is the share of `buffer.size` that has to be
+    there once every site that trains has had its time; `quorum.data_weight` and `quorum.required` do not apply."""
     gate: Literal["refuse", "warn", "off"] = "refuse"
     """Before round one, sites with images are compared by pipeline and by statistics of their images. `refuse`: do not
     start with a site that prepares its images otherwise or whose images lie otherwise; `warn`: start, and name it; `off`:
@@ -279,6 +296,12 @@ class Scenario(Part):
     def _a_crowd_has_what_it_needs(self) -> Scenario:
         if faults := list(crowd_scenarios.faults(self)):
             raise ValueError("engine.name is crowd: " + "; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _a_buffer_fits_the_rest(self) -> Scenario:
+        if self.federation.buffer is not None and (faults := list(buffer_faults(self.model_dump(mode="json")))):
+            raise BetweenKeys(faults)
         return self
 
     @model_validator(mode="after")

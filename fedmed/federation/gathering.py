@@ -34,6 +34,8 @@ class Made:
     """The strategy's own summary."""
     folded: Mapping[str, int] = field(default_factory=dict)
     """Sites whose update came too late for an earlier round and is in this one, with that round."""
+    buffer: Record = field(default_factory=dict)
+    """Of a buffer: its size, the staleness of each update in it, and who went on training."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Collected:
     def take(self, member: Member, reply: Reply) -> None:
         """Check an answer and take it. Raises UpdateRefused."""
         updates.check(reply.tensors, self.model, reply.metrics, member.examples, self.rules.max_update_norm)
+        self.keep(member, reply)
+
+    def keep(self, member: Member, reply: Reply) -> None:
+        """Take an answer that was checked."""
         held = None
         if self._mean is None:
             held = {name: value.copy() for name, value in reply.tensors.items()}
@@ -127,13 +133,10 @@ class Plain:
             journal.say("refused", round=self._next, kind=kind, site=member.name, reason=str(error))
 
     def _made(self, state: Round, collected: Collected) -> Made:
-        number, taken, folded = state.number, collected.in_order(), dict(self._stale.folded)
-        model = finite(self._rule, number, collected.new_model(number, self._stale))
-        self._stale.ended(number, collected.model, state.waiting())
-        self._next = number + 1
-        numbers = {name: collected.taken[name].metrics for name in sorted(collected.taken)}
-        strategy = plain(self._rule.metrics("train", number, comparable(taken)))
-        return Made(model, {**summary(numbers, self._own), "sites": _clean(numbers)}, strategy, folded)
+        made = made_of(collected, state.number, self._stale, self._own)
+        self._stale.ended(state.number, collected.model, state.waiting())
+        self._next = state.number + 1
+        return made
 
     def validate(self, number: int, messages: Messages) -> Record | None:
         """Loss and leading measure, each site's own and their mean by cases."""
@@ -150,6 +153,15 @@ class Plain:
         self._rule.metrics("evaluate", number, comparable(list(useful.values())))
         numbers = {name: one.metrics for name, one in useful.items()}
         return {**summary(numbers), "sites": _clean(numbers), "missing": absent(state)}
+
+
+def made_of(collected: Collected, number: int, stale: Stale, own: Mapping[str, float]) -> Made:
+    """The new model of answers that the center sees, and what they and the strategy tell; `own` as of `Plain`."""
+    rule, folded = collected.rule, dict(stale.folded)
+    model = finite(rule, number, collected.new_model(number, stale))
+    numbers = {name: collected.taken[name].metrics for name in sorted(collected.taken)}
+    strategy = plain(rule.metrics("train", number, comparable(collected.in_order())))
+    return Made(model, {**summary(numbers, own), "sites": _clean(numbers)}, strategy, folded)
 
 
 def finite(rule: Rule, number: int, made: Tensors) -> Tensors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,10 @@ class Phase:
     """Sites whose answer to an earlier phase came since the last look."""
     on_late: Callable[[Member, str, int, Reply], None] = lambda member, kind, number, reply: None
     """Told of each that is no error, with kind and number of the phase that it is late for; its arrays are only lent."""
+    others: Callable[[], Collection[str]] = lambda: ()
+    """Messages of no phase whose answers are taken along, lest they stand in the way of others of their process."""
+    on_other: Callable[[Reply], None] = lambda reply: None
+    """Told of each answer to one of these; its arrays are only lent."""
     _overdue: dict[str, _Overdue] = field(default_factory=dict)
 
     def run(
@@ -76,19 +80,20 @@ class Phase:
         waiting = self.patience.begin(kind, set(pending.values()), size_of(messages[0].content) if messages else 0, began)
         state = Round(number, cohort, waiting.due(set(pending.values())), self.quorum)
         for node, reason in left_out.items():
-            state = self._advance(kind, state, Failed(self.members[node].name, reason))
+            state = self.advance(kind, state, Failed(self.members[node].name, reason))
         while not state.is_closed:
-            for reply in self.transport.receive([*pending, *self._overdue], state.deadline - self.clock.now()):
+            ids = [*pending, *self._overdue, *self.others()]
+            for reply in self.transport.receive(ids, state.deadline - self.clock.now()):
                 sender = pending.pop(reply.message_id, None)  # whom it was sent to, whatever the answer says
                 if sender is None:
-                    self._note_late(reply)
+                    self.note_late(reply)
                 else:
                     if reply.error is None:
                         waiting.heard(sender, self.transport.measured(began), reply.line_s)
-                    state = self._advance(kind, state, self._judge(state, self.members[sender], reply, take))
+                    state = self.advance(kind, state, self.judge(state, self.members[sender], reply, take))
             state = self._look(state, waiting)
             state = self._give_turns(kind, state, pending, waiting)
-            state = self._advance(kind, state, Ticked(self.clock.now()))
+            state = self.advance(kind, state, Ticked(self.clock.now()))
         waiting.over(self._nodes(state))
         state = replace(state, had={self.members[node].name: waiting.had(node) for node in self._nodes(state)})
         self.transport.close(pending)
@@ -115,12 +120,21 @@ class Phase:
         hanging = {message_id: node for message_id, node in pending.items() if message_id not in queued}
         for message_id, node in hanging.items():
             self._overdue[message_id] = _Overdue(pending.pop(message_id), waiting, -math.inf, state.number, kind)
-            state = self._advance(kind, state, Failed(self.members[node].name, f"no answer {waiting.had(node)}"))
+            state = self.advance(kind, state, Failed(self.members[node].name, f"no answer {waiting.had(node)}"))
         self.transport.cancel(hanging)
         waiting.again(now)
         return self._look(state, waiting)
 
-    def _judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
+    def overdue(self) -> list[str]:
+        """Messages that were given up and may still be answered."""
+        return list(self._overdue)
+
+    def give_up(self, message_id: str, node: int, waiting: Waiting, began: float, number: int) -> None:
+        """A training is waited for no more; its answer is late from now on."""
+        self._overdue[message_id] = _Overdue(node, waiting, began, number, "train")
+
+    def judge(self, state: Round, member: Member, reply: Reply, take: Callable[[Member, Reply], None]) -> Event:
+        """What an answer is to a round."""
         if reply.error is not None:
             return Failed(member.name, _readable(reply.error))
         if Instruction.DROP in step(state, Answered(member.name))[1]:
@@ -131,7 +145,8 @@ class Phase:
             return Refused(member.name, str(error))
         return Answered(member.name)
 
-    def _advance(self, kind: str, state: Round, event: Event) -> Round:
+    def advance(self, kind: str, state: Round, event: Event) -> Round:
+        """The round after an event, which is told."""
         after, instructions = step(state, event)
         match event:
             case Answered(site) if Instruction.TAKE in instructions:
@@ -142,8 +157,11 @@ class Phase:
                 self.journal.say("refused", round=state.number, kind=kind, site=site, reason=reason)
         return after
 
-    def _note_late(self, reply: Reply) -> None:
-        if (overdue := self._overdue.pop(reply.message_id, None)) is not None:
+    def note_late(self, reply: Reply) -> None:
+        """Tell of an answer that nobody waits for any more."""
+        if (overdue := self._overdue.pop(reply.message_id, None)) is None:
+            self.on_other(reply)
+        else:
             member = self.members[overdue.node]
             self.late.append(member.name)
             self.journal.say("late", site=member.name)

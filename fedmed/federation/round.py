@@ -5,6 +5,9 @@ The rules it keeps, each against a way in which a federation has gone wrong:
 - a round closes when every site is accounted for or the deadline has passed, never earlier and never silently:
   whoever is missing is named, with the reason;
 - quorum counts sites and their cases, so that a slow large site cannot be dropped unseen.
+
+A buffer (`federation.buffered`) is a round that closes at so many updates: its cohort are all that train meanwhile, and
+who is not in it goes on, which is no absence. Its quorum is the share of that number.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ class Round:
     is_closed: bool = False
     had: Mapping[str, str] = field(default_factory=dict)
     """Time that each site had which did not answer, in words; known once the round is closed."""
+    size: int | None = None
+    """Updates that close it where it is a buffer; None: those of the whole cohort."""
 
     def waiting(self) -> list[str]:
         """Sites of the cohort that are not accounted for."""
@@ -102,7 +107,9 @@ class Round:
         return site in self.cohort and not accounted
 
     def missing(self) -> dict[str, str]:
-        """Every site that did not answer and why."""
+        """Every site that did not answer and why; who goes on beyond a buffer is not missing."""
+        if self.size is not None:
+            return dict(self.failed)
         return {**self.failed, **{site: self.late(site) for site in self.waiting()}}
 
     def late(self, site: str) -> str:
@@ -113,12 +120,20 @@ class Round:
         """How the round stands; decided once it is closed."""
         if not self.is_closed:
             return Verdict.OPEN
-        if len(self.joined) == len(self.cohort):
+        if len(self.joined) == self._full:
             return Verdict.COMPLETE
         return Verdict.SHORT if self.shortfalls() else Verdict.QUORUM
 
+    @property
+    def _full(self) -> int:
+        return len(self.cohort) if self.size is None else self.size
+
     def shortfalls(self) -> list[str]:
         """What the quorum lacks, in words; empty where it is met."""
+        if self.size is not None:
+            if self.joined and len(self.joined) >= self.quorum.sites * self.size:
+                return []
+            return [f"{len(self.joined)} of {self.size} updates of the buffer came, {self.quorum.sites:.0%} are needed"]
         lacks = []
         share = len(self.joined) / max(1, len(self.cohort))
         total = sum(self.cohort.values())
@@ -150,6 +165,6 @@ def step(state: Round, event: Event) -> tuple[Round, list[Instruction]]:
             state, said = replace(state, failed=state.failed.also(site, reason)), []
         case Refused(site, reason):
             state, said = replace(state, refused=state.refused.also(site, reason)), [Instruction.DROP]
-    if len(state.joined) + len(state.failed) + len(state.refused) == len(state.cohort):
+    if len(state.joined) == state.size or len(state.joined) + len(state.failed) + len(state.refused) == len(state.cohort):
         return replace(state, is_closed=True), [*said, Instruction.CLOSE]
     return state, said

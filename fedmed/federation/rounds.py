@@ -59,11 +59,12 @@ class RoundLoop:
 
     def _record(self, state: Round, attempt: int, made: Made) -> Record:
         late, self._phase.late = self._phase.late, []
-        return {
+        under_way = made.buffer.get("under_way", {})
+        record: Record = {
             "round": state.number,
             "attempt": attempt,
             "verdict": state.verdict().value,
-            "cohort": sorted(state.cohort),
+            "cohort": sorted(state.cohort.keys() - under_way.keys()),
             "joined": sorted(state.joined),
             "missing": state.missing(),
             "refused": dict(state.refused),
@@ -72,6 +73,7 @@ class RoundLoop:
             "train": made.train,
             "strategy": made.strategy,
         }
+        return {**record, "buffer": made.buffer} if made.buffer else record
 
 
 def _short_of_quorum(attempt: Attempt, attempts: int) -> str:

@@ -13,6 +13,7 @@ from fedmed.errors import ConfigError, ResumeRefused
 from fedmed.federation.account import Account
 from fedmed.federation.average import Average
 from fedmed.federation.best import Best
+from fedmed.federation.buffered import Buffered
 from fedmed.federation.crowded import Crowded
 from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
@@ -145,7 +146,7 @@ def _agree(
 ) -> tuple[Census | None, Plan, Gathering]:
     """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
     if asking is None:
-        return None, planning.make(scenario, described), _in_clear(scenario, rule, phase)
+        return None, planning.make(scenario, described), _in_clear(scenario, phase, rule)
     largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
     if scenario.privacy.differential_privacy is not None:
         mean = sum(site.examples["train"] for site in described) / len(described)
@@ -157,10 +158,14 @@ def _agree(
     return census, plan, Sums(asking, rule, Shape.of(plan, largest["train"], largest["validation"]))
 
 
-def _in_clear(scenario: Scenario, rule: Rule, phase: Phase) -> Gathering:
+def _in_clear(scenario: Scenario, phase: Phase, rule: Rule) -> Gathering:
+    """The way to gather answers that the center sees."""
+    rules, own = scenario.federation, scenario.training.metrics
     if (crowd := phase.transport.crowd) is not None:
         return Crowded(phase, rule, crowd)
-    return Plain(phase, rule, scenario.federation, scenario.training.metrics)
+    if rules.buffer is not None:
+        return Buffered(phase, rule, rules, rules.buffer, own)
+    return Plain(phase, rule, rules, own)
 
 
 def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], journal: Journal) -> State:
@@ -175,6 +180,8 @@ def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], 
     rule.restore(part(commit.tensors, STRATEGY), commit.state["strategy"])
     average = Average(last, rounds, part(commit.tensors, AVERAGE))
     journal.say("resumed", round=commit.round)
+    if begun := commit.state["history"][-1].get("buffer", {}).get("under_way"):  # what they made nobody waits for any more
+        journal.say("begun-anew", sites=begun)
     history, resumed = commit.state["history"], [*commit.state["resumed"], commit.round]
     entry: Entry = {name: commit.state[name] for name in ENTRY if name in commit.state}
     model = part(commit.tensors, MODEL)

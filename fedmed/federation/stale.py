@@ -25,12 +25,12 @@ MOST_AGE = 2
 """Rounds; of an older one the model is not kept."""
 
 
-def discount(age: int) -> float:
-    """What the weight of an update is multiplied with that is `age` rounds old: (1 + age)^-1/2.
+def discount(age: int, exponent: float = 0.5) -> float:
+    """What the weight of an update is multiplied with that is `age` rounds old: (1 + age)^-exponent.
 
     The polynomial of Xie, Koyejo and Gupta, "Asynchronous Federated Optimization" (2019), section 5, with a = 1/2.
     """
-    return float((1 + age) ** -0.5)
+    return float((1 + age) ** -exponent)
 
 
 @dataclass(frozen=True)

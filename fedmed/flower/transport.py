@@ -118,22 +118,26 @@ class Transport:
                 raise FederationError(f"{online} of {expected} sites are online after {timeout_s:g} s; start the others")
             self._clock.sleep(POLL_S)
 
-    def send(self, messages: Iterable[Message]) -> dict[str, int]:
-        """Send; returns the node of each message id."""
+    def send(self, messages: Iterable[Message], beyond: bool = False) -> dict[str, int]:
+        """Send; returns the node of each message id.
+
+        `beyond`: answers may come after any number of commits, so a later process does not go on with these messages.
+        """
         messages = list(messages)
         sizes: dict[int, int] = {}
         for message in messages:
             if id(message.content) not in sizes:
                 sizes[id(message.content)] = size_of(message.content)
         self.bytes_down += sum(sizes[id(message.content)] for message in messages)
-        ids = list(self._lasting.send(messages) if self._lasting else self.grid.push_messages(messages))
+        lasting = None if beyond else self._lasting
+        ids = list(lasting.send(messages) if lasting else self.grid.push_messages(messages))
         return {message_id: message.metadata.dst_node_id for message_id, message in zip(ids, messages, strict=True)}
 
-    def receive(self, ids: Iterable[str], wait_s: float) -> Iterator[Reply]:
-        """Answers that are there; when there are none, waits up to `wait_s` seconds for the first."""
+    def receive(self, ids: Iterable[str], wait_s: float, beyond: bool = False) -> Iterator[Reply]:
+        """Answers that are there; when there are none, waits up to `wait_s` seconds for the first. `beyond` as of `send`."""
         ids = list(ids)
         found = False
-        if self._lasting:
+        if self._lasting and not beyond:
             yield from map(self._plain, self._lasting.receive(ids, wait_s))
             return
         for message in self._own.borrow_messages(ids) if self._own else self.grid.pull_messages(ids):

@@ -91,6 +91,7 @@ def _remarks(report: Report) -> list[Markup]:
             )
         if lacks := each.validation.lacks if each.validation else []:
             found.append(f"No validation in round {each.round}: {'; '.join(lacks)}.")
+    found += _buffered(report)
     found += protection.remarks(report)
     without: dict[tuple[str, str], list[int]] = defaultdict(list)
     for each in report.rounds:
@@ -99,3 +100,22 @@ def _remarks(report: Report) -> list[Markup]:
     for (site, reason), numbers in without.items():
         found.append(f"Validation without {site} in round {formats.ranges(numbers)}: {reason}.")
     return [tag("p", text, class_="note") for text in found]
+
+
+def _buffered(report: Report) -> list[str]:
+    """What it means that a site was in no list of a buffer, and how old updates were."""
+    buffers = {each.round: each.buffer for each in report.rounds if each.buffer is not None}
+    if not buffers:
+        return []
+    ages = [(age, site, number) for number, each in buffers.items() for site, age in each.staleness.items()]
+    size, (oldest, site, number) = max(each.size for each in buffers.values()), max(ages, default=(0, "", 0))
+    said = [
+        f"A round was over with {size} updates. Whoever is shown as not asked trained on for a later one, or had no place."
+    ]
+    if oldest:
+        mean = sum(age for age, _, _ in ages) / len(ages)
+        whose = f"{site}'s in round {number}"
+        said.append(f"Updates went in {mean:.2g} models after their own on average; the oldest, {whose}, {oldest}.")
+    if left := buffers[max(buffers)].under_way:
+        said.append(f"Still training when the run ended, and in no model with that: {', '.join(left)}.")
+    return said

@@ -86,6 +86,16 @@ class Score(Scored):
     """Why there is no score, where too few sites took part or the sum could not be opened."""
 
 
+class Buffer(Record):
+    """A round that was closed by so many updates, whichever model each began with."""
+
+    size: int = Field(0, ge=0)
+    staleness: dict[str, int] = {}
+    """Models that were made since each update's own."""
+    under_way: dict[str, int] = {}
+    """Sites that trained on, with the round in which they began."""
+
+
 class Round(Record):
     """One round: who was asked, who answered, what it cost."""
 
@@ -99,6 +109,7 @@ class Round(Record):
     late: list[str] = []
     folded: dict[str, int] = {}
     """Sites whose update came too late for an earlier round and is in this one, with that round."""
+    buffer: Buffer | None = None
     attempt: int = 1
     bytes: Bytes = Bytes()
     train: Score | None = None

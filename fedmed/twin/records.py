@@ -124,6 +124,11 @@ def of_run(folder: Path) -> Records:
         raise StoreError(
             f"{folder}: the records lack something ({type(error).__name__}: {error}); {OTHER_VERSION}"
         ) from error
+    if scenario.federation.buffer is not None:
+        raise ConfigError(
+            f"{folder}: its rounds are buffers (federation.buffer), which end before those of its slow sites; record a run "
+            "whose rounds wait for all"
+        )
     steady = tuple(each for each in seen if each.number > 1)
     if not any(each.is_complete for each in steady):
         raise ConfigError(

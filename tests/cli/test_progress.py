@@ -24,6 +24,7 @@ EVENTS = [
     ({"event": "preparing", "scenario": "heart", "rounds": 4}, "preparing heart"),
     ({"event": "met", "sites": {"north": 40, "south": 3}}, "2 sites: north (40), south (3)"),
     ({"event": "resumed", "round": 3}, "going on after round 3"),
+    ({"event": "begun-anew", "sites": {STRANGE: 2}}, f"{STRANGE} trained when the run stopped, and begin anew"),
     (
         {"event": "gate", "sites": 3, "findings": [{"site": STRANGE, "weight": "warns", "sentence": "its images lie"}]},
         f"site {STRANGE}: its images lie",

@@ -179,6 +179,69 @@ def test_a_run_that_is_taken_up_again_goes_on_at_the_hour_of_its_last_commit(run
     assert [(each["who"], each["event"]) for each in trace(tmp_path / "run")] == [(e["who"], e["event"]) for e in lines]
 
 
+FAR = clinics(
+    {"name": "all", "count": 4},
+    {"name": "far", "machine": "old"},
+    machines={"box": {"like": "t4", "step": "10 s"}, "old": {"like": "t4", "step": "100 s"}},
+)
+"""One clinic of five is ten times slower."""
+BUFFER = (PLAIN, "evaluation.every=2", "strategy.name=fedavg")
+
+
+def test_a_buffer_of_all_sites_is_a_run_without_one_to_the_bit(run, tmp_path):
+    plain, buffer = run(FAR, PLAIN, out="plain"), run(FAR, PLAIN, "federation.buffer.size=5", out="buffer")
+    assert buffer["model_sha256"] == plain["model_sha256"]
+    assert buffer["virtual"]["seconds"] == plain["virtual"]["seconds"]
+    assert all(set(each["buffer"]["staleness"].values()) == {0} for each in buffer["rounds"])
+
+
+def test_a_site_ten_times_slower_holds_up_no_buffer_and_is_in_one_all_the_same(run, tmp_path):
+    settings = (*BUFFER, "rounds=18", "federation.deadline_s=7200")
+    fast = run(clinics({"name": "all", "count": 5}), *settings, "rounds=18", "federation.buffer.size=4", out="fast")
+    mixed = run(FAR, *settings, "federation.buffer.size=4", out="mixed")
+    waiting = run(FAR, *settings, out="waiting")
+    assert mixed["virtual"]["seconds"] < 1.25 * fast["virtual"]["seconds"]
+    assert waiting["virtual"]["seconds"] > 5 * mixed["virtual"]["seconds"]
+    late = {each["round"]: each["buffer"]["staleness"]["zenith"] for each in mixed["rounds"] if "zenith" in each["joined"]}
+    assert late
+    assert all(staleness > 5 for staleness in late.values())
+    assert not any(each["missing"] for each in mixed["rounds"])
+    page = (tmp_path / "mixed" / "report.html").read_text()
+    assert "A round was over with 4 updates." in page
+    assert "models after their own on average; the oldest, zenith" in page
+    trained = [each for each in trace(tmp_path / "mixed") if each["event"] == "there" and each["kind"] == "train"]
+    assert sum(each["who"] == "zenith" for each in trained) == len(late), "each of its updates is in one buffer"
+
+
+def test_buffers_of_one_seed_are_the_same_bytes_whatever_the_number_of_processes(run, tmp_path):
+    odd = {**ODD, "faults": [{"kind": "dark", "who": "all/2", "at": "200 s", "lasts": "20 min"}]}
+    settings = (*BUFFER, "rounds=12", "federation.buffer.size=2", "federation.buffer.concurrent=4")
+    first = run(odd, *settings, out="0")
+    assert {s for each in first["rounds"] for s in each["buffer"]["staleness"].values()} > {0}
+    for workers in ("1", "2"):
+        again = run(odd, *settings, f"engine.workers={workers}", out=workers)
+        assert bytes_of(tmp_path / workers) == bytes_of(tmp_path / "0")
+        assert again["model_sha256"] == first["model_sha256"]
+
+
+def test_what_trained_when_a_run_stopped_is_begun_anew_and_named(run, tmp_path):
+    settings = (*BUFFER, "rounds=6", "federation.buffer.size=4")
+    run(FAR, *settings)
+    last = Commits(tmp_path / "run").latest()[0]
+    assert last is not None
+    shutil.rmtree(tmp_path / "run" / "commits" / f"round-{last.round:06d}")
+    again = run(FAR, *settings, resume=True)
+    assert again["resumed"] == [5]
+    assert told(tmp_path / "run", "begun-anew")[0]["sites"] == {"zenith": 1}
+    assert again["rounds"][-1]["buffer"]["under_way"] == {"zenith": 6}
+
+
+def test_buffers_without_virtual_time(run):
+    report = run(None, *BUFFER, "rounds=4", "federation.buffer.size=2", "engine.workers=2")
+    assert [len(each["joined"]) for each in report["rounds"]] == [2, 2, 2, 2]
+    assert report["status"] == "complete"
+
+
 @pytest.mark.parametrize(
     ("topology", "overrides", "said"),
     [

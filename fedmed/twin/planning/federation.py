@@ -103,11 +103,16 @@ class Plan:
 def plan(scenario: Scenario, cost: Cost, case: tuple[int, ...] | None = None) -> Plan:
     """Reckon `scenario`, whose cases have the shape `case`, or that which the network sees.
 
-    Raises ConfigError where it has no topology, or names machines that are none.
+    Raises ConfigError where it has no topology, has rounds that wait for a buffer alone, or names machines that are none.
     """
     topology = scenario.topology
     if topology is None:
         raise ConfigError(f"{scenario.name} has no topology: write one, so that there are machines and lines to plan with")
+    if scenario.federation.buffer is not None:
+        raise ConfigError(
+            f"{scenario.name} has federation.buffer, and a plan is of rounds that wait for all of their sites: leave it out "
+            "(--set federation.buffer=null), or see in virtual time how long buffers take (fedmed simulate)"
+        )
     profiles = profiles_of(topology)
     messages = Messages.of(scenario, cost)
     tiers = tuple(_tiers(topology, profiles, messages))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmed.config.scenario import Buffer
 from fedmed.errors import ConfigError
 from fedmed.twin.planning.federation import plan
 from fedmed.twin.planning.money import KWH
@@ -81,3 +82,10 @@ def test_a_round_that_never_ends_is_refused_with_what_is_slow(unet):
     line = {"up": "1 bit/s", "down": "1 Gbit/s"}
     with pytest.raises(ConfigError, match=r"small: a round would take .* messages are"):
         plan(scenario(lines=LINES | {"dsl": line}), unet)
+
+
+def test_rounds_that_wait_for_a_buffer_alone_are_not_reckoned(unet):
+    buffered = scenario().federation.model_copy(update={"buffer": Buffer(size=2)})
+    found = scenario().model_copy(update={"federation": buffered})
+    with pytest.raises(ConfigError, match=r"has federation\.buffer, and a plan is of rounds that wait for all"):
+        plan(found, unet)
