@@ -261,8 +261,8 @@ def _why_none(association: Any, rejections: Sequence[Any], destination: Destinat
     """Why no association stands."""
     if rejections:
         return (
-            f"it rejected the association ({rejections[0].reason_str}); the AE titles, called {destination.ae_title!r} and calling"
-            f" {destination.calling!r}, must be those that it knows"
+            f"it rejected the association ({rejections[0].reason_str}); the AE titles, called {destination.ae_title!r}"
+            f" and calling {destination.calling!r}, must be those that it knows"
         )
     if association.rejected_contexts:
         classes = sorted({str(context.abstract_syntax) for context in association.rejected_contexts})

@@ -80,7 +80,7 @@ def test_a_machine_that_is_none_is_found_before_anything_is_read(said, wards, tm
     scenario.write_text((wards / "bedside.yaml").read_text() + "topology:\n" + centre + clinics)
     code, _, err = said("data", "pack", scenario, tmp_path / "out", "--data", wards)
     assert code == 2
-    assert f"{scenario}:17: topology.clinics.0.machine: got \"t5\", which is not a machine" in err
+    assert f'{scenario}:17: topology.clinics.0.machine: got "t5", which is not a machine' in err
 
 
 def test_cases_of_any_reader_make_a_lot_per_site():
