@@ -30,7 +30,12 @@ def test_who_is_never_heard_of_is_waited_for_until_the_deadline_alone():
     assert (set(hub.joined), list(hub.missing)) == ({"a", "b", "c"}, ["d"])
 
 
-@given(st.lists(st.tuples(moments, moments), min_size=1, max_size=8), st.floats(0.0, 10.0), st.floats(10.0, 20_000.0), st.randoms())
+@given(
+    st.lists(st.tuples(moments, moments), min_size=1, max_size=8),
+    st.floats(0.0, 10.0),
+    st.floats(10.0, 20_000.0),
+    st.randoms(),
+)
 def test_each_device_is_in_or_missing_and_the_order_in_which_they_are_told_is_none(times, heard, done, random):
     answers = [(f"d{place}", *each) for place, each in enumerate(times)]
     at, hub = played(answers, heard, done)
