@@ -38,10 +38,11 @@ def scenario_rows() -> list[dict[str, str]]:
     """The built-in scenarios: name, title, what data they need, and who is where."""
     from fedmed.config.catalogue import builtin_scenarios
     from fedmed.config.loading import load
+    from fedmed.twin import profiles
 
     rows = []
     for name, path in sorted(builtin_scenarios().items()):
-        scenario = load(path)
+        scenario = load(path, machines=profiles.names())
         needs = f"--data DIR with {scenario.data.folder}/" if scenario.data.folder else "nothing (embedded)"
         rows.append({"name": name, "title": scenario.title, "data": needs, "topology": _whereabouts(scenario.topology)})
     return rows

@@ -16,6 +16,7 @@ from fedmed.report import modelled as pages
 from fedmed.report.document import write
 from fedmed.report.formats import kind_of
 from fedmed.twin import answers, bars, counting
+from fedmed.twin.counted import stored
 from fedmed.twin.modelled import Attempt, Modelled, check
 from fedmed.twin.planning.cost import Cost
 from fedmed.twin.trace import lines
@@ -30,8 +31,7 @@ def run(scenario: Scenario, data: Path | None, out: Path, resume: bool, as_json:
     if resume:
         raise ConfigError("--resume: a run whose learning is modelled takes seconds; run it anew in another folder")
     check(scenario)
-    spec, _ = counting.spec_of(scenario, data)
-    cost = counting.cost_of(spec, scenario.task.frozen)
+    cost = _cost(scenario, data)
     Modelled(scenario, cost)  # its faults, before there is a folder
     _claim(out)
     found, fault, use = _play(scenario, cost, out)
@@ -43,6 +43,13 @@ def run(scenario: Scenario, data: Path | None, out: Path, resume: bool, as_json:
         _tell(told, out)
     if fault is not None:
         raise fault
+
+
+def _cost(scenario: Scenario, data: Path | None) -> Cost:
+    if (known := stored(scenario)) is not None:
+        return known
+    spec, _ = counting.spec_of(scenario, data)
+    return counting.cost_of(spec, scenario.task.frozen)
 
 
 def _claim(out: Path) -> None:

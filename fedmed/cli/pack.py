@@ -23,6 +23,7 @@ from fedmed.sites.partition import partition
 from fedmed.sites.readers import pipeline_of, read
 from fedmed.sites.readers.folder import FolderOptions, prepared_by, read_folder
 from fedmed.store.packs import Pack, write_pack
+from fedmed.twin import profiles
 from fedmed.wire.samples import NO_LAYOUT, Layout, Sample
 from fedmed.wire.shards import write_shards
 
@@ -153,7 +154,7 @@ def _is_scenario(source: str) -> bool:
 
 def _of_scenario(options: Options, bar: Bar) -> Load:
     """The sites of a scenario, read and dealt as `fedmed simulate` does."""
-    scenario = load(find(options.source), options.overrides)
+    scenario = load(find(options.source), options.overrides, profiles.names())
     bar("read", 0, None)
     cases = _numbered(read(scenario.data, options.data, scenario.seed, scenario.source))
     bar("read", len(cases), len(cases))

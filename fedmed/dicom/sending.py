@@ -19,6 +19,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 MAX_CONTEXTS = 128
 """Presentation contexts of one association: odd numbers of one byte (PS3.8 section 9.3.2.2)."""
 MAX_PDU_BYTES = 128 * 1024
+REJECTED = 0x03
+"""The type of an A-ASSOCIATE-RJ (PS3.8 section 9.3.4)."""
 END_S = 2.0
 """For pynetdicom's thread to see that its association is over."""
 
@@ -127,6 +129,7 @@ class Sender:
             return why
         from pynetdicom import evt
 
+        rejections: list[Any] = []
         association = self._entity.associate(
             self.destination.host,
             self.destination.port,
@@ -134,11 +137,11 @@ class Sender:
             ae_title=self.destination.ae_title,
             max_pdu=MAX_PDU_BYTES,
             tls_args=self._tls,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_PDU_RECV, _keep_rejection, [rejections])],
         )
         if not association.is_established:
             _end(association)
-            return _why_none(association, self.destination)
+            return _why_none(association, rejections, self.destination)
         self._association, self._proposed = association, wanted
         return ""
 
@@ -231,6 +234,16 @@ def _send_at_once(event: Any) -> None:
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def _keep_rejection(event: Any, rejections: list[Any]) -> None:
+    """Adds an A-ASSOCIATE-RJ (PS3.8 section 9.3.4) where one came.
+
+    The association itself forgets it at times: pynetdicom's reader closes the connection once it has one, and where that
+    was before the thread that asked looked whether there is a connection, that thread takes it for one never made.
+    """
+    if event.pdu.pdu_type == REJECTED:
+        rejections.append(event.pdu)
+
+
 def _contexts(kinds: Iterable[tuple[str, str]]) -> list[Any]:
     """One presentation context for each SOP class and transfer syntax, so that the server chooses none for us; what is
     not compressed is proposed in implicit VR as well, which every server takes (PS3.5 section 10.1).
@@ -244,13 +257,12 @@ def _contexts(kinds: Iterable[tuple[str, str]]) -> list[Any]:
     return [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
 
 
-def _why_none(association: Any, destination: Destination) -> str:
+def _why_none(association: Any, rejections: Sequence[Any], destination: Destination) -> str:
     """Why no association stands."""
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
+    if rejections:
         return (
-            f"it rejected the association ({answer.reason_str}); the AE titles, called {destination.ae_title!r} and calling"
-            f" {destination.calling!r}, must be those that it knows"
+            f"it rejected the association ({rejections[0].reason_str}); the AE titles, called {destination.ae_title!r}"
+            f" and calling {destination.calling!r}, must be those that it knows"
         )
     if association.rejected_contexts:
         classes = sorted({str(context.abstract_syntax) for context in association.rejected_contexts})

@@ -117,10 +117,10 @@ class Events:
                 self._enter(heard, self._passed_on, opened, place)
         return opened
 
-    def _carried(self, way: str, opened: _Open, place: int, size: float) -> float:
-        """When a message that goes out now is there."""
+    def _carried(self, way: str, opened: _Open, place: int, size: float, uncapped: float | None = None) -> float:
+        """When a message that goes out now is there; `uncapped`: see `Meter.carry`."""
         now = np.array([self.clock.now()])
-        there = self._meter.carry(way, opened.nodes[place : place + 1], now, size)
+        there = self._meter.carry(way, opened.nodes[place : place + 1], now, size, uncapped)
         if self._use is not None:
             self._use.message(way, int(opened.nodes[place]), self.clock.now(), there, size)
         return there
@@ -160,10 +160,15 @@ class Events:
         self._look(part)
 
     def _ask_devices(self, opened: _Open, places: list[int], legs: Legs) -> None:
-        """Each of these clinics asks its devices when it has the message, and trains itself until `legs` says."""
+        """Each of these clinics asks its devices when it has the message, and trains itself until `legs` says.
+
+        No clinic's devices know of another's, so each fold is played to its end at once, and all go up in one reckoning.
+        """
         below = [self.world.roster.below(int(opened.nodes[place])) for place in places]
         if not below:
             return
+        from fedmed.twin.hubs import played  # it knows masks, and most worlds have no devices
+
         devices, at = np.concatenate(below), np.repeat(legs.heard[places], [len(each) for each in below])
         work = self.terms.work(self.world.roster.cases(devices))
         theirs = self._meter.legs(devices, at, self.terms.down_bytes, work, self.terms.up_bytes)
@@ -171,32 +176,22 @@ class Events:
             self._use.legs(devices, at, theirs, self.terms.down_bytes, self.terms.up_bytes)
         names = [self.world.roster.name(node) for node in devices.tolist()]
         answers = list(zip(names, theirs.there.tolist(), theirs.told.tolist(), strict=True))
+        hubs: list[tuple[float, Hub]] = []
         for place, each in zip(places, below, strict=True):
             asked, answers = answers[: len(each)], answers[len(each) :]
-            self._enter(float(legs.heard[place]), self._open_hub, opened, place, float(legs.done[place]), asked)
+            hubs.append(played(asked, float(legs.heard[place]), float(legs.done[place])))
+        folded = np.array([at for at, _ in hubs])
+        there = self.world.carry("up", opened.nodes[places], folded, self.terms.up_bytes)
+        for place, (at, hub), up in zip(places, hubs, there.tolist(), strict=True):
+            if at < math.inf:
+                self._enter(at, self._folded, opened, place, hub, up)
 
-    def _open_hub(self, opened: _Open, place: int, done: float, answers: list[tuple[str, float, float]]) -> None:
-        from fedmed.twin.hubs import Hub  # it knows masks, and most worlds have no devices
-
-        hub = Hub([name for name, _, _ in answers], self.clock.now())
-        for name, there, told in answers:
-            if there < math.inf:
-                self._enter(there, self._at_hub, opened, place, hub, partial(hub.updated, name))
-            elif told < math.inf:
-                self._enter(told, self._at_hub, opened, place, hub, partial(hub.lost, name, LOST[FULL]))
-        self._enter(done, self._at_hub, opened, place, hub, hub.trained)
-        self._enter(hub.deadline, self._at_hub, opened, place, hub, hub.ticked)
-
-    def _at_hub(self, opened: _Open, place: int, hub: Hub, happens: Callable[[float], None]) -> None:
-        was_over, due = hub.is_over, hub.deadline
-        happens(self.clock.now())
-        if hub.deadline < due:
-            self._enter(max(hub.deadline, self.clock.now()), self._at_hub, opened, place, hub, hub.ticked)
-        if hub.is_over and not was_over:
-            opened.devices[place] = len(hub.joined)
-            self._said("folded", opened, place, devices=list(hub.joined), missing=hub.missing)
-            if math.isfinite(at := self._carried("up", opened, place, self.terms.up_bytes)):
-                self._enter(at, self._answered, opened, place)
+    def _folded(self, opened: _Open, place: int, hub: Hub, there: float) -> None:
+        """A clinic has its devices' updates in its own; `there`: when that is above, were its line without a cap."""
+        opened.devices[place] = len(hub.joined)
+        self._said("folded", opened, place, devices=list(hub.joined), missing=hub.missing)
+        if math.isfinite(at := self._carried("up", opened, place, self.terms.up_bytes, there)):
+            self._enter(at, self._answered, opened, place)
 
     def _await(self, opened: _Open) -> None:
         """A look at the deadline is due when it comes."""

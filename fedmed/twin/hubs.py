@@ -5,9 +5,13 @@ A masked round asks and closes as a plain one does, and then opens its sum in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from fedmed.tiers.round import DeviceRound, Lost, OrderCame, Phase, Rules, Ticked, Trained, Updated, step
+from fedmed.twin.calendar import Calendar
+from fedmed.twin.world import FULL, LOST
 
 
 class Hub:
@@ -55,3 +59,30 @@ class Hub:
     def ticked(self, now: float) -> None:
         """Time has passed."""
         self._state, _ = step(self._state, Ticked(now))
+
+
+def played(answers: Sequence[tuple[str, float, float]], heard: float, done: float) -> tuple[float, Hub]:
+    """A clinic's round of its devices, and when it is over; infinite: never.
+
+    `answers`: of each device its name, and when its update or else the word that there is none is at the clinic; infinite
+    where that never comes. `heard`: when the clinic has the order; `done`: when it has trained itself.
+    """
+    hub, calendar = Hub([name for name, _, _ in answers], heard), Calendar[Callable[[float], None]]()
+    for name, there, told in answers:
+        if there < math.inf:
+            calendar.enter(there, partial(hub.updated, name))
+        elif told < math.inf:
+            calendar.enter(told, partial(hub.lost, name, LOST[FULL]))
+    calendar.enter(done, hub.trained)
+    calendar.enter(hub.deadline, hub.ticked)
+    now = heard
+    while not hub.is_over:
+        if not len(calendar):
+            return math.inf, hub
+        due = hub.deadline
+        at, happens = calendar.take()
+        now = max(now, at)
+        happens(now)
+        if hub.deadline < due:
+            calendar.enter(max(hub.deadline, now), hub.ticked)
+    return now, hub

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from fedmed import __version__
+from fedmed.config import catalogue
+from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 
 LIGHT = """
@@ -80,6 +83,16 @@ def test_scenarios_are_listed(said):
     assert where["devices-10000"] == "500 clinics, 10000 devices, modelled"
     code, table, _ = said("scenarios")
     assert all(row["name"] in table for row in rows)
+
+
+def test_a_listed_scenario_with_a_machine_that_is_none_is_told_with_its_line(said, tmp_path, monkeypatch):
+    text = find("hospital-and-8-clinics").read_text(encoding="utf-8")
+    file = tmp_path / "bent.yaml"
+    file.write_text(re.sub("machine: t4", "machine: t5", text), encoding="utf-8")
+    monkeypatch.setattr(catalogue, "builtin_scenarios", lambda: {"bent": file})
+    code, out, err = said("scenarios")
+    assert (code, out) == (2, "")
+    assert re.search(r"bent\.yaml:\d+: topology\.clinics\.\d\.machine: got \"t5\"", err)
 
 
 def test_the_schema_is_one_for_editors(said):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,34 @@ def test_a_modelled_scenario_runs_by_the_one_command(scenario, tmp_path, said):
     assert {path.name for path in out.iterdir()} == {"trace.jsonl", "report.json", "report.html", "rounds.csv"}
     assert json.loads((out / "report.json").read_text()) == told
     assert "Learning was modelled" in (out / "report.html").read_text()
+
+
+WITHOUT_TORCH = """
+import sys
+from fedmed.cli.app import call
+code = call(["simulate", "nation-of-500", "--set", "rounds=1", "--out", sys.argv[1], "--json"])
+heavy = {"torch", "flwr", "ray", "matplotlib", "pydicom"} & set(sys.modules)
+assert (code, heavy) == (0, set()), (code, heavy)
+"""
+
+
+def test_a_built_in_scenario_is_modelled_without_torch(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "run"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["status"] == "complete"
+
+
+def test_a_machine_that_is_too_small_is_named_with_what_would_fit(tmp_path, said):
+    code, _, error = said("simulate", "gpu-too-small", "--out", str(tmp_path / "run"))
+    assert code == 2
+    old, tiny = error.splitlines()[1:]
+    assert re.match(
+        r"  old: unet needs \S+ GB .*; old-card has 1\.8 GB; patches of \d+ x \d+ x \d+; one of orin-nano, t4", old
+    )
+    assert re.match(r"  tiny: unet needs \S+ GB .*; jetson-nano has 2\.25 GB; patches of .*; one of orin-nano, t4", tiny)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_and_a_resume_are_refused(scenario, tmp_path, said):

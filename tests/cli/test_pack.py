@@ -73,6 +73,16 @@ def test_what_cannot_be_packed_is_said(hospitals, fedmed, tmp_path, source, out,
     assert words in done.stderr
 
 
+def test_a_machine_that_is_none_is_found_before_anything_is_read(said, wards, tmp_path):
+    scenario = tmp_path / "machines.yaml"
+    centre = "  center: {line: dsl}\n  lines: {dsl: {up: 1 Mbit/s, down: 1 Mbit/s}}\n"
+    clinics = "  clinics:\n    - {name: a, machine: t5, line: dsl}\n"
+    scenario.write_text((wards / "bedside.yaml").read_text() + "topology:\n" + centre + clinics)
+    code, _, err = said("data", "pack", scenario, tmp_path / "out", "--data", wards)
+    assert code == 2
+    assert f'{scenario}:17: topology.clinics.0.machine: got "t5", which is not a machine' in err
+
+
 def test_cases_of_any_reader_make_a_lot_per_site():
     cases = Cases(np.zeros((4, 2, 2), np.uint8), np.array([0, 1, 1, 0]), ("a", "b"), site=np.array(["x", "y", "x", "y"]))
     lots = list(lots_of(cases, AS_STORED))

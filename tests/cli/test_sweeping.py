@@ -14,12 +14,13 @@ import pytest
 from fedmed.cli import sweeping
 from fedmed.simulate.sweep import points
 
+# Data and task of nation-of-500, whose cost is stored: no run has to start PyTorch to count it.
 MODELLED = """\
 name: small
 title: Six clinics
 rounds: 2
-data: {reader: phantom}
-task: {name: image, model_options: {widths: [8, 16]}}
+data: {reader: phantom, options: {share: 0.1}}
+task: {name: scan, model: resnet18}
 training: {batch_size: 16, epochs: 1}
 topology:
   learning: modelled

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pynetdicom import AE, evt
+from pynetdicom.acse import ACSE
 from pynetdicom.sop_class import ComprehensiveSRStorage, SegmentationStorage
 
 from fedmed.dicom import sending
@@ -80,6 +81,18 @@ def test_nobody_there_is_for_later_and_a_refusal_too(tmp_path):
         assert "rejected the association" in end.said
         with pytest.raises(Unreachable, match=r"STORE at 127\.0\.0\.1"):
             echo(at(port))
+
+
+def test_a_rejection_is_heard_though_the_connection_is_closed_before_it_is_looked_for(tmp_path, monkeypatch):
+    asks = ACSE.send_request
+
+    def asks_and_comes_late(provider):
+        asks(provider)
+        provider.dul.join(5.0)  # of pynetdicom, it has had the rejection and has closed the connection
+
+    monkeypatch.setattr(ACSE, "send_request", asks_and_comes_late)
+    with storescp(tmp_path / "there", "--refuse") as port, pytest.raises(Unreachable, match="rejected the association"):
+        echo(at(port))
 
 
 def test_a_server_that_vanishes_is_for_later_and_is_found_again(tmp_path):
