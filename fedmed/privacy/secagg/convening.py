@@ -30,7 +30,7 @@ from fedmed.privacy.secagg.epoch_messages import (
 )
 from fedmed.privacy.secagg.graph import Graph, drawn
 from fedmed.privacy.secagg.joining import graph_seed, transcript_of
-from fedmed.privacy.secagg.messages import KEY_BYTES, SHARE_BYTES
+from fedmed.privacy.secagg.messages import KEY_BYTES, SHARE_BYTES, listed
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import TAG_BYTES
 
@@ -113,11 +113,8 @@ def requests(state: Convening) -> dict[int, bytes]:
 
 def _shares_requests(state: Convening) -> dict[int, bytes]:
     found = state.answers[Phase.ADVERT]
-    adverts = tuple(each.advert for each in state.all(Phase.ADVERT))
-    return {
-        member: SharesRequest(adverts, tuple(found[other].keys for other in state.neighbours(member))).encode()
-        for member in found
-    }
+    head = SharesRequest.head(tuple(each.advert for each in state.all(Phase.ADVERT)))
+    return {member: head + listed(tuple(found[other].keys for other in state.neighbours(member))) for member in found}
 
 
 def _inbox(state: Convening, member: int) -> tuple[bytes, ...]:
@@ -128,7 +125,7 @@ def _inbox(state: Convening, member: int) -> tuple[bytes, ...]:
 
 def take(state: Convening, member: int, answer: bytes) -> Convening:
     """The set-up with a member's answer. Raises Refused."""
-    if member not in state.waiting:
+    if not 1 <= member <= state.terms.members or member in state.answers[state.phase]:
         raise Refused(Attack.OUT_OF_TURN, f"member {member} answers twice, or is not asked")
     read = _READERS[state.phase](state, member, answer)
     found = {**state.answers[state.phase], member: read}

@@ -19,7 +19,6 @@ from fedmed.privacy.secagg.graph import Graph, drawn
 from fedmed.privacy.secagg.round_messages import Confirmed, ConfirmRequest, Header, RevealRequest
 
 Result = TypeVar("Result")
-COUNT = 2  # bytes of a list's length
 TWO_BYTES = [number.to_bytes(2, "big") for number in range(parameters.MAX_MEMBERS + 1)]
 KEPT = 64  # answers; a round asks a handful of questions of everybody
 ONCE = frozenset(
@@ -114,9 +113,9 @@ class Many:
         """The adverts stand first and are the same for all; the keys of a member come to each of its neighbours."""
         if self._adverts is None or not data.startswith(self._adverts[0]):
             adverts = SharesRequest.decode(data).adverts
-            self._adverts, self._keys = (SharesRequest(adverts, ()).encode()[:-COUNT], adverts), {}
+            self._adverts, self._keys = (SharesRequest.head(adverts), adverts), {}
         first, adverts = self._adverts
-        read = SharesRequest.decode(SharesRequest((), ()).encode()[:-COUNT] + data[len(first) :])
+        read = SharesRequest.decode(SharesRequest.head(()) + data[len(first) :])
         return SharesRequest(adverts, tuple(self._keys.setdefault(each, each) for each in read.keys))
 
 
