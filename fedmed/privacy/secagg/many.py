@@ -9,9 +9,10 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
+from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg import joining, parameters, schedule, shamir, taking_part
 from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest
@@ -40,6 +41,8 @@ ONCE = frozenset(
     )
 )
 """Functions of public bytes that many members ask the same of."""
+SIGNED: tuple[Callable[..., Any], ...] = (joining.check_commitments, joining.check_signed, taking_part.signers)
+"""Of those, who check many signatures."""
 Pair = tuple[bytes, bytes]
 """A secret round key and a public one."""
 
@@ -58,6 +61,7 @@ class Many:
             schedule.mail_keys: _mail_keys,
             shamir.split: _split(),
             SharesRequest.decode: self._shares_request,
+            **{each: partial(each, check=signatures()) for each in SIGNED},
         }
 
     def __call__(self, function: Callable[..., Result], /, *given: object) -> Result:
@@ -73,7 +77,7 @@ class Many:
         if what in self._answers:
             found: Result = self._answers[what][0]
             return found
-        found = function(*given)
+        found = self._own.get(function, function)(*given)
         self._answers[what] = found, given  # kept, so that nothing else gets the place in memory it is told apart by
         if len(self._answers) > KEPT:
             self._answers.popitem(last=False)
@@ -147,6 +151,16 @@ def _eight() -> Any:
     except ImportError:
         return None
     return x25519_eight if x25519_eight.why_not() is None else None
+
+
+@cache
+def signatures() -> CheckAll:
+    """What judges many signatures fastest here."""
+    try:
+        from fedmed.privacy.secagg import ed25519_eight
+    except ImportError:
+        return verified
+    return ed25519_eight.checked if ed25519_eight.why_not() is None else verified
 
 
 def _publics_of() -> Callable[[Sequence[bytes]], list[bytes]]:

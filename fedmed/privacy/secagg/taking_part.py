@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fedmed.identity.member import verify
+from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
@@ -205,14 +205,13 @@ def _check_quorum(member: Member, epoch: Epoch, current: Current, asked: RevealR
         )
 
 
-def signers(keys: tuple[bytes, ...], digest: bytes, asked: RevealRequest) -> frozenset[int]:
+def signers(keys: tuple[bytes, ...], digest: bytes, asked: RevealRequest, check: CheckAll = verified) -> frozenset[int]:
     """The members, of these signing keys, whose confirmations of the survivors are valid."""
-    return frozenset(
-        index
-        for index, each in asked.confirmed
-        if 1 <= index <= len(keys)
-        and verify(keys[index - 1], each.signature, Confirmed.signed_part(digest, asked.survivors, each.head))
-    )
+    known = [(index, each) for index, each in asked.confirmed if 1 <= index <= len(keys)]
+    checks = [
+        (keys[index - 1], each.signature, Confirmed.signed_part(digest, asked.survivors, each.head)) for index, each in known
+    ]
+    return frozenset(index for (index, _), is_valid in zip(known, check(checks), strict=True) if is_valid)
 
 
 def _shares(epoch: Epoch, header: Header, survivors: tuple[int, ...]) -> tuple[bytes, ...]:
