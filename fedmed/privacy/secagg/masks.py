@@ -66,6 +66,22 @@ def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None, i
         list(pool.map(lambda first: _segments(lanes, add, range(first, count, hands)), range(hands)))
 
 
+def apply_all(vectors: Sequence[Lanes], streams: Sequence[Sequence[Stream]]) -> None:
+    """`apply`, on one thread of a process that masks many vectors: to each its streams, which lie in the same order.
+
+    Two that share a mask have its keystream made once, where the vector AES is there and all are of one kind and length.
+    """
+    kinds = {(each.dtype, each.shape, each.flags.c_contiguous and each.dtype.isnative) for each in vectors}
+    plain = os.environ.get("FEDMED_MASKS") in (None, "cpu") and keystream.wish() is None and _vector_adder() is not None
+    if plain and len(vectors) > 1 and len(kinds) == 1 and all(fits for _, _, fits in kinds):
+        from fedmed.privacy.secagg import vaes_pairs
+
+        vaes_pairs.Shared(streams).apply(vectors)
+        return
+    for lanes, some in zip(vectors, streams, strict=True):
+        apply(lanes, some, 1, is_warm=True)
+
+
 def ahead(size: int, dtype: Any, streams: Sequence[Stream], threads: int | None = None) -> Masker:
     """What will mask a vector of `size` lanes. The masks are made while training runs, and one addition is left then.
 
