@@ -15,8 +15,8 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from fedmed.privacy.keystream import KEY_BYTES, SEGMENT_BYTES
-from fedmed.privacy.secagg import round_keys, sliced
+from fedmed.privacy.keystream import KEY_BYTES, SEED_BYTES, SEGMENT_BYTES
+from fedmed.privacy.secagg import round_keys
 from fedmed.privacy.secagg.compiled import jitted
 from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.vaes import PIECE_BLOCKS, PIECE_BYTES, Emitted, Streams, rows_for
@@ -24,6 +24,8 @@ from fedmed.privacy.secagg.vaes import PIECE_BLOCKS, PIECE_BYTES, Emitted, Strea
 CACHE_BYTES = 2**20
 """Of all vectors at once: about half of a core's second-level cache."""
 MOST_PIECES = 64
+SHARED, ADDED, TAKEN_OFF, KINDS = 0, 1, 2, 3
+"""Keystreams added to one vector and taken off another, and those of one vector alone."""
 Ints = NDArray[np.int64]
 
 
@@ -33,34 +35,35 @@ class Shared:
     def __init__(self, streams: Sequence[Streams]) -> None:
         """Raises ValueError for seeds of another length than 24 bytes."""
         halves: dict[bytes, tuple[int, int]] = {}
-        pairs: list[list[tuple[bytes, int]]] = [[] for _ in streams]
+        seeds: list[bytes] = []
+        places: list[tuple[int, int, int]] = []  # vector, which of the three kinds, the other vector
         for vector, some in enumerate(streams):
             for seed, sign in some:
-                if (half := halves.pop(seed, None)) is None:
+                half = halves.pop(seed, None)
+                if half is None:
                     halves[seed] = vector, sign
-                elif half[0] == vector or half[1] == sign:
-                    pairs[half[0]].append((seed, 0 if half[1] > 0 else -1))
+                    continue
+                seeds.append(seed)
+                if half[0] == vector or half[1] == sign:
                     halves[seed] = vector, sign
+                    places.append((half[0], ADDED if half[1] > 0 else TAKEN_OFF, 0))
                 else:
-                    plus, minus = (vector, half[0]) if sign > 0 else (half[0], vector)
-                    pairs[plus].append((seed, 1 + minus))
-        self._fill(pairs, halves)
+                    places.append((vector, SHARED, half[0]) if sign > 0 else (half[0], SHARED, vector))
+        seeds += halves
+        places += [(vector, ADDED if sign > 0 else TAKEN_OFF, 0) for vector, sign in halves.values()]
+        if wrong := set(map(len, seeds)) - {SEED_BYTES}:
+            raise ValueError(f"a seed has {SEED_BYTES} bytes, got {min(wrong)}")
+        octets = np.frombuffer(b"".join(seeds), np.uint8).reshape(-1, SEED_BYTES)
+        self._sort(octets, np.array(places, np.int64).reshape(-1, 3), len(streams))
 
-    def _fill(self, kept: list[list[tuple[bytes, int]]], halves: dict[bytes, tuple[int, int]]) -> None:
-        """In the order of vectors: those shared, those added, those taken off; where each of the three ends."""
-        for seed, (vector, sign) in halves.items():
-            kept[vector].append((seed, 0 if sign > 0 else -1))
-        seeds: list[bytes] = []
-        others: list[int] = []
-        self._spans = np.zeros((len(kept), 4), np.int64)
-        for vector, some in enumerate(kept):
-            some.sort(key=_order)
-            self._spans[vector] = len(seeds) + np.searchsorted([_order(each) for each in some], [0, 1, 2, 3])
-            seeds += [seed for seed, _ in some]
-            others += [max(other - 1, 0) for _, other in some]
-        octets = sliced.seeds_of([(seed, 1) for seed in seeds])
-        self._keys, self._prefixes = round_keys.expanded(octets[:, :KEY_BYTES]), octets[:, KEY_BYTES:]
-        self._others = np.array(others, np.int64)
+    def _sort(self, seeds: NDArray[np.uint8], places: Ints, vectors: int) -> None:
+        """By vector and kind; `_spans (vectors, 4)` says where each kind begins, and where the last one ends."""
+        rank = KINDS * places[:, 0] + places[:, 1]
+        order = np.argsort(rank)
+        borders = KINDS * np.arange(vectors)[:, None] + np.arange(KINDS + 1)
+        self._spans = np.searchsorted(rank[order], borders).astype(np.int64)
+        self._others, seeds = places[order, 2], seeds[order]
+        self._keys, self._prefixes = round_keys.expanded(seeds[:, :KEY_BYTES]), seeds[:, KEY_BYTES:]
 
     def apply(self, vectors: Sequence[Lanes]) -> None:
         """Put the masks on the vectors, in place; of one kind and length, contiguous, in the machine's byte order."""
@@ -83,11 +86,6 @@ class Shared:
         places = np.array([part.ctypes.data for part in parts], np.int64)
         together = max(1, min(MOST_PIECES, CACHE_BYTES // (PIECE_BYTES * len(parts))))
         loop(places, rows, places[self._others], self._spans, together, pieces, first)
-
-
-def _order(kept: tuple[bytes, int]) -> int:
-    """0 for a keystream that another vector shares, 1 for one that is added, 2 for one that is taken off."""
-    return 0 if kept[1] > 0 else 1 if kept[1] == 0 else 2
 
 
 @functools.cache

@@ -67,6 +67,11 @@ def test_vectors_of_different_lengths_or_scattered_ones_are_masked_one_by_one():
         assert all(map(np.array_equal, vectors, expected))
 
 
+def test_seeds_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="a seed has 24 bytes"):
+        masks.apply_all([random_lanes(1, 8)] * 2, [[Stream(b"s" * 23, 1)], []])
+
+
 def test_as_many_lists_of_streams_as_vectors():
     with pytest.raises(ValueError, match="zip"):
         masks.apply_all([random_lanes(1, 8)], [])
