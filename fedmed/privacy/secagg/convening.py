@@ -6,6 +6,7 @@ and the shell begins another epoch without it: an epoch has all its members or i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -120,7 +121,7 @@ def _shares_requests(state: Convening) -> dict[int, bytes]:
 def _inbox(state: Convening, member: int) -> tuple[bytes, ...]:
     """The mail for a member, in its neighbours' order."""
     mail = state.answers[Phase.SHARES]
-    return tuple(mail[other].sealed[state.neighbours(other).index(member)] for other in state.neighbours(member))
+    return tuple(mail[other].sealed[bisect_left(state.neighbours(other), member)] for other in state.neighbours(member))
 
 
 def take(state: Convening, member: int, answer: bytes) -> Convening:

@@ -127,7 +127,7 @@ def share(member: Member, before: Joining | None, request: bytes) -> tuple[Joini
     seed = member.reckon(graph_seed, terms.context, asked.adverts)
     graph = member.reckon(drawn, terms.design, seed)
     neighbours = graph.neighbours(before.index)
-    keys = _checked_keys(terms, neighbours, asked)
+    keys = _checked_keys(member, terms, neighbours, asked)
     transcript = member.reckon(transcript_of, terms.context, asked.adverts)
     others = {other: asked.adverts[other - 1].mail for other in neighbours}
     mail_keys = dict(
@@ -180,11 +180,12 @@ def transcript_of(context: bytes, adverts: tuple[Advert, ...]) -> bytes:
     return schedule.transcript_of(context, [each.leaf for each in adverts])
 
 
-def _checked_keys(terms: Parameters, neighbours: tuple[int, ...], asked: SharesRequest) -> dict[int, bytes]:
+def _checked_keys(member: Member, terms: Parameters, neighbours: tuple[int, ...], asked: SharesRequest) -> dict[int, bytes]:
     if len(asked.keys) != len(neighbours):
         raise Refused(Attack.MALFORMED, f"got round keys of {len(asked.keys)}, allowed: of {len(neighbours)} neighbours")
     for other, keys in zip(neighbours, asked.keys, strict=True):
-        if len(keys) != KEY_BYTES * terms.rounds or rounds_digest(keys) != asked.adverts[other - 1].rounds_digest:
+        digest = member.reckon(rounds_digest, keys)
+        if len(keys) != KEY_BYTES * terms.rounds or digest != asked.adverts[other - 1].rounds_digest:
             raise Refused(Attack.SWAPPED_KEY, f"the round keys of member {other} are not those of its advert")
     return dict(zip(neighbours, asked.keys, strict=True))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,8 +19,9 @@ from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg import joining, parameters, schedule, shamir, taking_part
 from fedmed.privacy.secagg.encoding import DIGEST_BYTES
-from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest
+from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest, rounds_digest
 from fedmed.privacy.secagg.graph import Graph, drawn
+from fedmed.privacy.secagg.parameters import MAX_MEMBERS
 from fedmed.privacy.secagg.round_messages import Confirmed, ConfirmRequest, Header, RevealRequest
 
 Result = TypeVar("Result")
@@ -67,6 +68,7 @@ class Many:
             schedule.mail_keys: _mail_keys,
             shamir.split: _split(),
             SharesRequest.decode: self._shares_request,
+            rounds_digest: lru_cache(MAX_MEMBERS)(rounds_digest),
             **{each: partial(each, check=signatures()) for each in SIGNED},
         }
 

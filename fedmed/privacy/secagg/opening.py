@@ -192,13 +192,13 @@ def open_sum(state: Opening) -> Opened:
     """The masks that stand in the sum. Raises Refused where the shares do not open what was committed to."""
     streams: list[Stream] = []
     accused: set[int] = set()
-    terms = state.agreed.terms
+    terms, alive = state.agreed.terms, set(state.survivors or ())
     for dealer in state.header.cohort:
-        survived = dealer in (state.survivors or ())
+        survived = dealer in alive
         fits = _fits_commitment(state, dealer) if survived else _fits_key(state, dealer)
         holders = state.agreed.graph.holders(dealer)
-        dealt = Dealt(dealer, {holders.index(one) + 1: share for one, share in _shares_of(state, dealer).items()})
-        doubted = [place for place, holder in enumerate(holders, 1) if holder in accused]
+        dealt = Dealt(dealer, _shares_of(state, dealer))
+        doubted = [place for place, holder in enumerate(holders, 1) if holder in accused] if accused else ()
         secret, wrong = recover(dealt, terms.design.threshold, fits, terms.colluders, doubted)
         accused |= {holders[place - 1] for place in wrong}
         streams += [_own(state, dealer, secret)] if survived else _shared(state, dealer, secret)
@@ -206,8 +206,10 @@ def open_sum(state: Opening) -> Opened:
 
 
 def _shares_of(state: Opening, dealer: int) -> dict[int, bytes]:
+    """By their points: a holder's is its place among the holders, from 1."""
     there = state.revealed
-    return {holder: there[holder][dealer] for holder in state.agreed.graph.holders(dealer) if holder in there}
+    places = enumerate(state.agreed.graph.holders(dealer), 1)
+    return {place: there[holder][dealer] for place, holder in places if holder in there}
 
 
 def _fits_commitment(state: Opening, dealer: int) -> Fits:
