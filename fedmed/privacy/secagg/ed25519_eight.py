@@ -37,8 +37,8 @@ def why_not() -> str | None:
     features = binding.get_host_cpu_features()
     if missing := [name for name in NEEDED if not features.get(name, False)]:
         return f"the processor has no {', '.join(missing)}"
-    known = [tuple(map(bytes.fromhex, words)) for words in KNOWN]
-    wrong = [(public, signature, message + b"\1") for public, signature, message in known]
+    known: list[Check] = [(bytes.fromhex(one), bytes.fromhex(two), bytes.fromhex(three)) for one, two, three in KNOWN]
+    wrong: list[Check] = [(public, signature, message + b"\1") for public, signature, message in known]
     found = _found_valid([*known, *wrong])
     return None if found == [True] * len(known) + [False] * len(wrong) else "its checks are wrong on this machine"
 

@@ -85,7 +85,8 @@ class Many:
         if what in self._answers:
             found: Result = self._answers[what][0]
             return found
-        found = self._own.get(function, function)(*given)
+        own: Callable[..., Result] = self._own.get(function, function)
+        found = own(*given)
         self._answers[what] = found, given  # kept, so that nothing else gets the place in memory it is told apart by
         if len(self._answers) > KEPT:
             self._answers.popitem(last=False)

@@ -75,7 +75,7 @@ def begin(member: Member, epoch: Epoch, given: Given) -> Step:
 def _streams(member: Member, epoch: Epoch, header: Header, digest: bytes) -> tuple[Stream, ...]:
     secrets, index, number = epoch.secrets[header.number], epoch.index, header.number
     own = Stream(schedule.self_seed(secrets.own, digest, index), 1)
-    cohort = member.reckon(frozenset, header.cohort)
+    cohort: frozenset[int] = member.reckon(frozenset, header.cohort)
     others = {other: epoch.key_for(other, number) for other in epoch.graph.neighbours(index) if other in cohort}
     seeds = member.reckon(schedule.pair_seeds, secrets.key, others, digest, index)
     shared = (Stream(seed, 1 if index < other else -1) for other, seed in zip(others, seeds, strict=True))
