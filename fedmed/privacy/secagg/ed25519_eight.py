@@ -190,6 +190,14 @@ def _emit_entry(field: Field, at: Any, into: Any) -> None:
 _doubled, _added, _entry = intrinsic(_typed_doubled), intrinsic(_typed_added), intrinsic(_typed_entry)
 
 
+def _plus(point: NDArray[np.uint64], entry: NDArray[np.uint64]) -> None:
+    """As a function of its own, so that its code is there once."""
+    _added(point.ctypes.data, entry.ctypes.data)
+
+
+_plus_code = jitted(_plus)
+
+
 def _selected(table: NDArray[np.uint64], factors: NDArray[np.uint8], digit: int, out: NDArray[np.uint64]) -> None:
     """Each place's entry for its digit of four bits; what is looked up is public."""
     for place in range(len(factors)):
@@ -210,7 +218,7 @@ def _table(minus: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
     times(point[0].ctypes.data, point[1].ctypes.data, point[3].ctypes.data)
     for number in range(1, ENTRIES):
         _entry(point.ctypes.data, out[number].ctypes.data)
-        _added(point.ctypes.data, out[1].ctypes.data)
+        _plus_code(point, out[1])
 
 
 _selected_code, _table_code = jitted(_selected), jitted(_table)
@@ -231,9 +239,9 @@ def _combined(
         for digit in range(DIGITS - 1, -1, -1):
             _doubled(point.ctypes.data)
             _selected_code(table, factors[some, 1], digit, entry)
-            _added(point.ctypes.data, entry.ctypes.data)
+            _plus_code(point, entry)
             _selected_code(base, factors[some, 0], digit, entry)
-            _added(point.ctypes.data, entry.ctypes.data)
+            _plus_code(point, entry)
         inverse_code(point[2], turned)
         for number in range(2):
             times(point[number].ctypes.data, turned.ctypes.data, point[number].ctypes.data)

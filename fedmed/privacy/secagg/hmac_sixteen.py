@@ -108,6 +108,14 @@ def _stepped(builder: Any, state: list[Any], word: Any) -> list[Any]:
 _block = intrinsic(_typed_block)
 
 
+def _compressed(state: Words, block: Words) -> None:
+    """As a function of its own, so that its code is there once."""
+    _block(state.ctypes.data, block.ctypes.data)
+
+
+_compressed_code = jitted(_compressed)
+
+
 def _loop(keys: Words, messages: Words, start: Words, out: Words) -> None:
     """`keys (8, n)`, padded `messages (16, n)` and `out (8, n)`, n a multiple of 16; `start (8,)`."""
     inner, outer = np.empty((STATE, PLACES), np.uint32), np.empty((STATE, PLACES), np.uint32)
@@ -118,17 +126,17 @@ def _loop(keys: Words, messages: Words, start: Words, out: Words) -> None:
             inner[number] = outer[number] = start[number]
         block[:STATE] = keys[:, some] ^ np.uint32(0x36363636)
         block[STATE:] = np.uint32(0x36363636)
-        _block(inner.ctypes.data, block.ctypes.data)
+        _compressed_code(inner, block)
         block[:STATE] = keys[:, some] ^ np.uint32(0x5C5C5C5C)
         block[STATE:] = np.uint32(0x5C5C5C5C)
-        _block(outer.ctypes.data, block.ctypes.data)
+        _compressed_code(outer, block)
         block[:] = messages[:, some]
-        _block(inner.ctypes.data, block.ctypes.data)
+        _compressed_code(inner, block)
         block[:STATE] = inner
         block[STATE:] = np.uint32(0)
         block[STATE] = np.uint32(0x80000000)
         block[WORDS - 1] = np.uint32(8 * (BLOCK + DIGEST))
-        _block(outer.ctypes.data, block.ctypes.data)
+        _compressed_code(outer, block)
         out[:, some] = outer
 
 
