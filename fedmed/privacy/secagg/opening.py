@@ -185,7 +185,9 @@ def _asked(state: Opening, member: int) -> tuple[int, ...]:
 
 def can_open(state: Opening) -> bool:
     """Whether every secret has as many shares as its threshold."""
-    return all(len(_shares_of(state, dealer)) >= state.agreed.terms.design.threshold for dealer in state.header.cohort)
+    holders, has_revealed = state.agreed.graph.holders, state.revealed.__contains__
+    least = state.agreed.terms.design.threshold
+    return all(sum(map(has_revealed, holders(dealer))) >= least for dealer in state.header.cohort)
 
 
 def open_sum(state: Opening) -> Opened:
