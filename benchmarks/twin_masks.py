@@ -101,19 +101,19 @@ class Worker:
 
     def lanes(self, clients: Mapping[int, int], layout: Layout, model: np.ndarray) -> np.ndarray:
         """The sum of the clients' lanes without masks: what the opened sum has to be."""
-        total = layout.zeros()
+        total, digest = layout.zeros(), layout.digest()
         for client in clients.values():
             change, count, loss = learned(client, model)
             tensors = {"weight": change[:-CLASSES].reshape(FEATURES, CLASSES), "bias": change[-CLASSES:]}
-            total += layout.write(tensors, count, fields_of(count, loss), dither_of(client, layout), is_warm=True)
+            total += layout.write(tensors, count, fields_of(count, loss), dither_of(client, digest), is_warm=True)
         return total
 
     def masked(self, clients: Mapping[int, int], layout: Layout, model: np.ndarray, header: Header) -> Any:
         """Its part of a masked round."""
-        part = self._players.round(given_for(header), layout)
+        part, digest = self._players.round(given_for(header), layout), layout.digest()
         for member, client in clients.items():
             change, count, loss = learned(client, model)
-            part.add(member, change, count, fields_of(count, loss), dither_of(client, layout))
+            part.add(member, change, count, fields_of(count, loss), dither_of(client, digest))
         return part.handed()
 
     def forget(self) -> int:
@@ -127,9 +127,9 @@ def fields_of(count: int, loss: float) -> dict[str, Any]:
     return {questions.WEIGHT: count, **put_metric(questions.LOSS, loss, count)}
 
 
-def dither_of(client: int, layout: Layout) -> bytes:
-    """The seed of a vector's rounding."""
-    return rounding_seed(client.to_bytes(32, "big"), layout.digest())
+def dither_of(client: int, layout: bytes) -> bytes:
+    """The seed of a vector's rounding, of a layout with this digest."""
+    return rounding_seed(client.to_bytes(32, "big"), layout)
 
 
 def serve(pipe: Connection, keys: Sequence[MemberKeys]) -> None:

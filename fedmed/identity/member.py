@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +75,17 @@ def verify(public: bytes, signature: bytes, message: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+Check = tuple[bytes, bytes, bytes]
+"""A signing key, a signature and the message that it is over."""
+CheckAll = Callable[[Sequence[Check]], list[bool]]
+"""Says of each check what `verify` says."""
+
+
+def verified(checks: Sequence[Check]) -> list[bool]:
+    """What `verify` says of each."""
+    return [verify(*each) for each in checks]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ and the shell begins another epoch without it: an epoch has all its members or i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from fedmed.identity.member import verify
+from fedmed.identity.member import Check, CheckAll, verified
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
@@ -30,7 +31,7 @@ from fedmed.privacy.secagg.epoch_messages import (
 )
 from fedmed.privacy.secagg.graph import Graph, drawn
 from fedmed.privacy.secagg.joining import graph_seed, transcript_of
-from fedmed.privacy.secagg.messages import KEY_BYTES, SHARE_BYTES
+from fedmed.privacy.secagg.messages import KEY_BYTES, SHARE_BYTES, listed
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.schedule import TAG_BYTES
 
@@ -113,26 +114,34 @@ def requests(state: Convening) -> dict[int, bytes]:
 
 def _shares_requests(state: Convening) -> dict[int, bytes]:
     found = state.answers[Phase.ADVERT]
-    adverts = tuple(each.advert for each in state.all(Phase.ADVERT))
-    return {
-        member: SharesRequest(adverts, tuple(found[other].keys for other in state.neighbours(member))).encode()
-        for member in found
-    }
+    head = SharesRequest.head(tuple(each.advert for each in state.all(Phase.ADVERT)))
+    return {member: head + listed(tuple(found[other].keys for other in state.neighbours(member))) for member in found}
 
 
 def _inbox(state: Convening, member: int) -> tuple[bytes, ...]:
     """The mail for a member, in its neighbours' order."""
     mail = state.answers[Phase.SHARES]
-    return tuple(mail[other].sealed[state.neighbours(other).index(member)] for other in state.neighbours(member))
+    return tuple(mail[other].sealed[bisect_left(state.neighbours(other), member)] for other in state.neighbours(member))
 
 
 def take(state: Convening, member: int, answer: bytes) -> Convening:
     """The set-up with a member's answer. Raises Refused."""
-    if member not in state.waiting:
-        raise Refused(Attack.OUT_OF_TURN, f"member {member} answers twice, or is not asked")
-    read = _READERS[state.phase](state, member, answer)
-    found = {**state.answers[state.phase], member: read}
-    return replace(state, answers={**state.answers, state.phase: found})
+    return take_all(state, {member: answer})
+
+
+def take_all(state: Convening, answers: Mapping[int, bytes], check: CheckAll = verified) -> Convening:
+    """The set-up with answers, by member, whose signatures `check` judges together. Raises Refused: none is taken."""
+    phase, found, signed = state.phase, dict(state.answers[state.phase]), dict[int, Check]()
+    for member, answer in answers.items():
+        if not 1 <= member <= state.terms.members or member in state.answers[phase]:
+            raise Refused(Attack.OUT_OF_TURN, f"member {member} answers twice, or is not asked")
+        found[member], signature = _READERS[phase](state, member, answer)
+        if signature is not None:
+            signed[member] = state.keys[member], *signature
+    for member, is_signed in zip(signed, check(list(signed.values())), strict=True):
+        if not is_signed:
+            raise Refused(Attack.SWAPPED_KEY, f"the {phase.value} of member {member} is not signed by it")
+    return replace(state, answers={**state.answers, phase: found})
 
 
 def proceed(state: Convening) -> Convening | Agreed:
@@ -154,20 +163,17 @@ def _draw(state: Convening) -> Convening:
     return replace(state, graph=graph, transcript=transcript_of(context, adverts))
 
 
-def _signed(state: Convening, member: int, signature: bytes, message: bytes) -> None:
-    if not verify(state.keys[member], signature, message):
-        raise Refused(Attack.SWAPPED_KEY, f"the {state.phase.value} of member {member} is not signed by it")
+Read = tuple[Any, tuple[bytes, bytes] | None]
+"""An answer, and its signature and what that is over; mail has none, for it is sealed."""
 
 
-def _committed(state: Convening, member: int, answer: bytes) -> Committed:
+def _committed(state: Convening, member: int, answer: bytes) -> Read:
     read = Committed.decode(answer)
-    _signed(state, member, read.signature, Committed.signed_part(state.terms.context, member, read.digest))
-    return read
+    return read, (read.signature, Committed.signed_part(state.terms.context, member, read.digest))
 
 
-def _advertised(state: Convening, member: int, answer: bytes) -> Advertised:
+def _advertised(state: Convening, member: int, answer: bytes) -> Read:
     read, terms = Advertised.decode(answer), state.terms
-    _signed(state, member, read.advert.signature, read.advert.signed_part(terms.context, member))
     if len(read.keys) != KEY_BYTES * terms.rounds or rounds_digest(read.keys) != read.advert.rounds_digest:
         raise Refused(Attack.SWAPPED_KEY, f"the round keys of member {member} are not those of its advert")
     publics = [read.keys[at : at + KEY_BYTES] for at in range(0, len(read.keys), KEY_BYTES)]
@@ -176,22 +182,21 @@ def _advertised(state: Convening, member: int, answer: bytes) -> Advertised:
     committed = state.answers.get(Phase.COMMIT, {})
     if committed and sha256(b"nonce", read.advert.nonce) != committed[member].digest:
         raise Refused(Attack.LATE_NONCE, f"member {member} opens another nonce than it committed to")
-    return read
+    return read, (read.advert.signature, read.advert.signed_part(terms.context, member))
 
 
-def _shared(state: Convening, member: int, answer: bytes) -> Mail:
+def _shared(state: Convening, member: int, answer: bytes) -> Read:
     read, receivers = Mail.decode(answer, SHARED), state.neighbours(member)
     size = SHARE_BYTES * state.terms.rounds + TAG_BYTES
     if len(read.sealed) != len(receivers) or any(len(each) != size for each in read.sealed):
         raise Refused(Attack.FOREIGN_SHARES, f"member {member} sent other mail than {size} bytes for {len(receivers)}")
-    return read
+    return read, None
 
 
-def _stored(state: Convening, member: int, answer: bytes) -> Stored:
+def _stored(state: Convening, member: int, answer: bytes) -> Read:
     read = Stored.decode(answer)
     inbox = sha256(b"inbox", *_inbox(state, member))
-    _signed(state, member, read.signature, Stored.signed_part(state.transcript, member, inbox))
-    return read
+    return read, (read.signature, Stored.signed_part(state.transcript, member, inbox))
 
 
 _READERS = {Phase.COMMIT: _committed, Phase.ADVERT: _advertised, Phase.SHARES: _shared, Phase.STORE: _stored}

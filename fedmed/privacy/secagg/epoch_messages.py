@@ -13,6 +13,7 @@ from fedmed.privacy.secagg.messages import (
     SHARE_BYTES,
     SIGNATURE_BYTES,
     SMALL,
+    listed,
     put_all,
     read_all,
     whole,
@@ -129,10 +130,13 @@ class SharesRequest:
 
     def encode(self) -> bytes:
         """Canonical bytes."""
-        writer = Writer(SHARES).number(len(self.adverts), 2)
-        for advert in self.adverts:
-            writer.fixed(advert.encode())
-        return put_all(writer, self.keys).bytes()
+        return self.head(self.adverts) + listed(self.keys)
+
+    @staticmethod
+    def head(adverts: tuple[Advert, ...]) -> bytes:
+        """How the requests to all members begin."""
+        written = b"".join(advert.encode() for advert in adverts)
+        return Writer(SHARES).number(len(adverts), 2).fixed(written).bytes()
 
     @staticmethod
     def decode(data: bytes) -> SharesRequest:

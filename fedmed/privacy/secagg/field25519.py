@@ -37,6 +37,10 @@ class Field:
         found = self._builder.module.globals.get(name)
         return found if found is not None else ir.Function(self._builder.module, ir.FunctionType(EIGHT, [EIGHT] * 3), name)
 
+    def number(self, value: int) -> Number:
+        """A number below p, the same in all places."""
+        return [constant(value >> BITS * limb & 2**BITS - 1) for limb in range(LIMBS)]
+
     def load(self, address: Any, number: int) -> Number:
         """The number at this place of an array of numbers."""
         return [self._builder.load(self._place(address, number, limb), align=8) for limb in range(LIMBS)]
@@ -67,8 +71,20 @@ class Field:
                 low[i + j] = self._builder.call(self._low, [low[i + j], x, y])
                 high[i + j + 1] = self._builder.call(self._high, [high[i + j + 1], x, y])
         columns = [self._builder.add(one, self._shifted(two, 1)) for one, two in zip(low, high, strict=True)]
-        folded = [self._builder.add(columns[k], self._nineteen(columns[k + 5])) for k in range(LIMBS)]
-        return self._carried(folded)
+        return self._folded(columns)
+
+    def squared(self, a: Number) -> Number:
+        """a^2: the same columns as of a a, of products by how often they count: once, twice, four times."""
+        once, twice, four = [constant(0)] * 10, [constant(0)] * 10, [constant(0)] * 10
+        for i, x in enumerate(a):
+            once[2 * i] = self._builder.call(self._low, [once[2 * i], x, x])
+            twice[2 * i + 1] = self._builder.call(self._high, [twice[2 * i + 1], x, x])
+            for j in range(i + 1, LIMBS):
+                twice[i + j] = self._builder.call(self._low, [twice[i + j], x, a[j]])
+                four[i + j + 1] = self._builder.call(self._high, [four[i + j + 1], x, a[j]])
+        add = self._builder.add
+        doubled = [self._shifted(add(two, self._shifted(more, 1)), 1) for two, more in zip(twice, four, strict=True)]
+        return self._folded([add(one, two) for one, two in zip(once, doubled, strict=True)])
 
     def times_a24(self, a: Number) -> Number:
         """121665 a."""
@@ -88,6 +104,10 @@ class Field:
 
     def _shifted(self, x: Any, by: int) -> Any:
         return self._builder.shl(x, constant(by))
+
+    def _folded(self, columns: list[Any]) -> Number:
+        """Ten columns as a number: 2^255 is 19."""
+        return self._carried([self._builder.add(columns[k], self._nineteen(columns[k + 5])) for k in range(LIMBS)])
 
     def _nineteen(self, x: Any) -> Any:
         return self._builder.add(self._builder.add(x, self._shifted(x, 1)), self._shifted(x, 4))

@@ -88,9 +88,10 @@ class Graph:
 
     def neighbours(self, member: int) -> tuple[int, ...]:
         """Those that a member is joined with, ascending."""
-        if self.design.is_complete:
-            return tuple(each for each in self.order if each != member)
-        return tuple(each for each in self.holders(member) if each != member)
+        found = self._neighbours.get(member)
+        if found is None:
+            found = self._neighbours[member] = tuple(each for each in self.holders(member) if each != member)
+        return found
 
     def holders(self, member: int) -> tuple[int, ...]:
         """Those that hold a share of a member's secrets, ascending: its neighbours and itself."""
@@ -105,6 +106,10 @@ class Graph:
 
     @cached_property
     def _holders(self) -> dict[int, tuple[int, ...]]:
+        return {}
+
+    @cached_property
+    def _neighbours(self) -> dict[int, tuple[int, ...]]:
         return {}
 
     def weakest_window(self, survivors: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedmed.identity.member import verify
+from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.secagg import parameters, schedule, shamir
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.encoding import sha256
@@ -105,10 +105,16 @@ def _committed_nonce(
     return before.nonce
 
 
-def check_commitments(keys: tuple[bytes, ...], context: bytes, commitments: tuple[Committed, ...]) -> None:
+def check_commitments(
+    keys: tuple[bytes, ...], context: bytes, commitments: tuple[Committed, ...], check: CheckAll = verified
+) -> None:
     """Raise Refused where one is not signed by its member, of these signing keys, for these terms."""
-    for other, (key, each) in enumerate(zip(keys, commitments, strict=True), 1):
-        if not verify(key, each.signature, Committed.signed_part(context, other, each.digest)):
+    checks = [
+        (key, each.signature, Committed.signed_part(context, other, each.digest))
+        for other, (key, each) in enumerate(zip(keys, commitments, strict=True), 1)
+    ]
+    for other, is_signed in enumerate(check(checks), 1):
+        if not is_signed:
             raise Refused(Attack.SWAPPED_KEY, f"the commitment of member {other} is not signed by it")
 
 
@@ -121,7 +127,7 @@ def share(member: Member, before: Joining | None, request: bytes) -> tuple[Joini
     seed = member.reckon(graph_seed, terms.context, asked.adverts)
     graph = member.reckon(drawn, terms.design, seed)
     neighbours = graph.neighbours(before.index)
-    keys = _checked_keys(terms, neighbours, asked)
+    keys = _checked_keys(member, terms, neighbours, asked)
     transcript = member.reckon(transcript_of, terms.context, asked.adverts)
     others = {other: asked.adverts[other - 1].mail for other in neighbours}
     mail_keys = dict(
@@ -146,11 +152,19 @@ def _check_adverts(member: Member, before: Joining, adverts: tuple[Advert, ...])
 
 
 def check_signed(
-    keys: tuple[bytes, ...], context: bytes, commitments: tuple[Committed, ...], adverts: tuple[Advert, ...]
+    keys: tuple[bytes, ...],
+    context: bytes,
+    commitments: tuple[Committed, ...],
+    adverts: tuple[Advert, ...],
+    check: CheckAll = verified,
 ) -> None:
     """Raise Refused where an advert is not signed by its member, of these signing keys, or opens another nonce."""
-    for index, (key, advert) in enumerate(zip(keys, adverts, strict=True), 1):
-        if not verify(key, advert.signature, advert.signed_part(context, index)):
+    checks = [
+        (key, advert.signature, advert.signed_part(context, index))
+        for index, (key, advert) in enumerate(zip(keys, adverts, strict=True), 1)
+    ]
+    for index, (advert, is_signed) in enumerate(zip(adverts, check(checks), strict=True), 1):
+        if not is_signed:
             raise Refused(Attack.SWAPPED_KEY, f"the advert of member {index} is not signed by it for these terms")
         if commitments and sha256(b"nonce", advert.nonce) != commitments[index - 1].digest:
             raise Refused(Attack.LATE_NONCE, f"member {index} opens another nonce than it committed to")
@@ -166,11 +180,12 @@ def transcript_of(context: bytes, adverts: tuple[Advert, ...]) -> bytes:
     return schedule.transcript_of(context, [each.leaf for each in adverts])
 
 
-def _checked_keys(terms: Parameters, neighbours: tuple[int, ...], asked: SharesRequest) -> dict[int, bytes]:
+def _checked_keys(member: Member, terms: Parameters, neighbours: tuple[int, ...], asked: SharesRequest) -> dict[int, bytes]:
     if len(asked.keys) != len(neighbours):
         raise Refused(Attack.MALFORMED, f"got round keys of {len(asked.keys)}, allowed: of {len(neighbours)} neighbours")
     for other, keys in zip(neighbours, asked.keys, strict=True):
-        if len(keys) != KEY_BYTES * terms.rounds or rounds_digest(keys) != asked.adverts[other - 1].rounds_digest:
+        digest = member.reckon(rounds_digest, keys)
+        if len(keys) != KEY_BYTES * terms.rounds or digest != asked.adverts[other - 1].rounds_digest:
             raise Refused(Attack.SWAPPED_KEY, f"the round keys of member {other} are not those of its advert")
     return dict(zip(neighbours, asked.keys, strict=True))
 

@@ -9,18 +9,23 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg import joining, parameters, schedule, shamir, taking_part
-from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest
+from fedmed.privacy.secagg.encoding import DIGEST_BYTES
+from fedmed.privacy.secagg.epoch_messages import Advert, SetupRequest, SharesRequest, rounds_digest
 from fedmed.privacy.secagg.graph import Graph, drawn
+from fedmed.privacy.secagg.parameters import MAX_MEMBERS
 from fedmed.privacy.secagg.round_messages import Confirmed, ConfirmRequest, Header, RevealRequest
 
 Result = TypeVar("Result")
-COUNT = 2  # bytes of a list's length
-TWO_BYTES = [number.to_bytes(2, "big") for number in range(parameters.MAX_MEMBERS + 1)]
+Octets = NDArray[np.uint8]
 KEPT = 64  # answers; a round asks a handful of questions of everybody
 ONCE = frozenset(
     (
@@ -38,9 +43,13 @@ ONCE = frozenset(
         RevealRequest.decode,
         Confirmed.signed_part,
         Graph.weakest_window,
+        frozenset,
+        max,
     )
 )
 """Functions of public bytes that many members ask the same of."""
+SIGNED: tuple[Callable[..., Any], ...] = (joining.check_commitments, joining.check_signed, taking_part.signers)
+"""Of those, who check many signatures."""
 Pair = tuple[bytes, bytes]
 """A secret round key and a public one."""
 
@@ -59,6 +68,8 @@ class Many:
             schedule.mail_keys: _mail_keys,
             shamir.split: _split(),
             SharesRequest.decode: self._shares_request,
+            rounds_digest: lru_cache(MAX_MEMBERS)(rounds_digest),
+            **{each: partial(each, check=signatures()) for each in SIGNED},
         }
 
     def __call__(self, function: Callable[..., Result], /, *given: object) -> Result:
@@ -74,7 +85,8 @@ class Many:
         if what in self._answers:
             found: Result = self._answers[what][0]
             return found
-        found = function(*given)
+        own: Callable[..., Result] = self._own.get(function, function)
+        found = own(*given)
         self._answers[what] = found, given  # kept, so that nothing else gets the place in memory it is told apart by
         if len(self._answers) > KEPT:
             self._answers.popitem(last=False)
@@ -85,10 +97,10 @@ class Many:
         alone, twice = list(pairs), list(both)
         wanted = alone + [one for one, _ in twice]
         secrets = shared_by(wanted)
-        for pair, secret in zip(alone, secrets, strict=False):
-            self._prepare(pair, extracted(secret))
-        for (one, other), secret in zip(twice, secrets[len(alone) :], strict=True):
-            key = extracted(secret)
+        keys = extracted(secrets)
+        for pair, key in zip(alone, keys, strict=False):
+            self._prepare(pair, key)
+        for (one, other), key in zip(twice, keys[len(alone) :], strict=True):
             self._prepare(one, key)
             self._prepare(other, key)
 
@@ -101,22 +113,19 @@ class Many:
 
     def _pair_seeds(self, secret: bytes, others: Mapping[int, bytes], digest: bytes, member: int) -> list[bytes]:
         prepared = self._prepared.get(secret, {})
-        if not prepared.keys() >= set(others.values()):
+        try:
+            keys = [prepared[public] for public in others.values()]
+        except KeyError:
             return schedule.pair_seeds(secret, others, digest, member)
-        own, made = TWO_BYTES[member], hmac.digest
-        head, found = schedule.LABEL + b"mask" + digest, []
-        for other, public in others.items():
-            pair = own + TWO_BYTES[other] if member < other else TWO_BYTES[other] + own
-            found.append(made(prepared[public], head + pair + b"\1", "sha256")[:SEED_BYTES])
-        return found
+        return [each[:SEED_BYTES] for each in expanded(keys, b"mask" + digest, member, tuple(others))]
 
     def _shares_request(self, data: bytes) -> SharesRequest:
         """The adverts stand first and are the same for all; the keys of a member come to each of its neighbours."""
         if self._adverts is None or not data.startswith(self._adverts[0]):
             adverts = SharesRequest.decode(data).adverts
-            self._adverts, self._keys = (SharesRequest(adverts, ()).encode()[:-COUNT], adverts), {}
+            self._adverts, self._keys = (SharesRequest.head(adverts), adverts), {}
         first, adverts = self._adverts
-        read = SharesRequest.decode(SharesRequest((), ()).encode()[:-COUNT] + data[len(first) :])
+        read = SharesRequest.decode(SharesRequest.head(()) + data[len(first) :])
         return SharesRequest(adverts, tuple(self._keys.setdefault(each, each) for each in read.keys))
 
 
@@ -137,9 +146,45 @@ def shared_by(pairs: Sequence[Pair]) -> list[bytes]:
     return found
 
 
-def extracted(secret: bytes) -> bytes:
-    """HKDF's first half (RFC 5869, 2.2), which no round changes."""
-    return hmac.digest(bytes(32), secret, "sha256")
+def extracted(secrets: Sequence[bytes]) -> list[bytes]:
+    """HKDF's first half (RFC 5869, 2.2) of secrets of 32 bytes, which no round changes."""
+    found = _octets(secrets)
+    return _rows(_hmacs()(np.zeros_like(found), found))
+
+
+def expanded(keys: Sequence[bytes], info: bytes, member: int, others: Sequence[int]) -> list[bytes]:
+    """HKDF's second half (RFC 5869, 2.3) as `schedule` puts it: 32 bytes for a member with each of the others."""
+    head = np.frombuffer(schedule.LABEL + info, np.uint8)
+    messages, there = np.empty((len(keys), len(head) + 5), np.uint8), np.array(others, np.int64)
+    messages[:, : len(head)], messages[:, -1] = head, 1
+    pairs = np.stack((np.minimum(there, member), np.maximum(there, member)), axis=1)
+    messages[:, -5:-1] = pairs.astype(">u2").view(np.uint8)
+    return _rows(_hmacs()(_octets(keys), messages))
+
+
+def _octets(values: Sequence[bytes]) -> Octets:
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def _rows(octets: Octets) -> list[bytes]:
+    whole = octets.tobytes()
+    return [whole[at : at + DIGEST_BYTES] for at in range(0, len(whole), DIGEST_BYTES)]
+
+
+@cache
+def _hmacs() -> Callable[[Octets, Octets], Octets]:
+    """HMAC-SHA256 of messages, each under its key."""
+    try:
+        from fedmed.privacy.secagg import hmac_sixteen
+    except ImportError:
+        return _one_by_one
+    found: Callable[[Octets, Octets], Octets] = hmac_sixteen.digests
+    return found
+
+
+def _one_by_one(keys: Octets, messages: Octets) -> Octets:
+    pairs = zip(keys, messages, strict=True)
+    return _octets([hmac.digest(key.tobytes(), message.tobytes(), "sha256") for key, message in pairs])
 
 
 def _eight() -> Any:
@@ -148,6 +193,16 @@ def _eight() -> Any:
     except ImportError:
         return None
     return x25519_eight if x25519_eight.why_not() is None else None
+
+
+@cache
+def signatures() -> CheckAll:
+    """What judges many signatures fastest here."""
+    try:
+        from fedmed.privacy.secagg import ed25519_eight
+    except ImportError:
+        return verified
+    return ed25519_eight.checked if ed25519_eight.why_not() is None else verified
 
 
 def _publics_of() -> Callable[[Sequence[bytes]], list[bytes]]:
@@ -166,5 +221,4 @@ def _split() -> Callable[..., Any]:
 
 def _mail_keys(secret: bytes, others: Mapping[int, bytes], transcript: bytes, member: int) -> list[bytes]:
     found = shared_by([(secret, public) for public in others.values()])
-    derive = partial(schedule.mail_key_of, transcript=transcript, one=member)
-    return [derive(shared, other=other) for other, shared in zip(others, found, strict=True)]
+    return expanded(extracted(found), b"share" + transcript, member, tuple(others))

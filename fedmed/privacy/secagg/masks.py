@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +34,14 @@ SAMPLE = 1024
 """Lanes of each part that the CPU masks too."""
 
 
-@dataclass(frozen=True)
-class Stream:
-    """A mask: its 24-byte seed, and whether it is added (+1) or taken off (-1)."""
+class Stream(NamedTuple):
+    """A mask: its 24-byte seed, which is never shown, and whether it is added (+1) or taken off (-1)."""
 
-    seed: bytes = field(repr=False)
+    seed: bytes
     sign: int
+
+    def __repr__(self) -> str:
+        return f"Stream(sign={self.sign})"
 
 
 def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None, is_warm: bool = False) -> None:
@@ -63,6 +64,22 @@ def apply(lanes: Lanes, streams: Sequence[Stream], threads: int | None = None, i
         return
     with ThreadPoolExecutor(hands) as pool:  # ciphers and NumPy let go of the interpreter
         list(pool.map(lambda first: _segments(lanes, add, range(first, count, hands)), range(hands)))
+
+
+def apply_all(vectors: Sequence[Lanes], streams: Sequence[Sequence[Stream]]) -> None:
+    """`apply`, on one thread of a process that masks many vectors: to each its streams, which lie in the same order.
+
+    Two that share a mask have its keystream made once, where the vector AES is there and all are of one kind and length.
+    """
+    kinds = {(each.dtype, each.shape, each.flags.c_contiguous and each.dtype.isnative) for each in vectors}
+    plain = os.environ.get("FEDMED_MASKS") in (None, "cpu") and keystream.wish() is None and _vector_adder() is not None
+    if plain and len(vectors) > 1 and len(kinds) == 1 and all(fits for _, _, fits in kinds):
+        from fedmed.privacy.secagg import vaes_pairs
+
+        vaes_pairs.Shared(streams).apply(vectors)
+        return
+    for lanes, some in zip(vectors, streams, strict=True):
+        apply(lanes, some, 1, is_warm=True)
 
 
 def ahead(size: int, dtype: Any, streams: Sequence[Stream], threads: int | None = None) -> Masker:
@@ -118,7 +135,7 @@ def _adder(lanes: Lanes, streams: Sequence[Stream], way: Way, is_warm: bool) -> 
     """The vector AES for vectors that are long enough to load machine code for, the library's cipher for all others."""
     fits = (is_warm or lanes.size >= COMPILED_FROM) and lanes.flags.c_contiguous and lanes.dtype.isnative
     if fits and streams and keystream.wish() is None and (vector := _vector_adder()) is not None:
-        return vector([(each.seed, each.sign) for each in streams])
+        return vector(streams)
     return partial(_add, streams, way)
 
 

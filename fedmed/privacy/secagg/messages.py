@@ -34,9 +34,13 @@ def whole(reader: Reader, read: Callable[[Reader], Part]) -> Part:
 
 def put_all(writer: Writer, values: tuple[bytes, ...]) -> Writer:
     """A list of byte strings."""
-    writer.number(len(values), 2)
+    return writer.fixed(listed(values))
+
+
+def listed(values: tuple[bytes, ...]) -> bytes:
+    """The bytes of such a list."""
     parts = ((len(each).to_bytes(4, "big"), each) for each in values)
-    return writer.fixed(b"".join(chain.from_iterable(parts)))
+    return len(values).to_bytes(2, "big") + b"".join(chain.from_iterable(parts))
 
 
 def read_all(reader: Reader, most: int) -> tuple[bytes, ...]:

@@ -7,10 +7,12 @@ confirm them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from fedmed.identity.member import verify
+from fedmed.identity.member import Check, CheckAll, verified, verify
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.convening import Agreed
@@ -25,6 +27,8 @@ from fedmed.privacy.secagg.round_messages import (
     Uploaded,
 )
 from fedmed.privacy.secagg.schedule import SECRET_BYTES, SELF_BYTES
+
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,20 @@ def begin(agreed: Agreed, header: Header) -> Opening:
 
 def take(state: Opening, member: int, envelope: bytes, vector: bytes) -> Opening:
     """The round with an upload whose vector has the digest `vector`. Raises Refused: then it must not be added."""
+    return take_all(state, {member: (envelope, vector)})
+
+
+def take_all(state: Opening, given: Mapping[int, tuple[bytes, bytes]], check: CheckAll = verified) -> Opening:
+    """The round with these uploads, by member, whose signatures `check` judges together. Raises Refused: none is taken."""
+    found = {member: _upload(state, member, envelope, vector) for member, (envelope, vector) in given.items()}
+    checks = [(state.agreed.keys[member], read.signature, read.signed_part(member)) for member, read in found.items()]
+    for member, is_signed in zip(found, check(checks), strict=True):
+        if not is_signed:
+            raise Refused(Attack.FALSE_UPLOAD, f"the upload of member {member} is not signed by it")
+    return replace(state, uploads={**state.uploads, **found})
+
+
+def _upload(state: Opening, member: int, envelope: bytes, vector: bytes) -> Uploaded:
     if state.survivors is not None or member in state.uploads or member not in state.header.cohort:
         raise Refused(Attack.OUT_OF_TURN, f"an upload of member {member} is not expected, or comes twice")
     read = Uploaded.decode(envelope)
@@ -75,9 +93,7 @@ def take(state: Opening, member: int, envelope: bytes, vector: bytes) -> Opening
         raise Refused(Attack.OTHER_ROUND, f"the upload of member {member} is for another round, cohort or model")
     if read.vector != vector:
         raise Refused(Attack.FALSE_UPLOAD, f"the vector of member {member} is not the one it signed")
-    if not verify(state.agreed.keys[member], read.signature, read.signed_part(member)):
-        raise Refused(Attack.FALSE_UPLOAD, f"the upload of member {member} is not signed by it")
-    return replace(state, uploads={**state.uploads, member: read})
+    return read
 
 
 def close(state: Opening) -> Opening:
@@ -98,11 +114,36 @@ def confirm_request(state: Opening) -> bytes:
 
 def confirm(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's confirmation. Raises Refused."""
-    survivors, read = _asked(state, member), Confirmed.decode(answer)
-    signed = Confirmed.signed_part(state.digest, survivors, read.head)
-    if not verify(state.agreed.keys[member], read.signature, signed):
+    read, signed = _confirmation(state, member, answer)
+    if not verify(*signed):
         raise Refused(Attack.FALSE_SURVIVORS, f"member {member} signed another survivor set, or did not sign")
     return replace(state, confirmed={**state.confirmed, member: read})
+
+
+def confirm_all(state: Opening, answers: Mapping[int, bytes], check: CheckAll = verified) -> Opening:
+    """The round with those of the answers that `confirm` takes; `check` judges their signatures together."""
+    return replace(state, confirmed={**state.confirmed, **_holding(state, answers, _confirmation, check)})
+
+
+def _confirmation(state: Opening, member: int, answer: bytes) -> tuple[Confirmed, Check]:
+    survivors, read = _asked(state, member), Confirmed.decode(answer)
+    signed = Confirmed.signed_part(state.digest, survivors, read.head)
+    return read, (state.agreed.keys[member], read.signature, signed)
+
+
+def _holding(
+    state: Opening,
+    answers: Mapping[int, bytes],
+    read: Callable[[Opening, int, bytes], tuple[Said, Check]],
+    check: CheckAll,
+) -> dict[int, Said]:
+    """Those that can be read and are signed, by member."""
+    found: dict[int, tuple[Said, Check]] = {}
+    for member, answer in answers.items():
+        with suppress(Refused):
+            found[member] = read(state, member, answer)
+    is_signed = check([signed for _, signed in found.values()])
+    return {member: said for (member, (said, _)), signed in zip(found.items(), is_signed, strict=True) if signed}
 
 
 def reveal_request(state: Opening) -> bytes:
@@ -113,15 +154,26 @@ def reveal_request(state: Opening) -> bytes:
 
 def reveal(state: Opening, member: int, answer: bytes) -> Opening:
     """The round with a member's shares. Raises Refused."""
+    shares, signed = _shares(state, member, answer)
+    if not verify(*signed):
+        raise Refused(Attack.BAD_SHARE, f"the shares of member {member} are not signed by it")
+    return replace(state, revealed={**state.revealed, member: shares})
+
+
+def reveal_all(state: Opening, answers: Mapping[int, bytes], check: CheckAll = verified) -> Opening:
+    """The round with those of the answers that `reveal` takes; `check` judges their signatures together."""
+    return replace(state, revealed={**state.revealed, **_holding(state, answers, _shares, check)})
+
+
+def _shares(state: Opening, member: int, answer: bytes) -> tuple[Mapping[int, bytes], Check]:
     alive, read = set(_asked(state, member)), Revealed.decode(answer)
     cohort = set(state.header.cohort)  # who holds another's share has given it one of its own
     dealers = [dealer for dealer in state.agreed.graph.holders(member) if dealer in cohort]
     sizes = [SELF_BYTES if dealer in alive else SECRET_BYTES for dealer in dealers]
     if [len(share) for share in read.shares] != sizes:
         raise Refused(Attack.BAD_SHARE, f"member {member} sent {len(read.shares)} shares, {len(dealers)} are its part")
-    if not verify(state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)):
-        raise Refused(Attack.BAD_SHARE, f"the shares of member {member} are not signed by it")
-    return replace(state, revealed={**state.revealed, member: dict(zip(dealers, read.shares, strict=True))})
+    signed = state.agreed.keys[member], read.signature, read.signed_part(state.digest, member)
+    return dict(zip(dealers, read.shares, strict=True)), signed
 
 
 def _asked(state: Opening, member: int) -> tuple[int, ...]:
@@ -133,20 +185,22 @@ def _asked(state: Opening, member: int) -> tuple[int, ...]:
 
 def can_open(state: Opening) -> bool:
     """Whether every secret has as many shares as its threshold."""
-    return all(len(_shares_of(state, dealer)) >= state.agreed.terms.design.threshold for dealer in state.header.cohort)
+    holders, has_revealed = state.agreed.graph.holders, state.revealed.__contains__
+    least = state.agreed.terms.design.threshold
+    return all(sum(map(has_revealed, holders(dealer))) >= least for dealer in state.header.cohort)
 
 
 def open_sum(state: Opening) -> Opened:
     """The masks that stand in the sum. Raises Refused where the shares do not open what was committed to."""
     streams: list[Stream] = []
     accused: set[int] = set()
-    terms = state.agreed.terms
+    terms, alive = state.agreed.terms, set(state.survivors or ())
     for dealer in state.header.cohort:
-        survived = dealer in (state.survivors or ())
+        survived = dealer in alive
         fits = _fits_commitment(state, dealer) if survived else _fits_key(state, dealer)
         holders = state.agreed.graph.holders(dealer)
-        dealt = Dealt(dealer, {holders.index(one) + 1: share for one, share in _shares_of(state, dealer).items()})
-        doubted = [place for place, holder in enumerate(holders, 1) if holder in accused]
+        dealt = Dealt(dealer, _shares_of(state, dealer))
+        doubted = [place for place, holder in enumerate(holders, 1) if holder in accused] if accused else ()
         secret, wrong = recover(dealt, terms.design.threshold, fits, terms.colluders, doubted)
         accused |= {holders[place - 1] for place in wrong}
         streams += [_own(state, dealer, secret)] if survived else _shared(state, dealer, secret)
@@ -154,8 +208,10 @@ def open_sum(state: Opening) -> Opened:
 
 
 def _shares_of(state: Opening, dealer: int) -> dict[int, bytes]:
+    """By their points: a holder's is its place among the holders, from 1."""
     there = state.revealed
-    return {holder: there[holder][dealer] for holder in state.agreed.graph.holders(dealer) if holder in there}
+    places = enumerate(state.agreed.graph.holders(dealer), 1)
+    return {place: there[holder][dealer] for place, holder in places if holder in there}
 
 
 def _fits_commitment(state: Opening, dealer: int) -> Fits:

@@ -15,8 +15,6 @@ from fedmed.privacy.secagg.compiled import jitted
 from fedmed.privacy.secagg.sliced import ROUNDS
 
 _PAIR, _FOUR = ir.VectorType(ir.IntType(64), 2), ir.VectorType(ir.IntType(32), 4)
-COPIES = 4
-"""Of each round key, side by side in one register of 64 bytes."""
 
 
 def _typed(_: Any, word: Any) -> tuple[Any, Callable[..., Any]]:
@@ -43,9 +41,7 @@ def _loop(keys: NDArray[np.uint32], out: NDArray[np.uint32]) -> None:
         a, b, c, d = keys[number, 0], keys[number, 1], keys[number, 2], keys[number, 3]
         constant = np.uint32(1)
         for turn in range(ROUNDS + 1):
-            for copy in range(COPIES):
-                out[number, turn, copy, 0], out[number, turn, copy, 1] = a, b
-                out[number, turn, copy, 2], out[number, turn, copy, 3] = c, d
+            out[number, turn, 0], out[number, turn, 1], out[number, turn, 2], out[number, turn, 3] = a, b, c, d
             turned = np.uint32((d >> np.uint32(8)) | (d << np.uint32(24)))
             a = np.uint32(a ^ _substituted(turned) ^ constant)
             b = np.uint32(b ^ a)
@@ -60,7 +56,7 @@ _machine_code = jitted(_loop)
 
 
 def expanded(keys: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`(n, 16)` keys to `(n, 11, 4, 16)`: each round key four times, as the vector AES loads it."""
-    found = np.empty((len(keys), ROUNDS + 1, COPIES, 4), np.uint32)
+    """`(n, 16)` keys to `(n, 11, 16)` round keys."""
+    found = np.empty((len(keys), ROUNDS + 1, 4), np.uint32)
     _machine_code(np.ascontiguousarray(keys).view(np.uint32), found)
     return found.view(np.uint8)

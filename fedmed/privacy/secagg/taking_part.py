@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fedmed.identity.member import verify
+from fedmed.identity.member import CheckAll, verified
 from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import schedule
 from fedmed.privacy.secagg.attacks import Attack, Refused
@@ -75,7 +75,7 @@ def begin(member: Member, epoch: Epoch, given: Given) -> Step:
 def _streams(member: Member, epoch: Epoch, header: Header, digest: bytes) -> tuple[Stream, ...]:
     secrets, index, number = epoch.secrets[header.number], epoch.index, header.number
     own = Stream(schedule.self_seed(secrets.own, digest, index), 1)
-    cohort = set(header.cohort)
+    cohort: frozenset[int] = member.reckon(frozenset, header.cohort)
     others = {other: epoch.key_for(other, number) for other in epoch.graph.neighbours(index) if other in cohort}
     seeds = member.reckon(schedule.pair_seeds, secrets.key, others, digest, index)
     shared = (Stream(seed, 1 if index < other else -1) for other, seed in zip(others, seeds, strict=True))
@@ -146,7 +146,7 @@ def _left_over(member: Member, epoch: Epoch, current: Current) -> tuple[Unmask, 
     if current.uploaded is None or epoch.index in (current.survivors or ()) or header.purpose != Purpose.UPDATE:
         return ()
     streams = _streams(member, epoch, header, current.digest)
-    return (Unmask(current.number, tuple(replace(each, sign=-each.sign) for each in streams)),)
+    return (Unmask(current.number, tuple(Stream(each.seed, -each.sign) for each in streams)),)
 
 
 def _current(member: Member, epoch: Epoch, header: bytes) -> Current:
@@ -174,7 +174,7 @@ def _refuse_used(epoch: Epoch, number: int) -> None:
 
 def _check_survivors(member: Member, epoch: Epoch, current: Current, survivors: tuple[int, ...]) -> None:
     cohort = member.reckon(Header.decode, current.header).cohort
-    if not set(survivors) <= set(cohort):
+    if not member.reckon(frozenset, survivors) <= member.reckon(frozenset, cohort):
         raise Refused(Attack.FALSE_SURVIVORS, "the survivors are not all of the cohort")
     if epoch.index in survivors and current.uploaded is None:
         raise Refused(Attack.FALSE_SURVIVORS, "this clinic is named a survivor and has sent nothing")
@@ -205,14 +205,13 @@ def _check_quorum(member: Member, epoch: Epoch, current: Current, asked: RevealR
         )
 
 
-def signers(keys: tuple[bytes, ...], digest: bytes, asked: RevealRequest) -> frozenset[int]:
+def signers(keys: tuple[bytes, ...], digest: bytes, asked: RevealRequest, check: CheckAll = verified) -> frozenset[int]:
     """The members, of these signing keys, whose confirmations of the survivors are valid."""
-    return frozenset(
-        index
-        for index, each in asked.confirmed
-        if 1 <= index <= len(keys)
-        and verify(keys[index - 1], each.signature, Confirmed.signed_part(digest, asked.survivors, each.head))
-    )
+    known = [(index, each) for index, each in asked.confirmed if 1 <= index <= len(keys)]
+    checks = [
+        (keys[index - 1], each.signature, Confirmed.signed_part(digest, asked.survivors, each.head)) for index, each in known
+    ]
+    return frozenset(index for (index, _), is_valid in zip(known, check(checks), strict=True) if is_valid)
 
 
 def _shares(epoch: Epoch, header: Header, survivors: tuple[int, ...]) -> tuple[bytes, ...]:

@@ -76,12 +76,12 @@ def _typed_step(_: Any, state: Any, base: Any, swap: Any) -> tuple[Any, Callable
         where = field.load(swap, 0)[0]
         (x2, x3), (z2, z3) = field.exchanged(where, x2, x3), field.exchanged(where, z2, z3)
         a, b, c, d = field.plus(x2, z2), field.minus(x2, z2), field.plus(x3, z3), field.minus(x3, z3)
-        aa, bb, da, cb = field.times(a, a), field.times(b, b), field.times(d, a), field.times(c, b)
+        aa, bb, da, cb = field.squared(a), field.squared(b), field.times(d, a), field.times(c, b)
         e, plus, minus = field.minus(aa, bb), field.plus(da, cb), field.minus(da, cb)
         field.store(field.times(aa, bb), at, 0)
         field.store(field.times(e, field.plus(aa, field.times_a24(e))), at, 1)
-        field.store(field.times(plus, plus), at, 2)
-        field.store(field.times(field.load(base, 0), field.times(minus, minus)), at, 3)
+        field.store(field.squared(plus), at, 2)
+        field.store(field.times(field.load(base, 0), field.squared(minus)), at, 3)
         return context.get_dummy_value()
 
     return types.void(_ADDRESS, _ADDRESS, _ADDRESS), code
@@ -96,16 +96,47 @@ def _typed_times(_: Any, one: Any, other: Any, into: Any) -> tuple[Any, Callable
     return types.void(_ADDRESS, _ADDRESS, _ADDRESS), code
 
 
-_step, _times = intrinsic(_typed_step), intrinsic(_typed_times)
+def _typed_squared(_: Any, one: Any, into: Any) -> tuple[Any, Callable[..., Any]]:
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        field = Field(builder)
+        field.store(field.squared(field.load(given[0], 0)), given[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(_ADDRESS, _ADDRESS), code
+
+
+_step, times, _squared = intrinsic(_typed_step), intrinsic(_typed_times), intrinsic(_typed_squared)
+
+
+def _raised(z: NDArray[np.uint64], squarings: int, other: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """z^(2^squarings) times `other`; `out` may be either."""
+    power = z.copy()
+    for _ in range(squarings):
+        _squared(power.ctypes.data, power.ctypes.data)
+    times(power.ctypes.data, other.ctypes.data, out.ctypes.data)
+
+
+_raised_code = jitted(_raised)
 
 
 def _inverse(z: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
-    """z^(p - 2), whose bits from the highest are 250 ones, then 01011; `out` of other memory."""
-    out[:] = z
-    for bit in range(253, -1, -1):
-        _times(out.ctypes.data, out.ctypes.data, out.ctypes.data)
-        if bit != 4 and bit != 2:
-            _times(out.ctypes.data, z.ctypes.data, out.ctypes.data)
+    """z^(p - 2) = z^(2^255 - 21) by the chain of Bernstein 2006, section 5: 254 squarings, 11 products."""
+    one, two, nine, eleven = np.zeros_like(z), np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    one[0] = np.uint64(1)
+    _raised_code(z, 1, one, two)
+    _raised_code(two, 2, z, nine)
+    times(nine.ctypes.data, two.ctypes.data, eleven.ctypes.data)
+    ones = np.empty((4, LIMBS, PLACES), np.uint64)
+    five, ten, fifty, many = ones[0], ones[1], ones[2], ones[3]  # z^(2^5 - 1) and so on
+    _raised_code(eleven, 1, nine, five)
+    _raised_code(five, 5, five, ten)
+    _raised_code(ten, 10, ten, many)
+    _raised_code(many, 20, many, many)
+    _raised_code(many, 10, ten, fifty)
+    _raised_code(fifty, 50, fifty, many)
+    _raised_code(many, 100, many, many)
+    _raised_code(many, 50, fifty, many)
+    _raised_code(many, 5, eleven, out)
 
 
 def _whole(limbs: NDArray[np.uint64], place: int, out: NDArray[np.uint64]) -> None:
@@ -141,7 +172,7 @@ def _limbs(words: NDArray[np.uint64], out: NDArray[np.uint64], place: int) -> No
     out[4, place] = (d >> np.uint64(12)) & M
 
 
-_inverse_code, _whole_code, _limbs_code = jitted(_inverse), jitted(_whole), jitted(_limbs)
+inverse_code, whole_code, limbs_code = jitted(_inverse), jitted(_whole), jitted(_limbs)
 
 
 def _ladder(ours: NDArray[np.uint64], theirs: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
@@ -151,7 +182,7 @@ def _ladder(ours: NDArray[np.uint64], theirs: NDArray[np.uint64], out: NDArray[n
     for first in range(0, len(ours), PLACES):
         state[:] = np.uint64(0)
         for place in range(PLACES):
-            _limbs_code(theirs[first + place], base, place)
+            limbs_code(theirs[first + place], base, place)
             state[0, 0, place] = np.uint64(1)
             state[3, 0, place] = np.uint64(1)
             before[place] = np.uint64(0)
@@ -162,10 +193,10 @@ def _ladder(ours: NDArray[np.uint64], theirs: NDArray[np.uint64], out: NDArray[n
                 swap[place] = np.uint64(0) - (now ^ before[place])
                 before[place] = now
             _step(state.ctypes.data, base.ctypes.data, swap.ctypes.data)
-        _inverse_code(state[1], turned)  # the last bit of a clamped secret is 0: nothing is left to exchange
-        _times(state[0].ctypes.data, turned.ctypes.data, turned.ctypes.data)
+        inverse_code(state[1], turned)  # the last bit of a clamped secret is 0: nothing is left to exchange
+        times(state[0].ctypes.data, turned.ctypes.data, turned.ctypes.data)
         for place in range(PLACES):
-            _whole_code(turned, place, out[first + place])
+            whole_code(turned, place, out[first + place])
 
 
 _ladder_code = jitted(_ladder)

@@ -6,14 +6,15 @@ A worker's vectors come as one sum, hence a vector that does not hold takes the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 
 import numpy as np
 
 from fedmed.errors import ProtocolRefused
+from fedmed.identity.member import CheckAll
 from fedmed.privacy.secagg import convening, masks, opening
 from fedmed.privacy.secagg.convening import Agreed, Convening
 from fedmed.privacy.secagg.layout import Layout, Sum
+from fedmed.privacy.secagg.many import signatures
 from fedmed.privacy.secagg.opening import Opening
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import Header
@@ -32,8 +33,7 @@ def convene(terms: Parameters, keys: Mapping[int, bytes], ask: Ask) -> Agreed:
             if answers.refused:
                 member, reason = min(answers.refused.items())
                 raise ProtocolRefused(f"member {member} refuses the epoch: {reason}")
-            for member, said in answers.said.items():
-                state = convening.take(state, member, said)
+            state = convening.take_all(state, answers.said, signatures())
         state = convening.proceed(state)
     return state
 
@@ -53,22 +53,20 @@ class Gathered:
                 f"a sum of {handed.total.dtype} {list(handed.total.shape)}; allowed: {self._total.dtype} "
                 f"{list(self._total.shape)}"
             )
-        state = self._state
-        for member, upload in handed.uploads.items():
-            state = opening.take(state, member, upload.envelope, upload.vector)
-        self._state = state
+        uploads = {member: (each.envelope, each.vector) for member, each in handed.uploads.items()}
+        self._state = opening.take_all(self._state, uploads, signatures())
         np.add(self._total, handed.total, out=self._total, casting="same_kind")
 
     def open(self, ask: Ask) -> Sum:
         """What the sum says. Raises ProtocolRefused where it cannot be opened: the round is lost, nothing is learned."""
         state = opening.close(self._state)
         if state.agreed.terms.mode == "malicious":
-            state = _asked(state, ask, opening.confirm_request(state), opening.confirm, _is_confirmed)
+            state = _asked(state, ask, opening.confirm_request(state), opening.confirm_all, _is_confirmed)
         if not state.is_confirmed:  # nobody would reveal anything
             raise ProtocolRefused(
                 f"{len(state.confirmed)} members confirmed who is in it, {state.agreed.terms.quorum} are needed"
             )
-        state = _asked(state, ask, opening.reveal_request(state), opening.reveal, opening.can_open)
+        state = _asked(state, ask, opening.reveal_request(state), opening.reveal_all, opening.can_open)
         if not opening.can_open(state):
             raise ProtocolRefused(f"{len(state.revealed)} members revealed their shares; too few to open the sum")
         masks.apply(self._total, opening.open_sum(state).streams, 1, is_warm=True)
@@ -79,14 +77,12 @@ def _asked(
     state: Opening,
     ask: Ask,
     request: bytes,
-    take: Callable[[Opening, int, bytes], Opening],
+    take: Callable[[Opening, Mapping[int, bytes], CheckAll], Opening],
     is_enough: Callable[[Opening], bool],
 ) -> Opening:
     """The state with the roster's answers, as many as are needed; those that do not hold are left out."""
     for answers in ask(dict.fromkeys(range(1, state.agreed.terms.members + 1), request)):
-        for member, said in answers.said.items():
-            with suppress(ProtocolRefused):
-                state = take(state, member, said)
+        state = take(state, answers.said, signatures())
         if is_enough(state):
             break
     return state

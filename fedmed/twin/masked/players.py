@@ -6,7 +6,7 @@ vectors of the worker's members, and the envelope that each member signed over i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from fedmed.privacy.secagg import client, masks
 from fedmed.privacy.secagg.client import Asked, Began, Event, Masked, State
 from fedmed.privacy.secagg.layout import Layout
 from fedmed.privacy.secagg.many import Many, Pair
+from fedmed.privacy.secagg.masks import Stream
 from fedmed.privacy.secagg.member import Commit, Entropy, Epoch, Erase, Instruction, Mask, Member, Reply, Signer
 from fedmed.privacy.secagg.parameters import Policy
 from fedmed.privacy.secagg.round_messages import Header
@@ -25,6 +26,8 @@ from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.privacy.secagg.taking_part import Given
 
 NO_HEAD = bytes(32)
+WAITING_BYTES = 2**27
+"""Of vectors that wait for their masks: the more, the more masks two of them share."""
 Floats = NDArray[np.float32]
 
 
@@ -148,23 +151,35 @@ class Part:
     def __init__(self, players: Mapping[int, Player], given: Given, layout: Layout) -> None:
         self._players, self._given, self._layout = players, given, layout
         self._total, self._uploads = layout.zeros(), dict[int, Upload]()
+        self._waiting: dict[int, tuple[Lanes, Sequence[Stream]]] = {}
 
     def add(self, member: int, flat: Floats, weight: int, fields: Mapping[str, ArrayLike], dither: bytes) -> None:
-        """A member's update `flat (parameters,)` as lanes, masked and added; only the masked vector is ever summed.
+        """A member's update `flat (parameters,)` as lanes, to be masked and added; only masked vectors are ever summed.
 
         `fields` as in Layout.write, `dither` the seed (24 bytes) of this vector's rounding. Raises UpdateRefused,
         ProtocolRefused, StoreError: the member is not in the sum then.
         """
+        if member in self._waiting:
+            self._mask()
         player = self._players[member]
         (said,) = player.tell(Began(self._given))
         if not isinstance(said, Mask):
             raise StoreError(f"member {member} has sent its vector of this round, which is no longer kept")
         lanes = self._layout.write(self._tensors(flat), weight, fields, dither, is_warm=True)
-        masks.apply(lanes, said.streams, 1, is_warm=True)
-        vector = vector_digest(lanes)
-        envelope = _reply(player.tell(Masked(vector)))
-        np.add(self._total, lanes, out=self._total, casting="same_kind")
-        self._uploads[member] = Upload(envelope, vector)
+        self._waiting[member] = lanes, said.streams
+        if len(self._waiting) * lanes.nbytes > WAITING_BYTES:
+            self._mask()
+
+    def _mask(self) -> None:
+        """Mask the vectors that wait; what two of them share is made once. Raises ProtocolRefused, StoreError."""
+        waiting, self._waiting = self._waiting, {}
+        vectors = [lanes for lanes, _ in waiting.values()]
+        masks.apply_all(vectors, [streams for _, streams in waiting.values()])
+        for member, lanes in zip(waiting, vectors, strict=True):
+            vector = vector_digest(lanes)
+            envelope = _reply(self._players[member].tell(Masked(vector)))
+            np.add(self._total, lanes, out=self._total, casting="same_kind")
+            self._uploads[member] = Upload(envelope, vector)
 
     def _tensors(self, flat: Floats) -> dict[str, Floats]:
         start, found = 0, {}
@@ -174,7 +189,8 @@ class Part:
         return found
 
     def handed(self) -> Handed:
-        """The sum so far, and whose vectors are in it."""
+        """The sum so far, and whose vectors are in it. Raises ProtocolRefused, StoreError where the round went on."""
+        self._mask()
         return Handed(self._total, dict(self._uploads))
 
 

@@ -12,7 +12,8 @@ from fedmed.privacy.secagg.attacks import Attack, Refused
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Policy
 from fedmed.store.keystore import MemoryKeystore
-from fedmed.twin.masked.center import convene
+from fedmed.twin.masked import players
+from fedmed.twin.masked.center import Gathered, convene
 from fedmed.twin.masked.players import Answers, given_for
 from tests.privacy.secagg.federation import signer
 from tests.twin.masked.crowds import crowd, entropy, lanes_of, layout_for, plain_sum, update
@@ -88,6 +89,35 @@ def test_a_part_of_several_members_is_the_sum_of_their_masked_vectors():
         part.add(member, *update(member))
     assert np.array_equal(part.handed().total, total)
     assert not np.array_equal(total, plain_sum(6, set(header.cohort)))  # own masks stay until they are opened
+
+
+@pytest.mark.parametrize("waiting_bytes", [0, 500, 2**27])
+def test_how_many_vectors_wait_changes_no_byte(monkeypatch, waiting_bytes):
+    monkeypatch.setattr(players, "WAITING_BYTES", waiting_bytes)
+    there, apart = crowd(6, workers=1), crowd(6, workers=6)
+    header, layout = there.header(1), layout_for(6)
+    part = there.workers[0].round(given_for(header), layout)
+    for member in header.cohort:
+        part.add(member, *update(member))
+        (worker,) = (each for each in apart.workers if member in each)
+        alone = worker.round(given_for(header), layout)
+        alone.add(member, *update(member))
+        assert part.handed().uploads[member] == alone.handed().uploads[member]
+    assert set(part.handed().uploads) == set(header.cohort)
+
+
+def test_a_member_that_comes_twice_is_in_the_sum_once():
+    there = crowd(5, workers=1)
+    header = there.header(1)
+    part = there.workers[0].round(given_for(header), layout_for(5))
+    part.add(2, *update(2))
+    with pytest.raises(StoreError, match="no longer kept"):
+        part.add(2, *update(2))
+    for member in (1, 3, 4, 5):
+        part.add(member, *update(member))
+    gathered = Gathered(there.agreed, header, layout_for(5))
+    gathered.take(part.handed())
+    assert np.array_equal(gathered.open(there.ask()).lanes, plain_sum(5, set(range(1, 6))))
 
 
 def test_masks_serve_once():
