@@ -18,6 +18,7 @@ from fedmed.errors import ConfigError, DataError
 from fedmed.learning import weights
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
+from fedmed.learning.resident_steps import Steps, obstacles
 from fedmed.learning.training import train
 
 FOLDED = 1024
@@ -78,6 +79,7 @@ class Resident:
             self._state = list(self._model.state_dict().values())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
+        self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
 
     @property
     def size(self) -> int:
@@ -98,8 +100,11 @@ class Resident:
         shapes, sums = self._views(start), self._views(total)
         for member in members:
             torch._foreach_copy_(self._state, shapes)
-            with torch.enable_grad():
-                train(self._model, member.cases, order, member.name)
+            if self._steps and not obstacles(self._model, order):
+                self._steps.train(member.cases, order, member.name)
+            else:
+                with torch.enable_grad():
+                    train(self._model, member.cases, order, member.name)
             torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
 
     def _views(self, flat: Tensor) -> list[Tensor]:

@@ -1,0 +1,200 @@
+"""A resident model's training steps without what is the same at each site: optimiser, autograd's graph, module calls.
+
+The kernels of one step are recorded once for a shape of batch and run again from the list. Those are the kernels that
+`fedmed.learning.training` runs, in its order, so that the weights are the same to the last bit. One order is changed: a
+ReLU before a max-pooling comes after it, on a quarter of the values. That is exact in both directions: of a window with a
+positive value the same place is the largest, and of one without both give 0 and no gradient.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from fedmed.clock import derive_seed
+from fedmed.learning.kinds import KINDS, Batch
+from fedmed.learning.order import Order
+from fedmed.learning.prediction import channels_last
+from fedmed.learning.training import optimiser_of, penalty
+
+Gradients = Callable[..., "Sequence[Tensor | None]"]
+"""`(class weights, x (N, ...), y (N, ...), weights at the start..., weights...)` -> the gradients; None of one unused."""
+PAYS_AFTER = 48
+"""Steps with a shape of batch before it is recorded: recording takes as long as so many steps save, about."""
+
+
+def obstacles(model: nn.Module, order: Order) -> list[str]:
+    """Why this order's steps cannot be recorded; empty where they can."""
+    found = {
+        "state that is not trained": any(True for _ in model.buffers()),
+        "frozen tensors": bool(order.frozen) or not all(each.requires_grad for each in model.parameters()),
+        f"device {order.device}": order.device != "cpu",
+    }
+    return [name for name, is_so in found.items() if is_so]
+
+
+class PoolingFirst(TorchFunctionMode):
+    """Within, a max-pooling of a ReLU's result is the ReLU of a max-pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """One call of PyTorch's."""
+        given = dict(kwargs or {})
+        if function is functional.max_pool2d and (found := self._before.get(id(args[0]) if args else 0)):
+            made, before, versions = found
+            if versions == (made._version, before._version):  # nobody has written into either since
+                return torch.relu(function(before, *args[1:], **given))
+        made = function(*args, **given)
+        if function in (functional.relu, torch.relu) and args and not given.get("inplace", False):
+            self._before[id(made)] = made, args[0], (made._version, args[0]._version)  # held: its number stays its own
+        return made
+
+
+class _Measured(nn.Module):
+    """A model with its loss, in one."""
+
+    def __init__(self, model: nn.Module, order: Order) -> None:
+        super().__init__()
+        self.model, self._loss, self._training = model, KINDS[order.model.kind].loss, order.training
+
+    def forward(self, classes: Tensor, x: Tensor, y: Tensor, anchors: list[Tensor]) -> Tensor:
+        """What a step makes smaller."""
+        return self._loss(self.model(x).float(), y, classes) + penalty(self.model, anchors, self._training)
+
+
+def gradients_of(model: nn.Module, order: Order) -> Gradients:
+    """A step's gradients by autograd."""
+    measured = _Measured(model, order)
+    names = [name for name, _ in measured.named_parameters()]
+
+    def gradients(classes: Tensor, x: Tensor, y: Tensor, *given: Tensor) -> Sequence[Tensor | None]:
+        leaves = [each.detach().requires_grad_() for each in given[-len(names) :]]
+        anchors = list(given[: -len(names)])
+        with torch.enable_grad(), PoolingFirst():
+            loss = functional_call(measured, dict(zip(names, leaves, strict=True)), (classes, x, y, anchors))
+            return torch.autograd.grad(loss, leaves, allow_unused=True)
+
+    return gradients
+
+
+def recorded(gradients: Gradients, given: Sequence[Tensor]) -> Gradients | None:
+    """The kernels that `gradients` runs on what has the shapes of `given`; None where they are not the same each time.
+
+    Looked at are the outcome, to the last bit, and whether Python's or NumPy's own generator was drawn from.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx  # a second to load
+
+    drawn = _other_generators()
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        expected = gradients(*given)
+        torch.set_rng_state(before)
+        try:
+            graph = make_fx(gradients)(*given)
+        except RuntimeError:  # the model looks at values to decide what to do
+            return None
+        _without_idle(graph)
+        torch.set_rng_state(before)
+        found = graph(*given)
+    if drawn != _other_generators():
+        return None
+    same = all(
+        (one is None and other is None) or (one is not None and other is not None and torch.equal(one, other))
+        for one, other in zip(expected, found, strict=True)
+    )
+    return graph if same else None
+
+
+def _other_generators() -> tuple[object, ...]:
+    return random.getstate(), repr(np.random.get_state())  # noqa: NPY002 - seen, not drawn from
+
+
+def _without_idle(graph: torch.fx.GraphModule) -> None:
+    """Leave out what nobody uses (a ReLU that `PoolingFirst` has moved) and other names of the same tensor."""
+    aten = torch.ops.aten
+    for node in reversed(graph.graph.nodes):
+        if node.target is aten.relu.default and not node.users:
+            graph.graph.erase_node(node)
+    for node in list(graph.graph.nodes):
+        source = node.args[0] if node.target is aten.detach.default else None
+        if node.target is aten.t.default and node.args[0].target is aten.t.default:
+            source = node.args[0].args[0]
+        if source is not None:
+            node.replace_all_uses_with(source)
+            graph.graph.erase_node(node)
+    graph.recompile()
+
+
+class Steps:
+    """The training of one site after the other on `model`, float32, on the CPU, for which `obstacles` finds nothing."""
+
+    def __init__(self, model: nn.Module, order: Order) -> None:
+        self._model, self._weights = model, [each.detach() for each in model.parameters()]
+        self._begin(order)
+
+    def _begin(self, order: Order) -> None:
+        self._training, self._optimiser = order.training, optimiser_of(self._model, order)
+        self._by_autograd = gradients_of(self._model, order)
+        self._recorded, self._seen = dict[object, Gradients](), Counter[object]()
+        has_anchors = order.training.proximal_mu > 0
+        self._anchors = [torch.empty_like(each) for each in self._weights] if has_anchors else []
+        training = order.training
+        self._is_plain = training.optimiser == "sgd" and training.momentum == 0 and training.weight_decay == 0
+
+    def train(self, cases: Batch, order: Order, site: str) -> None:
+        """As `fedmed.learning.training.train`, to the last bit, for an order with the model that the steps were made for."""
+        if order.training != self._training:
+            self._begin(order)
+        seed = derive_seed(order.seed, "train", site, order.round)
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        generator = torch.Generator().manual_seed(seed)
+        classes = torch.tensor(order.class_weights)
+        for anchor, weight in zip(self._anchors, self._weights, strict=False):
+            anchor.copy_(weight)
+        self._optimiser.state.clear()
+        for x, y in KINDS[order.model.kind].batches(cases, order, generator):
+            given = (classes, channels_last(x), y, *self._anchors, *self._weights)
+            self._step(self._gradients(given)(*given), order.learning_rate)
+
+    def record(self, given: Sequence[Tensor]) -> None:
+        """Run the kernels from a list from now on for what has these shapes, if that can be."""
+        self._recorded[_shape(given)] = recorded(self._by_autograd, given) or self._by_autograd
+
+    def _gradients(self, given: Sequence[Tensor]) -> Gradients:
+        shape = _shape(given)
+        if shape not in self._recorded:
+            self._seen[shape] += 1
+            if self._seen[shape] <= PAYS_AFTER:
+                return self._by_autograd
+            self.record(given)
+        return self._recorded[shape]
+
+    def _step(self, gradients: Sequence[Tensor | None], rate: float) -> None:
+        if self._is_plain:
+            pairs = [pair for pair in zip(self._weights, gradients, strict=True) if pair[1] is not None]
+            torch._foreach_add_([pair[0] for pair in pairs], [pair[1] for pair in pairs], alpha=-rate)
+            return
+        for parameter, gradient in zip(self._model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+
+
+def _shape(given: Sequence[Tensor]) -> object:
+    """What a list of kernels depends on."""
+    return tuple((each.shape, each.stride(), each.dtype) for each in given[1:3])
