@@ -73,7 +73,10 @@ class _Measured(nn.Module):
 
     def forward(self, classes: Tensor, x: Tensor, y: Tensor, anchors: list[Tensor]) -> Tensor:
         """What a step makes smaller."""
-        return self._loss(self.model(x).float(), y, classes) + penalty(self.model, anchors, self._training)
+        loss = self._loss(self.model(x).float(), y, classes)
+        if self._training.l2 or anchors:
+            loss = loss + penalty(self.model, anchors, self._training)
+        return loss
 
 
 def gradients_of(model: nn.Module, order: Order) -> Gradients:
@@ -108,6 +111,7 @@ def recorded(gradients: Gradients, given: Sequence[Tensor]) -> Gradients | None:
         except RuntimeError:  # the model looks at values to decide what to do
             return None
         _without_idle(graph)
+        _laid_alike(graph, given)
         torch.set_rng_state(before)
         found = graph(*given)
     if drawn != _other_generators():
@@ -124,11 +128,8 @@ def _other_generators() -> tuple[object, ...]:
 
 
 def _without_idle(graph: torch.fx.GraphModule) -> None:
-    """Leave out what nobody uses (a ReLU that `PoolingFirst` has moved) and other names of the same tensor."""
+    """Leave out other names of the same tensor, and what nobody uses: a ReLU that `PoolingFirst` has moved."""
     aten = torch.ops.aten
-    for node in reversed(graph.graph.nodes):
-        if node.target is aten.relu.default and not node.users:
-            graph.graph.erase_node(node)
     for node in list(graph.graph.nodes):
         source = node.args[0] if node.target is aten.detach.default else None
         if node.target is aten.t.default and node.args[0].target is aten.t.default:
@@ -136,6 +137,40 @@ def _without_idle(graph: torch.fx.GraphModule) -> None:
         if source is not None:
             node.replace_all_uses_with(source)
             graph.graph.erase_node(node)
+    for node in reversed(graph.graph.nodes):
+        if node.target in (aten.relu.default, aten.t.default) and not node.users:
+            graph.graph.erase_node(node)
+    graph.recompile()
+
+
+class _Layouts(torch.fx.Interpreter):
+    """Runs a list of kernels once and knows then which results lie with channels last."""
+
+    def __init__(self, graph: torch.fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.last = set[torch.fx.Node]()
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        """One kernel."""
+        made = super().run_node(n)
+        is_image = isinstance(made, Tensor) and made.ndim == 4 and not made.is_contiguous()
+        if is_image and made.is_contiguous(memory_format=torch.channels_last):
+            self.last.add(n)
+        return made
+
+
+def _laid_alike(graph: torch.fx.GraphModule, given: Sequence[Tensor]) -> None:
+    """Lay a gradient that comes from a linear layer as the images lie that it is of: mixed layouts are slow."""
+    aten, layouts = torch.ops.aten, _Layouts(graph)
+    layouts.run(*given)
+    for node in list(graph.graph.nodes):
+        if node.target not in (aten.threshold_backward.default, aten.max_pool2d_with_indices_backward.default):
+            continue
+        if node.args[0] not in layouts.last and node.args[1] in layouts.last:
+            with graph.graph.inserting_before(node):
+                laid = graph.graph.call_function(aten.clone.default, (node.args[0],), {"memory_format": torch.channels_last})
+            node.replace_input_with(node.args[0], laid)
+            layouts.last.add(node)
     graph.recompile()
 
 
@@ -168,7 +203,9 @@ class Steps:
         self._optimiser.state.clear()
         for x, y in KINDS[order.model.kind].batches(cases, order, generator):
             given = (classes, channels_last(x), y, *self._anchors, *self._weights)
-            self._step(self._gradients(given)(*given), order.learning_rate)
+            take = self._gradients(given)
+            with torch.inference_mode(self._is_plain and take is not self._by_autograd):
+                self._step(take(*given), order.learning_rate)
 
     def record(self, given: Sequence[Tensor]) -> None:
         """Run the kernels from a list from now on for what has these shapes, if that can be."""
