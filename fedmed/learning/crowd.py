@@ -18,6 +18,7 @@ from fedmed.errors import ConfigError, DataError
 from fedmed.learning import weights
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
+from fedmed.learning.resident_fold import Fold, mixing, objections
 from fedmed.learning.resident_steps import Steps, obstacles
 from fedmed.learning.training import train
 
@@ -79,7 +80,9 @@ class Resident:
             self._state = list(self._model.state_dict().values())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
-        self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
+        can_record = fast and not obstacles(self._model, order)
+        self._steps = Steps(self._model, order) if can_record else None
+        self._fold = Fold(self._model) if can_record and not mixing(self._model, order.model.inputs) else None
 
     @property
     def size(self) -> int:
@@ -97,15 +100,23 @@ class Resident:
             run(_those_with_cases(members), order, start, total)
 
     def _plain(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
-        shapes, sums = self._views(start), self._views(total)
+        shapes, sums, folded = self._views(start), self._views(total), list[Member]()
+        fold = None if objections(order) else self._fold
+        steps = None if obstacles(self._model, order) else self._steps
         for member in members:
+            if fold and _is_one_step(member, order):
+                folded.append(member)
+                continue
             torch._foreach_copy_(self._state, shapes)
-            if self._steps and not obstacles(self._model, order):
-                self._steps.train(member.cases, order, member.name)
+            if steps:
+                steps.train(member.cases, order, member.name)
             else:
                 with torch.enable_grad():
                     train(self._model, member.cases, order, member.name)
             torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+        for part in _parts(folded):
+            assert fold is not None
+            fold.add([member.cases for member in part], order, shapes, sums)
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
@@ -117,7 +128,7 @@ class Resident:
         sums, folded = self._views(total), []
         for member in members:
             count = len(member.cases[1])
-            if order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1:
+            if _is_one_step(member, order):
                 folded.append(member)
                 continue
             alone.copy_(start)
@@ -144,6 +155,12 @@ class Resident:
     def _batches(self, member: Member, order: Order) -> Iterable[Batch]:
         generator = torch.Generator().manual_seed(derive_seed(order.seed, "train", member.name, order.round))
         return KINDS[order.model.kind].batches(member.cases, order, generator)
+
+
+def _is_one_step(member: Member, order: Order) -> bool:
+    """Whether the member's training is one step of all its cases as they are."""
+    count = len(member.cases[1])
+    return order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1
 
 
 def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:

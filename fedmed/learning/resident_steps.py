@@ -174,6 +174,34 @@ def _laid_alike(graph: torch.fx.GraphModule, given: Sequence[Tensor]) -> None:
     graph.recompile()
 
 
+def descend(weights: Sequence[Tensor], gradients: Sequence[Tensor | None], rate: float) -> None:
+    """One step of plain SGD, in place."""
+    pairs = [(weight, slope) for weight, slope in zip(weights, gradients, strict=True) if slope is not None]
+    torch._foreach_add_([weight for weight, _ in pairs], [slope for _, slope in pairs], alpha=-rate)
+
+
+class Replayed:
+    """Gradients by autograd until a shape of batch has come up often enough to pay, from then on the recorded kernels."""
+
+    def __init__(self, by_autograd: Gradients) -> None:
+        self._by_autograd = by_autograd
+        self._recorded, self._seen = dict[object, Gradients | None](), Counter[object]()
+
+    def __call__(self, given: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """The gradients of what is given, as `Gradients` takes it."""
+        shape = tuple((each.shape, each.stride(), each.dtype) for each in given[:3])
+        if shape not in self._recorded:
+            self._seen[shape] += 1
+            if self._seen[shape] <= PAYS_AFTER:
+                return self._by_autograd(*given)
+            self._recorded[shape] = recorded(self._by_autograd, given)
+        kernels = self._recorded[shape]
+        if kernels is None:
+            return self._by_autograd(*given)
+        with torch.inference_mode():
+            return kernels(*given)
+
+
 class Steps:
     """The training of one site after the other on `model`, float32, on the CPU, for which `obstacles` finds nothing."""
 
@@ -183,8 +211,7 @@ class Steps:
 
     def _begin(self, order: Order) -> None:
         self._training, self._optimiser = order.training, optimiser_of(self._model, order)
-        self._by_autograd = gradients_of(self._model, order)
-        self._recorded, self._seen = dict[object, Gradients](), Counter[object]()
+        self._gradients = Replayed(gradients_of(self._model, order))
         has_anchors = order.training.proximal_mu > 0
         self._anchors = [torch.empty_like(each) for each in self._weights] if has_anchors else []
         training = order.training
@@ -203,35 +230,14 @@ class Steps:
         self._optimiser.state.clear()
         for x, y in KINDS[order.model.kind].batches(cases, order, generator):
             given = (classes, channels_last(x), y, *self._anchors, *self._weights)
-            take = self._gradients(given)
-            with torch.inference_mode(self._is_plain and take is not self._by_autograd):
-                self._step(take(*given), order.learning_rate)
-
-    def record(self, given: Sequence[Tensor]) -> None:
-        """Run the kernels from a list from now on for what has these shapes, if that can be."""
-        self._recorded[_shape(given)] = recorded(self._by_autograd, given) or self._by_autograd
-
-    def _gradients(self, given: Sequence[Tensor]) -> Gradients:
-        shape = _shape(given)
-        if shape not in self._recorded:
-            self._seen[shape] += 1
-            if self._seen[shape] <= PAYS_AFTER:
-                return self._by_autograd
-            self.record(given)
-        return self._recorded[shape]
+            self._step(self._gradients(given), order.learning_rate)
 
     def _step(self, gradients: Sequence[Tensor | None], rate: float) -> None:
         if self._is_plain:
-            pairs = [pair for pair in zip(self._weights, gradients, strict=True) if pair[1] is not None]
-            torch._foreach_add_([pair[0] for pair in pairs], [pair[1] for pair in pairs], alpha=-rate)
+            descend(self._weights, gradients, rate)
             return
         for parameter, gradient in zip(self._model.parameters(), gradients, strict=True):
             parameter.grad = gradient
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.step()
-
-
-def _shape(given: Sequence[Tensor]) -> object:
-    """What a list of kernels depends on."""
-    return tuple((each.shape, each.stride(), each.dtype) for each in given[1:3])
