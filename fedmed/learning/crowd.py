@@ -82,7 +82,7 @@ class Resident:
         """Why the generic loop is taken; empty where the closed form is."""
         can_record = fast and not obstacles(self._model, order)
         self._steps = Steps(self._model, order) if can_record else None
-        self._fold = Fold(self._model) if can_record and not mixing(self._model, order.model.inputs) else None
+        self._joining = Fold(self._model) if can_record and not mixing(self._model, order.model.inputs) else None
 
     @property
     def size(self) -> int:
@@ -101,7 +101,7 @@ class Resident:
 
     def _plain(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
         shapes, sums, folded = self._views(start), self._views(total), list[Member]()
-        fold = None if objections(order) else self._fold
+        fold = None if objections(order) else self._joining
         steps = None if obstacles(self._model, order) else self._steps
         for member in members:
             if fold and _is_one_step(member, order):
