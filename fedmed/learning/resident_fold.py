@@ -77,7 +77,7 @@ class Fold:
         sizes = [len(y) for _, y in members]
         x, y = torch.cat([x for x, _ in members]), torch.cat([y for _, y in members])
         shares = shares_of(y, sizes, torch.tensor(order.class_weights, dtype=x.dtype))
-        torch._foreach_add_(sums, start, alpha=float(sum(sizes)))
+        torch._foreach_add_(list(sums), list(start), alpha=float(sum(sizes)))
         for part in zip(*(torch.split(each, AT_ONCE) for each in (shares, x, y)), strict=True):
             found = self._gradients((part[0], channels_last(part[1]), part[2], *start))
             descend(sums, found, order.learning_rate)
