@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fedmed.clock import derive_seed
 from fedmed.errors import ConfigError, DataError
 from fedmed.learning import weights
-from fedmed.learning.kinds import KINDS, Batch
+from fedmed.learning.kinds import Batch
 from fedmed.learning.order import Order
+from fedmed.learning.prediction import device_of
 from fedmed.learning.resident_fold import Fold, mixing, objections
-from fedmed.learning.resident_steps import Steps, obstacles
+from fedmed.learning.resident_stacked import Stacked
+from fedmed.learning.resident_steps import Steps, batches_of, obstacles
 from fedmed.learning.training import train
 
 FOLDED = 1024
@@ -54,7 +55,7 @@ def hindrances(model: nn.Module, order: Order) -> list[str]:
         "a proximal term": training.proximal_mu != 0,
         "metrics of one's own": bool(training.metrics),
         "frozen tensors": bool(order.frozen),
-        f"device {order.device}": order.device != "cpu",
+        f"device {order.device}": device_of(order.device).type != "cpu",
     }
     return [name for name, is_so in found.items() if is_so]
 
@@ -80,9 +81,10 @@ class Resident:
             self._state = list(self._model.state_dict().values())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
-        can_record = fast and not obstacles(self._model, order)
-        self._steps = Steps(self._model, order) if can_record else None
-        self._joining = Fold(self._model) if can_record and not mixing(self._model, order.model.inputs) else None
+        self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
+        is_alone = fast and not mixing(self._model, order.model.inputs)
+        self._joining = Fold(self._model) if self._steps and is_alone else None
+        self._spec, self._stacked, self._can_stack = order.model, None, is_alone
 
     @property
     def size(self) -> int:
@@ -101,22 +103,37 @@ class Resident:
 
     def _plain(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
         shapes, sums, folded = self._views(start), self._views(total), list[Member]()
-        fold = None if objections(order) else self._joining
-        steps = None if obstacles(self._model, order) else self._steps
+        if stacked := self._side_by_side(order):
+            stacked.add([(member.name, member.cases) for member in members], order, shapes, sums)
+            return
+        fold = None if objections(order) or obstacles(self._model, order) else self._joining
         for member in members:
             if fold and _is_one_step(member, order):
                 folded.append(member)
-                continue
-            torch._foreach_copy_(self._state, shapes)
-            if steps:
-                steps.train(member.cases, order, member.name)
             else:
-                with torch.enable_grad():
-                    train(self._model, member.cases, order, member.name)
-            torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+                self._alone(member, order, shapes, sums)
         for part in _parts(folded):
             assert fold is not None
             fold.add([member.cases for member in part], order, shapes, sums)
+
+    def _alone(self, member: Member, order: Order, shapes: list[Tensor], sums: list[Tensor]) -> None:
+        torch._foreach_copy_(self._state, shapes)
+        if self._steps and not obstacles(self._model, order):
+            self._steps.train(member.cases, order, member.name)
+        else:
+            with torch.enable_grad():
+                train(self._model, member.cases, order, member.name)
+            if device_of(order.device).type != "cpu":  # moving a model gives it other memory
+                self._state, self._steps = list(self._model.cpu().state_dict().values()), None
+        torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+
+    def _side_by_side(self, order: Order) -> Stacked | None:
+        """On an accelerator, where float32 is asked for and nothing stands against it."""
+        device = device_of(order.device)
+        if device.type != "cuda" or not self._can_stack or objections(order) or order.training.precision != "float32":
+            return None
+        self._stacked = self._stacked or Stacked(weights.built(self._spec), device)
+        return self._stacked
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
@@ -132,7 +149,7 @@ class Resident:
                 folded.append(member)
                 continue
             alone.copy_(start)
-            for x, y in self._batches(member, order):
+            for x, y in batches_of(member.cases, order, member.name):
                 x = x.flatten(1)
                 slope = gradient(torch.addmm(bias, x, weight.t()), y, [len(y)])
                 weight.addmm_(slope.t(), x, alpha=-order.learning_rate / len(y))
@@ -151,10 +168,6 @@ class Resident:
         torch._foreach_add_(sums, list(at), alpha=float(sum(sizes)))
         sums[0].addmm_(slope.t(), x, alpha=-order.learning_rate)
         sums[1].add_(slope.sum(0), alpha=-order.learning_rate)
-
-    def _batches(self, member: Member, order: Order) -> Iterable[Batch]:
-        generator = torch.Generator().manual_seed(derive_seed(order.seed, "train", member.name, order.round))
-        return KINDS[order.model.kind].batches(member.cases, order, generator)
 
 
 def _is_one_step(member: Member, order: Order) -> bool:

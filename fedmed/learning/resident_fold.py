@@ -37,7 +37,6 @@ def objections(order: Order) -> list[str]:
         "differential privacy": order.privacy is not None,
         f"augmentation {order.augment}": order.augment != "none",
         f"a task of {order.model.kind}": order.model.kind != "classification",
-        f"device {order.device}": order.device != "cpu",
     }
     return [name for name, is_so in found.items() if is_so]
 
@@ -89,6 +88,13 @@ def shares_of(y: Tensor, sizes: Sequence[int], classes: Tensor) -> Tensor:
     return torch.cat([part * (len(part) / part.sum()) for part in torch.split(each, list(sizes))])
 
 
+def losses_of(logits: Tensor, y: Tensor) -> Tensor:
+    """`(N,)`: each case's cross-entropy; one logit is that of the second class."""
+    if logits.shape[1] == 1:
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype), reduction="none")
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
 def _summed(model: nn.Module) -> Gradients:
     names = [name for name, _ in model.named_parameters()]
 
@@ -96,10 +102,6 @@ def _summed(model: nn.Module) -> Gradients:
         leaves = [each.detach().requires_grad_() for each in weights]
         with torch.enable_grad(), PoolingFirst():
             logits = functional_call(model, dict(zip(names, leaves, strict=True)), (x,))
-            if logits.shape[1] == 1:
-                losses = functional.binary_cross_entropy_with_logits(logits[:, 0], y.to(x.dtype), reduction="none")
-            else:
-                losses = functional.cross_entropy(logits, y, reduction="none")
-            return torch.autograd.grad((losses * shares).sum(), leaves, allow_unused=True)
+            return torch.autograd.grad((losses_of(logits, y) * shares).sum(), leaves, allow_unused=True)
 
     return gradients

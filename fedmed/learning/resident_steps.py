@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from fedmed.clock import derive_seed
 from fedmed.learning.kinds import KINDS, Batch
 from fedmed.learning.order import Order
-from fedmed.learning.prediction import channels_last
+from fedmed.learning.prediction import channels_last, device_of
 from fedmed.learning.training import optimiser_of, penalty
 
 Gradients = Callable[..., "Sequence[Tensor | None]"]
@@ -37,9 +37,20 @@ def obstacles(model: nn.Module, order: Order) -> list[str]:
     found = {
         "state that is not trained": any(True for _ in model.buffers()),
         "frozen tensors": bool(order.frozen) or not all(each.requires_grad for each in model.parameters()),
-        f"device {order.device}": order.device != "cpu",
+        f"device {order.device}": device_of(order.device).type != "cpu",
     }
     return [name for name, is_so in found.items() if is_so]
+
+
+def seed_of(order: Order, site: str) -> int:
+    """What a clinic's training draws from in a round."""
+    return derive_seed(order.seed, "train", site, order.round)
+
+
+def batches_of(cases: Batch, order: Order, site: str) -> Iterator[Batch]:
+    """The batches of a clinic's training in a round."""
+    generator = torch.Generator().manual_seed(seed_of(order, site))
+    return KINDS[order.model.kind].batches(cases, order, generator)
 
 
 class PoolingFirst(TorchFunctionMode):
@@ -221,14 +232,12 @@ class Steps:
         """As `fedmed.learning.training.train`, to the last bit, for an order with the model that the steps were made for."""
         if order.training != self._training:
             self._begin(order)
-        seed = derive_seed(order.seed, "train", site, order.round)
-        torch.manual_seed(seed)  # dropout draws from the global generator
-        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed_of(order, site))  # dropout draws from the global generator
         classes = torch.tensor(order.class_weights)
         for anchor, weight in zip(self._anchors, self._weights, strict=False):
             anchor.copy_(weight)
         self._optimiser.state.clear()
-        for x, y in KINDS[order.model.kind].batches(cases, order, generator):
+        for x, y in batches_of(cases, order, site):
             given = (classes, channels_last(x), y, *self._anchors, *self._weights)
             self._step(self._gradients(given), order.learning_rate)
 

@@ -123,7 +123,6 @@ def test_shares_are_those_of_means_weighted_by_class(sizes):
         ({"training": {"proximal_mu": 0.1}}, "a proximal term"),
         ({"augment": "flips"}, "augmentation flips"),
         ({"frozen": ("head*",)}, "frozen tensors"),
-        ({"device": "cuda"}, "device cuda"),
     ],
 )
 def test_orders_that_are_more_than_a_gradient_are_not_folded(change, why):
