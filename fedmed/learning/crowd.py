@@ -84,7 +84,8 @@ class Resident:
         self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
         is_alone = fast and not mixing(self._model, order.model.inputs)
         self._joining = Fold(self._model) if self._steps and is_alone else None
-        self._spec, self._stacked, self._can_stack = order.model, None, is_alone
+        self._spec, self._can_stack = order.model, is_alone
+        self._stacked: Stacked | None = None
 
     @property
     def size(self) -> int:

@@ -28,8 +28,10 @@ from fedmed.learning.training import optimiser_of, penalty
 
 Gradients = Callable[..., "Sequence[Tensor | None]"]
 """`(class weights, x (N, ...), y (N, ...), weights at the start..., weights...)` -> the gradients; None of one unused."""
-PAYS_AFTER = 48
+PAYS_AFTER = 100
 """Steps with a shape of batch before it is recorded: recording takes as long as so many steps save, about."""
+NOT_RECORDABLE = RuntimeError, TypeError, ValueError, AttributeError
+"""What PyTorch raises where a model does more than call kernels: looks at values, leaves PyTorch."""
 
 
 def obstacles(model: nn.Module, order: Order) -> list[str]:
@@ -110,8 +112,10 @@ def recorded(gradients: Gradients, given: Sequence[Tensor]) -> Gradients | None:
 
     Looked at are the outcome, to the last bit, and whether Python's or NumPy's own generator was drawn from.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # a second to load
-
+    try:
+        from torch.fx.experimental.proxy_tensor import make_fx  # a second to load
+    except ImportError:  # PyTorch calls it experimental
+        return None
     drawn = _other_generators()
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
@@ -119,12 +123,12 @@ def recorded(gradients: Gradients, given: Sequence[Tensor]) -> Gradients | None:
         torch.set_rng_state(before)
         try:
             graph = make_fx(gradients)(*given)
-        except RuntimeError:  # the model looks at values to decide what to do
+            _without_idle(graph)
+            _laid_alike(graph, given)
+            torch.set_rng_state(before)
+            found = graph(*given)
+        except NOT_RECORDABLE:
             return None
-        _without_idle(graph)
-        _laid_alike(graph, given)
-        torch.set_rng_state(before)
-        found = graph(*given)
     if drawn != _other_generators():
         return None
     same = all(
