@@ -40,5 +40,5 @@ class Engine:
         """The mean of what the members learn from these weights."""
         self._number += 1
         order = self._order.model_copy(update={"round": self._number})
-        found = self._crowd.round(members, dict(zip(self._names, start, strict=True)), order)
+        found = self._crowd.train(members, dict(zip(self._names, start, strict=True)), order).mean
         return [np.asarray(each, np.float32) for each in found.values()]

@@ -57,7 +57,7 @@ def simulate(
     ] = None,
     data: Annotated[Path | None, typer.Option(envvar="FEDMED_DATA", help="Folder that holds the data sets.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Another number of rounds.")] = None,
-    engine: Annotated[str | None, typer.Option(help="inprocess or ray.")] = None,
+    engine: Annotated[str | None, typer.Option(help="inprocess, ray or crowd.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value of any key.")

@@ -152,6 +152,10 @@ def describe(event: dict[str, Any]) -> str:
         case "virtual":
             masks = "" if event["masks"] == "real" else ", and no update is masked"
             return f"virtual time: {len(event['members'])} clinics on the topology's machines and lines{masks}"
+        case "crowded":
+            how = "; ".join(event["why_not_fast"])
+            way = f"each by the usual loop ({how})" if how else "in closed form"
+            return f"a crowd in {event['workers']} processes: {way}"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
         case "set-aside":

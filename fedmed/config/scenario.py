@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fedmed.config import private_scenarios
+from fedmed.config import crowd_scenarios, private_scenarios
 from fedmed.config.cohort_faults import faults_beside
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
@@ -215,10 +215,13 @@ class Evaluation(Part):
 class Engine(Part):
     """Where the sites run."""
 
-    name: Literal["inprocess", "ray"] = "inprocess"
+    name: Literal["inprocess", "ray", "crowd"] = "inprocess"
+    """`crowd`: many small sites, without a message and a process of each one's own; without masks, deadlines and faults."""
     workers: int | None = Field(None, ge=0, le=1024)
     """Site processes, one thread each; 0 runs the sites in the caller (no deadline then); all cores when absent."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    fast: bool = True
+    """Of a crowd: linear models in closed form where that is checked to hold; false trains every site by the usual loop."""
 
 
 class Scenario(Part):
@@ -257,6 +260,12 @@ class Scenario(Part):
     def _nothing_is_opened_without_noise(self) -> Scenario:
         if faults := list(private_scenarios.faults(self)):
             raise ValueError("privacy.differential_privacy: " + "; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _a_crowd_has_what_it_needs(self) -> Scenario:
+        if faults := list(crowd_scenarios.faults(self)):
+            raise ValueError("engine.name is crowd: " + "; ".join(faults))
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedmed.config.privacy import Privacy
 from fedmed.errors import ConfigError, FederationError, ProtocolRefused
+from fedmed.federation.crowded import masked_together
 from fedmed.federation.epochs import Epochs
 from fedmed.federation.gathering import Attempt, Made, Record, absent, finite, plain
 from fedmed.federation.phase import Phase
@@ -18,6 +19,7 @@ from fedmed.federation.round import Round, Verdict
 from fedmed.federation.sums import Opener, Uploads
 from fedmed.flower import proposal
 from fedmed.flower.keys import CENSUS, WEIGHT_KEY
+from fedmed.flower.ours import Asked
 from fedmed.flower.proposal import Proposal
 from fedmed.flower.rule import Messages, Rule, Taken
 from fedmed.learning import census, scoring, weights
@@ -78,9 +80,13 @@ class Asking:
             uploads = Uploads(current, header, layout)
         except ProtocolRefused as error:
             raise FederationError(f"the cohort of round {question.number} is too small: {error}") from error
-        messages = asked.masked(nodes, header.encode(), layout.canonical())
         left_out = dict.fromkeys(set(asked.nodes) - set(nodes), NOT_IN)
-        state = self._phase.run(asked.kind, question.number, messages, uploads.take, left_out)
+        if (crowd := self._phase.transport.masked_crowd) is not None:
+            given = Asked(asked.kind, asked.order, asked.model, header.encode(), layout.canonical())
+            state = masked_together(self._phase, crowd, question.number, nodes, given, uploads, left_out)
+        else:
+            messages = asked.masked(nodes, header.encode(), layout.canonical())
+            state = self._phase.run(asked.kind, question.number, messages, uploads.take, left_out)
         if state.verdict() is Verdict.SHORT:
             return Outcome(state, None, tuple(state.shortfalls()))
         return self._opened(question, state, uploads)

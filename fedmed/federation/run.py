@@ -13,6 +13,7 @@ from fedmed.errors import ConfigError, ResumeRefused
 from fedmed.federation.account import Account
 from fedmed.federation.average import Average
 from fedmed.federation.best import Best
+from fedmed.federation.crowded import Crowded
 from fedmed.federation.entry import Entry, enter, enter_again
 from fedmed.federation.gathering import Gathering, Plain, Record
 from fedmed.federation.journal import Journal
@@ -143,7 +144,7 @@ def _agree(
 ) -> tuple[Census | None, Plan, Gathering]:
     """The census, the plan and the way to gather answers; a run that is taken up again counts nothing anew."""
     if asking is None:
-        return None, planning.make(scenario, described), Plain(phase, rule, scenario.federation, scenario.training.metrics)
+        return None, planning.make(scenario, described), _in_clear(scenario, rule, phase)
     largest = {part: max(1, *(site.examples.get(part, 0) for site in described)) for part in ("train", "validation")}
     if scenario.privacy.differential_privacy is not None:
         mean = sum(site.examples["train"] for site in described) / len(described)
@@ -153,6 +154,12 @@ def _agree(
     census = take_census(asking, scenario, described[0], largest["train"]) if known is None else Census.of(known)
     plan = planning.make(scenario, described, census)
     return census, plan, Sums(asking, rule, Shape.of(plan, largest["train"], largest["validation"]))
+
+
+def _in_clear(scenario: Scenario, rule: Rule, phase: Phase) -> Gathering:
+    if (crowd := phase.transport.crowd) is not None:
+        return Crowded(phase, rule, crowd)
+    return Plain(phase, rule, scenario.federation, scenario.training.metrics)
 
 
 def start(plan: Plan, rule: Rule, commit: Commit | None, faults: Sequence[str], journal: Journal) -> State:

@@ -17,6 +17,7 @@ from fedmed.federation.journal import Voice
 from fedmed.federation.patience import Opened, Patience
 from fedmed.federation.phase import Member
 from fedmed.flower.keys import BYTES, ENVELOPE, PROTOCOL, VECTOR
+from fedmed.flower.ours import MaskedPart
 from fedmed.flower.transport import Reply, Transport
 from fedmed.privacy.secagg import masks, opening
 from fedmed.privacy.secagg.layout import Layout, Sum
@@ -55,6 +56,18 @@ class Uploads:
         except ProtocolRefused as error:
             raise UpdateRefused(str(error)) from error
         np.add(self.total, vector, out=self.total, casting="same_kind")
+
+    def take_part(self, part: MaskedPart) -> None:
+        """A process's part: its nodes' vectors come as one sum. Raises ProtocolRefused where one of them does not hold."""
+        if part.total.shape != self.total.shape or part.total.dtype != self.total.dtype:
+            raise ProtocolRefused(
+                f"a sum of {part.total.dtype} {list(part.total.shape)}; allowed: {self.total.dtype} {list(self.total.shape)}"
+            )
+        state = self.state
+        for node, (envelope, vector) in part.uploads.items():
+            state = opening.take(state, self.current.index[node], envelope, vector)
+        self.state = state
+        np.add(self.total, part.total, out=self.total, casting="same_kind")
 
 
 class Opener:

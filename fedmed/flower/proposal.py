@@ -11,9 +11,11 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedmed.errors import FederationError
 from fedmed.flower import keys
-from fedmed.flower.arrays import all_views
+from fedmed.flower.arrays import all_views, numbers
 from fedmed.wire.canonical import canonical
 from fedmed.wire.tensors import Tensors
+
+UNMASKED = "privacy.secure_aggregation: off"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Proposal:
     def text(self) -> str:
         """All that the content says beside tensors."""
         return text_of(self.content)
+
+    @property
+    def order(self) -> str:
+        """The text of the order. Raises FederationError where a strategy left it out."""
+        if isinstance(text := numbers(self.content, ConfigRecord).get(keys.CONFIG_KEY), str):
+            return text
+        raise FederationError(f"the strategy's messages carry no {keys.CONFIG_KEY!r}; it has to send the given config on")
 
     @property
     def model(self) -> Tensors:
@@ -46,14 +55,14 @@ def query(kind: str, text: str, nodes: Iterable[int]) -> Proposal:
     return Proposal(tuple(nodes), kind, RecordDict({"config": ConfigRecord({keys.CONFIG_KEY: text})}))
 
 
-def common(strategy: str, messages: Sequence[Message]) -> Proposal:
-    """What all messages say. Raises FederationError where a strategy tells nodes different things."""
+def common(strategy: str, messages: Sequence[Message], instead: str = UNMASKED) -> Proposal:
+    """What all messages say. Raises FederationError where a strategy tells nodes different things; `instead` mends that."""
     first = messages[0]
     for other in messages[1:]:
         if other.content is not first.content and not _say_the_same(first.content, other.content):
             raise FederationError(
-                f"{strategy} gives sites different models or settings: a masked sum of what they make of them would tell "
-                "nothing. Take another strategy, or write privacy.secure_aggregation: off"
+                f"{strategy} gives sites different models or settings: the sum of what they make of them would tell "
+                f"nothing. Take another strategy, or write {instead}"
             )
     nodes = tuple(message.metadata.dst_node_id for message in messages)
     return Proposal(nodes, first.metadata.message_type, first.content)

@@ -17,7 +17,7 @@ from fedmed.flower.arrays import all_views, numbers
 from fedmed.flower.direct import DirectGrid
 from fedmed.flower.keys import CONFIG_KEY
 from fedmed.flower.lasting import Course, Lasting, Value
-from fedmed.flower.ours import OwnGrid, Queueing
+from fedmed.flower.ours import Crowding, MaskedCrowding, OwnGrid, Queueing
 from fedmed.wire.tensors import Tensors
 
 GRACE_S = 5.0  # that those have whose answers are not needed any more
@@ -69,6 +69,9 @@ class Transport:
         self._clock = clock
         self._own: OwnGrid | None = grid if isinstance(grid, OwnGrid) else None
         self._queue: Queueing | None = grid if isinstance(grid, Queueing) else None
+        self.crowd: Crowding | None = grid if isinstance(grid, Crowding) else None
+        """Nodes that are trained together, where they are; `masked_crowd`: and mask."""
+        self.masked_crowd: MaskedCrowding | None = grid if isinstance(grid, MaskedCrowding) else None
         self.bytes_down = 0
         self.bytes_up = 0
         self.said_down = 0
@@ -182,6 +185,9 @@ class Transport:
 
         Once `is_enough`, looked at after each answer, the others have `GRACE_S` seconds left.
         """
+        if self.masked_crowd is not None:
+            yield from self._at_once(self.masked_crowd, kind, requests, is_enough)
+            return
         messages = [
             Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: said})}), node, kind) for node, said in requests.items()
         ]
@@ -190,6 +196,16 @@ class Transport:
             answer = reply.config.get(keys.BYTES)
             self.said_up += len(answer) if isinstance(answer, bytes) else 0
             yield reply
+
+    def _at_once(
+        self, crowd: MaskedCrowding, kind: str, requests: Mapping[int, bytes], is_enough: Callable[[], bool]
+    ) -> Iterator[Reply]:
+        self.said_down += sum(map(len, requests.values()))
+        for node, said, error in crowd.answer_all(kind, requests):
+            self.said_up += len(said)
+            yield Reply(node, "", error=error, config={keys.BYTES: said})
+            if is_enough():
+                return
 
     def _exchange(
         self, messages: Iterable[Message], begin: Begin, is_enough: Callable[[], bool] = lambda: False

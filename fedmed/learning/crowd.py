@@ -7,21 +7,23 @@ itself, so that batches, draws and steps are those of a clinic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from fedmed.errors import ConfigError, DataError
+from fedmed.errors import ConfigError, DataError, UpdateRefused
 from fedmed.learning import weights
+from fedmed.learning.closed_form import Linear, hindrances
 from fedmed.learning.kinds import Batch
 from fedmed.learning.order import Order
 from fedmed.learning.prediction import device_of
 from fedmed.learning.resident_fold import Fold, mixing, objections
 from fedmed.learning.resident_stacked import Stacked
-from fedmed.learning.resident_steps import Steps, batches_of, obstacles
+from fedmed.learning.resident_steps import Steps, obstacles
 from fedmed.learning.training import train
+from fedmed.wire.tensors import Tensors
 
 FOLDED = 1024
 """Cases that are joined to one batch at a time."""
@@ -33,31 +35,29 @@ class Member:
 
     name: str
     cases: Batch
+    validation: Batch | None = None
+    """Its prepared validation cases, where the crowd validates."""
+
+
+@dataclass
+class Told:
+    """What became of the members that a process trained: each one's mean loss, or why it is not in the sum."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+Folding = Callable[[Sequence[Batch], Order, Sequence[Tensor], Sequence[Tensor]], "list[float] | None"]
+"""`(each member's cases, order, start, sums)` -> each member's mean loss, or None where nothing was added."""
+Judge = Callable[[Tensors, int], None]
+"""`(a member's model, its cases)`; raises UpdateRefused for one that may not be added."""
 
 
 def steps_of(count: int, order: Order) -> int:
     """Optimiser steps that an order asks of a site with `count` cases."""
     training = order.training
     return training.steps if training.steps is not None else -(-count // training.batch_size) * (training.epochs or 1)
-
-
-def hindrances(model: nn.Module, order: Order) -> list[str]:
-    """Why the gradient of this order has no closed form here; empty where it has: one linear layer, plain SGD, no more."""
-    training = order.training
-    layers = list(model) if isinstance(model, nn.Sequential) else [model]
-    linear = len(layers) == 2 and isinstance(layers[0], nn.Flatten) and isinstance(layers[1], nn.Linear)
-    found = {
-        "the model is not one linear layer": not linear or order.model.kind != "classification",
-        f"the optimiser is {training.optimiser}": training.optimiser != "sgd",
-        "momentum": training.momentum != 0,
-        "weight decay": training.weight_decay != 0,
-        "an l2 penalty": training.l2 != 0,
-        "a proximal term": training.proximal_mu != 0,
-        "metrics of one's own": bool(training.metrics),
-        "frozen tensors": bool(order.frozen),
-        f"device {order.device}": device_of(order.device).type != "cpu",
-    }
-    return [name for name, is_so in found.items() if is_so]
 
 
 def check(order: Order) -> None:
@@ -69,9 +69,13 @@ def check(order: Order) -> None:
 class Resident:
     """One process's model and what it adds up. All state is float32, flat in the order of the model's state."""
 
-    def __init__(self, order: Order, fast: bool = True) -> None:
-        """Raises ConfigError for privacy, for state of another type than float32, and for a model that cannot be built."""
+    def __init__(self, order: Order, fast: bool = True, folds: bool = True) -> None:
+        """`folds`: sites of one step may be one batch, where nobody looks at each one's update.
+
+        Raises ConfigError for privacy, for state of another type than float32, and for a model that cannot be built.
+        """
         check(order)
+        self._folds = folds
         self._model = weights.built(order.model)
         self._state = list(self._model.state_dict().values())
         if odd := {str(each.dtype) for each in self._state if each.dtype != torch.float32}:
@@ -79,12 +83,13 @@ class Resident:
         if len(order.model.inputs) == 3:
             self._model = self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._state = list(self._model.state_dict().values())
+        self._names = list(self._model.state_dict())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
+        self._spec = order.model
         self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
-        is_alone = fast and not mixing(self._model, order.model.inputs)
-        self._joining = Fold(self._model) if self._steps and is_alone else None
-        self._spec, self._can_stack = order.model, is_alone
+        self._is_alone = fast and not mixing(self._model, order.model.inputs)
+        self._joining = Fold(self._model) if self._is_alone else None
         self._stacked: Stacked | None = None
 
     @property
@@ -92,46 +97,99 @@ class Resident:
         """Words of the flat model."""
         return sum(each.numel() for each in self._state)
 
-    def add(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
+    @property
+    def model(self) -> nn.Module:
+        """The resident model, as the last member left it."""
+        return self._model
+
+    def take(self, start: Tensor) -> None:
+        """Give the resident model the weights `start (P,)`."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._state, self._views(start))
+
+    def tensors(self, model: Sequence[Tensor]) -> Tensors:
+        """A model of `each`, by name; views."""
+        return self._named(model)
+
+    def named(self, flat: Tensor) -> Tensors:
+        """The tensors of a flat model, by name; views."""
+        return self._named(self._views(flat))
+
+    def add(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None = None) -> Told:
         """Add each member's model after its training from `start (P,)` to `total (P,)`, times its number of cases.
 
-        Raises DataError for a member without cases.
+        A member that fails, or whose model `judge` refuses, is not in the sum; it is named with the reason.
+        """
+        told, sums, folded = Told(), self._views(total), list[Member]()
+        for member, model, loss in self.each(self._alone_of(members, order, folded), order, start, told, judge):
+            torch._foreach_add_(sums, model, alpha=float(len(member.cases[1])))
+            told.losses[member.name] = loss
+        with torch.no_grad():
+            self._fold(folded, order, start, total, judge, told)
+        return told
+
+    def each(
+        self, members: Iterable[Member], order: Order, start: Tensor, told: Told, judge: Judge | None = None
+    ) -> Iterator[tuple[Member, list[Tensor], float]]:
+        """Each member with its model after its training from `start (P,)`, lent until the next, and its mean loss.
+
+        Those that are not yielded are in `told`.
         """
         check(order)
-        run = self._plain if self.why_not else self._closed
-        with torch.no_grad():
-            run(_those_with_cases(members), order, start, total)
-
-    def _plain(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
-        shapes, sums, folded = self._views(start), self._views(total), list[Member]()
+        train_one = self._loop(order, start) if self.why_not else self._closed(order, start)
+        those = _those_with_cases(members, told)
         if stacked := self._side_by_side(order):
-            stacked.add([(member.name, member.cases) for member in members], order, shapes, sums)
-            return
-        fold = None if objections(order) or obstacles(self._model, order) else self._joining
-        for member in members:
-            if fold and _is_one_step(member, order):
-                folded.append(member)
+            those, train_one = _ahead(stacked, list(those), order, self._views(start))
+        for member in those:
+            try:
+                model, loss = train_one(member)
+                if judge is not None:
+                    judge(self._named(model), len(member.cases[1]))
+            except UpdateRefused as error:
+                told.refused[member.name] = str(error)
+            except (DataError, RuntimeError, ValueError) as error:  # as a clinic's app would answer
+                told.failed[member.name] = f"{type(error).__name__}: {error}"
             else:
-                self._alone(member, order, shapes, sums)
-        for part in _parts(folded):
-            assert fold is not None
-            fold.add([member.cases for member in part], order, shapes, sums)
+                yield member, model, loss
 
-    def _alone(self, member: Member, order: Order, shapes: list[Tensor], sums: list[Tensor]) -> None:
-        torch._foreach_copy_(self._state, shapes)
-        if self._steps and not obstacles(self._model, order):
-            self._steps.train(member.cases, order, member.name)
-        else:
-            with torch.enable_grad():
-                train(self._model, member.cases, order, member.name)
+    def _loop(self, order: Order, start: Tensor) -> Callable[[Member], tuple[list[Tensor], float]]:
+        shapes = self._views(start)
+        steps = None if obstacles(self._model, order) else self._steps
+
+        def train_one(member: Member) -> tuple[list[Tensor], float]:
+            with torch.no_grad():
+                torch._foreach_copy_(self._state, shapes)
+                if steps:
+                    return self._state, steps.train(member.cases, order, member.name)
+            loss = train(self._model, member.cases, order, member.name)
             if device_of(order.device).type != "cpu":  # moving a model gives it other memory
                 self._state, self._steps = list(self._model.cpu().state_dict().values()), None
-        torch._foreach_add_(sums, self._state, alpha=float(len(member.cases[1])))
+            return self._state, loss
+
+        return train_one
+
+    def _closed(self, order: Order, start: Tensor) -> Callable[[Member], tuple[list[Tensor], float]]:
+        step = Linear(self._views(start), order)
+
+        def train_one(member: Member) -> tuple[list[Tensor], float]:
+            with torch.no_grad():
+                loss = step.train(member.name, member.cases)
+            return step.model, loss
+
+        return train_one
+
+    def _folding(self, order: Order) -> Folding | None:
+        """How members of one step are one batch; None where they cannot be."""
+        if not self.why_not:
+            return _linear
+        if self._joining is None or objections(order) or obstacles(self._model, order):
+            return None
+        return self._joining.add
 
     def _side_by_side(self, order: Order) -> Stacked | None:
         """On an accelerator, where float32 is asked for and nothing stands against it."""
         device = device_of(order.device)
-        if device.type != "cuda" or not self._can_stack or objections(order) or order.training.precision != "float32":
+        if device.type != "cuda" or not self._is_alone or objections(order) or order.training.precision != "float32":
             return None
         self._stacked = self._stacked or Stacked(weights.built(self._spec), device)
         return self._stacked
@@ -140,41 +198,49 @@ class Resident:
         parts = torch.split(flat, [each.numel() for each in self._state])
         return [part.view(each.shape) for part, each in zip(parts, self._state, strict=True)]
 
-    def _closed(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor) -> None:
-        alone, gradient = start.clone(), _gradient_of(order)
-        weight, bias = self._views(alone)
-        sums, folded = self._views(total), []
+    def _named(self, parts: Iterable[Tensor]) -> Tensors:
+        return {name: each.numpy() for name, each in zip(self._names, parts, strict=True)}
+
+    def _alone_of(self, members: Iterable[Member], order: Order, folded: list[Member]) -> Iterator[Member]:
+        """The members that are trained one by one; the others go to `folded`."""
+        folds = self._folds and order.augment == "none" and self._folding(order) is not None
         for member in members:
             count = len(member.cases[1])
-            if _is_one_step(member, order):
+            if folds and 0 < count <= order.training.batch_size and steps_of(count, order) == 1:
                 folded.append(member)
+            else:
+                yield member
+
+    def _fold(
+        self, members: list[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
+    ) -> None:
+        sums, fold = self._views(total), self._folding(order)
+        for part in _parts(members) if fold else ():
+            losses = fold([member.cases for member in part], order, self._views(start), sums)
+            if losses is not None:
+                told.losses.update(zip((member.name for member in part), losses, strict=True))
                 continue
-            alone.copy_(start)
-            for x, y in batches_of(member.cases, order, member.name):
-                x = x.flatten(1)
-                slope = gradient(torch.addmm(bias, x, weight.t()), y, [len(y)])
-                weight.addmm_(slope.t(), x, alpha=-order.learning_rate / len(y))
-                bias.add_(slope.sum(0), alpha=-order.learning_rate / len(y))
-            total.add_(alone, alpha=float(count))
-        alone.copy_(start)
-        for part in _parts(folded):
-            self._fold(part, order, (weight, bias), sums)
-
-    def _fold(self, members: list[Member], order: Order, at: tuple[Tensor, Tensor], sums: list[Tensor]) -> None:
-        """Members of one step: sum of n_i (w - rate * mean gradient_i) = w * sum n_i - rate * the sum over all cases."""
-        sizes = [len(member.cases[1]) for member in members]
-        x = torch.cat([member.cases[0] for member in members]).flatten(1)
-        y = torch.cat([member.cases[1] for member in members])
-        slope = _gradient_of(order)(torch.addmm(at[1], x, at[0].t()), y, sizes)
-        torch._foreach_add_(sums, list(at), alpha=float(sum(sizes)))
-        sums[0].addmm_(slope.t(), x, alpha=-order.learning_rate)
-        sums[1].add_(slope.sum(0), alpha=-order.learning_rate)
+            for member, model, loss in self.each(part, order, start, told, judge):  # each by itself says who is not finite
+                torch._foreach_add_(sums, model, alpha=float(len(member.cases[1])))
+                told.losses[member.name] = loss
 
 
-def _is_one_step(member: Member, order: Order) -> bool:
-    """Whether the member's training is one step of all its cases as they are."""
-    count = len(member.cases[1])
-    return order.augment == "none" and count <= order.training.batch_size and steps_of(count, order) == 1
+def _linear(cases: Sequence[Batch], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]) -> list[float] | None:
+    return Linear(start, order).fold(cases, sums)
+
+
+def _ahead(
+    stacked: Stacked, members: Sequence[Member], order: Order, start: Sequence[Tensor]
+) -> tuple[Iterator[Member], Callable[[Member], tuple[list[Tensor], float]]]:
+    """Members in the order in which they are trained side by side, and what became of each once it has come."""
+    found, by_name = dict[str, tuple[list[Tensor], float]](), {member.name: member for member in members}
+
+    def coming() -> Iterator[Member]:
+        for name, model, loss in stacked.each([(member.name, member.cases) for member in members], order, start):
+            found[name] = model, loss
+            yield by_name[name]
+
+    return coming(), lambda member: found.pop(member.name)
 
 
 def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
@@ -190,30 +256,9 @@ def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
         yield part
 
 
-def _those_with_cases(members: Iterable[Member]) -> Iterable[Member]:
+def _those_with_cases(members: Iterable[Member], told: Told) -> Iterator[Member]:
     for member in members:
         if len(member.cases[1]) == 0:
-            raise DataError(f"site {member.name} has no training cases")
-        yield member
-
-
-def _gradient_of(order: Order) -> Callable[[Tensor, Tensor, list[int]], Tensor]:
-    """`(logits (N, K), y (N,), cases of each group)` -> each case's gradient of its group's mean loss, times its cases.
-
-    Cross-entropy or, of one logit, binary cross-entropy, each the mean weighted by class of `fedmed.learning.losses`.
-    """
-    classes = torch.tensor(order.class_weights)
-
-    def gradient(logits: Tensor, y: Tensor, sizes: list[int]) -> Tensor:
-        if logits.shape[1] == 1:
-            slope = torch.sigmoid(logits) - y.to(logits.dtype)[:, None]
+            told.failed[member.name] = f"DataError: site {member.name} has no training cases"
         else:
-            slope = torch.softmax(logits, 1)
-            slope.scatter_add_(1, y[:, None], torch.full((len(y), 1), -1.0))
-        if len(set(order.class_weights)) == 1:
-            return slope  # a weighted mean of equal weights is the mean
-        each = classes[y]
-        shares = [part * (len(part) / part.sum()) for part in torch.split(each, sizes)]
-        return slope * torch.cat(shares)[:, None]
-
-    return gradient
+            yield member

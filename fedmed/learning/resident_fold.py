@@ -7,6 +7,7 @@ other case, and nothing but the gradient enters the step. Sums have another orde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -71,15 +72,28 @@ class Fold:
     def __init__(self, model: nn.Module) -> None:
         self._gradients = Replayed(_summed(model))
 
-    def add(self, members: Sequence[Batch], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
-        """Add to `sums` what members of one step add; both and `start` are the model's weights in their order."""
+    def add(
+        self, members: Sequence[Batch], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]
+    ) -> list[float] | None:
+        """Add to `sums` what members of one step add; both and `start` are the model's weights in their order.
+
+        The mean loss of each member; None where something was not finite, and nothing is added then.
+        """
         sizes = [len(y) for _, y in members]
         x, y = torch.cat([x for x, _ in members]), torch.cat([y for _, y in members])
         shares = shares_of(y, sizes, torch.tensor(order.class_weights, dtype=x.dtype))
-        torch._foreach_add_(list(sums), list(start), alpha=float(sum(sizes)))
+        step, losses = [torch.zeros_like(each) for each in start], list[Tensor]()
         for part in zip(*(torch.split(each, AT_ONCE) for each in (shares, x, y)), strict=True):
-            found = self._gradients((part[0], channels_last(part[1]), part[2], *start))
-            descend(sums, found, order.learning_rate)
+            loss, *found = self._gradients((part[0], channels_last(part[1]), part[2], *start))
+            assert loss is not None
+            losses.append(loss)
+            descend(step, found, order.learning_rate)
+        if not all(math.isfinite(float(each.sum())) for each in step):
+            return None
+        torch._foreach_add_(list(sums), list(start), alpha=float(sum(sizes)))
+        torch._foreach_add_(list(sums), step)
+        of_members = torch.split(torch.cat(losses), sizes)
+        return [float(part.mean()) for part in of_members]
 
 
 def shares_of(y: Tensor, sizes: Sequence[int], classes: Tensor) -> Tensor:
@@ -102,6 +116,7 @@ def _summed(model: nn.Module) -> Gradients:
         leaves = [each.detach().requires_grad_() for each in weights]
         with torch.enable_grad(), PoolingFirst():
             logits = functional_call(model, dict(zip(names, leaves, strict=True)), (x,))
-            return torch.autograd.grad((losses_of(logits, y) * shares).sum(), leaves, allow_unused=True)
+            losses = losses_of(logits, y) * shares
+            return losses.detach(), *torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
 
     return gradients

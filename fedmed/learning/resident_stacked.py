@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad_and_value, vmap
 
 from fedmed.learning.kinds import Batch
 from fedmed.learning.order import Order
@@ -35,22 +35,31 @@ class Stacked:
             logits = functional_call(self._model, dict(zip(names, weights, strict=True)), (x,))
             return (losses_of(logits, y) * shares).sum()
 
-        self._slopes = vmap(grad(loss))
+        self._slopes = vmap(grad_and_value(loss))
 
-    def add(self, members: Sequence[Named], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
-        """Add each member's weights, trained from `start` to `sums`, times its number of cases; all on the CPU."""
-        by_size = sorted(members, key=lambda member: len(member[1][1]), reverse=True)  # who ends together goes together
+    def each(
+        self, members: Sequence[Named], order: Order, start: Sequence[Tensor]
+    ) -> Iterator[tuple[str, list[Tensor], float]]:
+        """Each member's name, its weights on the CPU after its training from `start`, and its mean loss.
+
+        Not in their order: members of one size are trained together, so that they end together.
+        """
+        by_size = sorted(members, key=lambda member: len(member[1][1]), reverse=True)
         for begin in range(0, len(by_size), TOGETHER):
-            self._train(by_size[begin : begin + TOGETHER], order, start, sums)
+            group = by_size[begin : begin + TOGETHER]
+            trained, losses = self._train(group, order, start)
+            for number, (name, _) in enumerate(group):
+                yield name, [each[number] for each in trained], losses[number]
 
-    def _train(self, members: Sequence[Named], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+    def _train(self, members: Sequence[Named], order: Order, start: Sequence[Tensor]) -> tuple[list[Tensor], list[float]]:
         weights = [each.to(self._device).expand(len(members), *each.shape).clone() for each in start]
+        total, steps = torch.zeros(len(members)), torch.zeros(len(members))
         for x, y, shares in _in_step(members, order):
-            placed = x.to(self._device), y.to(self._device), shares.to(self._device)
-            torch._foreach_add_(weights, list(self._slopes(weights, *placed)), alpha=-order.learning_rate)
-        counts = torch.tensor([float(len(cases[1])) for _, cases in members], device=self._device)
-        for one, trained in zip(sums, weights, strict=True):
-            one.add_(torch.tensordot(counts.to(trained.dtype), trained, 1).to(one.device))
+            slopes, losses = self._slopes(weights, x.to(self._device), y.to(self._device), shares.to(self._device))
+            torch._foreach_add_(weights, list(slopes), alpha=-order.learning_rate)
+            total += losses.cpu()
+            steps += shares.any(1)
+        return [each.cpu() for each in weights], (total / steps).tolist()
 
 
 def _in_step(members: Sequence[Named], order: Order) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -27,7 +27,8 @@ from fedmed.learning.prediction import channels_last, device_of
 from fedmed.learning.training import optimiser_of, penalty
 
 Gradients = Callable[..., "Sequence[Tensor | None]"]
-"""`(class weights, x (N, ...), y (N, ...), weights at the start..., weights...)` -> the gradients; None of one unused."""
+"""`(class weights, x (N, ...), y (N, ...), weights at the start..., weights...)` -> the cases' loss, and the gradients, None
+of a weight that is not used."""
 PAYS_AFTER = 100
 """Steps with a shape of batch before it is recorded: recording takes as long as so many steps save, about."""
 NOT_RECORDABLE = RuntimeError, TypeError, ValueError, AttributeError
@@ -84,12 +85,12 @@ class _Measured(nn.Module):
         super().__init__()
         self.model, self._loss, self._training = model, KINDS[order.model.kind].loss, order.training
 
-    def forward(self, classes: Tensor, x: Tensor, y: Tensor, anchors: list[Tensor]) -> Tensor:
-        """What a step makes smaller."""
+    def forward(self, classes: Tensor, x: Tensor, y: Tensor, anchors: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The loss of the cases, and what a step makes smaller."""
         loss = self._loss(self.model(x).float(), y, classes)
         if self._training.l2 or anchors:
-            loss = loss + penalty(self.model, anchors, self._training)
-        return loss
+            return loss, loss + penalty(self.model, anchors, self._training)
+        return loss, loss
 
 
 def gradients_of(model: nn.Module, order: Order) -> Gradients:
@@ -101,8 +102,8 @@ def gradients_of(model: nn.Module, order: Order) -> Gradients:
         leaves = [each.detach().requires_grad_() for each in given[-len(names) :]]
         anchors = list(given[: -len(names)])
         with torch.enable_grad(), PoolingFirst():
-            loss = functional_call(measured, dict(zip(names, leaves, strict=True)), (classes, x, y, anchors))
-            return torch.autograd.grad(loss, leaves, allow_unused=True)
+            loss, whole = functional_call(measured, dict(zip(names, leaves, strict=True)), (classes, x, y, anchors))
+            return loss.detach(), *torch.autograd.grad(whole, leaves, allow_unused=True)
 
     return gradients
 
@@ -232,7 +233,7 @@ class Steps:
         training = order.training
         self._is_plain = training.optimiser == "sgd" and training.momentum == 0 and training.weight_decay == 0
 
-    def train(self, cases: Batch, order: Order, site: str) -> None:
+    def train(self, cases: Batch, order: Order, site: str) -> float:
         """As `fedmed.learning.training.train`, to the last bit, for an order with the model that the steps were made for."""
         if order.training != self._training:
             self._begin(order)
@@ -241,9 +242,13 @@ class Steps:
         for anchor, weight in zip(self._anchors, self._weights, strict=False):
             anchor.copy_(weight)
         self._optimiser.state.clear()
+        total, steps = torch.zeros(()), 0
         for x, y in batches_of(cases, order, site):
-            given = (classes, channels_last(x), y, *self._anchors, *self._weights)
-            self._step(self._gradients(given), order.learning_rate)
+            loss, *gradients = self._gradients((classes, channels_last(x), y, *self._anchors, *self._weights))
+            assert loss is not None
+            self._step(gradients, order.learning_rate)
+            total, steps = total + loss, steps + 1
+        return float(total) / max(1, steps)
 
     def _step(self, gradients: Sequence[Tensor | None], rate: float) -> None:
         if self._is_plain:

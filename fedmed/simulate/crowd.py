@@ -21,14 +21,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmed.errors import ConfigError, DataError, FederationError
+from fedmed.errors import ConfigError, FederationError, FedmedError
+from fedmed.federation import updates
+from fedmed.flower.keys import WEIGHT_KEY
 from fedmed.flower.lanes import assign
-from fedmed.learning.crowd import Member, Resident, steps_of
+from fedmed.learning.crowd import Member, Resident, Told, steps_of
+from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import Order, parse, text_of
+from fedmed.learning.prediction import device_of
 from fedmed.wire.tensors import Tensors
 
 LOOKS_UP_S = 0.5  # how often a worker sees whether its owner lives
 STOP_S = 2.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A round of a crowd."""
+
+    told: Told
+    mean: Tensors | None
+    """By cases, of the members that are in the sum; None where nobody is."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +57,18 @@ class Crowd:
     One order's model for all rounds. Same seed and number of workers: same bits.
     """
 
-    def __init__(self, members: Sequence[Member], order: Order, workers: int, fast: bool = True) -> None:
-        """Fork. `fast=False` trains every site by the generic loop. Raises ConfigError as `Resident` does."""
+    def __init__(
+        self, members: Sequence[Member], order: Order, workers: int, fast: bool = True, most_norm: float | None = None
+    ) -> None:
+        """Fork. `fast=False` trains every site by the generic loop; an update longer than `most_norm` is refused.
+
+        Raises ConfigError as `Resident` does.
+        """
         if workers < 1:
             raise ConfigError(f"a crowd of {workers} workers; allowed: from 1")
         self._members, self._model, self._workers = members, order.model, list[_Worker]()
-        resident = Resident(order, fast)
+        self._most_norm = most_norm
+        resident = Resident(order, fast, folds=most_norm is None)
         self.why_not_fast = tuple(resident.why_not)
         """Why the closed form is not taken; empty where it is."""
         self._start = _shared(resident.size)
@@ -61,7 +80,9 @@ class Crowd:
         line, theirs = context.Pipe()
         total = _shared(resident.size)
         process = context.Process(
-            target=_serve, args=(theirs, os.getpid(), self._members, resident, self._start, total), daemon=True
+            target=_serve,
+            args=(theirs, os.getpid(), _Work(self._members, resident, self._start, total, self._most_norm)),
+            daemon=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # threads of the parent hold no lock that a worker takes
@@ -69,12 +90,35 @@ class Crowd:
         theirs.close()
         return _Worker(process, line, total)
 
-    def round(self, cohort: Sequence[int], weights: Tensors, order: Order) -> Tensors:
-        """The mean by cases of the models that the members `cohort` train from `weights`.
+    def train(self, cohort: Sequence[int], weights: Tensors, order: Order) -> Trained:
+        """The mean by cases of the models that the members `cohort` train from `weights`, and what became of each.
 
-        Raises ConfigError for another model than the crowd's or an empty cohort, DataError for a member without cases,
-        FederationError where a worker has ended; after an error the crowd is of no more use.
+        Raises ConfigError for another model than the crowd's or an empty cohort, FederationError where a worker has ended;
+        after an error the crowd is of no more use.
         """
+        self._give(cohort, weights, order)
+        sizes = {self._members[number].name: len(self._members[number].cases[1]) for number in cohort}
+        found = Told()
+        for part in self._ask("train", cohort, order):
+            found = Told(found.losses | part.losses, found.failed | part.failed, found.refused | part.refused)
+        cases = sum(sizes[name] for name in found.losses)
+        if not cases:
+            return Trained(found, None)
+        mean = torch.stack([worker.total for worker in self._workers]).sum(0) / float(cases)
+        return Trained(found, _shaped(mean.numpy(), weights))
+
+    def validate(self, cohort: Sequence[int], weights: Tensors, order: Order) -> dict[str, dict[str, float]]:
+        """Measures of `weights` on each member's validation cases, by name; those without any are left out.
+
+        Raises as `train`.
+        """
+        self._give(cohort, weights, order)
+        found: dict[str, dict[str, float]] = {}
+        for part in self._ask("validate", cohort, order):
+            found |= part
+        return found
+
+    def _give(self, cohort: Sequence[int], weights: Tensors, order: Order) -> None:
         if order.model != self._model or not cohort:
             raise ConfigError(
                 "a crowd's round: got another model or nobody; allowed: the crowd's own model, one site or more"
@@ -83,37 +127,32 @@ class Crowd:
         if len(flat) != len(self._start):
             raise ConfigError(f"a crowd's round: got {len(flat)} words of weights, allowed: {len(self._start)}")
         self._start.copy_(torch.from_numpy(flat))
-        sizes = [len(self._members[number].cases[1]) for number in cohort]
-        groups = assign(
-            ((number, steps_of(size, order)) for number, size in zip(cohort, sizes, strict=True)), len(self._workers)
-        )
+
+    def _ask(self, what: str, cohort: Sequence[int], order: Order) -> list[Any]:
+        """What each worker answers of its part of the cohort."""
+        loads = ((number, steps_of(len(self._members[number].cases[1]), order)) for number in cohort)
+        groups = assign(loads, len(self._workers))
         text = text_of(order)
         for worker, group in zip(self._workers, groups, strict=True):
-            self._tell(worker, group, text)
-        failures = [self._hear(worker, group) for worker, group in zip(self._workers, groups, strict=True)]
-        for failure in failures:
-            if failure is not None:
-                raise failure
-        mean = torch.stack([worker.total for worker in self._workers]).sum(0) / float(sum(sizes))
-        return _shaped(mean.numpy(), weights)
+            self._tell(worker, (what, group, text))
+        answers = [self._hear(worker, group) for worker, group in zip(self._workers, groups, strict=True)]
+        for answer in answers:
+            if isinstance(answer, FedmedError):
+                raise answer
+        return answers
 
-    def _tell(self, worker: _Worker, group: list[int], text: str) -> None:
+    def _tell(self, worker: _Worker, asked: tuple[str, list[int], str]) -> None:
         try:
-            worker.line.send((group, text))
+            worker.line.send(asked)
         except (BrokenPipeError, ConnectionResetError):
             return  # `_hear` finds the line closed and says so
 
-    def _hear(self, worker: _Worker, group: list[int]) -> ConfigError | DataError | FederationError | None:
+    def _hear(self, worker: _Worker, group: list[int]) -> Any:
         try:
-            said: ConfigError | DataError | None = worker.line.recv()
+            return worker.line.recv()
         except (EOFError, ConnectionResetError):
-            worker.process.join(STOP_S)
             names = ", ".join(self._members[number].name for number in group[:5]) or "nobody"
-            return FederationError(
-                f"a worker of the crowd ended with exit code {worker.process.exitcode} while it trained {len(group)} sites "
-                f"({names}...): run again with fewer workers if memory was short"
-            )
-        return said
+            return FederationError(stopped(worker.process, f"{len(group)} sites ({names}...)"))
 
     def close(self) -> None:
         """End the workers."""
@@ -130,23 +169,60 @@ class Crowd:
         self.close()
 
 
-def _serve(
-    line: Connection, owner: int, members: Sequence[Member], resident: Resident, start: Tensor, total: Tensor
-) -> None:
+def _serve(line: Connection, owner: int, work: _Work) -> None:
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    threading.Thread(target=end_with, args=(owner,), daemon=True).start()
+    asked = {"train": work.train, "validate": work.validate}
     while True:
-        group, text = line.recv()
-        total.zero_()
+        what, group, text = line.recv()
         try:
-            resident.add((members[number] for number in group), parse(text), start, total)
-        except (ConfigError, DataError) as error:
+            line.send(asked[what](group, parse(text)))
+        except FedmedError as error:
             line.send(error)
-        else:
-            line.send(None)
 
 
-def _end_with(owner: int) -> None:
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does of a round."""
+
+    members: Sequence[Member]
+    resident: Resident
+    start: Tensor
+    total: Tensor
+    most_norm: float | None
+
+    def train(self, group: Sequence[int], order: Order) -> Told:
+        """Its part of the sum."""
+        given = self.resident.named(self.start)
+
+        def judge(model: Tensors, cases: int) -> None:
+            updates.check(model, given, {WEIGHT_KEY: cases}, cases, self.most_norm)
+
+        self.total.zero_()
+        return self.resident.add((self.members[number] for number in group), order, self.start, self.total, judge)
+
+    def validate(self, group: Sequence[int], order: Order) -> dict[str, dict[str, float]]:
+        """Measures by name of those that have validation cases."""
+        self.resident.take(self.start)
+        kind, device, found = KINDS[order.model.kind], device_of(order.device), dict[str, dict[str, float]]()
+        for member in (self.members[number] for number in group):
+            if member.validation is not None and len(member.validation[1]):
+                measured = kind.validate(self.resident.model, member.validation, order, device)
+                found[member.name] = {WEIGHT_KEY: len(member.validation[1]), **measured}
+        return found
+
+
+def stopped(process: Any, whose: str) -> str:
+    """What is said of a worker that has ended."""
+    process.join(STOP_S)
+    return (
+        f"a worker of the crowd ended with exit code {process.exitcode} while it trained {whose}: run again with fewer "
+        "workers if memory was short"
+    )
+
+
+def end_with(owner: int) -> None:
+    """End this process once its owner has; to be run in a thread."""
     never = threading.Event()
     while os.getppid() == owner:
         never.wait(LOOKS_UP_S)

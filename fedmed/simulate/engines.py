@@ -1,4 +1,4 @@
-"""The two engines: the same ServerApp and ClientApp, in processes of this machine or on Ray."""
+"""The engines: the same ServerApp and ClientApp, in processes of this machine, on Ray, or as one crowd."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fedmed.config.catalogue import shipped
 from fedmed.config.scenario import Engine, Scenario
+from fedmed.federation.journal import Journal
 from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
@@ -16,6 +18,7 @@ from fedmed.flower.ours import OwnGrid
 from fedmed.flower.server import call
 from fedmed.flower.virtual import VirtualGrid
 from fedmed.simulate import members
+from fedmed.simulate.crowding import CrowdGrid, MaskedCrowdGrid, Sites
 from fedmed.simulate.timing import Timing
 from fedmed.simulate.traces import Trace
 
@@ -37,6 +40,7 @@ def run(
     folder: Path,
     sites_folder: Path,
     loads: Sequence[float],
+    journal: Journal,
     timing: Timing | None = None,
 ) -> None:
     """Run the apps on the scenario in `folder` until the last round is committed; `loads` are the sites' training cases.
@@ -52,6 +56,11 @@ def run(
             "authority": str(sites_folder / members.MEMBERS / members.AUTHORITY),
         }
         client = replace(CLIENT, gate=f"{members.__name__}:{members.gate_of.__name__}")
+    if scenario.engine.name == "crowd":
+        grid = MaskedCrowdGrid if scenario.privacy.is_masked else CrowdGrid
+        with grid(CLIENT, Sites(sites_folder, loads, workers), scenario, run_config, journal) as crowd:
+            call(apps.load(SERVER), crowd, run_config)
+        return
     if timing is None:
         _on_engine(scenario, workers, sites_folder, loads, client, run_config, None)
         return
@@ -79,9 +88,13 @@ def _on_engine(
         real_s = scenario.federation.longest_s if seen is None else LONGEST_CALL_S
         ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), real_s, seen)
         return
-    nodes = [{"partition-id": i, "sites-folder": str(sites_folder)} for i in range(len(loads))]
-    with InProcessGrid(client, nodes, loads, workers, run_config) as grid:
+    with InProcessGrid(client, _nodes(sites_folder, len(loads)), loads, workers, run_config) as grid:
         call(apps.load(SERVER), grid if seen is None else seen(grid), run_config)
+
+
+def _nodes(sites_folder: Path, count: int) -> list[dict[str, Any]]:
+    """What each site's app knows of itself."""
+    return [{"partition-id": number, "sites-folder": str(sites_folder)} for number in range(count)]
 
 
 def workers_for(engine: Engine, sites: int) -> int:

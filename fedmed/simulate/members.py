@@ -101,11 +101,31 @@ def gate_of(config: Mapping[str, Any]) -> Gate:
     return _gate(place, int(config["partition-id"]), (place / AUTHORITY).read_bytes())
 
 
+def keys_of(place: Path, number: int) -> MemberKeys:
+    """The keys of a member that was enrolled."""
+    return MemberKeys.load(place / f"{number:05d}.keys")
+
+
+def certificate_of(sites_folder: Path, number: int) -> bytes:
+    """The certificate of a member that was enrolled, DER."""
+    return (sites_folder / MEMBERS / f"{number:05d}.der").read_bytes()
+
+
+def policy_of(place: Path) -> Policy:
+    """What every simulated clinic accepts of a federation."""
+    house = House(**json.loads((place / HOUSE).read_text()))
+    return Policy(FEDERATION, _pins(place, (place / AUTHORITY).read_bytes()), modes=(house.mode,))
+
+
+def dither_of(place: Path, number: int) -> Callable[[bytes], bytes]:
+    """Gives the seed of a vector's rounding, for its purpose and what was given."""
+    return partial(rounding_seed, (place / f"{number:05d}{ROUNDING}").read_bytes())
+
+
 @lru_cache(maxsize=4096)
 def _gate(place: Path, number: int, authority: bytes) -> Gate:
     """The gate of one enrolment, which has an authority of its own."""
-    keys, house = MemberKeys.load(place / f"{number:05d}.keys"), House(**json.loads((place / HOUSE).read_text()))
-    policy = Policy(FEDERATION, _pins(place, authority), modes=(house.mode,))
+    keys, policy, house = keys_of(place, number), policy_of(place), House(**json.loads((place / HOUSE).read_text()))
     ledgers = place.parents[1] / FOLDER
     departures = Departures(ledgers / f"{number:05d}{SUFFIX}")
 
@@ -120,8 +140,7 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", noise)
     certificate = (place / f"{number:05d}.der").read_bytes()
     rules = Rules(house.most_norm, private, house.carries_late, house.least_bound)
-    dither = partial(rounding_seed, (place / f"{number:05d}{ROUNDING}").read_bytes())
-    return Gate(certificate, outbox, rules, dither, books)
+    return Gate(certificate, outbox, rules, dither_of(place, number), books)
 
 
 def _private(house: House, site: Site, budget: Path, seed: Callable[[bytes], bytes]) -> Private | None:

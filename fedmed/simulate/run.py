@@ -15,7 +15,7 @@ import torch
 from fedmed.clock import Clock, SystemClock
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, StoreError
-from fedmed.federation.journal import Journal
+from fedmed.federation.journal import Journal, events
 from fedmed.federation.outcome import final_model
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
@@ -116,7 +116,7 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
         _federate(scenario, facts["workers"], folder, sites, journal, timed)
         trained_at = clock.now()
-        report = _finish(folder, scenario, sites, facts, journal)
+        report = _finish(folder, scenario, sites, facts | _crowded(folder), journal)
         seconds = {
             "prepare": prepared_at - began,
             "federate": trained_at - prepared_at,
@@ -134,6 +134,12 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         journal.close()
 
 
+def _crowded(folder: RunFolder) -> dict[str, Any]:
+    """How a crowd trained, as the journal tells."""
+    said = [event for event in events(folder.path) if event["event"] == "crowded"]
+    return {"why_not_fast": said[-1]["why_not_fast"]} if said else {}
+
+
 def _federate(
     scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site], journal: Journal, timed: Timing | None
 ) -> None:
@@ -141,7 +147,7 @@ def _federate(
     listener = Listener(folder.path / LEDGERS, [site.name for site in sites])
     try:
         loads = [float(len(site.train)) for site in sites]
-        engines.run(scenario, workers, folder.path, folder.sites, loads, timed)
+        engines.run(scenario, workers, folder.path, folder.sites, loads, journal, timed)
     except FederationError as error:
         listener.explain(error)
         raise

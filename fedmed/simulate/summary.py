@@ -23,7 +23,7 @@ def summarise(
         result |= told["sites"].get(name, {"rounds_joined": 0})
     return {
         **told,
-        "engine": scenario.engine.name,
+        "engine": engine_of(scenario, facts),
         "evaluated_by": HARNESS + (", while the center saw sums only" if scenario.privacy.is_masked else ""),
         "overall": overall,
         "sites": sites,
@@ -35,3 +35,11 @@ def summarise(
         "data_sha256": facts["data_sha256"],
         "machine": machine(facts["workers"]),
     }
+
+
+def engine_of(scenario: Scenario, facts: dict[str, Any]) -> str:
+    """The engine and, of a crowd, how it trained and why not faster."""
+    if "why_not_fast" not in facts:
+        return scenario.engine.name
+    how = "; ".join(facts["why_not_fast"])
+    return f"{scenario.engine.name}, " + (f"each site by the usual loop ({how})" if how else "in closed form")

@@ -8,6 +8,7 @@ import mmap
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,10 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
 def open_site(folder: Path, number: int) -> Site:
     """The `number`-th site of a folder, its arrays mapped from disk. Raises DataError where it is not there."""
     try:
-        entry = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"][number]
+        entry = _entries(folder, laid_out(folder))[number]
         with (folder / entry["file"]).open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, DataError) as error:
         raise DataError(f"site number {number} cannot be opened in {folder}: {error!r}") from error
     found = wire.view(mapped, entry["file"])
 
@@ -60,6 +61,13 @@ def open_site(folder: Path, number: int) -> Site:
     parts = {part: cases(part) for part in SPLITS}
     parts["train"] = _with_columns(parts["train"], found)
     return Site(entry["name"], **parts, pipeline=parse(entry["pipeline"]), version=entry["version"], parity=entry["parity"])
+
+
+@lru_cache(maxsize=2)
+def _entries(folder: Path, digest: str) -> list[dict[str, Any]]:
+    """What the index tells of each site; read once for a process that opens a thousand."""
+    found: list[dict[str, Any]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"]
+    return found
 
 
 def _described(train: Cases) -> wire.Tensors:

@@ -48,7 +48,7 @@ def test_faults_of_file_and_overrides_come_together_each_with_its_place(valid, f
     assert found[3] == "--set 3: got 'no equals sign', allowed: KEY=VALUE such as training.learning_rate=0.1"
     assert found[4].startswith("--set 4: seed: not valid YAML")
     assert found[5] == "--set 5: title.x: title is no section of keys, so that nothing can be set in it"
-    assert 'engine.name: got "rya", allowed: one of inprocess, ray (did you mean ray?)' in found[6]
+    assert 'engine.name: got "rya", allowed: one of inprocess, ray, crowd (did you mean ray?)' in found[6]
 
 
 def test_a_value_set_over_a_broken_one_mends_it(valid):

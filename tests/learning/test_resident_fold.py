@@ -90,17 +90,19 @@ def test_a_resident_folds_who_takes_one_step_and_trains_the_others(monkeypatch, 
 
     def watched(self, cases, *rest):
         joined.extend(len(y) for _, y in cases)
-        add(self, cases, *rest)
+        return add(self, cases, *rest)
 
     monkeypatch.setattr(Fold, "add", watched)
-    found = []
+    found, told = [], []
     for fast in (True, False):
         resident = Resident(an_order, fast)
         start = torch.randn(resident.size, generator=torch.Generator().manual_seed(1)) * 0.1
         total = torch.zeros(resident.size)
-        resident.add(crowd, an_order, start, total)
+        told.append(resident.add(crowd, an_order, start, total))
         found.append(total / 69 - start)
     assert len(joined) == 4
+    assert told[0].losses == pytest.approx(told[1].losses)
+    assert not told[0].failed | told[1].failed
     assert float((found[0] - found[1]).abs().max()) < 1e-6
     assert float(found[0].abs().max()) > 1e-3
 
@@ -152,3 +154,12 @@ def test_models_whose_cases_are_not_alone_are_not_folded(model, why):
 def test_the_networks_of_the_table_fold_where_they_have_no_dropout(name):
     options = {"resnet18": {"width": 8}}.get(name, {"dropout": 0.0})
     assert mixing(models.build(name, (1, 8, 8), 5, options), (1, 8, 8)) == []
+
+
+def test_a_loss_that_is_not_finite_adds_nothing():
+    model, crowd, an_order = weights.built(MLP), members(MLP, [3, 4]), order(MLP)
+    crowd[1].cases[0][0] = torch.inf
+    start = [value.detach().clone() for value in model.parameters()]
+    sums = [torch.zeros_like(value) for value in start]
+    assert Fold(model).add([member.cases for member in crowd], an_order, start, sums) is None
+    assert not any(value.any() for value in sums)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fedmed.learning import resident_stacked, weights
-from fedmed.learning.crowd import Resident
+from fedmed.learning.crowd import Resident, Told
 from fedmed.learning.order import ModelSpec
 from fedmed.learning.resident_stacked import Stacked
 from tests.learning.test_resident_fold import CNN, MLP, members, order
@@ -28,10 +28,16 @@ def test_members_side_by_side_are_members_one_by_one(monkeypatch, spec, work, to
     with torch.random.fork_rng():
         torch.manual_seed(1)
         start = torch.cat([value.flatten() for value in weights.built(spec).state_dict().values()])
-    one_by_one, side_by_side = torch.zeros(alone.size), torch.zeros(alone.size)
-    alone.add(crowd, an_order, start, one_by_one)
-    stacked = Stacked(weights.built(spec), torch.device("cpu"))
-    named = [(member.name, member.cases) for member in crowd]
-    stacked.add(named, an_order, alone._views(start), alone._views(side_by_side))
-    assert float((one_by_one - side_by_side).abs().max()) / 81 < 1e-5
-    assert float((one_by_one / 81 - start).abs().max()) > 1e-3
+    with torch.no_grad():
+        side_by_side = {
+            name: (torch.cat([each.flatten() for each in found]), loss)
+            for name, found, loss in Stacked(weights.built(spec), torch.device("cpu")).each(
+                [(member.name, member.cases) for member in crowd], an_order, alone._views(start)
+            )
+        }
+    assert len(side_by_side) == len(crowd)
+    for member, model, loss in alone.each(crowd, an_order, start, Told()):
+        found, its_loss = side_by_side[member.name]
+        assert float((torch.cat([each.flatten() for each in model]) - found).abs().max()) < 1e-5
+        assert its_loss == pytest.approx(loss, rel=1e-4)
+        assert float((found - start).abs().max()) > 1e-3

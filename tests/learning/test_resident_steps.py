@@ -113,8 +113,8 @@ def test_steps_are_those_of_a_clinic_to_the_last_bit(monkeypatch, spec, work, pa
             with torch.no_grad():
                 torch._foreach_copy_(list(model.parameters()), start)
         with torch.no_grad():
-            steps.train(cases(spec, 13 + number), order(spec, number, **work), f"site-{number}")
-        train(theirs, cases(spec, 13 + number), order(spec, number, **work), f"site-{number}")
+            loss = steps.train(cases(spec, 13 + number), order(spec, number, **work), f"site-{number}")
+        assert loss == train(theirs, cases(spec, 13 + number), order(spec, number, **work), f"site-{number}")
         assert state(ours) == state(theirs)
     assert any(not torch.equal(value, first) for value, first in zip(ours.parameters(), start, strict=True))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.config.scenario import Training
-from fedmed.errors import ConfigError, DataError, FederationError
+from fedmed.errors import ConfigError, FederationError
+from fedmed.federation import updates
 from fedmed.learning import crowd as crowds
 from fedmed.learning import weights
 from fedmed.learning.crowd import Member
+from fedmed.learning.kinds import KINDS
 from fedmed.learning.order import ModelSpec, Order, Preparation
 from fedmed.learning.training import train
 from fedmed.simulate.crowd import Crowd
@@ -76,7 +79,7 @@ def test_any_rounds_of_a_linear_model_are_those_of_clinics(spec, balanced, fast,
         assert (not run.why_not_fast) is fast
         for number in range(1, 5):
             an_order = order(spec, number, balanced, **work)
-            ours, theirs = run.round(cohort, ours, an_order), one_by_one(crowd, cohort, theirs, an_order)
+            ours, theirs = run.train(cohort, ours, an_order).mean, one_by_one(crowd, cohort, theirs, an_order)
     assert apart(ours, theirs) < 1e-6
     assert apart(first, theirs) > 1e-2
 
@@ -96,7 +99,7 @@ def test_what_has_no_closed_form_is_trained_as_a_clinic_does(spec, work, why):
     crowd, start, an_order = members(spec), weights.fresh(spec, 0), order(spec, **work)
     with Crowd(crowd, an_order, 2) as run:
         assert why in " ".join(run.why_not_fast)
-        ours = run.round(range(6), start, an_order)
+        ours = run.train(range(6), start, an_order).mean
     assert apart(ours, one_by_one(crowd, range(6), start, an_order)) < 1e-5
 
 
@@ -105,7 +108,7 @@ def test_same_workers_same_bits():
     runs = []
     for _ in range(2):
         with Crowd(crowd, an_order, 2) as run:
-            runs.append({name: value.tobytes() for name, value in run.round([5, 1, 2], start, an_order).items()})
+            runs.append({name: value.tobytes() for name, value in run.train([5, 1, 2], start, an_order).mean.items()})
     assert runs[0] == runs[1]
 
 
@@ -114,20 +117,77 @@ def test_a_worker_that_dies_is_an_error_that_names_its_sites():
     with Crowd(crowd, an_order, 2) as run:
         os.kill(run._workers[0].process.pid, signal.SIGKILL)
         with pytest.raises(FederationError, match=r"exit code -9 .* sites \(site-2"):
-            run.round(range(6), start, an_order)
+            run.train(range(6), start, an_order)
 
 
 def test_what_is_no_round_of_the_crowd_is_refused():
     crowd, start, an_order = members(LR, (3, 0)), weights.fresh(LR, 0), order(LR)
     with Crowd(crowd, an_order, 1) as run:
         with pytest.raises(ConfigError, match="nobody"):
-            run.round([], start, an_order)
+            run.train([], start, an_order)
         with pytest.raises(ConfigError, match="another model"):
-            run.round([0], start, order(BINARY))
-        with pytest.raises(DataError, match="site-1 has no training cases"):
-            run.round([0, 1], start, an_order)
+            run.train([0], start, order(BINARY))
     with pytest.raises(ConfigError, match="from 1"):
         Crowd(crowd, an_order, 0)
+
+
+def losses_one_by_one(crowd, cohort, start, an_order) -> dict[str, float]:
+    each = {}
+    for number in cohort:
+        each[crowd[number].name] = train(
+            weights.loaded(an_order.model, start), crowd[number].cases, an_order, crowd[number].name
+        )
+    return each
+
+
+@pytest.mark.parametrize("spec", [LR, BINARY, CNN], ids=["classes", "binary", "network"])
+@pytest.mark.parametrize("work", [{}, {"epochs": 2}], ids=str)
+def test_each_members_loss_is_told(spec, work):
+    crowd, start, an_order = members(spec), weights.fresh(spec, 0), order(spec, **work)
+    with Crowd(crowd, an_order, 2) as run:
+        told = run.train(range(6), start, an_order).told
+    assert told.losses == pytest.approx(losses_one_by_one(crowd, range(6), start, an_order), abs=1e-5)
+    assert not told.failed
+    assert not told.refused
+
+
+def test_who_has_no_cases_or_comes_to_nothing_finite_is_named_and_the_others_go_on():
+    crowd, start, an_order = members(LR, (3, 0, 5, 9)), weights.fresh(LR, 0), order(LR)
+    crowd[2].cases[0][1, 0, 0, 0] = torch.inf
+    with Crowd(crowd, an_order, 2) as run:
+        found = run.train(range(4), start, an_order)
+    assert list(found.told.failed) == ["site-1"]
+    assert "has no training cases" in found.told.failed["site-1"]
+    assert list(found.told.refused) == ["site-2"]
+    assert "are not finite" in found.told.refused["site-2"]
+    assert apart(found.mean, one_by_one(crowd, [0, 3], start, an_order)) < 1e-6
+
+
+@pytest.mark.parametrize("spec", [LR, CNN], ids=["closed", "network"])
+def test_an_update_that_is_too_long_is_refused(spec):
+    crowd, start, an_order = members(spec), weights.fresh(spec, 0), order(spec)
+    norms = {}
+    for member in crowd:
+        model = weights.loaded(spec, start)
+        train(model, member.cases, an_order, member.name)
+        norms[member.name] = updates.distance(weights.read(model), start)
+    most = sorted(norms.values())[2] * 1.001
+    with Crowd(crowd, an_order, 2, most_norm=most) as run:
+        found = run.train(range(6), start, an_order).told
+    assert set(found.refused) == {name for name, norm in norms.items() if norm > most}
+    assert set(found.losses) == norms.keys() - found.refused.keys()
+
+
+def test_validation_is_that_of_each_clinic():
+    crowd = [dataclasses.replace(each, validation=each.cases) for each in members(LR, (30, 40))] + members(LR, (3,))
+    start, an_order = weights.fresh(LR, 0), order(LR)
+    with Crowd(crowd, an_order, 2) as run:
+        run.train(range(3), start, an_order)  # leaves another model in the processes
+        found = run.validate(range(3), start, an_order)
+    assert set(found) == {"site-0", "site-1"}
+    for member in crowd[:2]:
+        expected = KINDS["classification"].validate(weights.loaded(LR, start), member.cases, an_order, torch.device("cpu"))
+        assert found[member.name] == pytest.approx({"num-examples": len(member.cases[1]), **expected})
 
 
 OWNER = """
@@ -170,4 +230,4 @@ def test_what_is_joined_in_parts_comes_to_the_same(monkeypatch):
     first = weights.fresh(LR, 0)
     monkeypatch.setattr(crowds, "FOLDED", 7)
     with Crowd(crowd, order(LR), 1) as parted:
-        assert apart(parted.round(cohort, first, order(LR)), one_by_one(crowd, cohort, first, order(LR))) < 1e-6
+        assert apart(parted.train(cohort, first, order(LR)).mean, one_by_one(crowd, cohort, first, order(LR))) < 1e-6

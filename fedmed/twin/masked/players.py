@@ -88,7 +88,7 @@ class Players:
     """Members of one roster that one worker plays."""
 
     def __init__(self, signers: Mapping[int, Signer], policy: Policy, entropy: Callable[[int], Entropy]) -> None:
-        """`signers` by index of the roster, `policy` the one that all their clinics have; `entropy` of each member."""
+        """`signers` by any number of the worker's own, `policy` the one that all their clinics have; `entropy` of each."""
         self._many = Many()
         self._players = {
             index: Player(Member(signer, policy, entropy(index), self._many)) for index, signer in signers.items()
@@ -113,12 +113,13 @@ class Players:
         The two ends of a pair that both are here are agreed on once. 32 bytes a pair and round until `forget`.
         """
         cohort = None if cohort is None else frozenset(cohort)
-        here = {index: each.epoch for index, each in self._players.items() if cohort is None or index in cohort}
+        epochs = [each.epoch for each in self._players.values() if each.epoch is not None]
+        here = {epoch.index: epoch for epoch in epochs if cohort is None or epoch.index in cohort}
         alone: list[Pair] = []
         both: list[tuple[Pair, Pair]] = []
         for number in numbers:
             for index, epoch in here.items():
-                if epoch is None or number not in epoch.secrets:
+                if number not in epoch.secrets:
                     continue
                 for other in epoch.graph.neighbours(index):
                     pair = epoch.secrets[number].key, epoch.key_for(other, number)

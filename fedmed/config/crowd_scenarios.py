@@ -1,0 +1,30 @@
+"""What a scenario on the engine `crowd` cannot have: whatever needs a message, a process or an update of each site's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedmed.config.scenario import Scenario
+
+
+def faults(scenario: Scenario) -> Iterator[str]:
+    """Every fault, with what to write instead; none on another engine."""
+    if scenario.engine.name != "crowd":
+        return
+    other = "or take engine.name: inprocess"
+    if scenario.privacy.differential_privacy is not None:
+        yield (
+            "privacy.differential_privacy: each site's own gate charges its budget, and a crowd has none; "
+            f"leave it out, {other}"
+        )
+    if scenario.topology is not None:
+        yield f"topology: a crowd answers at once, and nobody is late, cut off or away; leave the section out, {other}"
+    if scenario.training.metrics:
+        named = ", ".join(scenario.training.metrics)
+        yield f"training.metrics declares {named}, which a site's own app tells; a crowd has none. Leave it out, {other}"
+    if scenario.engine.workers == 0:
+        yield f"engine.workers is 0: a crowd lives in processes of its own; write 1 or more, {other}"
+    if scenario.engine.device == "cuda":
+        yield f"engine.device is cuda: a crowd's processes are forked, which CUDA does not bear; write cpu, {other}"
