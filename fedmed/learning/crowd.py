@@ -215,7 +215,8 @@ class Resident:
         self, members: list[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
     ) -> None:
         sums, fold = self._views(total), self._folding(order)
-        for part in _parts(members) if fold else ():
+        for part in _parts(members):
+            assert fold is not None  # else nobody was told to be joined
             losses = fold([member.cases for member in part], order, self._views(start), sums)
             if losses is not None:
                 told.losses.update(zip((member.name for member in part), losses, strict=True))
