@@ -18,6 +18,10 @@ from fedmed.learning import weights
 from fedmed.learning.closed_form import Linear, hindrances
 from fedmed.learning.kinds import Batch, steps_of
 from fedmed.learning.order import Order
+from fedmed.learning.prediction import device_of
+from fedmed.learning.resident_fold import Fold, mixing, objections
+from fedmed.learning.resident_stacked import Stacked
+from fedmed.learning.resident_steps import Steps, obstacles
 from fedmed.learning.training import train
 from fedmed.wire.tensors import Tensors
 
@@ -44,6 +48,8 @@ class Told:
     refused: dict[str, str] = field(default_factory=dict)
 
 
+Folding = Callable[[Sequence[Batch], Order, Sequence[Tensor], Sequence[Tensor]], "list[float] | None"]
+"""`(each member's cases, order, start, sums)` -> each member's mean loss, or None where nothing was added."""
 Judge = Callable[[Tensors, int], None]
 """`(a member's model, its cases)`; raises UpdateRefused for one that may not be added."""
 
@@ -76,6 +82,11 @@ class Resident:
         self._names = list(self._model.state_dict())
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
+        self._spec = order.model
+        self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
+        self._is_alone = fast and not mixing(self._model, order.model.inputs)
+        self._joining = Fold(self._model) if self._is_alone else None
+        self._stacked: Stacked | None = None
 
     @property
     def size(self) -> int:
@@ -122,7 +133,10 @@ class Resident:
         """
         check(order)
         train_one = self._loop(order, start) if self.why_not else self._closed(order, start)
-        for member in _those_with_cases(members, told):
+        those = _those_with_cases(members, told)
+        if stacked := self._side_by_side(order):
+            those, train_one = _ahead(stacked, list(those), order, self._views(start))
+        for member in those:
             try:
                 model, loss = train_one(member)
                 if judge is not None:
@@ -136,11 +150,17 @@ class Resident:
 
     def _loop(self, order: Order, start: Tensor) -> Callable[[Member], tuple[list[Tensor], float]]:
         shapes = self._views(start)
+        steps = None if obstacles(self._model, order) else self._steps
 
         def train_one(member: Member) -> tuple[list[Tensor], float]:
             with torch.no_grad():
                 torch._foreach_copy_(self._state, shapes)
-            return self._state, train(self._model, member.cases, order, member.name)
+                if steps:
+                    return self._state, steps.train(member.cases, order, member.name)
+            loss = train(self._model, member.cases, order, member.name)
+            if device_of(order.device).type != "cpu":  # moving a model gives it other memory
+                self._state, self._steps = list(self._model.cpu().state_dict().values()), None
+            return self._state, loss
 
         return train_one
 
@@ -154,6 +174,22 @@ class Resident:
 
         return train_one
 
+    def _folding(self, order: Order) -> Folding | None:
+        """How members of one step are one batch; None where they cannot be."""
+        if not self.why_not:
+            return _linear
+        if self._joining is None or objections(order) or obstacles(self._model, order):
+            return None
+        return self._joining.add
+
+    def _side_by_side(self, order: Order) -> Stacked | None:
+        """On an accelerator, where float32 is asked for and nothing stands against it."""
+        device = device_of(order.device)
+        if device.type != "cuda" or not self._is_alone or objections(order) or order.training.precision != "float32":
+            return None
+        self._stacked = self._stacked or Stacked(weights.built(self._spec), device)
+        return self._stacked
+
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
         return [part.view(each.shape) for part, each in zip(parts, self._state, strict=True)]
@@ -163,7 +199,7 @@ class Resident:
 
     def _alone_of(self, members: Iterable[Member], order: Order, folded: list[Member]) -> Iterator[Member]:
         """The members that are trained one by one; the others go to `folded`."""
-        folds = self._folds and not self.why_not and order.augment == "none"
+        folds = self._folds and order.augment == "none" and self._folding(order) is not None
         for member in members:
             count = len(member.cases[1])
             if folds and 0 < count <= order.training.batch_size and steps_of(count, order) == 1:
@@ -174,15 +210,34 @@ class Resident:
     def _fold(
         self, members: list[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None, told: Told
     ) -> None:
-        sums = self._views(total)
+        sums, fold = self._views(total), self._folding(order)
         for part in _parts(members):
-            losses = Linear(self._views(start), order).fold([member.cases for member in part], sums)
+            assert fold is not None  # else nobody was told to be joined
+            losses = fold([member.cases for member in part], order, self._views(start), sums)
             if losses is not None:
                 told.losses.update(zip((member.name for member in part), losses, strict=True))
                 continue
             for member, model, loss in self.each(part, order, start, told, judge):  # each by itself says who is not finite
                 torch._foreach_add_(sums, model, alpha=float(len(member.cases[1])))
                 told.losses[member.name] = loss
+
+
+def _linear(cases: Sequence[Batch], order: Order, start: Sequence[Tensor], sums: Sequence[Tensor]) -> list[float] | None:
+    return Linear(start, order).fold(cases, sums)
+
+
+def _ahead(
+    stacked: Stacked, members: Sequence[Member], order: Order, start: Sequence[Tensor]
+) -> tuple[Iterator[Member], Callable[[Member], tuple[list[Tensor], float]]]:
+    """Members in the order in which they are trained side by side, and what became of each once it has come."""
+    found, by_name = dict[str, tuple[list[Tensor], float]](), {member.name: member for member in members}
+
+    def coming() -> Iterator[Member]:
+        for name, model, loss in stacked.each([(member.name, member.cases) for member in members], order, start):
+            found[name] = model, loss
+            yield by_name[name]
+
+    return coming(), lambda member: found.pop(member.name)
 
 
 def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
