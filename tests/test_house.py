@@ -127,7 +127,7 @@ def test_a_wheel_puts_one_name_into_a_users_packages(unpacked):
     assert list(unpacked.rglob("LICENSE"))
 
 
-TRAVELS = (".py", ".yaml", ".md", ".cu", ".cuh")
+TRAVELS = (".py", ".yaml", ".json", ".md", ".cu", ".cuh")
 
 
 def test_a_wheel_carries_the_scenarios_the_roles_and_the_kernels(unpacked):
