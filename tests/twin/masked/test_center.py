@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import ProtocolRefused
-from fedmed.privacy.secagg import questions
+from fedmed.privacy.secagg import opening, questions
 from fedmed.twin.masked.center import Gathered, convene
 from fedmed.twin.masked.players import Answers, Handed, Upload, given_for
 from tests.twin.masked.crowds import crowd, layout_for, plain_sum, update
@@ -97,6 +97,29 @@ def test_an_answer_that_is_none_is_left_out():
 
     total = there.gathered(there.header(1)).open(liar)
     assert np.array_equal(total.lanes, plain_sum(5, set(range(1, 6))))
+
+
+def test_an_answer_that_its_member_did_not_sign_is_left_out():
+    there = crowd(9)
+
+    def forged(requests):
+        for answers in there.ask()(requests):
+            said = {
+                each: answer[:-1] + bytes([answer[-1] ^ 1]) if each in (2, 3) else answer
+                for each, answer in answers.said.items()
+            }
+            yield Answers(said, answers.refused)
+
+    gathered = there.gathered(there.header(1))
+    total = gathered.open(forged)
+    assert np.array_equal(total.lanes, plain_sum(9, set(range(1, 10))))
+    state = opening.close(gathered._state)
+    (asked,) = (each for each in there.ask()({1: opening.confirm_request(state)}) if each.said)
+    forgery = asked.said[1][:-1] + bytes([asked.said[1][-1] ^ 1])
+    assert set(opening.confirm_all(state, {1: forgery, 2: b"nonsense"}).confirmed) == set()
+    assert set(opening.confirm_all(state, {1: asked.said[1], 2: forgery}).confirmed) == {1}
+    with pytest.raises(ProtocolRefused, match="did not sign"):
+        opening.confirm(state, 1, forgery)
 
 
 def test_a_refusal_or_a_silence_is_no_epoch():
