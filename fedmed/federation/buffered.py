@@ -92,10 +92,10 @@ class Buffered:
         return Attempt(state, lambda: self._made(state, full))
 
     def validate(self, number: int, messages: Messages) -> Record | None:
-        """As `Plain.validate`, over those sites that are not training."""
+        """As `Plain.validate`, over those sites that are not training; once most have answered, not for long."""
         busy = {begun.member.node for begun in self._under_way.values()} | self._silent
         idle = [message for message in messages if message.metadata.dst_node_id not in busy]
-        return self._plain.validate(number, idle) if idle else None
+        return self._plain.validate(number, idle, self._rules.quorum.sites) if idle else None
 
     def _members(self) -> list[Member]:
         return sorted(self._phase.members.values(), key=lambda member: member.name)

@@ -138,15 +138,15 @@ class Plain:
         self._next = state.number + 1
         return made
 
-    def validate(self, number: int, messages: Messages) -> Record | None:
-        """Loss and leading measure, each site's own and their mean by cases."""
+    def validate(self, number: int, messages: Messages, most: float = 1.0) -> Record | None:
+        """Loss and leading measure, each site's own and their mean by cases; `most` as of `Phase.run`."""
         answers: dict[str, Taken] = {}
 
         def take(member: Member, reply: Reply) -> None:
             updates.check_scores(reply.metrics)
             answers[member.name] = Taken(member.node, dict(reply.metrics))
 
-        state = self._phase.run("evaluate", number, messages, take)
+        state = self._phase.run("evaluate", number, messages, take, most=most)
         useful = {name: one for name, one in sorted(answers.items()) if one.metrics[WEIGHT_KEY] > 0}
         if not useful:
             return None

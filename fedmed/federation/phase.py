@@ -11,6 +11,7 @@ from fedmed.clock import Clock
 from fedmed.config.scenario import Quorum
 from fedmed.errors import UpdateRefused
 from fedmed.federation.journal import Voice
+from fedmed.federation.pace import LEAST_S, MARGIN
 from fedmed.federation.patience import Patience, Waiting
 from fedmed.federation.round import Answered, Event, Extended, Failed, Instruction, Refused, Round, Ticked, step
 from fedmed.flower.transport import Reply, Transport, size_of
@@ -66,10 +67,12 @@ class Phase:
         messages: Sequence[Any],
         take: Callable[[Member, Reply], None],
         left_out: Mapping[int, str] | None = None,
+        most: float = 1.0,
     ) -> Round:
         """Send `messages` and close the round; `take` is called for every answer and raises UpdateRefused to refuse it.
 
-        `left_out` are nodes of the cohort that cannot be asked, and why.
+        `left_out` are nodes of the cohort that cannot be asked, and why. Once the share `most` of the cohort has answered, the
+        others have `MARGIN` times as long as these took, though `LEAST_S` seconds at least and their own time at most.
         """
         left_out = left_out or {}
         asked = {message.metadata.dst_node_id for message in messages} | left_out.keys()
@@ -81,6 +84,7 @@ class Phase:
         state = Round(number, cohort, waiting.due(set(pending.values())), self.quorum)
         for node, reason in left_out.items():
             state = self.advance(kind, state, Failed(self.members[node].name, reason))
+        end, is_cut = math.inf, False
         while not state.is_closed:
             ids = [*pending, *self._overdue, *self.others()]
             for reply in self.transport.receive(ids, state.deadline - self.clock.now()):
@@ -93,9 +97,17 @@ class Phase:
                     state = self.advance(kind, state, self.judge(state, self.members[sender], reply, take))
             state = self._look(state, waiting)
             state = self._give_turns(kind, state, pending, waiting)
-            state = self.advance(kind, state, Ticked(self.clock.now()))
-        waiting.over(self._nodes(state))
-        state = replace(state, had={self.members[node].name: waiting.had(node) for node in self._nodes(state)})
+            now = self.clock.now()
+            if math.isinf(end) and len(state.joined) >= most * len(cohort):
+                end = began + max(LEAST_S, MARGIN * (now - began))
+            is_cut = end < state.deadline
+            state = step(state, Extended(min(end, state.deadline)))[0]
+            state = self.advance(kind, state, Ticked(now))
+        gone = self._nodes(state)
+        if not is_cut:
+            waiting.over(gone)
+        had = {node: f"by {MARGIN:g} times what most took" if is_cut else waiting.had(node) for node in gone}
+        state = replace(state, had={self.members[node].name: words for node, words in had.items()})
         self.transport.close(pending)
         self._overdue |= {each: _Overdue(node, waiting, began, number, kind) for each, node in pending.items()}
         return state

@@ -16,6 +16,7 @@ from fedmed.config.scenario import Buffer, Quorum
 from fedmed.config.scenario import Rounds as Rules
 from fedmed.errors import ConfigError, QuorumError
 from fedmed.federation.buffered import Buffered, as_if_now
+from fedmed.federation.pace import LEAST_S
 from fedmed.federation.rounds import RoundLoop
 from fedmed.federation.stale import discount
 from fedmed.flower.client import order_in, tensors_in
@@ -285,6 +286,15 @@ def test_only_sites_without_work_validate_and_what_comes_meanwhile_is_in_the_nex
     assert "slow" in records[1]["joined"]
     assert records[1]["buffer"]["staleness"]["slow"] == 1
     assert len(records[1]["joined"]) == 2
+
+
+def test_a_validation_that_one_site_never_answers_holds_up_no_buffer(federation):
+    quick = {"train": after(3), "evaluate": after(4)}
+    mute = Peer("mute", 10, {"train": after(3), "evaluate": silent})
+    found = federation(Peer("a", 10, quick), Peer("b", 10, quick), mute, deadline_s=7200.0)
+    _, records = rounds(buffered(found, size=3), 1, validates=True)
+    assert records[0]["validation"]["missing"] == {"mute": "no answer by 2.5 times what most took"}
+    assert found.clock.now() - 1000 == pytest.approx(3 + LEAST_S, abs=1)
 
 
 def test_a_rule_that_needs_every_update_has_each_as_if_made_now(federation):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from fedmed.errors import ConfigError, StoreError
+from fedmed.store.commits import Commits
 from fedmed.twin.records import read
 from tests.twin.seen import written
 
@@ -92,3 +94,15 @@ def test_a_center_whose_runs_have_committed_nothing_is_refused(tmp_path):
     (tmp_path / "center.yaml").write_text("federation: study\n")
     with pytest.raises(ConfigError, match="no run has committed"):
         read(tmp_path)
+
+
+def test_a_run_of_buffers_is_refused(center):
+    commits = Commits(center / "runs" / "line")
+    commit, _ = commits.latest()
+    assert commit is not None
+    told = commit.state["scenario"]
+    told["federation"]["buffer"] = {"size": 2}
+    told["privacy"]["secure_aggregation"] = "off"
+    commits.write(replace(commit, round=commit.round + 1))
+    with pytest.raises(ConfigError, match="its rounds are buffers"):
+        read(center)
