@@ -182,9 +182,9 @@ class Events:
             hubs.append(played(asked, float(legs.heard[place]), float(legs.done[place])))
         folded = np.array([at for at, _ in hubs])
         there = self.world.carry("up", opened.nodes[places], folded, self.terms.up_bytes)
-        for place, (at, hub), up in zip(places, hubs, there.tolist(), strict=True):
-            if at < math.inf:
-                self._enter(at, self._folded, opened, place, hub, up)
+        for place, (moment, hub), up in zip(places, hubs, there.tolist(), strict=True):
+            if moment < math.inf:
+                self._enter(moment, self._folded, opened, place, hub, up)
 
     def _folded(self, opened: _Open, place: int, hub: Hub, there: float) -> None:
         """A clinic has its devices' updates in its own; `there`: when that is above, were its line without a cap."""
