@@ -1,0 +1,176 @@
+"""One clinic of the search: the outbox, keystore, counter and ledger that a hospital has, on a disk that loses its power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedmed.errors import StoreError
+from fedmed.outbound.outbox import Outbox, Sent
+from fedmed.privacy.purposes import Purpose
+from fedmed.privacy.secagg import state_bytes
+from fedmed.privacy.secagg.client import State
+from fedmed.privacy.secagg.encoding import sha256
+from fedmed.privacy.secagg.member import Member
+from fedmed.privacy.secagg.parameters import Parameters
+from fedmed.privacy.secagg.round_messages import CONFIRM, REVEAL, Header, Uploaded
+from fedmed.privacy.secagg.rounding import Lanes
+from fedmed.privacy.secagg.taking_part import Given
+from fedmed.store.counters import CounterFile
+from fedmed.store.departures import SUFFIX, Departure, Departures, verify
+from fedmed.store.keystore import FileKeystore
+from fedmed.twin.search.disk import SYNCED, Power
+from fedmed.twin.search.watching import LANES, Watch
+
+LAYOUT = sha256(b"fault search", b"layout")
+KEY, BITS, KIND_AT, BEGAN = b"k" * 32, 32, 5, 1_900_000_000.0
+LEDGER = f"clinic{SUFFIX}"
+
+
+class SetClock:
+    """A clock that somebody may set; it passes a second at each look."""
+
+    def __init__(self) -> None:
+        self._now, self.ahead = 0.0, 0.0
+
+    def now(self) -> float:
+        """Seconds on a scale that nobody sets."""
+        return self._now
+
+    def unix(self) -> float:
+        """Seconds since 1970, as set."""
+        self._now += 1.0
+        return BEGAN + self._now + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        self._now += seconds
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a clinic is asked to train on."""
+
+    header: bytes
+    model: bytes
+    """Digest of the model that came with it."""
+
+
+class Clinic:
+    """A member of the roster and its machine."""
+
+    def __init__(self, index: int, member: Member, folder: Path, watch: Watch, draw: Callable[[int], bytes]) -> None:
+        """`draw`: bytes for keys of records and for plain vectors, by count."""
+        self.index, self.clock, self.is_out = index, SetClock(), False
+        self._member, self._watch, self._draw = member, watch, draw
+        machine = folder / "machine"
+        self._keys, self._medium, self._ledger = machine / "keystore", machine / "medium", folder / "ledger" / LEDGER
+        for place in (self._keys, self._medium, self._ledger.parent):
+            place.mkdir(parents=True)
+        self.power, self._plain = Power(machine, honest=self._medium), list[Lanes]()
+        self.start()
+
+    def start(self) -> None:
+        """Go on from what is on the disk; where that is older than it was, the clinic takes no part any more."""
+        counter = CounterFile(self._medium / "key.counter", KEY, self.power)
+        self._keystore = FileKeystore(self._keys, KEY, self.clock, counter, self.power, self._draw)
+        self.departures = Departures(self._ledger)
+        try:
+            self._box = Outbox(self._member, self._keystore, self.departures.head, threads=1)
+        except StoreError:
+            self.is_out = True
+        else:
+            self._watch.starts(self.index, self.state())
+
+    def restart(self, keeps: str = SYNCED) -> None:
+        """Lose the power and start again."""
+        self._keystore.close()
+        self.power.lose(keeps)
+        self.start()
+
+    def stop(self) -> None:
+        """Close what is open."""
+        self._keystore.close()
+
+    def joined(self, state: bytes) -> None:
+        """Have joined the epoch that a state tells of."""
+        self._keystore.save(state)
+
+    def state(self) -> State:
+        """What its disk says. Raises StoreError."""
+        kept = self._keystore.load()
+        return State() if kept is None else state_bytes.decode(kept)
+
+    def answer(self, request: bytes) -> bytes:
+        """The answer that leaves. Raises ProtocolRefused, StoreError, Crash, Broken."""
+        said = self._box.answer(request)
+        self._watch.sends(self.index, said, self._plain)
+        kind = request[KIND_AT] if len(request) > KIND_AT else None
+        if kind in (CONFIRM, REVEAL):
+            self._watch.answered(self.index, request, said)
+            state = self.state()
+            if state.epoch is not None and state.epoch.current is not None:
+                header = Header.decode(state.epoch.current.header)
+                epoch = state.epoch.terms.epoch
+                if kind == REVEAL:
+                    holds = state.epoch.graph.holders(self.index)
+                    self._watch.reveals(self.index, epoch, header, holds, said)
+                self._watch.is_in(self.index, epoch, header.number)
+            self._watch.starts(self.index, state)
+        return said
+
+    def upload(self, work: Work) -> Sent:
+        """The masked vector that leaves. Raises ProtocolRefused, StoreError, Crash, Broken."""
+        given = Given(work.header, Purpose.UPDATE, work.model, LAYOUT, LANES, BITS)
+        mask, plain = self._box.begin(given), None
+        if isinstance(mask, Sent):
+            sent = mask
+        else:
+            plain = np.frombuffer(self._draw(4 * LANES), np.uint32).copy()  # trained anew, it is another one each time
+            self._plain.append(plain)
+            sent = self._box.send(plain.copy(), mask)
+        terms, header = self._box.terms, Header.decode(work.header)
+        assert terms is not None
+        vector = Uploaded.decode(sent.envelope).vector
+        self.departures.record(_departure(header, terms, vector, self.clock.unix()))
+        self._watch.sends(self.index, sent.envelope + sent.vector.tobytes(), self._plain)
+        self._watch.masked(self.index, terms.epoch << 8 | header.number, vector, plain)
+        self._watch.is_in(self.index, terms.epoch, header.number)
+        return sent
+
+    def sent(self) -> set[tuple[int, bytes]]:
+        """Round and digest of each vector in the ledger, verified. Raises StoreError."""
+        return {(each.epoch << 8 | each.number, bytes.fromhex(each.vector_blake3)) for each in verify(self._ledger)}
+
+
+def _departure(header: Header, terms: Parameters, vector: bytes, unix: float) -> Departure:
+    return Departure(
+        unix=unix,
+        federation=terms.federation,
+        run=terms.run,
+        epoch=terms.epoch,
+        number=header.number,
+        purpose="update",
+        round=None,
+        cohort=len(header.cohort),
+        members=terms.members,
+        quorum=terms.quorum,
+        least=terms.least_survivors(len(header.cohort)),
+        mode=terms.mode,
+        bits=BITS,
+        tensors=(),
+        fields=(),
+        bytes=4 * LANES,
+        vector_blake3=vector.hex(),
+        model_blake3=header.model.hex(),
+        layout_sha256=header.layout.hex(),
+        norm=None,
+        clip=None,
+        noise=None,
+        epsilon=None,
+        delta=None,
+        dataset="search",
+    )
