@@ -40,6 +40,7 @@ class Commits:
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         """`disk`: whose syncs and renames decide what a crash can leave."""
         self.folder, self._disk = folder / "commits", disk or Disk()
+        self._is_named = False
 
     def write(self, commit: Commit) -> Path:
         """Commit a round. Raises StoreError where the disk refuses; the commits before it are untouched then.
@@ -50,6 +51,7 @@ class Commits:
         try:
             self._sweep()
             temporary.mkdir(parents=True)
+            self._name()
             self._fill(temporary, commit)
             if target.exists():
                 shutil.rmtree(target)
@@ -63,6 +65,15 @@ class Commits:
         for old in set(self.rounds()) - set(whole[-KEEP:]):
             shutil.rmtree(self._place(old), ignore_errors=True)
         return target
+
+    def _name(self) -> None:
+        """Have the folder's own name on the disk, without which a loss of power takes every commit in it.
+
+        Once a process: whoever made the folder may have ended before its name was synced.
+        """
+        if not self._is_named:
+            self._disk.sync_folder(self.folder.parent)
+            self._is_named = True
 
     def _place(self, number: int) -> Path:
         return self.folder / f"round-{number:06d}"

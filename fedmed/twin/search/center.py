@@ -77,7 +77,7 @@ class Center:
     """The center and its machine."""
 
     def __init__(self, folder: Path, keys: MemberKeys, watch: Watch) -> None:
-        self.folder, self.clock, self.power = folder, SetClock(), Power(folder)
+        self.folder, self.clock, self.power = folder, SetClock(), Power(folder, honest=folder / "audit")
         self._keys, self._watch, self.was_lied_to = keys, watch, False
         self.begun: Begun | None = None
         self.agreed: Agreed | None = None
@@ -222,7 +222,7 @@ class Center:
         self._say(COMMITTED, begun, said["members"])
         self.begun = replace(begun, is_over=True)
         head = self._log.head()
-        self._watch.signed(head, head.size)
+        self._watch.signed(head, self.clock.unix())
 
 
 def _after(begun: Begun | None, said: Event) -> Begun | None:

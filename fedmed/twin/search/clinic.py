@@ -14,10 +14,12 @@ from fedmed.privacy.purposes import Purpose
 from fedmed.privacy.secagg import state_bytes
 from fedmed.privacy.secagg.client import State
 from fedmed.privacy.secagg.encoding import sha256
+from fedmed.privacy.secagg.masks import Masker
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Parameters
 from fedmed.privacy.secagg.round_messages import CONFIRM, REVEAL, Header, Uploaded
 from fedmed.privacy.secagg.rounding import Lanes
+from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.counters import CounterFile
 from fedmed.store.departures import SUFFIX, Departure, Departures, verify
@@ -125,21 +127,28 @@ class Clinic:
     def upload(self, work: Work) -> Sent:
         """The masked vector that leaves. Raises ProtocolRefused, StoreError, Crash, Broken."""
         given = Given(work.header, Purpose.UPDATE, work.model, LAYOUT, LANES, BITS)
-        mask, plain = self._box.begin(given), None
+        mask = self._box.begin(given)
         if isinstance(mask, Sent):
             sent = mask
         else:
             plain = np.frombuffer(self._draw(4 * LANES), np.uint32).copy()  # trained anew, it is another one each time
             self._plain.append(plain)
-            sent = self._box.send(plain.copy(), mask)
+            sent = self._sent(plain, mask)
         terms, header = self._box.terms, Header.decode(work.header)
         assert terms is not None
         vector = Uploaded.decode(sent.envelope).vector
         self.departures.record(_departure(header, terms, vector, self.clock.unix()))
         self._watch.sends(self.index, sent.envelope + sent.vector.tobytes(), self._plain)
-        self._watch.masked(self.index, terms.epoch << 8 | header.number, vector, plain)
+        self._watch.masked(self.index, terms.epoch << 8 | header.number, vector)
         self._watch.is_in(self.index, terms.epoch, header.number)
         return sent
+
+    def _sent(self, plain: Lanes, mask: Masker) -> Sent:
+        lanes = plain.copy()
+        try:
+            return self._box.send(lanes, mask)
+        finally:  # the power may go after the vector is on the disk, from where it is sent then
+            self._watch.made(vector_digest(lanes), plain)
 
     def sent(self) -> set[tuple[int, bytes]]:
         """Round and digest of each vector in the ledger, verified. Raises StoreError."""

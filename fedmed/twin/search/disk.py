@@ -70,6 +70,14 @@ class Power(Disk):
         if self._call():
             raise Crash
 
+    def make_folder(self, folder: Path) -> None:
+        """See Disk."""
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                self._step()
+                place.mkdir(mode=0o700)
+                self.sync_folder(place.parent)
+
     def create(self, path: Path) -> int:
         """See Disk."""
         self._step()

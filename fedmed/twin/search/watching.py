@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedmed.identity.heads import SignedHead
+from fedmed.identity.heads import AHEAD_MS, SignedHead
 from fedmed.privacy.secagg.client import State
 from fedmed.privacy.secagg.round_messages import Header, Revealed
 from fedmed.privacy.secagg.rounding import Lanes
@@ -84,10 +84,12 @@ class Watch:
         if any(each.tobytes() in content for each in plain):
             raise Broken(CLEAR, f"the plain vector of member {member} stands in what it sends")
 
-    def masked(self, member: int, number: int, digest: bytes, plain: Lanes | None) -> None:
-        """A masked vector leaves; `plain` where it was made now. Raises Broken."""
-        if plain is not None:
-            self.plain[digest] = plain
+    def made(self, digest: bytes, plain: Lanes) -> None:
+        """A vector has its masks, and this digest."""
+        self.plain[digest] = plain
+
+    def masked(self, member: int, number: int, digest: bytes) -> None:
+        """A masked vector leaves. Raises Broken."""
         before = self.left.setdefault((member, number), digest)
         if before != digest:
             raise Broken(ONE_MASK, f"member {member} sent two vectors in round {number} of the protocol")
@@ -179,11 +181,17 @@ class Watch:
             raise Broken(COMMITTED, f"commit {self.committed} was synced, and {found} is the last one there")
         self.committed = found
 
-    def signed(self, head: SignedHead, entries: int) -> None:
-        """The center signed its audit log's head. Raises Broken where it is an older one."""
-        before, self.head, self.entries = self.head, head, max(self.entries, entries)
-        if before is not None and (head.size < before.size or head.unix_ms < before.unix_ms):
-            raise Broken(AUDIT, f"a head of {head.size} entries was signed after one of {before.size}, or dated before it")
+    def signed(self, head: SignedHead, now: float) -> None:
+        """The center signed its audit log's head at `now`, by its own clock. Raises Broken where it is an older one.
+
+        A clock that was set back by more than clinics let pass makes a head that is dated back, which they see.
+        """
+        before, self.head = self.head, head
+        self.logged(head.size)
+        if before is not None and head.size < before.size:
+            raise Broken(AUDIT, f"a head of {head.size} entries was signed after one of {before.size}")
+        if before is not None and head.unix_ms < before.unix_ms <= now * 1000 + AHEAD_MS:
+            raise Broken(AUDIT, f"a head is dated {before.unix_ms - head.unix_ms} ms before the one that was signed before")
 
     def logged(self, entries: int) -> None:
         """So many entries were acknowledged."""

@@ -22,7 +22,7 @@ from fedmed.twin.search.faults import CALLS, COMMIT, CONFIRM, REVEAL, SET_UP, UP
 from fedmed.twin.search.ground import Ground, again, center_keys, ground
 from fedmed.twin.search.watching import COUNTED, GOES_ON, STANDS, Broken, Watch
 
-CALM, EPOCHS, JUMP_S = 2, 3, 7200.0
+CALM, EPOCHS, JUMPS_S = 2, 3, (-7200.0, -120.0, 0.0, 120.0, 7200.0)
 """Turns without faults at the end; attempts at an epoch; how far a clock may be set, either way."""
 Request = bytes | Work
 Answer = bytes | Sent
@@ -84,6 +84,7 @@ class World:
         """Whether an epoch stands."""
         for epoch in range(1, EPOCHS + 1):
             state: Convening | convening.Agreed = convening.convene(again(self._ground.terms, epoch), self._ground.keys)
+            self._gone = set()
             try:
                 while isinstance(state, Convening):
                     held = [state]
@@ -116,8 +117,8 @@ class World:
             if fault.kind is Kind.CENTER_RESTORED:
                 self._center.restored(copy)
                 return
-            self._center.was_lied_to |= fault.kind is Kind.CENTER_FSYNC
-            self._center.restart(SYNCED if fault.kind is Kind.CENTER_FSYNC else KEEPS[fault.choice % len(KEEPS)])
+            self._center.was_lied_to |= self._center.power.lies
+            self._center.restart(SYNCED if self._center.power.lies else KEEPS[fault.choice % len(KEEPS)])
 
     def _attempted(self) -> str:
         away = {
@@ -198,7 +199,7 @@ class World:
         if Kind.REQUEST_LOST in kinds:
             return
         if Kind.CLINIC_CLOCK in kinds:
-            clinic.clock.ahead = JUMP_S * (kinds[Kind.CLINIC_CLOCK] % 3 - 1)
+            clinic.clock.ahead = JUMPS_S[kinds[Kind.CLINIC_CLOCK] % len(JUMPS_S)]
         if Kind.CLINIC_CRASH in kinds:
             clinic.power.fail_in(kinds[Kind.CLINIC_CRASH] % CALLS)
         clinic.power.lies |= Kind.CLINIC_FSYNC in kinds
@@ -272,7 +273,7 @@ class World:
                 case Kind.CENTER_FSYNC:
                     self._struck, self._center.power.lies = each, True
                 case Kind.CENTER_CLOCK:
-                    self._center.clock.ahead = JUMP_S * (each.choice % 3 - 1)
+                    self._center.clock.ahead = JUMPS_S[each.choice % len(JUMPS_S)]
 
     def _strike_lying(self) -> None:
         self._center.power.fail_in(-1)
