@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmed.clock import Clock
 from fedmed.errors import StoreError
-from fedmed.outbound.outbox import Outbox, Sent
+from fedmed.outbound.outbox import NO_HEAD, Outbox, Sent
 from fedmed.privacy.purposes import Purpose
-from fedmed.privacy.secagg import state_bytes
+from fedmed.privacy.secagg import round_messages, state_bytes
 from fedmed.privacy.secagg.client import State
 from fedmed.privacy.secagg.encoding import sha256
 from fedmed.privacy.secagg.masks import Masker
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import Parameters
-from fedmed.privacy.secagg.round_messages import CONFIRM, REVEAL, Header, Uploaded
+from fedmed.privacy.secagg.round_messages import ConfirmRequest, Header, RevealRequest, Uploaded
 from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
 from fedmed.privacy.secagg.taking_part import Given
 from fedmed.store.counters import CounterFile
 from fedmed.store.departures import SUFFIX, Departure, Departures, verify
-from fedmed.store.keystore import FileKeystore
+from fedmed.store.keystore import FileKeystore, Keystore, MemoryKeystore
 from fedmed.twin.search.disk import SYNCED, Power
 from fedmed.twin.search.watching import LANES, Watch
 
@@ -64,38 +65,54 @@ class Work:
 class Clinic:
     """A member of the roster and its machine."""
 
-    def __init__(self, index: int, member: Member, folder: Path, watch: Watch, draw: Callable[[int], bytes]) -> None:
-        """`draw`: bytes for keys of records and for plain vectors, by count."""
-        self.index, self.clock, self.is_out = index, SetClock(), False
-        self._member, self._watch, self._draw = member, watch, draw
-        machine = folder / "machine"
-        self._keys, self._medium, self._ledger = machine / "keystore", machine / "medium", folder / "ledger" / LEDGER
-        for place in (self._keys, self._medium, self._ledger.parent):
-            place.mkdir(parents=True)
-        self.power, self._plain = Power(machine, honest=self._medium), list[Lanes]()
+    def __init__(
+        self, index: int, member: Member, folder: Path | None, watch: Watch, draw: Callable[[int], bytes]
+    ) -> None:
+        """`folder`: of its disk; without one its keystore is in memory, and never loses anything, and it has no ledger.
+
+        `draw`: bytes for keys of records and for plain vectors, by count.
+        """
+        self.index, self.clock, self.is_out, self.machine = index, SetClock(), False, None
+        self._member, self._watch, self._draw, self._plain = member, watch, draw, list[Lanes]()
+        self._keystore: Keystore = MemoryKeystore()
+        if folder is not None:
+            self.machine = Machine.under(folder)
         self.start()
 
     def start(self) -> None:
         """Go on from what is on the disk; where that is older than it was, the clinic takes no part any more."""
-        counter = CounterFile(self._medium / "key.counter", KEY, self.power)
-        self._keystore = FileKeystore(self._keys, KEY, self.clock, counter, self.power, self._draw)
-        self.departures = Departures(self._ledger)
+        head: Callable[[], bytes] = lambda: NO_HEAD
+        if self.machine is not None:
+            self._keystore = self.machine.opened(self.clock, self._draw)
+            head = self.machine.departures.head
         try:
-            self._box = Outbox(self._member, self._keystore, self.departures.head, threads=1)
+            self._box = Outbox(self._member, self._keystore, head, threads=1)
         except StoreError:
             self.is_out = True
         else:
             self._watch.starts(self.index, self.state())
 
+    def fail_in(self, calls: int) -> None:
+        """See Power."""
+        if self.machine is not None:
+            self.machine.power.fail_in(calls)
+
+    def lies(self) -> None:
+        """Its disk says synced from now on, and is not."""
+        if self.machine is not None:
+            self.machine.power.lies = True
+
     def restart(self, keeps: str = SYNCED) -> None:
         """Lose the power and start again."""
-        self._keystore.close()
-        self.power.lose(keeps)
+        if self.machine is not None:
+            self.stop()
+            self.machine.power.lose(keeps)
         self.start()
 
     def stop(self) -> None:
         """Close what is open."""
-        self._keystore.close()
+        if isinstance(self._keystore, FileKeystore):
+            self._keystore.close()
 
     def joined(self, state: bytes) -> None:
         """Have joined the epoch that a state tells of."""
@@ -110,19 +127,21 @@ class Clinic:
         """The answer that leaves. Raises ProtocolRefused, StoreError, Crash, Broken."""
         said = self._box.answer(request)
         self._watch.sends(self.index, said, self._plain)
-        kind = request[KIND_AT] if len(request) > KIND_AT else None
-        if kind in (CONFIRM, REVEAL):
-            self._watch.answered(self.index, request, said)
-            state = self.state()
-            if state.epoch is not None and state.epoch.current is not None:
-                header = Header.decode(state.epoch.current.header)
-                epoch = state.epoch.terms.epoch
-                if kind == REVEAL:
-                    holds = state.epoch.graph.holders(self.index)
-                    self._watch.reveals(self.index, epoch, header, holds, said)
-                self._watch.is_in(self.index, epoch, header.number)
-            self._watch.starts(self.index, state)
+        match request[KIND_AT]:
+            case round_messages.CONFIRM:
+                self._left(request, said, Header.decode(ConfirmRequest.decode(request).header))
+            case round_messages.REVEAL:
+                header, epoch = Header.decode(RevealRequest.decode(request).header), self.state().epoch
+                assert epoch is not None
+                self._watch.reveals(self.index, epoch.terms.epoch, header, epoch.graph.holders(self.index), said)
+                self._left(request, said, header)
+                self._watch.starts(self.index, self.state())
         return said
+
+    def _left(self, request: bytes, said: bytes, header: Header) -> None:
+        assert self._box.terms is not None
+        self._watch.answered(self.index, request, said)
+        self._watch.is_in(self.index, self._box.terms.epoch, header.number)
 
     def upload(self, work: Work) -> Sent:
         """The masked vector that leaves. Raises ProtocolRefused, StoreError, Crash, Broken."""
@@ -137,7 +156,8 @@ class Clinic:
         terms, header = self._box.terms, Header.decode(work.header)
         assert terms is not None
         vector = Uploaded.decode(sent.envelope).vector
-        self.departures.record(_departure(header, terms, vector, self.clock.unix()))
+        if self.machine is not None:
+            self.machine.departures.record(_departure(header, terms, vector, self.clock.unix()))
         self._watch.sends(self.index, sent.envelope + sent.vector.tobytes(), self._plain)
         self._watch.masked(self.index, terms.epoch << 8 | header.number, vector)
         self._watch.is_in(self.index, terms.epoch, header.number)
@@ -149,6 +169,28 @@ class Clinic:
             return self._box.send(lanes, mask)
         finally:  # the power may go after the vector is on the disk, from where it is sent then
             self._watch.made(vector_digest(lanes), plain)
+
+
+class Machine:
+    """A clinic's disk: a keystore, its counter on another medium, and the ledger."""
+
+    def __init__(self, root: Path, ledger: Path) -> None:
+        self._keys, self._medium, self._ledger = root / "keystore", root / "medium", ledger / LEDGER
+        self.power = Power(root, honest=self._medium)
+
+    @classmethod
+    def under(cls, folder: Path) -> Machine:
+        """A new one."""
+        root, ledger = folder / "machine", folder / "ledger"
+        for place in (root / "keystore", root / "medium", ledger):
+            place.mkdir(parents=True)
+        return cls(root, ledger)
+
+    def opened(self, clock: Clock, draw: Callable[[int], bytes]) -> FileKeystore:
+        """The keystore; and the ledger, verified."""
+        self.departures = Departures(self._ledger)
+        counter = CounterFile(self._medium / "key.counter", KEY, self.power)
+        return FileKeystore(self._keys, KEY, clock, counter, self.power, draw)
 
     def sent(self) -> set[tuple[int, bytes]]:
         """Round and digest of each vector in the ledger, verified. Raises StoreError."""

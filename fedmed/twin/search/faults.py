@@ -45,6 +45,8 @@ class Kind(Enum):
 
 OF_CENTER = frozenset(each for each in Kind if each.name.startswith("CENTER"))
 
+OF_DISK = frozenset((Kind.CLINIC_CRASH, Kind.CLINIC_RESTART, Kind.CLINIC_FSYNC))
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -76,6 +78,11 @@ class Plan:
     """Whether the epoch is set up message by message, or taken as one that was set up without a fault."""
     faults: tuple[Fault, ...]
 
+    @property
+    def on_disk(self) -> frozenset[int]:
+        """Members whose power may go: their keystores are files, the others' are in memory."""
+        return frozenset(each.member for each in self.faults if each.kind in OF_DISK)
+
     def without(self, fault: Fault) -> Plan:
         """The same, spared one fault."""
         return replace(self, faults=tuple(each for each in self.faults if each is not fault))
@@ -86,7 +93,7 @@ def plan(seed: int) -> Plan:
     draw = generator(seed, "fault search", "plan")
     members = int(draw.choice([3, 4, 4, 4, 5]))
     mode: Mode = "hbc" if draw.random() < 0.15 else "malicious"
-    turns = int(draw.integers(2, 5))
+    turns = int(draw.integers(1, 4))
     plays_set_up = bool(draw.random() < 0.1)
     count = int(draw.integers(0, MOST_FAULTS + 1))
     faults = tuple(_fault(draw, turns, members, plays_set_up) for _ in range(count))

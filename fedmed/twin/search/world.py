@@ -69,7 +69,8 @@ class World:
             entropy = generator(seed, "fault search", "entropy", index).bytes
             draw = generator(seed, "fault search", "clinic", index).bytes
             member = self._ground.member(index, entropy, self._many)
-            self._clinics[index] = Clinic(index, member, self._folder / f"clinic-{index}", self._watch, draw)
+            folder = self._folder / f"clinic-{index}" if index in self._plan.on_disk else None
+            self._clinics[index] = Clinic(index, member, folder, self._watch, draw)
         if not self._plan.plays_set_up:
             self._center.agreed = self._ground.agreed
             for index, state in enumerate(self._ground.states, 1):
@@ -201,15 +202,16 @@ class World:
         if Kind.CLINIC_CLOCK in kinds:
             clinic.clock.ahead = JUMPS_S[kinds[Kind.CLINIC_CLOCK] % len(JUMPS_S)]
         if Kind.CLINIC_CRASH in kinds:
-            clinic.power.fail_in(kinds[Kind.CLINIC_CRASH] % CALLS)
-        clinic.power.lies |= Kind.CLINIC_FSYNC in kinds
+            clinic.fail_in(kinds[Kind.CLINIC_CRASH] % CALLS)
+        if Kind.CLINIC_FSYNC in kinds:
+            clinic.lies()
         asked = corrupting.request(request, kinds[Kind.REQUEST_CORRUPT]) if Kind.REQUEST_CORRUPT in kinds else request
         said = [
             answer
             for _ in range(2 if Kind.REQUEST_DOUBLED in kinds else 1)
             for answer in self._asked(stage, member, asked, kinds.get(Kind.CLINIC_CRASH, 0))
         ]
-        clinic.power.fail_in(-1)
+        clinic.fail_in(-1)
         if {Kind.CLINIC_RESTART, Kind.CLINIC_FSYNC} & set(kinds) and not clinic.is_out:
             self._note(f"  member {member} is started again")
             clinic.restart(SYNCED)
@@ -283,7 +285,9 @@ class World:
     def _end(self) -> None:
         """What holds once all is quiet. Raises Broken."""
         for index, clinic in self._clinics.items():
-            told = clinic.sent()
+            if clinic.machine is None:
+                continue
+            told = clinic.machine.sent()
             for (member, number), vector in self._watch.left.items():
                 if member == index and (number, vector) not in told:
                     raise Broken(COUNTED, f"member {index} sent a vector in round {number} that its ledger does not have")
