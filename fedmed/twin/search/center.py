@@ -24,6 +24,7 @@ from fedmed.privacy.secagg import masks, opening
 from fedmed.privacy.secagg.convening import Agreed
 from fedmed.privacy.secagg.encoding import sha256
 from fedmed.privacy.secagg.opening import Opening
+from fedmed.privacy.secagg.parameters import LEAST_SUM
 from fedmed.privacy.secagg.round_messages import Header
 from fedmed.privacy.secagg.rounding import Lanes
 from fedmed.privacy.secagg.schedule import vector_digest
@@ -85,25 +86,24 @@ class Center:
 
     def start(self) -> None:
         """Go on from what is on the disk. Raises Broken, Crash."""
-        self._log = AuditLog.make(self.folder / "audit", NAME, self._keys, self.clock, CUT, self.power)
         self._commits = Commits(self.folder, self.power)
         self.latest, _ = self._commits.latest()
         self._watch.restarts(self.latest, self.was_lied_to)
-        self.was_lied_to = False
-        self._recall()
-
-    def _recall(self) -> None:
+        self.was_lied_to, self.begun = False, None
         try:
-            found = reading.opened(self._log.folder)
-            told = [each for _, each in found.events()]
-            head = self._watch.head
-            proof = self._log.consistency(head.size) if head is not None else ()
+            for each in self._told():
+                self.begun = _after(self.begun, each)
         except StoreError as error:
-            raise Broken(AUDIT, str(error)) from error
+            raise Broken(AUDIT, str(error).replace(str(self.folder), "")) from error
+
+    def _told(self) -> list[Event]:
+        """All that is in writing. Raises StoreError, Broken."""
+        self._log = AuditLog.make(self.folder / "audit", NAME, self._keys, self.clock, CUT, self.power)
+        found, head = reading.opened(self._log.folder), self._watch.head
+        told = [each for _, each in found.events()]
+        proof = self._log.consistency(head.size) if head is not None and head.size <= found.size else ()
         self._watch.verified(found.size, found.tree.root(), proof)
-        self.begun = None
-        for each in told:
-            self.begun = _after(self.begun, each)
+        return told
 
     def restart(self, keeps: str) -> None:
         """Lose the power and start again."""
@@ -208,8 +208,7 @@ class Center:
 
     def _commit(self, attempt: Attempt, said: dict[str, Any]) -> None:
         held, begun = attempt.round, attempt.begun
-        least = attempt.state.agreed.terms.least_survivors(len(begun.cohort))
-        is_enough = 2 * len(said["members"]) >= len(begun.cohort) and len(said["members"]) >= least
+        is_enough = 2 * len(said["members"]) >= len(begun.cohort) and len(said["members"]) >= LEAST_SUM
         missing = {**held.missing(), **held.refused}
         self._watch.closes(list(map(site, begun.cohort)), list(map(site, said["members"])), missing, is_enough)
         history = [*(self.latest.state["history"] if self.latest is not None else []), said]

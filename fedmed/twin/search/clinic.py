@@ -26,7 +26,7 @@ from fedmed.store.counters import CounterFile
 from fedmed.store.departures import SUFFIX, Departure, Departures, verify
 from fedmed.store.keystore import FileKeystore, Keystore, MemoryKeystore
 from fedmed.twin.search.disk import SYNCED, Power
-from fedmed.twin.search.watching import LANES, Watch
+from fedmed.twin.search.watching import LANES, OPENS, Broken, Watch
 
 LAYOUT = sha256(b"fault search", b"layout")
 KEY, BITS, KIND_AT, BEGAN = b"k" * 32, 32, 5, 1_900_000_000.0
@@ -87,7 +87,9 @@ class Clinic:
             head = self.machine.departures.head
         try:
             self._box = Outbox(self._member, self._keystore, head, threads=1)
-        except StoreError:
+        except StoreError as error:
+            if self.machine is None or not self.machine.was_lied_to:
+                raise Broken(OPENS, f"that of member {self.index} does not: {type(error).__name__}") from error
             self.is_out = True
         else:
             self._watch.starts(self.index, self.state())
@@ -100,7 +102,7 @@ class Clinic:
     def lies(self) -> None:
         """Its disk says synced from now on, and is not."""
         if self.machine is not None:
-            self.machine.power.lies = True
+            self.machine.power.lies = self.machine.was_lied_to = True
 
     def restart(self, keeps: str = SYNCED) -> None:
         """Lose the power and start again."""
@@ -176,7 +178,7 @@ class Machine:
 
     def __init__(self, root: Path, ledger: Path) -> None:
         self._keys, self._medium, self._ledger = root / "keystore", root / "medium", ledger / LEDGER
-        self.power = Power(root, honest=self._medium)
+        self.power, self.was_lied_to = Power(root, honest=self._medium), False
 
     @classmethod
     def under(cls, folder: Path) -> Machine:

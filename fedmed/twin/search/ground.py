@@ -16,7 +16,7 @@ from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import MODES, Mode, Parameters, Policy, least_colluders
 from fedmed.store.keystore import MemoryKeystore
 
-FEDERATION, RUN, ROUNDS = "search", "seed", 12
+FEDERATION, RUN, ROUNDS = "search", "seed", 6
 
 
 @dataclass(frozen=True)

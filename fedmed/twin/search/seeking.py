@@ -60,7 +60,7 @@ def played(asked: Plan) -> Played:
         except Broken as error:
             return Played(error.invariant, error.detail, tuple(world.trace) if world else ())
         except FedmedError as error:
-            return Played(STANDS, f"{type(error).__name__}: {error}", tuple(world.trace) if world else ())
+            return Played(STANDS, f"{type(error).__name__}: {error}".replace(folder, ""), tuple(world.trace) if world else ())
         return Played(None, "", tuple(world.trace))
 
 

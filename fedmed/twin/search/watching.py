@@ -36,6 +36,7 @@ CLEAR = "nothing is read in clear"
 ONE_SHARE = "no member reveals both shares of one other in a round"
 ONE_MASK = "no member masks two vectors for one round"
 FORGETS = "a keystore never goes back, and forgets a round that was revealed"
+OPENS = "a keystore opens after any crash, unless its disk said synced and was not"
 SAME = "the same request has the same answer"
 STANDS = "whatever comes is answered or refused"
 GOES_ON = "once faults are over, the next rounds are committed"
@@ -187,6 +188,8 @@ class Watch:
         A clock that was set back by more than clinics let pass makes a head that is dated back, which they see.
         """
         before, self.head = self.head, head
+        if head.size < self.entries:
+            raise Broken(AUDIT, f"a head of {head.size} entries was signed, and {self.entries} are in writing")
         self.logged(head.size)
         if before is not None and head.size < before.size:
             raise Broken(AUDIT, f"a head of {head.size} entries was signed after one of {before.size}")

@@ -24,6 +24,8 @@ from fedmed.twin.search.watching import COUNTED, GOES_ON, STANDS, Broken, Watch
 
 CALM, EPOCHS, JUMPS_S = 2, 3, (-7200.0, -120.0, 0.0, 120.0, 7200.0)
 """Turns without faults at the end; attempts at an epoch; how far a clock may be set, either way."""
+SLOW = frozenset((Kind.REQUEST_LOST, Kind.ANSWER_LOST, Kind.ANSWER_LATE))
+"""After these every other member is not heard of any more in the stage."""
 Request = bytes | Work
 Answer = bytes | Sent
 Take = Callable[[int, Answer, bool], bool]
@@ -170,7 +172,7 @@ class World:
 
     def _exchange(self, stage: str, requests: dict[int, Request] | dict[int, bytes] | dict[int, Work], take: Take) -> None:
         """Ask each member, and once more who has not answered."""
-        heard: set[int] = set()
+        heard, slow = set[int](), set[int]()
         late, self._late = self._late, []
         for earlier, member, answer in late:
             self._note(f"  late answer of member {member} to {earlier}")
@@ -180,9 +182,10 @@ class World:
         if any(each.kind is Kind.REORDERED for each in self._there(stage)):
             order.reverse()
         for member in (*order, *order):
-            if member in heard or member in self._gone or self._clinics[member].is_out:
+            if member in heard | self._gone | slow or self._clinics[member].is_out:
                 continue
             due = self._due(stage, member)
+            slow |= {member for each in due if each.kind in SLOW and each.choice % 2}
             for answer, is_own in self._carried(stage, member, requests[member], due):
                 if take(member, answer, is_own):
                     heard.add(member)
