@@ -66,6 +66,8 @@ class Attempt:
     state: Opening
     round: Round
     work: Work
+    only: tuple[int, ...] | None
+    """The survivors, where they were in writing before it began."""
     total: Lanes = field(default_factory=lambda: np.zeros(LANES, np.uint32))
 
 
@@ -149,7 +151,8 @@ class Center:
         except ProtocolRefused as error:
             raise self.lost(begun, str(error)) from error
         sites = {site(each): CASES for each in begun.cohort}
-        return Attempt(begun, state, Round(begun.round, sites, DEADLINE, Quorum()), Work(header.encode(), model))
+        held, work = Round(begun.round, sites, DEADLINE, Quorum()), Work(header.encode(), model)
+        return Attempt(begun, state, held, work, begun.survivors)
 
     def lost(self, begun: Begun, why: str) -> Lost:
         """The round is given up, in writing."""
@@ -162,9 +165,8 @@ class Center:
         after, said = rounds.step(attempt.round, Answered(site(member)))
         if Instruction.TAKE not in said:
             return False
-        recorded = attempt.begun.survivors
         try:
-            if recorded is not None and member not in recorded:
+            if attempt.only is not None and member not in attempt.only:
                 raise ProtocolRefused("it is not among the survivors that are in writing")
             state = opening.take(attempt.state, member, sent.envelope, vector_digest(sent.vector))
         except ProtocolRefused as error:

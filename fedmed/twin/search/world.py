@@ -43,8 +43,8 @@ class World:
         self._faults: dict[tuple[int, str, int], list[Fault]] = {}
         for fault in plan.faults:
             self._faults.setdefault((fault.turn, fault.stage, fault.member), []).append(fault)
-        self._requests: dict[tuple[str, int], Request] = {}
-        self._answers: dict[tuple[str, int], Answer] = {}
+        self._requests: dict[tuple[str, int], list[Request]] = {}
+        self._answers: dict[tuple[str, int], list[Answer]] = {}
         self._late: list[tuple[str, int, Answer]] = []
         self._takes: dict[str, Take] = {}
         self._clinics: dict[int, Clinic] = {}
@@ -197,9 +197,11 @@ class World:
         if Kind.GONE in kinds:
             self._gone.add(member)
             return
-        if Kind.OLD_REQUEST in kinds and (old := self._requests.get((stage, member))) is not None:
+        earlier = self._requests.setdefault((stage, member), [])
+        if Kind.OLD_REQUEST in kinds and earlier:
+            old = earlier[kinds[Kind.OLD_REQUEST] % len(earlier)]
             yield from ((each, False) for each in self._asked(stage, member, old))
-        self._requests[stage, member] = request
+        earlier.append(request)
         if Kind.REQUEST_LOST in kinds:
             return
         if Kind.CLINIC_CLOCK in kinds:
@@ -225,18 +227,18 @@ class World:
     ) -> Iterator[tuple[Answer, bool]]:
         if not said:
             return
-        before = self._answers.get((stage, member))
-        self._answers[stage, member] = said[0]
+        before = self._answers.setdefault((stage, member), [])
+        if Kind.OLD_ANSWER in kinds and before:
+            yield before[kinds[Kind.OLD_ANSWER] % len(before)], False
+        before.append(said[0])
         if Kind.ANSWER_LOST in kinds:
             return
         if Kind.ANSWER_LATE in kinds:
             self._late.append((stage, member, said[0]))
             return
-        if Kind.OLD_ANSWER in kinds and before is not None:
-            yield before, False
-        other = self._answers.get((stage, 1 + member % self._plan.members))
-        if Kind.ANSWER_OF_ANOTHER in kinds and other is not None:
-            yield other, False
+        others = self._answers.get((stage, 1 + member % self._plan.members))
+        if Kind.ANSWER_OF_ANOTHER in kinds and others:
+            yield others[-1], False
         for each in said * (2 if Kind.ANSWER_DOUBLED in kinds else 1):
             yield (corrupting.answer(each, kinds[Kind.ANSWER_CORRUPT]) if Kind.ANSWER_CORRUPT in kinds else each), True
 
