@@ -1,4 +1,4 @@
-"""What `fedmed twin search` does: seeds of random faults, and whatever breaks an invariant with the command that shows it."""
+"""What `fedmed twin search` does: seeds of random faults, and what breaks an invariant with the command that shows it."""
 
 from __future__ import annotations
 

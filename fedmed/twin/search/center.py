@@ -127,8 +127,10 @@ class Center:
         return np.asarray(self.latest.tensors[MODEL], np.uint32)
 
     def _say(self, action: str, begun: Begun, members: Iterable[int]) -> None:
-        details = {"epoch": begun.epoch, "number": begun.number, "members": ",".join(map(str, members))}
-        said = event(self.clock.unix(), NAME, "center", action, "run", round=begun.round, **details)
+        named, now = ",".join(map(str, members)), self.clock.unix()
+        said = event(
+            now, NAME, "center", action, "run", round=begun.round, epoch=begun.epoch, number=begun.number, members=named
+        )
         self._watch.logged(self._log.append(said) + 1)
 
     def begin(self, cohort: tuple[int, ...]) -> Attempt:

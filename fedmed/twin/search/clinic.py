@@ -65,9 +65,7 @@ class Work:
 class Clinic:
     """A member of the roster and its machine."""
 
-    def __init__(
-        self, index: int, member: Member, folder: Path | None, watch: Watch, draw: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, index: int, member: Member, folder: Path | None, watch: Watch, draw: Callable[[int], bytes]) -> None:
         """`folder`: of its disk; without one its keystore is in memory, and never loses anything, and it has no ledger.
 
         `draw`: bytes for keys of records and for plain vectors, by count.
@@ -81,18 +79,19 @@ class Clinic:
 
     def start(self) -> None:
         """Go on from what is on the disk; where that is older than it was, the clinic takes no part any more."""
-        head: Callable[[], bytes] = lambda: NO_HEAD
         if self.machine is not None:
             self._keystore = self.machine.opened(self.clock, self._draw)
-            head = self.machine.departures.head
         try:
-            self._box = Outbox(self._member, self._keystore, head, threads=1)
+            self._box = Outbox(self._member, self._keystore, self._head, threads=1)
         except StoreError as error:
             if self.machine is None or not self.machine.was_lied_to:
                 raise Broken(OPENS, f"that of member {self.index} does not: {type(error).__name__}") from error
             self.is_out = True
         else:
             self._watch.starts(self.index, self.state())
+
+    def _head(self) -> bytes:
+        return NO_HEAD if self.machine is None else self.machine.departures.head()
 
     def fail_in(self, calls: int) -> None:
         """See Power."""

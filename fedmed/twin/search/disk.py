@@ -148,9 +148,11 @@ class Power(Disk):
         there = _looked_at(folder) if folder is not None else None
         synced = self._names.get(number, _Tree(number))
         tree = there if there is not None and keeps in ("all", "names") else synced
-        places = {} if there is None or folder is None else {
-            inode: folder / name for name, inode in (*there.files.items(), *there.folders.items())
-        }
+        places = (
+            {}
+            if there is None or folder is None
+            else {inode: folder / name for name, inode in (*there.files.items(), *there.folders.items())}
+        )
         found: dict[str, object] = {}
         for name, inode in tree.files.items():
             path = places.get(inode)

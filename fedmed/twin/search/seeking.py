@@ -57,11 +57,12 @@ def played(asked: Plan) -> Played:
         try:
             world = World(asked, Path(folder))
             world.play()
+            invariant, detail = None, ""
         except Broken as error:
-            return Played(error.invariant, error.detail, tuple(world.trace) if world else ())
+            invariant, detail = error.invariant, error.detail
         except FedmedError as error:
-            return Played(STANDS, f"{type(error).__name__}: {error}".replace(folder, ""), tuple(world.trace) if world else ())
-        return Played(None, "", tuple(world.trace))
+            invariant, detail = STANDS, f"{type(error).__name__}: {error}".replace(folder, "")
+        return Played(invariant, detail, tuple(world.trace) if world is not None else ())
 
 
 def sought(seed: int) -> Finding | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedmed.identity.heads import AHEAD_MS, SignedHead
 from fedmed.privacy.secagg.client import State
@@ -132,7 +131,7 @@ class Watch:
             if kept:
                 raise Broken(FORGETS, f"member {member} has revealed round {opened[1]} and keeps secrets of {kept}")
 
-    def opens(self, number: int, members: Sequence[int], total: NDArray[np.uint32]) -> None:
+    def opens(self, number: int, members: Sequence[int], total: Lanes) -> None:
         """A sum was opened over these members. Raises Broken."""
         parts = [self.plain[self.left[each, number]] for each in members if (each, number) in self.left]
         if len(parts) != len(members) or not np.array_equal(total, np.sum(parts, 0, dtype=np.uint32)):

@@ -56,7 +56,8 @@ class World:
         try:
             self._begin()
             if self._center.agreed is not None:
-                for self._turn in range(self._plan.turns + CALM):
+                for turn in range(self._plan.turns + CALM):
+                    self._turn = turn
                     self._play_turn()
                 self._end()
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

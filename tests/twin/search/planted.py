@@ -184,9 +184,7 @@ def dated_back(patch: pytest.MonkeyPatch) -> None:
         init(self, folder, clock, keys, *rest)
 
     patch.setattr(AuditLog, "__init__", made)
-    patch.setattr(
-        log, "sign_head", lambda keys, size, root, _: real(keys, size, root, int(clocks[id(keys)].unix() * 1000))
-    )
+    patch.setattr(log, "sign_head", lambda keys, size, root, _: real(keys, size, root, int(clocks[id(keys)].unix() * 1000)))
 
 
 PLANTED: dict[str, Plant] = {
