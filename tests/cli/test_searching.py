@@ -41,7 +41,9 @@ def test_a_replay_has_the_same_trace_each_time(capsys):
     assert "every invariant holds" in traces[0]
 
 
-@pytest.mark.parametrize(("wrong", "named"), [({"seeds": 0}, "--seeds"), ({"first": -1}, "--first"), ({"jobs": 0}, "--jobs")])
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"seeds": 0}, "--seeds"), ({"first": -1}, "--first"), ({"jobs": 0}, "--jobs")]
+)
 def test_numbers_that_no_search_has_are_refused(wrong, named):
     options = {"seeds": 1, "first": 0, "jobs": 1, "replay": None, "as_json": False, **wrong}
     with pytest.raises(ConfigError, match=named):
