@@ -42,3 +42,17 @@ def replay(
     from fedmed.cli.replaying import Options, run
 
     run(Options(scenario, tuple(settings or ()), html, csv, as_json))
+
+
+@twin.command()
+def search(
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many seeds to play.")] = 1000,
+    first: Annotated[int, typer.Option(metavar="K", help="The first of them.")] = 0,
+    jobs: Annotated[int, typer.Option(metavar="J", help="Processes that play at once.")] = 1,
+    seed: Annotated[int | None, typer.Option("--replay", metavar="SEED", help="Play this seed alone, and show it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Random faults by seed around the protocol, the stores and the audit log: a search for what must never happen."""
+    from fedmed.cli.searching import Options, run
+
+    run(Options(seeds, first, jobs, seed, as_json))

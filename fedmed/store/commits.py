@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmed.errors import DataError, StoreError
-from fedmed.store.syncing import sync_folder
+from fedmed.store.disk import Disk
 from fedmed.wire import tensors as wire
 from fedmed.wire.canonical import canonical, digest
 
@@ -37,8 +37,10 @@ class Commit:
 class Commits:
     """The commits of one run folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "commits"
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        """`disk`: whose syncs and renames decide what a crash can leave."""
+        self.folder, self._disk = folder / "commits", disk or Disk()
+        self._is_named = False
 
     def write(self, commit: Commit) -> Path:
         """Commit a round. Raises StoreError where the disk refuses; the commits before it are untouched then.
@@ -49,11 +51,12 @@ class Commits:
         try:
             self._sweep()
             temporary.mkdir(parents=True)
+            self._name()
             self._fill(temporary, commit)
             if target.exists():
                 shutil.rmtree(target)
-            temporary.rename(target)
-            sync_folder(self.folder)
+            self._disk.rename(temporary, target)
+            self._disk.sync_folder(self.folder)
         except OSError as error:
             raise StoreError(self._refused(commit.round, error)) from error
         finally:
@@ -62,6 +65,15 @@ class Commits:
         for old in set(self.rounds()) - set(whole[-KEEP:]):
             shutil.rmtree(self._place(old), ignore_errors=True)
         return target
+
+    def _name(self) -> None:
+        """Have the folder's own name on the disk, without which a loss of power takes every commit in it.
+
+        Once a process: whoever made the folder may have ended before its name was synced.
+        """
+        if not self._is_named:
+            self._disk.sync_folder(self.folder.parent)
+            self._is_named = True
 
     def _place(self, number: int) -> Path:
         return self.folder / f"round-{number:06d}"
@@ -121,10 +133,10 @@ class Commits:
         with (folder / TENSORS).open("wb") as file:
             tensors_sha256 = wire.write(commit.tensors, file)
             file.flush()
-            os.fsync(file.fileno())
+            self._disk.sync(file.fileno())
         body = {"round": commit.round, "tensors_sha256": tensors_sha256, "state": commit.state}
         with (folder / STATE).open("wb") as file:
             file.write(canonical({"commit": body, "sha256": digest(body)}))
             file.flush()
-            os.fsync(file.fileno())
-        sync_folder(folder)
+            self._disk.sync(file.fileno())
+        self._disk.sync_folder(folder)

@@ -272,7 +272,7 @@ def test_a_disk_that_fails_at_any_step_leaves_the_commit_before(tmp_path, monkey
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    where = {"fsync": (commits_module.os, "fsync"), "rename": (Path, "rename"), "json": (commits_module, "canonical")}[name]
+    where = {"fsync": (commits_module.os, "fsync"), "rename": (Path, "replace"), "json": (commits_module, "canonical")}[name]
     with monkeypatch.context() as patch:
         patch.setattr(*where, fail)
         assert "Input/output error" in refused_and_intact(commits, 6)
@@ -283,7 +283,7 @@ def test_a_disk_that_fails_at_any_step_leaves_the_commit_before(tmp_path, monkey
 def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     # what a power cut takes, no kill shows: the order of calls is the promise
     calls = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename = os.fsync, Path.replace
 
     def noted_fsync(descriptor):
         calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
@@ -294,9 +294,9 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch
         return rename(path, target)
 
     monkeypatch.setattr(commits_module.os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "rename", noted_rename)
+    monkeypatch.setattr(Path, "replace", noted_rename)
     written(tmp_path, 1)
-    assert calls == [TENSORS, STATE, f".writing-{os.getpid()}", "rename to round-000001", "commits"]
+    assert calls == [tmp_path.name, TENSORS, STATE, f".writing-{os.getpid()}", "rename to round-000001", "commits"]
 
 
 def test_the_last_valid_commit_is_named_and_not_the_last_written(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Random faults, by seed, around the code that runs in hospitals: a search for what must never happen."""
