@@ -152,6 +152,9 @@ def describe(event: dict[str, Any]) -> str:
         case "virtual":
             masks = "" if event["masks"] == "real" else ", and no update is masked"
             return f"virtual time: {len(event['members'])} clinics on the topology's machines and lines{masks}"
+        case "attackers":
+            who = [f"{site} ({', '.join(kinds)})" for site, kinds in event["sites"].items()]
+            return f"attacked by {formats.listed(who) if who else 'nobody'}, as the scenario has it"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
         case "set-aside":

@@ -19,12 +19,13 @@ from fedmed.federation.journal import Journal
 from fedmed.federation.outcome import final_model
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
+from fedmed.learning.attacks.assigning import Attacks
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
 from fedmed.report.record import Report
 from fedmed.report.rounds import table
-from fedmed.simulate import answering, baselines, engines, members, timing
+from fedmed.simulate import answering, attacked, baselines, engines, members, timing
 from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
@@ -104,7 +105,8 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
-        fingerprint = prepared.lay_out(sites, folder.sites)
+        hostile = attacked.assign(scenario, sites, journal)
+        fingerprint = prepared.lay_out(sites, folder.sites, attacked.written(hostile))
         if scenario.privacy.is_masked:
             members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
         timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
@@ -116,7 +118,7 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
         _federate(scenario, facts["workers"], folder, sites, journal, timed)
         trained_at = clock.now()
-        report = _finish(folder, scenario, sites, facts, journal)
+        report = _finish(folder, scenario, sites, facts, journal, hostile)
         seconds = {
             "prepare": prepared_at - began,
             "federate": trained_at - prepared_at,
@@ -150,7 +152,7 @@ def _federate(
 
 
 def _finish(
-    folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal
+    folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal, hostile: Attacks
 ) -> dict[str, Any]:
     commit, _ = folder.commits.latest()
     if commit is None or commit.round < scenario.rounds:
@@ -163,7 +165,8 @@ def _finish(
     sha256 = wire.save({**federated, **scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
-    return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+    report = summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+    return report | attacked.told(plan, sites, models, hostile, report["rounds"])
 
 
 def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:
