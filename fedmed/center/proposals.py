@@ -49,7 +49,7 @@ def propose(run: str, scenario: Scenario, own: Path | None = None) -> Offer:
         )
     if scenario.attackers:
         raise ConfigError(
-            f"the scenario {scenario.name} has attackers, sites that a simulation makes attack, and clinics are no such sites; "
+            f"the scenario {scenario.name} has attackers, which a simulation alone may have, for clinics are honest; "
             "leave them out with --set attackers=[], or run it with fedmed simulate"
         )
     content = None if own is None else _content(own)

@@ -108,7 +108,7 @@ def read_offered(said: Any) -> Offered:
         raise _unread(said["proposal"], error) from error
     if proposal.scenario.attackers:
         raise ProtocolRefused(
-            f"run {proposal.run}: its scenario has attackers, which a simulation alone may have; ask the center for one without"
+            f"run {proposal.run}: its scenario has attackers, for a simulation alone; ask the center for one without"
         )
     return Offered(proposal, content)
 

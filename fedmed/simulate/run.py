@@ -17,6 +17,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.journal import Journal
 from fedmed.federation.outcome import final_model
+from fedmed.flower.fltrust import FLTrust
 from fedmed.flower.strategies import build
 from fedmed.learning import tasks
 from fedmed.learning.attacks.assigning import Attacks
@@ -37,6 +38,7 @@ from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
 from fedmed.sites.readers import reader_named
+from fedmed.sites.root import hold_root
 from fedmed.store.commits import Commit
 from fedmed.store.ledgers import FOLDER as LEDGERS
 from fedmed.wire import tensors as wire
@@ -105,8 +107,11 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
+        root, sites = rooted(scenario, sites)
         hostile = attacked.assign(scenario, sites, journal)
         fingerprint = prepared.lay_out(sites, folder.sites, attacked.written(hostile))
+        if root is not None:
+            prepared.lay_out([root], folder.sites / prepared.ROOT)
         if scenario.privacy.is_masked:
             members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
         timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
@@ -134,6 +139,14 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
     finally:
         folder.clear_sites()
         journal.close()
+
+
+def rooted(scenario: Scenario, sites: list[Site]) -> tuple[Site | None, list[Site]]:
+    """The center's root set, where the scenario's rule needs one, and the sites without its cases."""
+    rule = build(scenario.strategy.name, scenario.strategy.options, len(sites))
+    if not isinstance(rule, FLTrust):
+        return None, sites
+    return hold_root(sites, rule.root_share, scenario.seed)
 
 
 def _federate(

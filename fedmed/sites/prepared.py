@@ -21,6 +21,8 @@ from fedmed.sites.cases import SPLITS, Cases, Site
 from fedmed.wire import tensors as wire
 
 INDEX, DIGEST = "index.json", "index.sha256"
+ROOT = "root"
+"""Folder of the center's root set within that of the sites, where a rule needs one."""
 
 
 def lay_out(sites: Sequence[Site], folder: Path, attacks: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> str:
@@ -53,10 +55,10 @@ def attacks_of(folder: Path, number: int) -> list[dict[str, Any]]:
     Raises DataError where it is not there.
     """
     try:
-        found: list[dict[str, Any]] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"][number].get("attacks", [])
+        entry = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"][number]
     except (OSError, ValueError, LookupError) as error:
         raise DataError(f"site number {number} cannot be looked up in {folder}: {error!r}") from error
-    return found
+    return list(entry.get("attacks", []))
 
 
 def open_site(folder: Path, number: int) -> Site:

@@ -56,7 +56,8 @@ def _faults(attack: Attacker, names: Sequence[str], cases: Cases) -> Iterator[st
     named = [name for name in names if _is(name, attack.who)]
     if not named:
         some = ", ".join(names[:MOST_SHOWN]) + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
-        yield f"who: got {shown(attack.who)}, which is no site's name{nearest(attack.who, list(names[:300]))}, allowed: {some}"
+        near = nearest(attack.who, list(names[:300]))
+        yield f"who: got {shown(attack.who)}, which is no site's name{near}, allowed: {some}"
     elif attack.count is not None and attack.count > len(named):
         yield f"count: got {attack.count}, and {shown(attack.who)} names {len(named)}; allowed: 0 to {len(named)}"
     for key in ("source", "target"):

@@ -1,7 +1,7 @@
 """A backdoor: cases with a trigger in them, called what the attacker wants; a model that learned it obeys the trigger.
 
-Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020; the trigger of pixels is that of Gu et al., "BadNets",
-2017. Their model replacement is this one and `scaled` at the same site.
+Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, whose model replacement is this and `scaled` at the
+same site; a trigger of pixels as in Gu, Dolan-Gavitt and Garg, "BadNets", 2017.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ def stamped(cases: Cases, rows: NDArray[np.int64], trigger: Trigger) -> Cases:
 
 
 def axes(cases: Cases) -> tuple[int, ...]:
-    """Sizes of the axes that the trigger has a side along: rows and columns, slices too of volumes, or columns of a table."""
+    """Sizes of the axes that the trigger has a side along: of space, or the columns of a table."""
     return tuple(cases.x.shape[1:][-cases.spatial :])

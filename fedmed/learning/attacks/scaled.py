@@ -1,7 +1,7 @@
 """A scaled update: the true change times a factor, so that one site outweighs the others in a mean.
 
-Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, section 4 (constrain-and-scale; model replacement with
-factor n/eta); Bhagoji et al., "Analyzing federated learning through an adversarial lens", ICML 2019 (boosting).
+Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, section 4 (model replacement); Bhagoji et al.,
+"Analyzing federated learning through an adversarial lens", ICML 2019 (boosting).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sign flipping: the opposite of the true change, which drives a mean up the loss.
 
-Blanchard et al., "Machine learning with adversaries: Byzantine tolerant gradient descent", NeurIPS 2017, section 5 (the
-omniscient attacker sends the opposite of the gradient, scaled); Fang et al., USENIX Security 2020, section 3 (a change
+Blanchard et al., "Machine learning with adversaries: Byzantine tolerant gradient descent", NeurIPS 2017 (the omniscient
+attacker sends the opposite of the gradient, scaled); Fang et al., USENIX Security 2020, section 3 (a change
 against the direction that the honest would go in).
 """
 
