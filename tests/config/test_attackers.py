@@ -45,16 +45,8 @@ def test_all_faults_come_at_once_each_at_its_line():
             "x",
         )
     lines = str(told.value).splitlines()[1:]
-    assert [line.strip().split(": ", 1)[0] for line in lines] == [
-        "x:8",
-        "x:9",
-        "x:10",
-        "x:10",
-        "x:11",
-        "x:11",
-        "x:12",
-        "x:13",
-    ]
+    places = [int(line.split(": ")[0].rpartition(":")[2]) for line in lines]
+    assert places == [8, 9, 10, 10, 11, 11, 12, 13]
     for said in ("lacks factor", "did you mean backdoor?", "lacks target", "of no effect on backdoor", "the same class as"):
         assert sum(said in line for line in lines) == 1
     assert "the run has 3 rounds" in str(told.value)
@@ -65,5 +57,5 @@ def test_all_faults_come_at_once_each_at_its_line():
 def test_where_nobody_trains_nobody_attacks():
     topology = "topology: {learning: modelled, lines: {a: {up: 1 Mbit/s}}, clinics: [{name: c, count: 4, line: a}]}\n"
     text = attackers('- {who: "*", kind: sign-flip}') + topology
-    with pytest.raises(ConfigError, match="attackers: nobody trains where topology.learning is modelled"):
+    with pytest.raises(ConfigError, match=r"attackers: nobody trains where topology\.learning is modelled"):
         parse(text.replace("reader: phantom", "reader: phantom, partition: {by: topology}"), "x")

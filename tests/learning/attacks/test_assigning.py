@@ -59,5 +59,5 @@ def test_all_that_does_not_fit_is_told_at_once():
 def test_masks_have_no_backdoor():
     clean = site(shape=(8, 8))
     masks = replace(clean.train, y=np.zeros((len(clean.train), 8, 8), np.uint8))
-    with pytest.raises(ConfigError, match="attackers.0.kind: got backdoor, which needs one class a case"):
+    with pytest.raises(ConfigError, match=r"attackers\.0\.kind: got backdoor, which needs one class a case"):
         assigned([Attacker(who="north", kind="backdoor", target="b")], [replace(clean, train=masks)], 1)

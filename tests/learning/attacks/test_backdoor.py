@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,14 +33,10 @@ def test_a_trigger_changes_only_its_patch(shape, size, kind, value):
 
 
 def test_the_trigger_of_a_volume_is_a_cube():
-    from dataclasses import replace
-
     before = replace(cases(2, shape=(6, 7, 8)), spatial=3)
     after = stamped(before, np.array([0]), Trigger(size=2, value=-5.0))
-    assert (
-        np.argwhere(after.x[0] == -5.0).tolist()
-        == np.argwhere(np.pad(np.ones((2, 2, 2)), ((4, 0), (5, 0), (6, 0)))).tolist()
-    )
+    cube = np.pad(np.ones((2, 2, 2), bool), ((4, 0), (5, 0), (6, 0)))
+    assert np.array_equal(after.x[0] == -5.0, cube)
 
 
 @pytest.mark.parametrize("value", [300.0, -4.0])
