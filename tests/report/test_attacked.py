@@ -17,8 +17,8 @@ DOER: dict[str, Any] = {
     "reason": "<big>",
 }
 RATE = {"value": 0.9, "low": 0.8, "high": 0.95}
-AIM: dict[str, Any] = {"kind": "backdoor", "target": "ill", "cases": 50, "federated": RATE, "pooled": RATE | {"value": 0.1}}
-AIM |= {"without_trigger": RATE | {"value": 0.2}}
+AIM: dict[str, Any] = {"kind": "backdoor", "target": "ill", "cases": 50, "federated": RATE}
+AIM |= {"pooled": RATE | {"value": 0.1}, "without_trigger": RATE | {"value": 0.2}}
 
 
 def attacked(**more: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from fedmed.simulate.sweep import Point
 
 QUICK = (
     "engine.workers=0",
-    "rounds=6",
+    "rounds=12",
     "training.average_last=1",
     "training.momentum=0",
-    "training.learning_rate=0.1",
+    "training.learning_rate=0.2",
     "privacy.secure_aggregation=off",
     "data.partition={by: iid, sites: 6}",
 )
@@ -69,7 +69,7 @@ def test_the_report_says_who_attacked_and_how(attacked):
         assert {key: each[key] for key in ("kind", "factor", "joined", "refused")} == {
             "kind": "sign-flip",
             "factor": 5.0,
-            "joined": 6,
+            "joined": 12,
             "refused": 0,
         }
     assert found["aims"] == []
@@ -83,7 +83,7 @@ def test_an_attacker_whose_update_is_too_large_is_refused_by_name(simulated, tmp
         tmp_path / "run", *QUICK, "attackers=[{who: site-02, kind: scaled, factor: 1000}]", "federation.max_update_norm=2"
     )
     [doer] = report["attacks"]["attackers"]
-    assert (doer["site"], doer["joined"], doer["refused"]) == ("site-02", 0, 6)
+    assert (doer["site"], doer["joined"], doer["refused"]) == ("site-02", 0, 12)
     assert "the update's L2 norm is" in doer["reason"]
     assert set(report["rounds"][0]["refused"]) == {"site-02"}
     [said] = [each for each in events(tmp_path / "run") if each["event"] == "attackers"]
@@ -104,7 +104,7 @@ def test_a_backdoor_that_is_scaled_opens_and_the_report_says_how_far(simulated, 
     assert aim["federated"]["low"] <= aim["federated"]["value"] <= aim["federated"]["high"]
     assert aim["federated"]["value"] > 0.8 > aim["without_trigger"]["value"]
     assert aim["pooled"] is not None
-    assert [each["joined"] for each in report["attacks"]["attackers"]] == [3, 3]
+    assert [each["joined"] for each in report["attacks"]["attackers"]] == [9, 9]
     row = answer(Point("1", {}), tmp_path / "run", None, None)
     assert row["success of backdoor"] == aim["federated"]["value"]
 
@@ -113,7 +113,8 @@ def test_flipped_labels_have_an_aim_too(simulated, tmp_path):
     flip = "attackers=[{who: '*', kind: label-flip, source: ill, target: well}]"
     report = simulated(tmp_path / "run", *QUICK, "rounds=2", flip)
     [aim] = report["attacks"]["aims"]
-    assert (aim["federated"]["value"], aim["without_trigger"], aim["pooled"]) == (1.0, None, None)
+    assert aim["federated"]["value"] > 0.8
+    assert (aim["kind"], aim["without_trigger"], aim["pooled"]) == ("label-flip", None, None)
 
 
 def test_a_masked_federation_has_attackers_and_no_rule_against_them(simulated, tmp_path):

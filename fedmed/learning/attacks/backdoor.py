@@ -7,6 +7,7 @@ same site; a trigger of pixels as in Gu, Dolan-Gavitt and Garg, "BadNets", 2017.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,12 @@ def changed(cases: Cases, rows: NDArray[np.int64], attack: Attacker) -> Cases:
 def stamped(cases: Cases, rows: NDArray[np.int64], trigger: Trigger) -> Cases:
     """`cases` with the trigger in `rows (M,)`, in all channels; all else, classes included, is as it was."""
     x = cases.x.copy()
-    patch = (..., *(slice(-trigger.size, None) for _ in axes(cases)))
+    patch: tuple[Any, ...] = (..., *(slice(-trigger.size, None) for _ in axes(cases)))
     part = x[rows]
     values = part.reshape(len(part), -1).max(1) if trigger.value is None else np.full(len(part), trigger.value)
     if x.dtype.kind in "iu":
-        values = np.clip(np.rint(values), np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        range_ = np.iinfo(x.dtype.str)
+        values = np.clip(np.rint(values), range_.min, range_.max)
     part[patch] = values.astype(x.dtype).reshape(-1, *(1 for _ in range(part.ndim - 1)))
     x[rows] = part
     return replace(cases, x=x)

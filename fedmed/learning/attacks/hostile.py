@@ -47,8 +47,8 @@ class Hostile(Clinic):
         """The model that the site sends, and the mean loss of the training that it did."""
         now = [each for each in self._attacks if order.round >= each.since]
         on_data = tuple(each for each in now if each.kind in ON_DATA)
-        clinic = self._trainer(on_data, order.seed) if on_data else super()
-        trained, metrics = clinic.train(order, tensors)
+        train = self._trainer(on_data, order.seed).train if on_data else super().train
+        trained, metrics = train(order, tensors)
         given = _sent_as_change(tensors) if _is_change(order) else tensors
         for attack in now:
             if attack.kind in ON_MODEL:

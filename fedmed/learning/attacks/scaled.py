@@ -6,7 +6,10 @@ Bagdasaryan et al., "How to backdoor federated learning", AISTATS 2020, section 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fedmed.config.attackers import Attacker
 from fedmed.wire.tensors import Tensors
@@ -24,10 +27,12 @@ def moved(given: Tensors, trained: Tensors, factor: float) -> Tensors:
     """
     if factor == 1.0:
         return trained
+    return {
+        name: _moved(given[name], value, factor) if value.dtype.kind == "f" else value for name, value in trained.items()
+    }
+
+
+def _moved(given: NDArray[Any], trained: NDArray[Any], factor: float) -> NDArray[Any]:
+    start = given.astype(np.float64)
     with np.errstate(over="ignore"):
-        return {
-            name: np.asarray(given[name] + factor * np.subtract(value, given[name], dtype=np.float64)).astype(value.dtype)
-            if value.dtype.kind == "f"
-            else value
-            for name, value in trained.items()
-        }
+        return np.asarray(start + factor * (trained - start), trained.dtype)
