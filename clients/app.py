@@ -12,11 +12,11 @@ from flwr.clientapp import ClientApp
 
 from fedmed.flower.client import answer, answer_fields, answer_text, order_in, tensors_in
 from fedmed.flower.shelf import ContextShelf
+from fedmed.learning.attacks.hostile import simulated
 from fedmed.learning.clinic import Clinic
-from fedmed.learning.disclosure import APPROVED, Counter, simulated_desk
+from fedmed.learning.disclosure import APPROVED, Counter
 from fedmed.learning.keeping import Shelf
 from fedmed.learning.order import parse
-from fedmed.learning.private_training import repeatable_seeds
 from fedmed.sites.prepared import laid_out, open_site
 from fedmed.sites.shelves import FileShelf
 
@@ -27,10 +27,9 @@ app = ClientApp()
 def clinic_at(folder: str, index: int, laid_out: str, approved: bool) -> Clinic:
     """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there.
 
-    Where no staff has `approved` a run, it is one of a simulation, which repeats.
+    Where no staff has `approved` a run, it is one of a simulation, which repeats, and whose sites may attack it.
     """
-    site = open_site(Path(folder), index)
-    return Clinic(site, Counter()) if approved else Clinic(site, simulated_desk(Path(folder), index), repeatable_seeds)
+    return Clinic(open_site(Path(folder), index), Counter()) if approved else simulated(Path(folder), index)
 
 
 def clinic(context: Context) -> Clinic:

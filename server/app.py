@@ -11,6 +11,7 @@ from fedmed.federation.epochs import Names
 from fedmed.federation.journal import Journal
 from fedmed.federation.meeting import Trust
 from fedmed.federation.patience import Notes
+from fedmed.federation.root import trainer
 from fedmed.federation.run import run
 from fedmed.flower.server import clock_of
 from fedmed.flower.transport import Transport
@@ -32,6 +33,8 @@ def main(grid: Grid, context: Context) -> None:
         names = Names(str(context.run_config.get("federation")), name_of(scenario, clock))
         trust = Trust(Path(str(authority)).read_bytes(), names) if authority else None
         notes = Notes(folder) if context.run_config.get("measure-sites") else None
-        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust, notes=notes)
+        held = context.run_config.get("root-folder")
+        root = trainer(Path(str(held))) if held else None
+        run(Transport(grid, clock), scenario, Commits(folder), clock, journal, sites, trust, notes=notes, root=root)
     finally:
         journal.close()

@@ -47,6 +47,11 @@ def propose(run: str, scenario: Scenario, own: Path | None = None) -> Offer:
             f"the scenario {scenario.name} has a topology, lines and machines of a simulation, and clinics have their own; "
             "leave it out with --set topology=null --set data.partition.by=natural, or run it with fedmed simulate"
         )
+    if scenario.attackers:
+        raise ConfigError(
+            f"the scenario {scenario.name} has attackers, which a simulation alone may have, for clinics are honest; "
+            "leave them out with --set attackers=[], or run it with fedmed simulate"
+        )
     content = None if own is None else _content(own)
     app = built_in() if content is None else bundled(content)
     return Offer(offered(Proposal(run=run, scenario=scenario, app=app, fedmed=__version__)), content)

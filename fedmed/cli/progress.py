@@ -156,6 +156,9 @@ def describe(event: dict[str, Any]) -> str:
             how = "; ".join(event["why_not_fast"])
             way = f"each by the usual loop ({how})" if how else "in closed form"
             return f"a crowd in {event['workers']} processes: {way}"
+        case "attackers":
+            who = [f"{site} ({', '.join(kinds)})" for site, kinds in event["sites"].items()]
+            return f"attacked by {formats.listed(who) if who else 'nobody'}, as the scenario has it"
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
         case "set-aside":

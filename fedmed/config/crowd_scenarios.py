@@ -23,6 +23,8 @@ def faults(scenario: Scenario) -> Iterator[str]:
         yield f"topology: a crowd answers at once, and nobody is late, cut off or away; leave the section out, {other}"
     if scenario.federation.buffer is not None:
         yield f"federation.buffer: a crowd's sites are done together, so none comes first; leave it out, {other}"
+    if scenario.attackers:
+        yield f"attackers: a crowd's sites have no process in which to attack; leave them out, {other}"
     if scenario.training.metrics:
         named = ", ".join(scenario.training.metrics)
         yield f"training.metrics declares {named}, which a site's own app tells; a crowd has none. Leave it out, {other}"

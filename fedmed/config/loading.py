@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedmed.config.allowed import KEY, allowed, choices, keys, nearest, shown
+from fedmed.config.attackers import attacker_faults
 from fedmed.config.buffer_faults import buffer_faults
 from fedmed.config.document import MAX_BYTES, Document, Fault, Path, read_document
 from fedmed.config.overrides import apply_overrides
 from fedmed.config.scenario import Scenario
 from fedmed.config.topology_faults import faults_in
-from fedmed.config.written import BetweenKeys
+from fedmed.config.written import BetweenKeys, Written
 from fedmed.errors import ConfigError
 
 _MOST_FAULTS = 200
@@ -72,7 +73,9 @@ def _validate(document: Document, faults: list[Fault], machines: Collection[str]
             (_path(each), _explain(_path(each), dict(each))) for each in error.errors(include_url=False) if _counts(each)
         ]
     known = [fault.path for fault in faults if fault.path]
-    for path, text in (*found, *faults_in(document.value, machines), *buffer_faults(document.value)):
+    whole = document.value
+    between = (*faults_in(whole, machines), *buffer_faults(whole), *attacker_faults(Written(whole)))
+    for path, text in (*found, *between):
         if not any(path[: len(fault)] == fault for fault in known):
             faults.append(Fault(document.place(path), path, text))
     if scenario is None and not faults:  # a fault that was read as null and is nothing else

@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedmed.config import crowd_scenarios, kept_scenarios, private_scenarios
+from fedmed.config.attackers import Attacker, attacker_faults
 from fedmed.config.buffer_faults import buffer_faults
 from fedmed.config.cohort_faults import faults_beside
 from fedmed.config.own_metrics import OwnMetrics
 from fedmed.config.part import Part
 from fedmed.config.privacy import Privacy
 from fedmed.config.topology import Topology
-from fedmed.config.written import BetweenKeys
+from fedmed.config.written import BetweenKeys, Written
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Options = dict[str, Any]
@@ -270,6 +271,8 @@ class Scenario(Part):
     engine: Engine = Engine()
     topology: Topology | None = None
     """Where everybody is: with it the run is in virtual time, with the lines, machines and faults that it states."""
+    attackers: tuple[Attacker, ...] = Field((), max_length=1000)
+    """Sites that attack, in a simulation alone; a center offers and a clinic runs no scenario that has any."""
 
     @model_validator(mode="after")
     def _one_rule_makes_the_final_model(self) -> Scenario:
@@ -308,5 +311,11 @@ class Scenario(Part):
     def _who_is_there_fits_the_rest(self) -> Scenario:
         concerns = self.topology is not None or self.data.partition.by == "topology"
         if concerns and (faults := list(faults_beside(self.model_dump(mode="json")))):
+            raise BetweenKeys(faults)
+        return self
+
+    @model_validator(mode="after")
+    def _attackers_can_attack(self) -> Scenario:
+        if self.attackers and (faults := list(attacker_faults(Written(self.model_dump(mode="json"))))):
             raise BetweenKeys(faults)
         return self

@@ -24,7 +24,9 @@ from fedmed.federation.memory import Memory
 from fedmed.federation.patience import Asked, Notes, patience_for, work
 from fedmed.federation.phase import Member, Phase
 from fedmed.federation.private import PrivateSums, privately
+from fedmed.federation.root import give
 from fedmed.federation.rounds import RoundLoop
+from fedmed.flower.fltrust import Train
 from fedmed.flower.rule import Rule
 from fedmed.flower.strategies import build
 from fedmed.flower.transport import Transport
@@ -73,11 +75,13 @@ def run(
     trust: Trust | None = None,
     committed: Callable[[Commit], None] = lambda commit: None,
     notes: Notes | None = None,
+    root: Train | None = None,
 ) -> None:
     """Train with at least `expected` sites until the last round is committed; `trust` is needed for masked sums.
 
     `committed` is told of each commit once it is on the disk. `notes` of how fast sites are decide how long they are waited
-    for where the scenario does not; without them all have the same time.
+    for where the scenario does not; without them all have the same time. `root` is the center's own training, for rules that
+    judge updates by it.
 
     Raises FederationError (QuorumError) or StoreError; commits stay.
     """
@@ -94,6 +98,7 @@ def run(
     patience = patience_for(rules, sites, notes, transport.nodes, clock)
     phase = Phase(transport, by_node, patience, rules.quorum, clock, account)
     asking = _asking(scenario, described, rule, phase, trust, memory) if scenario.privacy.is_masked else None
+    give(rule, root)
     census, plan, gathering = _agree(scenario, described, rule, phase, asking, commit)
     state = replace(start(plan, rule, commit, faults, journal), census=census, account=account)
     _go_through_the_gate(state, scenario, described, journal)

@@ -12,6 +12,7 @@ from flwr.serverapp.strategy import FedAdam, Strategy
 
 from fedmed.config import plugins
 from fedmed.errors import ConfigError
+from fedmed.flower.fltrust import FLTrust
 from fedmed.flower.memory import owners
 
 GROUP = "fedmed.strategies"
@@ -31,6 +32,9 @@ TABLE: dict[str, type[Strategy]] = {
     "bulyan": flower.Bulyan,
 }
 
+OWN: dict[str, type[Strategy]] = {"fltrust": FLTrust}
+"""Strategies that Flower does not have."""
+
 AVAILABILITY = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 FRACTIONS = ("fraction_train", "fraction_evaluate")
 TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
@@ -39,13 +43,13 @@ OURS: dict[str, dict[str, Any]] = {"qfedavg": {"train_loss_key": "loss"}}  # wha
 
 def find(name: str) -> type[Strategy]:
     """The strategy class of a table name, an entry point or `module:Class`. Raises ConfigError for any other."""
-    if name in TABLE:
-        return TABLE[name]
+    if name in TABLE or name in OWN:
+        return {**TABLE, **OWN}[name]
     loaded = plugins.load(GROUP, name, "strategy.name")
     if loaded is None:
         module, colon, attribute = name.partition(":")
         if not colon:
-            known = ", ".join(sorted([*TABLE, *plugins.names(GROUP)]))
+            known = ", ".join(sorted([*TABLE, *OWN, *plugins.names(GROUP)]))
             raise ConfigError(f"strategy.name: got {name!r}, allowed: {known}, or module:Class of your own Flower Strategy")
         try:
             loaded = getattr(importlib.import_module(module), attribute)

@@ -103,9 +103,14 @@ def read_offered(said: Any) -> Offered:
             f"a proposal of version {repr(said['version'])[:20]}; this fedmed ({__version__}) reads {_VERSION}: update it"
         )
     try:
-        return Offered(Proposal.model_validate_json(json.dumps(said["proposal"])), content)
+        proposal = Proposal.model_validate_json(json.dumps(said["proposal"]))
     except ValidationError as error:
         raise _unread(said["proposal"], error) from error
+    if proposal.scenario.attackers:
+        raise ProtocolRefused(
+            f"run {proposal.run}: its scenario has attackers, for a simulation alone; ask the center for one without"
+        )
+    return Offered(proposal, content)
 
 
 def read_reference(text: str) -> tuple[str, str]:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedmed.report import aside, cost, gains, gantt, pictures, presence, protection, quality, setup, tiers, training, verdict
+from fedmed.report import (
+    aside,
+    attacked,
+    cost,
+    gains,
+    gantt,
+    pictures,
+    presence,
+    protection,
+    quality,
+    setup,
+    tiers,
+    training,
+    verdict,
+)
 from fedmed.report.document import document, write
 from fedmed.report.markup import Markup, join
 from fedmed.report.record import Report, read_report
@@ -27,5 +41,19 @@ def render(report: Report) -> str:
 
 
 def _body(report: Report) -> Markup:
-    sections = (protection, verdict, gains, pictures, training, presence, aside, quality, cost, tiers, gantt, setup)
+    sections = (
+        protection,
+        verdict,
+        attacked,
+        gains,
+        pictures,
+        training,
+        presence,
+        aside,
+        quality,
+        cost,
+        tiers,
+        gantt,
+        setup,
+    )
     return join(*(part.section(report) for part in sections))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fedmed.errors import StoreError
+from fedmed.report.attackers import Attacks
 from fedmed.report.parts import LENIENT, Number
 from fedmed.report.timed import Answers, Virtual
 
@@ -273,6 +274,8 @@ class Report(Record):
     virtual: Virtual | None = None
     """None where rounds took the machine's own time."""
     answers: Answers = Answers()
+    attacks: Attacks | None = None
+    """None where nobody was to attack."""
     model_sha256: str | None = None
     data_sha256: str | None = None
     versions: dict[str, str | None] = {}

@@ -21,6 +21,7 @@ from fedmed.simulate import members
 from fedmed.simulate.crowding import CrowdGrid, MaskedCrowdGrid, Sites
 from fedmed.simulate.timing import Timing
 from fedmed.simulate.traces import Trace
+from fedmed.sites import prepared
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
 CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
@@ -49,6 +50,8 @@ def run(
     """
     folder, sites_folder = folder.resolve(), sites_folder.resolve()
     run_config: dict[str, str | int | bool] = {"run-folder": str(folder), "sites": len(loads)}
+    if (sites_folder / prepared.ROOT).is_dir():
+        run_config |= {"root-folder": str(sites_folder / prepared.ROOT)}
     client = CLIENT
     if scenario.privacy.is_masked:
         run_config |= {

@@ -45,6 +45,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 def _learned(told: dict[str, Any], target: Target | None) -> Row:
     row = {name: figure["value"] for name, figure in told["overall"]["metrics"].items()}
     seconds = sum(each["seconds"] for each in told["rounds"])
+    row |= {f"success of {aim['kind']}": aim["federated"]["value"] for aim in (told.get("attacks") or {}).get("aims", [])}
     row |= {"seconds": seconds, "time": "virtual" if told.get("virtual") else "of this machine"}
     row |= {f"{way}_bytes": sum(each["bytes"][way] for each in told["rounds"]) for way in ("down", "up")}
     row["missing"] = sum(len(each["missing"]) for each in told["rounds"])

@@ -17,15 +17,17 @@ from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError, DataError, FederationError, StoreError
 from fedmed.federation.journal import Journal, events
 from fedmed.federation.outcome import final_model
+from fedmed.flower.fltrust import FLTrust
 from fedmed.flower.strategies import build
 from fedmed.learning import normed, tasks
+from fedmed.learning.attacks.assigning import Attacks
 from fedmed.learning.keeping import LOCAL, PERSONAL, before, below
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
 from fedmed.report.record import Report
 from fedmed.report.rounds import table
-from fedmed.simulate import answering, baselines, engines, members, timing
+from fedmed.simulate import answering, attacked, baselines, engines, members, timing
 from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
@@ -37,6 +39,7 @@ from fedmed.sites import prepared
 from fedmed.sites.cases import Site, class_counts
 from fedmed.sites.prepare import sites_of
 from fedmed.sites.readers import reader_named
+from fedmed.sites.root import hold_root
 from fedmed.sites.shelves import FileShelf
 from fedmed.store.commits import Commit
 from fedmed.store.ledgers import FOLDER as LEDGERS
@@ -106,7 +109,11 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         sites = sites_of(scenario.data, request.data, scenario.seed, scenario.source, scenario.topology)
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
-        fingerprint = prepared.lay_out(sites, folder.sites)
+        root, sites = rooted(scenario, sites)
+        hostile = attacked.assign(scenario, sites, journal)
+        fingerprint = prepared.lay_out(sites, folder.sites, attacked.written(hostile))
+        if root is not None:
+            prepared.lay_out([root], folder.sites / prepared.ROOT)
         if scenario.privacy.is_masked:
             members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
         timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
@@ -118,7 +125,7 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         Thread(target=import_module, args=(METRICS,), daemon=True).start()  # seconds; this process only waits now
         _federate(scenario, facts["workers"], folder, sites, journal, timed)
         trained_at = clock.now()
-        report = _finish(folder, scenario, sites, facts | _crowded(folder), journal)
+        report = _finish(folder, scenario, sites, facts | _crowded(folder), journal, hostile)
         seconds = {
             "prepare": prepared_at - began,
             "federate": trained_at - prepared_at,
@@ -142,6 +149,14 @@ def _crowded(folder: RunFolder) -> dict[str, Any]:
     return {"why_not_fast": said[-1]["why_not_fast"]} if said else {}
 
 
+def rooted(scenario: Scenario, sites: list[Site]) -> tuple[Site | None, list[Site]]:
+    """The center's root set, where the scenario's rule needs one, and the sites without its cases."""
+    rule = build(scenario.strategy.name, scenario.strategy.options, len(sites))
+    if not isinstance(rule, FLTrust):
+        return None, sites
+    return hold_root(sites, rule.root_share, scenario.seed)
+
+
 def _federate(
     scenario: Scenario, workers: int, folder: RunFolder, sites: list[Site], journal: Journal, timed: Timing | None
 ) -> None:
@@ -158,7 +173,7 @@ def _federate(
 
 
 def _finish(
-    folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal
+    folder: RunFolder, scenario: Scenario, sites: list[Site], facts: dict[str, Any], journal: Journal, hostile: Attacks
 ) -> dict[str, Any]:
     commit, _ = folder.commits.latest()
     if commit is None or commit.round < scenario.rounds:
@@ -171,7 +186,8 @@ def _finish(
     sha256 = wire.save({**federated, **scale_tensors(plan.preparation)}, folder.path / f".{MODEL}")
     (folder.path / f".{MODEL}").replace(folder.path / MODEL)
     journal.say("evaluating")
-    return summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+    report = summarise(commit, scenario, Bench(plan, sites), models, facts, sha256)
+    return report | attacked.told(plan, sites, models, hostile, report["rounds"])
 
 
 def plan_of(scenario: Scenario, commit: Commit, sites: list[Site]) -> Plan:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import mmap
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,10 +22,15 @@ from fedmed.sites.cases import SPLITS, Cases, Site
 from fedmed.wire import tensors as wire
 
 INDEX, DIGEST = "index.json", "index.sha256"
+ROOT = "root"
+"""Folder of the center's root set within that of the sites, where a rule needs one."""
 
 
-def lay_out(sites: Sequence[Site], folder: Path) -> str:
-    """Write every site into `folder`, anew; returns the SHA-256 over all names and tensors, the data's fingerprint."""
+def lay_out(sites: Sequence[Site], folder: Path, attacks: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> str:
+    """Write every site into `folder`, anew; returns the SHA-256 over all names and tensors, the data's fingerprint.
+
+    `attacks`: in a simulation, what sites by name do to their federation, as `attacks_of` gives it back.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     fingerprint, entries = hashlib.sha256(), list[dict[str, Any]]()
@@ -36,11 +41,25 @@ def lay_out(sites: Sequence[Site], folder: Path) -> str:
         fingerprint.update(f"{site.name}\x1f{digest}\x1e".encode())
         entry = {field: getattr(site.train, field) for field in ("classes", "features", "spatial")}
         entry |= {"pipeline": site.pipeline.record(), "version": digest, "parity": site.parity}
+        if attacks and site.name in attacks:
+            entry["attacks"] = list(attacks[site.name])
         entries.append({"name": site.name, "file": file, **entry})
     index = json.dumps({"sites": entries})
     (folder / INDEX).write_text(index, encoding="utf-8")
     (folder / DIGEST).write_text(wire.sha256(index.encode()), encoding="ascii")
     return fingerprint.hexdigest()
+
+
+def attacks_of(folder: Path, number: int) -> list[dict[str, Any]]:
+    """What the `number`-th site of a folder does to its federation, as `lay_out` was told; none of an honest one's.
+
+    Raises DataError where it is not there.
+    """
+    try:
+        entry = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"][number]
+    except (OSError, ValueError, LookupError) as error:
+        raise DataError(f"site number {number} cannot be looked up in {folder}: {error!r}") from error
+    return list(entry.get("attacks", []))
 
 
 def open_site(folder: Path, number: int) -> Site:

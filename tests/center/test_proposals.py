@@ -107,3 +107,10 @@ def test_a_topology_is_for_simulations():
     with pytest.raises(ConfigError, match=r"has a topology, lines and machines of a simulation.*--set topology=null"):
         propose("twin", load(path))
     assert propose("twin", load(path, ["topology=null", "data.partition.by=natural"])).offered.proposal.run == "twin"
+
+
+def test_attackers_are_for_simulations():
+    path = builtin_scenarios()["attacked"]
+    with pytest.raises(ConfigError, match=r"has attackers, which a simulation alone may have.*--set attackers=\[\]"):
+        propose("attacked", load(path))
+    assert propose("honest", load(path, ["attackers=[]"])).offered.proposal.run == "honest"

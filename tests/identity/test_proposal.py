@@ -33,12 +33,18 @@ def proposal(*overrides: str, name: str = "heart") -> Proposal:
     return Proposal(run="study-1", scenario=scenario, app=built_in(), fedmed=__version__)
 
 
-@pytest.mark.parametrize("name", sorted(builtin_scenarios()))
+@pytest.mark.parametrize("name", sorted(builtin_scenarios().keys() - {"attacked"}))
 def test_every_scenario_comes_back_with_its_digest(name):
     made = offered(proposal(name=name))
     found = read_offered(json.loads(made.content))
     assert found == made
     assert read_reference(made.reference) == ("study-1", found.digest)
+
+
+def test_a_clinic_takes_no_scenario_with_attackers():
+    with pytest.raises(ProtocolRefused, match="run study-1: its scenario has attackers, for a simulation alone"):
+        read_offered(json.loads(offered(proposal(name="attacked")).content))
+    read_offered(json.loads(offered(proposal("attackers=[]", name="attacked")).content))
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
