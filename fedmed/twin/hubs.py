@@ -5,9 +5,16 @@ A masked round asks and closes as a plain one does, and then opens its sum in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from fedmed.tiers.round import DeviceRound, Lost, OrderCame, Phase, Rules, Ticked, Trained, Updated, step
+
+Answer = tuple[float, float, str]
+"""Of a device: when its update is there, when it is told that none comes (either may be infinite), and why none does."""
 
 
 class Hub:
@@ -55,3 +62,35 @@ class Hub:
     def ticked(self, now: float) -> None:
         """Time has passed."""
         self._state, _ = step(self._state, Ticked(now))
+
+
+def settle(
+    devices: Sequence[str],
+    heard: float,
+    done: float,
+    answers: Sequence[tuple[float, float, str]],
+    rules: Rules | None = None,
+) -> tuple[Hub, float]:
+    """A clinic's round from the moment at which it has `heard` of it to that at which nothing is waited for, by its hub.
+
+    `done` is when the clinic's own training is over. All in virtual seconds.
+    """
+    hub, count, due = Hub(devices, heard, rules), itertools.count(), list[tuple[float, int, Callable[[float], None]]]()
+
+    def enter(at: float, happens: Callable[[float], None]) -> None:
+        heapq.heappush(due, (at, next(count), happens))
+
+    for name, (there, told, why) in zip(devices, answers, strict=True):
+        if there < math.inf:
+            enter(there, partial(hub.updated, name))
+        elif told < math.inf:
+            enter(told, partial(hub.lost, name, why))
+    enter(done, hub.trained)
+    enter(hub.deadline, hub.ticked)
+    at = heard
+    while not hub.is_over:
+        (at, _, happens), until = heapq.heappop(due), hub.deadline
+        happens(at)
+        if hub.deadline < until:
+            enter(max(hub.deadline, at), hub.ticked)
+    return hub, at
