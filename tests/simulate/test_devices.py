@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -20,9 +19,9 @@ PLAIN = "privacy.secure_aggregation=off"
 BOXES = {"name": "box", "count": 2, "machine": "box", "line": "lan", "cases": {"median": 50}}
 
 
-def topology(boxes: dict[str, Any] = {}, **more: Any) -> dict[str, Any]:
+def topology(boxes: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """Three clinics with two devices each."""
-    devices = [{**BOXES, **boxes}]
+    devices = [{**BOXES, **(boxes or {})}]
     return {
         "machines": {"box": {"like": "t4", "step": "10 s"}, "slow": {"like": "t4", "step": "900 s"}},
         "lines": {"hall": {"up": "1 Gbit/s", "down": "1 Gbit/s"}, "dsl": LINE, "lan": LINE},
@@ -70,3 +69,48 @@ def test_devices_are_in_their_clinics_update_and_in_the_trace(run, tmp_path, pri
     assert len(told) == 9
     assert told[0]["devices"] == [f"{told[0]['who']}#box#1", f"{told[0]['who']}#box#2"]
     assert told[0]["missing"] == {}
+    told = report["virtual"]["devices"]
+    assert set(told) == {f"ward#{clinic}#box#{number}" for clinic in (1, 2, 3) for number in (1, 2)}
+    assert all(each == {"joined": 3, "missing": {}} for each in told.values())
+    tiers = {each["who"]: each for each in report["answers"]["tiers"]}
+    assert tiers["ward/box"]["work"] > 0
+    assert tiers["ward/box"]["down_bytes"] > 0
+
+
+def test_the_same_seed_gives_the_same_bytes_on_any_number_of_processes_and_after_a_stop(run, tmp_path):
+    first = run(topology(), "engine.workers=0", out="0")
+    again = run(topology(), "engine.workers=2", out="2")
+    assert again["model_sha256"] == first["model_sha256"]
+    assert (tmp_path / "2" / TRACE).read_bytes() == (tmp_path / "0" / TRACE).read_bytes()
+    run(topology(), "rounds=2", out="short")
+    assert Commits(tmp_path / "short").rounds()
+
+
+def test_a_device_that_is_late_is_named_and_its_cases_are_in_no_fold(run, tmp_path):
+    late = run(topology({"machine": "slow"}), PLAIN, out="late")
+    for each in folded(tmp_path / "late"):
+        assert each["devices"] == []
+        assert all("no updates within" in why for why in each["missing"].values())
+        assert len(each["missing"]) == 2
+    assert all(each["joined"] == 0 and sum(each["missing"].values()) == 3 for each in late["virtual"]["devices"].values())
+    everybody = run(topology(), PLAIN, out="all")
+    assert late["model_sha256"] != everybody["model_sha256"]
+
+
+def test_a_dark_device_is_missing_while_it_is_dark(run, tmp_path):
+    dark = topology(faults=[{"kind": "dark", "who": "ward/2/box/1", "at": "0 s", "lasts": "2 h"}])
+    report = run(dark, PLAIN)
+    parts = report["virtual"]["devices"]
+    assert parts["ward#2#box#1"]["joined"] == 0
+    assert parts["ward#2#box#2"]["joined"] == 3
+    missing = [each["missing"] for each in folded(tmp_path / "run") if each["who"] == "ward#2"]
+    assert all("ward#2#box#1" in each and "dark" in each["ward#2#box#1"] for each in missing)
+
+
+def test_what_cannot_be_played_is_refused_by_name_all_at_once(run):
+    lone = topology()
+    lone["clinics"][0]["trains"] = False
+    with pytest.raises(ConfigError) as caught:
+        run(lone, "engine.name=ray")
+    assert "trains: false" in str(caught.value)
+    assert "engine.name: got ray" in str(caught.value)
