@@ -45,6 +45,8 @@ def with_devices(app: Any, part: Part, fold: Fold, describe: Describe) -> Any:
         parts = [part(model, own, numbers(reply.content, MetricRecord))]
         for device in dict(told)[JOINED]:
             made: Message = app(message=message, context=_at(context, int(device)))
+            if made.has_error():
+                return made
             parts.append(part(model, all_views(made.content), numbers(made.content, MetricRecord)))
         try:
             return _answer(message, reply, *fold(model, own, parts))

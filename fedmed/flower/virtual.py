@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 
 from fedmed.clock import Clock
@@ -25,7 +25,9 @@ from fedmed.flower.underway import Errand, Folded, Hubs, Trips, Underway
 from fedmed.flower.waiting import send_and_receive
 
 BEFORE = frozenset({DESCRIBE, MEMBER})
-"""What sites are asked when they meet, which was before the clock began: everybody is there, and it takes no time."""
+"""What sites are asked when they meet: everybody is there, and it takes no time, whenever it is asked."""
+WORK = frozenset({MessageType.TRAIN, MessageType.EVALUATE})
+"""The clock begins with the first of these: keys of the first epoch were agreed on and classes counted before."""
 LONGEST_LOOK_S = float(HEARTBEAT_DEFAULT_INTERVAL)
 """Virtual seconds until who waits looks up: as often as a site gives a sign of life."""
 REAL_S = 3600.0
@@ -106,8 +108,8 @@ class VirtualGrid(OneRun):
 
     def _errand(self, message: Message, now: float, size: int) -> Errand:
         kind, node = message.metadata.message_type, message.metadata.dst_node_id
-        takes_time = kind not in BEFORE
-        self._has_begun |= takes_time
+        self._has_begun |= kind in WORK
+        takes_time = self._has_begun and kind not in BEFORE
         self._count += 1
         work = self._work(node, kind) if takes_time else 0.0
         return Errand(self._count, f"v{self._count}", node, kind, message, now, size, work, takes_time)
