@@ -18,13 +18,14 @@ class AppRef:
 
     `preload` names modules that the app's processes will need and that take long to import. `gate` names what stands
     between the app and the wire, as `module:function` of the installed library: it makes a node's `guard.Gate` from the
-    node's configuration.
+    node's configuration. `around` names in the same way what is put around the app, within the gate.
     """
 
     root: Path
     name: str
     preload: tuple[str, ...] = ()
     gate: str | None = None
+    around: str | None = None
 
     @property
     def module(self) -> str:
@@ -47,6 +48,12 @@ def load(ref: AppRef) -> Any:
 def load_gate(ref: AppRef) -> Callable[[dict[str, Any]], Any]:
     """What makes a node's gate. Raises MissingPart where it cannot be imported."""
     found: Callable[[dict[str, Any]], Any] = _attribute(str(ref.gate), f"gate {ref.gate!r} cannot be loaded")
+    return found
+
+
+def load_around(ref: AppRef) -> Callable[[Any], Any]:
+    """What is put around the app. Raises MissingPart where it cannot be imported."""
+    found: Callable[[Any], Any] = _attribute(str(ref.around), f"{ref.around!r} cannot be loaded")
     return found
 
 

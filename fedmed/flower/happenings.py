@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-What = Literal["sent", "heard", "done", "there", "lost", "withdrawn"]
+What = Literal["sent", "heard", "done", "folded", "there", "lost", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Happening:
     """Of the message where it is sent, of the answer where that is there."""
     why: str = ""
     """Of what is lost."""
+    joined: tuple[int, ...] = ()
+    """Of what is folded: devices whose updates are in it."""
+    missing: Mapping[int, str] = field(default_factory=dict)
+    """Of what is folded: the other devices and why."""
 
 
 class Diary:

@@ -11,3 +11,6 @@ SEALED, ENVELOPE, VECTOR = "fedmed.sealed", "envelope", "vector"
 """The record that an answer of such a round carries, what is in it, and the one array beside it."""
 SAID, BYTES = "fedmed.said", "bytes"
 """A message of secure aggregation itself."""
+WORLD, JOINED = "fedmed.world", "joined"
+"""What virtual time tells a process of a message beside what the center says, which nothing in that process but its owner
+sees: the devices below the node whose updates are there in time."""

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,6 +58,38 @@ class Trips(Protocol):
         """Those of `nodes` that do, in their order."""
 
 
+class Folded(Trip, Protocol):
+    """The trip of a message whose node folds the updates of devices below it into its answer."""
+
+    @property
+    def folded_at(self) -> float:
+        """No device is waited for any more; the answer goes out then, or when the node's own work is done."""
+
+    @property
+    def devices(self) -> Mapping[int, Trip]:
+        """The trips of the message to its devices, by their number."""
+
+    @property
+    def device_bytes(self) -> int:
+        """Of each one's update."""
+
+    @property
+    def joined(self) -> Sequence[int]:
+        """Devices whose updates are in the answer."""
+
+    @property
+    def missing(self) -> Mapping[int, str]:
+        """The other devices and why."""
+
+
+class Hubs(Protocol):
+    """What nodes do of whose messages devices have their part."""
+
+    def folded(self, node: int, kind: str, trip: Trip, down_bytes: int, up_bytes: int) -> Folded | None:
+        """`trip` with what is waited for below; None where nobody below is asked. Neither an earlier answer nor other
+        devices come of more `up_bytes`."""
+
+
 @dataclass(frozen=True)
 class AtOnce:
     """The trip of what takes no time."""
@@ -95,6 +127,8 @@ class Errand:
     """When its node is free to take it."""
     trip: Trip | None = None
     """None while its node has others to answer first; that of an answer without bytes while the answer is being made."""
+    folded: Folded | None = None
+    """The same where devices have a part in it."""
     out_at: float = math.inf
     """When its node begins to take it; from then on it cannot be withdrawn."""
     earliest: float = math.inf
@@ -119,8 +153,8 @@ class Errand:
 class Underway:
     """All errands that are not over."""
 
-    def __init__(self, trips: Trips) -> None:
-        self._trips = trips
+    def __init__(self, trips: Trips, hubs: Hubs | None = None) -> None:
+        self._trips, self._hubs = trips, hubs
         self._queues: defaultdict[int, deque[Errand]] = defaultdict(deque)
         """By node, those whose answer's time is not known."""
         self._free_at: dict[int, float] = {}
@@ -196,7 +230,11 @@ class Underway:
     def _trip(self, errand: Errand) -> Trip:
         if not errand.takes_time:
             return AtOnce(errand.start_at)
-        return self._trips.trip(errand.node, errand.start_at, errand.down_bytes, errand.work, errand.up_bytes)
+        trip = self._trips.trip(errand.node, errand.start_at, errand.down_bytes, errand.work, errand.up_bytes)
+        if self._hubs is not None and math.isfinite(trip.there_at):
+            errand.folded = self._hubs.folded(errand.node, errand.kind, trip, errand.down_bytes, errand.up_bytes)
+            return errand.folded or trip
+        return trip
 
     def _bound(self, errand: Errand, earliest: float) -> None:
         if errand.earliest != earliest:

@@ -7,25 +7,27 @@ another clock and do not know. A real wait is one for work that is not done, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 
 from fedmed.clock import Clock
 from fedmed.flower import arrays, identity
 from fedmed.flower.grids import OneRun
 from fedmed.flower.happenings import Diary, Happening, What
-from fedmed.flower.keys import DESCRIBE, MEMBER
+from fedmed.flower.keys import DESCRIBE, JOINED, MEMBER, WORLD
 from fedmed.flower.ours import OwnGrid
 from fedmed.flower.together import Together
-from fedmed.flower.underway import Errand, Trips, Underway
+from fedmed.flower.underway import Errand, Folded, Hubs, Trips, Underway
 from fedmed.flower.waiting import send_and_receive
 
 BEFORE = frozenset({DESCRIBE, MEMBER})
-"""What sites are asked when they meet, which was before the clock began: everybody is there, and it takes no time."""
+"""What sites are asked when they meet: everybody is there, and it takes no time, whenever it is asked."""
+WORK = frozenset({MessageType.TRAIN, MessageType.EVALUATE})
+"""The clock begins with the first of these: keys of the first epoch were agreed on and classes counted before."""
 LONGEST_LOOK_S = float(HEARTBEAT_DEFAULT_INTERVAL)
 """Virtual seconds until who waits looks up: as often as a site gives a sign of life."""
 REAL_S = 3600.0
@@ -52,14 +54,16 @@ class VirtualGrid(OneRun):
         clock: VirtualTime,
         work: Callable[[int, str], float],
         tell: Callable[[Happening], None] = lambda happening: None,
+        hubs: Hubs | None = None,
     ) -> None:
         """`work`: what a kind of message gives a node to do, as `trips` counts it. `tell`: told of all that takes time.
+        `hubs`: which messages have devices below a node to wait for; whose updates are there goes along with the message.
 
         Whoever closes `grid` closes this.
         """
         self._grid, self._trips, self._time, self._work = grid, trips, clock, work
         self._together = Together(trips)
-        self._underway, self._diary = Underway(self._together), Diary(tell)
+        self._underway, self._diary = Underway(self._together, hubs), Diary(tell)
         self._count, self._held = 0, 0
         self._has_begun = False
         self._asked: Collection[str] = ()
@@ -104,8 +108,8 @@ class VirtualGrid(OneRun):
 
     def _errand(self, message: Message, now: float, size: int) -> Errand:
         kind, node = message.metadata.message_type, message.metadata.dst_node_id
-        takes_time = kind not in BEFORE
-        self._has_begun |= takes_time
+        self._has_begun |= kind in WORK
+        takes_time = self._has_begun and kind not in BEFORE
         self._count += 1
         work = self._work(node, kind) if takes_time else 0.0
         return Errand(self._count, f"v{self._count}", node, kind, message, now, size, work, takes_time)
@@ -182,6 +186,9 @@ class VirtualGrid(OneRun):
     def _give(self, until: float) -> None:
         """Let the processes have what sites begin with by `until`: nothing that happens before can change that."""
         given = self._underway.to_give(until)
+        for errand in given:
+            if errand.folded is not None:
+                errand.message.content = with_devices(errand.message.content, errand.folded.joined)
         ids = self._grid.push_messages([errand.message for errand in given]) if given else []
         for each, errand in zip(ids, given, strict=True):
             self._given[each], errand.message = errand, None
@@ -230,8 +237,25 @@ class VirtualGrid(OneRun):
             assert errand.trip is not None
             self._note(errand, "heard", errand.trip.heard_at)
             self._note(errand, "done", errand.trip.done_at)
+            if errand.folded is not None:
+                self._note_devices(errand, errand.folded)
             if errand.is_lost:
                 self._note_end(errand)
+
+    def _note_devices(self, errand: Errand, folded: Folded) -> None:
+        assert errand.trip is not None
+        for device, trip in folded.devices.items():
+            marks: tuple[tuple[float, What, int, str], ...] = (
+                (errand.trip.heard_at, "sent", errand.down_bytes, ""),
+                (trip.heard_at, "heard", 0, ""),
+                (trip.done_at, "done", 0, ""),
+                (trip.there_at, "there", folded.device_bytes, ""),
+                (folded.folded_at if math.isinf(trip.there_at) else math.inf, "lost", 0, trip.lost),
+            )
+            for at, what, size, why in marks:
+                self._diary.add(errand.number, Happening(at, device, what, errand.kind, size, why))
+        told = Happening(folded.folded_at, errand.node, "folded", errand.kind, 0, "", tuple(folded.joined), folded.missing)
+        self._diary.add(errand.number, told)
 
     def _note_end(self, errand: Errand) -> None:
         assert errand.trip is not None
@@ -253,6 +277,13 @@ def kept(content: RecordDict) -> RecordDict:
             record = arrays.borrow({name: value.copy() for name, value in arrays.views(record).items()})
         copy[key] = record
     return copy
+
+
+def with_devices(content: RecordDict, joined: Sequence[int]) -> RecordDict:
+    """The same records and the devices whose updates are there in time."""
+    more = RecordDict(dict(content.items()))
+    more[WORLD] = ConfigRecord({JOINED: list(joined)})
+    return more
 
 
 def bytes_of(message: Message) -> int:

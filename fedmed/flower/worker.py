@@ -20,7 +20,7 @@ from typing import Any
 from flwr.app import Context, Error, Message, RecordDict
 
 from fedmed.errors import FedmedError, MissingPart
-from fedmed.flower import apps, guard, identity
+from fedmed.flower import apps, guard, identity, keys
 from fedmed.flower.allocation import keep_freed_memory
 from fedmed.flower.arrays import array_records
 from fedmed.flower.orphans import end_with_owner
@@ -36,7 +36,7 @@ class Sites:
     """Calls the ClientApp for the sites of one process, keeping one Flower context a site."""
 
     def __init__(self, ref: apps.AppRef, nodes: dict[int, dict[str, Any]], run_config: dict[str, Any]) -> None:
-        self.app = guarded(ref)
+        self.app = guarded(ref) if ref.around is None else guarded(ref, apps.load_around(ref))
         self.contexts = {
             node: Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config=run_config)
             for node, config in nodes.items()
@@ -46,6 +46,9 @@ class Sites:
         """The app's answer, or an error reply that names what it raised."""
         node = message.metadata.dst_node_id
         identity.assume(node)
+        self.contexts[node].state.pop(keys.WORLD, None)
+        if message.has_content() and keys.WORLD in message.content:  # no part of what the center says, nor of its digest
+            self.contexts[node].state[keys.WORLD] = message.content.pop(keys.WORLD)
         return self.app(message, self.contexts[node])
 
 

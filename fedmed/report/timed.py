@@ -52,6 +52,15 @@ class Use(Timed):
     """By its machine's profile."""
 
 
+class DevicePart(Timed):
+    """What became of a device's training."""
+
+    joined: int = 0
+    """Updates of its clinic that it was in."""
+    missing: dict[str, int] = {}
+    """Why it was not in others, and how often."""
+
+
 class Virtual(Timed):
     """The time that a run with a topology was in."""
 
@@ -61,6 +70,7 @@ class Virtual(Timed):
     members: dict[str, str] = {}
     """Which member of the topology each site was."""
     regions: list[str] = []
+    devices: dict[str, DevicePart] = {}
     gantt: Gantt | None = None
     """The longest round."""
     use: dict[str, Use] = {}

@@ -23,6 +23,14 @@ def sentences(report: Report) -> list[str]:
         f"Times of rounds are virtual: on the topology's machines and lines the run took {formats.duration(found.seconds)}.",
         f"Learning was {found.learning}. {masks}",
     ]
+    if found.devices:
+        joined = sum(each.joined for each in found.devices.values())
+        missing = sum(sum(each.missing.values()) for each in found.devices.values())
+        said.append(
+            f"{joined:,} updates of {len(found.devices):,} devices are in those of their clinics, {missing:,} were not "
+            "there in time (virtual.devices in report.json says which and why). Masks between a clinic's devices were not "
+            "made."
+        )
     if found.regions:
         named = formats.listed(found.regions, MOST_NAMED)
         said.append(f"What is between clinics and center ({named}) passed every message on and folded none.")

@@ -9,7 +9,7 @@ from fedmed.config.scenario import Scenario
 from fedmed.federation.journal import events
 from fedmed.simulate.targets import Rounds, Target, own_target, reached
 from fedmed.simulate.timing import Timing, masks_of
-from fedmed.simulate.tracks import tracks
+from fedmed.simulate.tracks import parts, tracks
 from fedmed.twin import answers
 from fedmed.twin.planning.energy import JOULES_A_KWH, joules
 from fedmed.twin.profiles import profiles_of
@@ -22,7 +22,7 @@ def told(scenario: Scenario, timing: Timing | None, folder: Path, rounds: Rounds
     if timing is None or scenario.topology is None:
         return {"answers": found}
     seconds, profiles = timing.clock.now(), profiles_of(scenario.topology)
-    seen = tracks(folder, rounds, seconds, scenario.federation.deadline_s)
+    seen = tracks(folder, rounds, seconds, scenario.federation.deadline_s, timing.devices)
     for site, machine in zip(timing.sites, timing.machines, strict=True):
         if (use := seen.use.get(site)) is not None:
             use["kwh"] = joules(profiles[machine], use["work_s"], seconds) / JOULES_A_KWH
@@ -34,6 +34,7 @@ def told(scenario: Scenario, timing: Timing | None, folder: Path, rounds: Rounds
         "masks": masks_of(scenario),
         "members": timing.who,
         "regions": [region.name for region in scenario.topology.regions],
+        "devices": parts(folder) if timing.devices else {},
         "gantt": seen.gantt,
         "use": seen.use,
     }

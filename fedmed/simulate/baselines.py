@@ -17,6 +17,7 @@ from fedmed.learning.plan import Plan
 from fedmed.learning.training import train
 from fedmed.simulate.crew import do_all
 from fedmed.sites.cases import Site
+from fedmed.sites.prepared import names as laid_out_names
 from fedmed.sites.prepared import open_site
 from fedmed.wire import tensors as wire
 
@@ -89,7 +90,7 @@ def _joined(prepared: Sequence[Inputs], part: str) -> tuple[torch.Tensor, torch.
 
 
 def jobs_for(plan: Plan, sites_folder: Path, names: Sequence[str], target: Path) -> list[Job]:
-    """One job a site and one for all of them."""
-    everybody = tuple(range(len(names)))
+    """One job a site and one for all of them, their devices, which are no site of their own, included."""
+    everybody = tuple(range(len(laid_out_names(sites_folder))))
     own = [Job(plan, sites_folder, (i,), name, target / f"local-{i:05d}.safetensors") for i, name in enumerate(names)]
     return [*own, Job(plan, sites_folder, everybody, POOLED, target / "pooled.safetensors")]

@@ -17,7 +17,7 @@ from fedmed.flower.inprocess import InProcessGrid
 from fedmed.flower.ours import OwnGrid
 from fedmed.flower.server import call
 from fedmed.flower.virtual import VirtualGrid
-from fedmed.simulate import members
+from fedmed.simulate import devices, members
 from fedmed.simulate.crowding import CrowdGrid, MaskedCrowdGrid, Sites
 from fedmed.simulate.timing import Timing
 from fedmed.simulate.traces import Trace
@@ -68,10 +68,12 @@ def run(
         _on_engine(scenario, workers, sites_folder, loads, client, run_config, None)
         return
     run_config |= {"measure-sites": True}
+    if timing.below is not None:
+        client = replace(client, around=f"{devices.__name__}:{devices.around.__name__}")
     with Trace(folder, timing.sites, timing.clock.now()) as trace:
 
         def virtual(grid: OwnGrid) -> VirtualGrid:
-            return VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell)
+            return VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell, timing.below)
 
         _on_engine(scenario, workers, sites_folder, loads, client, run_config, virtual)
 

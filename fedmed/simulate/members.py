@@ -31,6 +31,7 @@ from fedmed.privacy.keystream import SEED_BYTES
 from fedmed.privacy.secagg.member import Member
 from fedmed.privacy.secagg.parameters import LEAST_SUM, Mode, Policy
 from fedmed.privacy.secagg.schedule import rounding_seed
+from fedmed.simulate.devices import cases_below
 from fedmed.simulate.logs import log_of
 from fedmed.sites.cases import Site, unit_of
 from fedmed.sites.prepared import open_site
@@ -135,7 +136,7 @@ def _gate(place: Path, number: int, authority: bytes) -> Gate:
 
     outbox = Outbox(Member(keys, policy, token_bytes), UnsealedKeystore(place / f"{number:05d}.state"), departures.head, 1)
     site = open_site(place.parent, number)
-    sizes = Sizes.of(len(site.train), len(site.validation))
+    sizes = Sizes.of(len(site.train) + cases_below(place.parent, number), len(site.validation))
     books = Books(departures, version_of(site), SystemClock(), log_of(ledgers, number).tell, sizes)
     private = _private(house, site, ledgers / f"{number:05d}.budget.jsonl", noise)
     certificate = (place / f"{number:05d}.der").read_bytes()

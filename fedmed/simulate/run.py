@@ -27,7 +27,7 @@ from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
 from fedmed.report.record import Report
 from fedmed.report.rounds import table
-from fedmed.simulate import answering, attacked, baselines, engines, members, timing
+from fedmed.simulate import answering, attacked, baselines, devices, engines, members, timing
 from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
@@ -110,13 +110,16 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
         for site, aside in sites[0].train.set_aside:
             journal.say("set-aside", site=site, **asdict(aside))
         root, sites = rooted(scenario, sites)
+        apart = devices.dealt(sites, scenario.topology)
+        sites = list(apart.clinics)
         hostile = attacked.assign(scenario, sites, journal)
-        fingerprint = prepared.lay_out(sites, folder.sites, attacked.written(hostile))
+        fingerprint = prepared.lay_out(apart.all, folder.sites, attacked.written(hostile))
         if root is not None:
             prepared.lay_out([root], folder.sites / prepared.ROOT)
+        apart.note(folder.sites)
         if scenario.privacy.is_masked:
             members.enrol(folder.sites, [site.name for site in sites], scenario, virtual or clock)
-        timed = None if virtual is None else timing.timing_for(scenario, sites, virtual)
+        timed = None if virtual is None else timing.timing_for(scenario, apart, virtual)
         if timed is not None:
             journal.say("virtual", masks=timing.masks_of(scenario), members=timed.who)
         workers = engines.workers_for(scenario.engine, len(sites))

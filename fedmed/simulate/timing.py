@@ -9,27 +9,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedmed.config.members import trainers
 from fedmed.config.scenario import Scenario
 from fedmed.config.topology import Topology
 from fedmed.errors import ConfigError
 from fedmed.federation.journal import events
 from fedmed.federation.patience import work
 from fedmed.flower.inprocess import FIRST_NODE
-from fedmed.flower.underway import Trip, Trips
+from fedmed.flower.underway import Trips
 from fedmed.learning import inputs
 from fedmed.learning import plan as planning
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described
+from fedmed.simulate.devices import Dealt
 from fedmed.simulate.folder import RunFolder
+from fedmed.simulate.placing import Below, Placed
 from fedmed.sites.cases import Site, class_counts
+from fedmed.tiers.round import Rules
+from fedmed.tiers.terms import privacy_fault
 from fedmed.twin.clock import MONDAY, VirtualClock
 from fedmed.twin.conditions import seconds_of
 from fedmed.twin.counting import cost_of
 from fedmed.twin.paces import paces
 from fedmed.twin.profiles import PASSES
 from fedmed.twin.world import World
+
+LANE_BYTES = 4
+"""Of a value in a device's update (`tiers.terms.layout_for`)."""
 
 
 @dataclass(frozen=True)
@@ -45,50 +52,23 @@ class Timing:
     """Of the sites."""
     works: Mapping[str, tuple[float, ...]]
     """Cases to go through, forward and backward, by kind of message and site; what is not here is only answered."""
+    below: Below | None = None
+    """Devices, which stand behind the clinics in all that is by site."""
 
     @property
     def who(self) -> dict[str, str]:
         """Which member of the topology each site is."""
         return dict(zip(self.sites, self.members, strict=True))
 
+    @property
+    def devices(self) -> dict[str, str]:
+        """Of each device, its clinic; both as sites."""
+        under = {} if self.below is None else self.below.under
+        return {self.sites[each]: self.sites[node - FIRST_NODE] for node, devices in under.items() for each in devices}
+
     def work(self, node: int, kind: str) -> float:
         """What a kind of message gives a node of the grid to do."""
         return self.works[kind][node - FIRST_NODE] if kind in self.works else 0.0
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The trips of the grid's nodes; implements `Trips`."""
-
-    world: World
-    numbers: Sequence[int]
-    """Members of the world, by site."""
-
-    def trip(self, node: int, at: float, down_bytes: int, work: float, up_bytes: int) -> Trip:
-        """See `Trips`."""
-        return self.world.trip(self.numbers[node - FIRST_NODE], at, down_bytes, work, up_bytes)
-
-    def all_trips(
-        self, nodes: Sequence[int], at: float, down_bytes: int, works: Sequence[float], up_bytes: int
-    ) -> Sequence[Trip]:
-        """See `Trips`."""
-        if self.world.roster.regions:
-            return [self.trip(node, at, down_bytes, work, up_bytes) for node, work in zip(nodes, works, strict=True)]
-        moment, worked = np.full(len(nodes), at), np.array(works, np.float64)
-        legs = self.world.legs(self._numbers(nodes), moment, down_bytes, worked, up_bytes)
-        return [legs.trip(place) for place in range(len(nodes))]
-
-    def _numbers(self, nodes: Sequence[int]) -> NDArray[np.int64]:
-        return np.array([self.numbers[node - FIRST_NODE] for node in nodes], np.int64)
-
-    def is_there(self, node: int, at: float) -> bool:
-        """See `Trips`."""
-        return self.world.is_there(self.numbers[node - FIRST_NODE], at)
-
-    def those_there(self, nodes: Sequence[int], at: float) -> list[int]:
-        """See `Trips`."""
-        present = self.world.there(self._numbers(nodes), np.full(len(nodes), at))
-        return [node for node, is_there in zip(nodes, present, strict=True) if is_there]
 
 
 def faults(scenario: Scenario) -> Iterator[str]:
@@ -106,13 +86,27 @@ def faults(scenario: Scenario) -> Iterator[str]:
     if topology.cohort is not None or topology.over != 1:
         yield "topology.cohort, over: with learning: real write strategy.options, such as fraction_train: 0.2"
     yield from _faults_of_members(topology)
+    if has_devices(topology):
+        yield from _faults_of_devices(scenario)
+
+
+def has_devices(topology: Topology) -> bool:
+    """Whether any clinic has devices."""
+    return any(clinics.devices for clinics in topology.clinics)
+
+
+def _faults_of_devices(scenario: Scenario) -> Iterator[str]:
+    if scenario.engine.name != "inprocess":
+        yield f"engine.name: got {scenario.engine.name}; allowed where clinics have devices that train: inprocess"
+    private = scenario.privacy.differential_privacy
+    if private is not None and (fault := privacy_fault(private.mode)):
+        yield f"privacy.differential_privacy: {fault}"
 
 
 def _faults_of_members(topology: Topology) -> Iterator[str]:
     for clinics in topology.clinics:
-        if clinics.devices:
-            names = ", ".join(each.name for each in clinics.devices)
-            yield f"topology.clinics {clinics.name}: devices ({names}) do not train yet with learning: real; leave them out"
+        if not clinics.trains:
+            yield f"topology.clinics {clinics.name}: trains: false is not there yet with learning: real; give it cases"
         if clinics.skew:
             yield f"topology.clinics {clinics.name}: skew of clocks is not there yet with learning: real; leave it out"
     for fault in topology.faults:
@@ -145,22 +139,34 @@ def clock_for(topology: Topology, folder: RunFolder) -> VirtualClock:
     return clock
 
 
-def timing_for(scenario: Scenario, sites: Sequence[Site], clock: VirtualClock) -> Timing:
-    """The timing of a run on these sites: those of the topology's clinics that train, in its order.
+def timing_for(scenario: Scenario, dealt: Dealt, clock: VirtualClock) -> Timing:
+    """The timing of a run on these sites: those of the topology's members that train, in its order.
 
     Raises ConfigError for machines that nobody knows, or that the model does not fit.
     """
     topology = scenario.topology
     assert topology is not None
-    cost = cost_of(spec_of(scenario, sites), scenario.task.frozen)
+    sites, own = dealt.all, len(dealt.clinics)
+    cost = cost_of(spec_of(scenario, dealt.clinics), scenario.task.frozen)
     world = World(topology, scenario.seed, paces(scenario, cost))
-    clinics = np.arange(world.roster.clinics)
-    numbers = [int(each) for each in clinics[world.roster.cases(clinics) > 0]]
-    members = tuple(world.roster.name(number) for number in numbers)
-    names = tuple(site.name for site in sites)
+    named = [name.replace("#", "/") for name in trainers(topology)]
+    members = (*(each for each in named if each.count("/") == 1), *(each for each in named if each.count("/") > 1))
+    numbers = [world.roster.node(member) for member in members]
     groups = world.roster.group_of(np.array(numbers, np.int64)).tolist()
     machines = tuple(world.roster.groups[group].machine for group in groups)
-    return Timing(clock, Placed(world, numbers), names, members, machines, _works(scenario, sites))
+    placed, works, names = Placed(world, numbers[:own]), _works(scenario, sites), tuple(site.name for site in sites)
+    below = None
+    if dealt.devices:
+        under = {number + FIRST_NODE: devices for number, devices in dealt.under.items()}
+        size = LANE_BYTES * cost.trained
+        below = Below(world, placed, numbers, under, works["train"], size, hub_rules(scenario), names)
+    return Timing(clock, placed, names, members, machines, works, below)
+
+
+def hub_rules(scenario: Scenario) -> Rules:
+    """What clinics' hubs go by: half of the center's time to train, three quarters for all of it (`clinic.hubline`)."""
+    longest_s = scenario.federation.longest_s
+    return Rules(longest_s / 2, whole_s=longest_s * 3 / 4)
 
 
 def _works(scenario: Scenario, sites: Sequence[Site]) -> dict[str, tuple[float, ...]]:

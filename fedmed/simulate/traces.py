@@ -38,7 +38,13 @@ class Trace:
         about = {"who": self._names[happening.node - FIRST_NODE], "kind": happening.kind}
         size = {"bytes": happening.bytes} if happening.bytes else {}
         why = {"why": happening.why} if happening.why else {}
-        self._say(happening.at, happening.what, {**about, **size, **why})
+        self._say(happening.at, happening.what, {**about, **size, **why, **self._folded(happening)})
+
+    def _folded(self, happening: Happening) -> dict[str, object]:
+        if happening.what != "folded":
+            return {}
+        missing = {self._names[node - FIRST_NODE]: why for node, why in happening.missing.items()}
+        return {"devices": [self._names[number] for number in happening.joined], "missing": missing}
 
     def _write(self, said: bytes) -> None:
         try:

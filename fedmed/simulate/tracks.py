@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Errand:
     down_bytes: int = 0
     heard: float | None = None
     done: float | None = None
+    folded: float | None = None
+    """When no device below was waited for any more; None where none was asked."""
     ended: float | None = None
     up_bytes: int = 0
     why: str = ""
@@ -42,12 +44,14 @@ class Errand:
 
     def bars(self) -> list[tuple[float, float, str]]:
         """When it went down, was worked on and came up, as far as it got."""
-        marks = (self.sent, self.heard, self.done, None if self.why else self.ended)
-        return [
-            (start, end, part)
-            for part, start, end in zip((DOWN, WORK, UP), marks, marks[1:], strict=False)
-            if start is not None and end is not None and end > start
-        ]
+        ended = None if self.why else self.ended
+        spans = ((DOWN, self.sent, self.heard), (WORK, self.heard, self.done), (UP, self.left, ended))
+        return [(start, end, part) for part, start, end in spans if start is not None and end is not None and end > start]
+
+    @property
+    def left(self) -> float | None:
+        """When its answer went out, which waits for devices where there are any."""
+        return self.done if self.folded is None else self.folded
 
 
 def errands(lines: Iterable[bytes]) -> list[Errand]:
@@ -69,7 +73,7 @@ def errands(lines: Iterable[bytes]) -> list[Errand]:
 def _happened(of: list[Errand], told: Mapping[str, Any]) -> None:
     """One site answers messages of one kind in their order."""
     event, at = told["event"], float(told["at"])
-    if event in ("heard", "done"):
+    if event in ("heard", "done", "folded"):
         waiting = next((each for each in of if getattr(each, event) is None), None)
         if waiting is not None:
             setattr(waiting, event, at)
@@ -96,17 +100,38 @@ class Tracks:
     """Whose answer was the last in its round, round by round."""
 
 
-def tracks(folder: Path, rounds: Sequence[Mapping[str, Any]], seconds: float, deadline_s: float | None = None) -> Tracks:
-    """Of a run in `folder` that took so many virtual seconds."""
+def tracks(
+    folder: Path,
+    rounds: Sequence[Mapping[str, Any]],
+    seconds: float,
+    deadline_s: float | None = None,
+    devices: Collection[str] = (),
+) -> Tracks:
+    """Of a run in `folder` that took so many virtual seconds. What `devices` did is in the use of time alone."""
     with (folder / NAME).open("rb") as file:
         all_ = errands(file)
-    return Tracks(gantt(all_, rounds, seconds, deadline_s), use(all_, seconds), network(all_, seconds), last(all_))
+    own = [each for each in all_ if each.who not in devices]
+    return Tracks(gantt(own, rounds, seconds, deadline_s), use(all_, seconds), network(own, seconds), last(own))
+
+
+def parts(folder: Path) -> dict[str, dict[str, Any]]:
+    """Of each device of a run in `folder`: in how many updates of its clinic it was, and how often not for which reason."""
+    found = defaultdict[str, dict[str, Any]](lambda: {"joined": 0, "missing": {}})
+    with (folder / NAME).open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n") and (told := json.loads(line))["event"] == "folded":
+                for device in told["devices"]:
+                    found[device]["joined"] += 1
+                for device, why in told["missing"].items():
+                    missing, reason = found[device]["missing"], why.split("; ")[0]  # what befell it differs each time
+                    missing[reason] = missing.get(reason, 0) + 1
+    return dict(found)
 
 
 def network(all_: Sequence[Errand], seconds: float) -> dict[str, Any]:
     """Bytes on the sites' lines over time, of a run of so many seconds."""
     flow = Flow()
-    for way, name, begins, ends in (("down", "down_bytes", "sent", "heard"), ("up", "up_bytes", "done", "ended")):
+    for way, name, begins, ends in (("down", "down_bytes", "sent", "heard"), ("up", "up_bytes", "left", "ended")):
         moved = [each for each in all_ if getattr(each, name)]
         began, ended = (np.array([_or_never(getattr(each, mark)) for each in moved]) for mark in (begins, ends))
         flow.add(way, began, ended, np.array([float(getattr(each, name)) for each in moved]))

@@ -94,10 +94,11 @@ def priors(profiles: Iterable[Profile]) -> list[str]:
 
 
 def by_group(members: Mapping[str, str], use: Mapping[str, Mapping[str, float]]) -> dict[str, Spent]:
-    """What sites used, by the group of the topology's member that each of them is: `ward/3` is of `ward`."""
+    """What sites used, by the group of the topology's member that each of them is: `ward/3` is of `ward`, `ward/3/us/1` of
+    `ward/us`."""
     found = dict[str, Spent]()
     for site, each in use.items():
-        group = members[site].rsplit("/", 1)[0]
+        group = "/".join(members[site].split("/")[::2])
         spent = Spent(each["work_s"], each["line_s"], each["down_bytes"], each["up_bytes"])
         found[group] = found.get(group, Spent()) + spent
     return found

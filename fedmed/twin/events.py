@@ -167,7 +167,7 @@ class Events:
         below = [self.world.roster.below(int(opened.nodes[place])) for place in places]
         if not below:
             return
-        from fedmed.twin.hubs import played  # it knows masks, and most worlds have no devices
+        from fedmed.twin.hubs import settle  # it knows masks, and most worlds have no devices
 
         devices, at = np.concatenate(below), np.repeat(legs.heard[places], [len(each) for each in below])
         work = self.terms.work(self.world.roster.cases(devices))
@@ -175,14 +175,16 @@ class Events:
         if self._use is not None:
             self._use.legs(devices, at, theirs, self.terms.down_bytes, self.terms.up_bytes)
         names = [self.world.roster.name(node) for node in devices.tolist()]
-        answers = list(zip(names, theirs.there.tolist(), theirs.told.tolist(), strict=True))
-        hubs: list[tuple[float, Hub]] = []
+        answers = [
+            (there, told, LOST[FULL]) for there, told in zip(theirs.there.tolist(), theirs.told.tolist(), strict=True)
+        ]
+        hubs: list[tuple[Hub, float]] = []
         for place, each in zip(places, below, strict=True):
-            asked, answers = answers[: len(each)], answers[len(each) :]
-            hubs.append(played(asked, float(legs.heard[place]), float(legs.done[place])))
-        folded = np.array([at for at, _ in hubs])
+            who, names, said, answers = names[: len(each)], names[len(each) :], answers[: len(each)], answers[len(each) :]
+            hubs.append(settle(who, float(legs.heard[place]), float(legs.done[place]), said))
+        folded = np.array([at for _, at in hubs])
         there = self.world.carry("up", opened.nodes[places], folded, self.terms.up_bytes)
-        for place, (moment, hub), up in zip(places, hubs, there.tolist(), strict=True):
+        for place, (hub, moment), up in zip(places, hubs, there.tolist(), strict=True):
             if moment < math.inf:
                 self._enter(moment, self._folded, opened, place, hub, up)
 

@@ -5,13 +5,16 @@ A masked round asks and closes as a plain one does, and then opens its sum in a 
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from fedmed.tiers.round import DeviceRound, Lost, OrderCame, Phase, Rules, Ticked, Trained, Updated, step
-from fedmed.twin.calendar import Calendar
-from fedmed.twin.world import FULL, LOST
+
+Answer = tuple[float, float, str]
+"""Of a device: when its update is there, when it is told that none comes (either may be infinite), and why none does."""
 
 
 class Hub:
@@ -61,28 +64,36 @@ class Hub:
         self._state, _ = step(self._state, Ticked(now))
 
 
-def played(answers: Sequence[tuple[str, float, float]], heard: float, done: float) -> tuple[float, Hub]:
-    """A clinic's round of its devices, and when it is over; infinite: never.
+def settle(
+    devices: Sequence[str],
+    heard: float,
+    done: float,
+    answers: Sequence[tuple[float, float, str]],
+    rules: Rules | None = None,
+) -> tuple[Hub, float]:
+    """A clinic's round from the moment at which it has `heard` of it to that at which nothing is waited for, by its hub.
 
-    `answers`: of each device its name, and when its update or else the word that there is none is at the clinic; infinite
-    where that never comes. `heard`: when the clinic has the order; `done`: when it has trained itself.
+    `done` is when the clinic's own training is over; infinite: never, and then the round is not over either. All in virtual
+    seconds.
     """
-    hub, calendar = Hub([name for name, _, _ in answers], heard), Calendar[Callable[[float], None]]()
-    for name, there, told in answers:
+    hub, count, due = Hub(devices, heard, rules), itertools.count(), list[tuple[float, int, Callable[[float], None]]]()
+
+    def enter(at: float, happens: Callable[[float], None]) -> None:
+        heapq.heappush(due, (at, next(count), happens))
+
+    for name, (there, told, why) in zip(devices, answers, strict=True):
         if there < math.inf:
-            calendar.enter(there, partial(hub.updated, name))
+            enter(there, partial(hub.updated, name))
         elif told < math.inf:
-            calendar.enter(told, partial(hub.lost, name, LOST[FULL]))
-    calendar.enter(done, hub.trained)
-    calendar.enter(hub.deadline, hub.ticked)
-    now = heard
+            enter(told, partial(hub.lost, name, why))
+    enter(done, hub.trained)
+    enter(hub.deadline, hub.ticked)
+    at = heard
     while not hub.is_over:
-        if not len(calendar):
-            return math.inf, hub
-        due = hub.deadline
-        at, happens = calendar.take()
-        now = max(now, at)
-        happens(now)
-        if hub.deadline < due:
-            calendar.enter(max(hub.deadline, now), hub.ticked)
-    return now, hub
+        (at, _, happens), until = heapq.heappop(due), hub.deadline
+        if at == math.inf:
+            return hub, at
+        happens(at)
+        if hub.deadline < until:
+            enter(max(hub.deadline, at), hub.ticked)
+    return hub, at

@@ -10,6 +10,7 @@ from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.flower.inprocess import FIRST_NODE
 from fedmed.simulate import timing
+from fedmed.simulate.devices import Dealt
 from fedmed.simulate.folder import RunFolder
 from fedmed.sites.cases import Cases, Site
 from fedmed.twin.clock import VirtualClock
@@ -25,6 +26,7 @@ def site(name: str, cases: int) -> Site:
 
 
 SITES = [site("a", 40), site("b", 10), site("c", 20)]
+DEALT = Dealt(tuple(SITES), (), {})
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def scenario(inputs: Path, tmp_path: Path):
 
 
 def test_sites_are_the_topologys_clinics_in_its_order_and_work_is_what_they_have(scenario):
-    made = timing.timing_for(scenario("training.epochs=3"), SITES, VirtualClock())
+    made = timing.timing_for(scenario("training.epochs=3"), DEALT, VirtualClock())
     assert made.who == {"a": "own/1", "b": "own/2", "c": "own/3"}
     assert [made.work(node, "train") for node in (FIRST_NODE, FIRST_NODE + 1)] == [120.0, 30.0]
     assert made.work(FIRST_NODE, "evaluate") == 2.0  # six cases forward are two forward and backward
@@ -90,7 +92,7 @@ def test_masks_none_turns_secure_aggregation_off_and_nothing_else(scenario):
 
 @pytest.mark.parametrize("up_bytes", [0, 40_000])
 def test_many_trips_at_once_are_those_of_each(scenario, up_bytes):
-    made = timing.timing_for(scenario("topology.clinics.0.presence.share=0.5"), SITES, VirtualClock())
+    made = timing.timing_for(scenario("topology.clinics.0.presence.share=0.5"), DEALT, VirtualClock())
     nodes, works = [4, 2, 3], [10.0, 0.0, 7.0]
     for at in (0.0, 40_000.0):
         at_once = made.trips.all_trips(nodes, at, 5000, works, up_bytes)

@@ -130,6 +130,15 @@ def test_who_is_dark_at_noon_is_missing_and_named_and_the_round_goes_on(run, tmp
     assert all(len(each["joined"]) >= 4 for each in report["rounds"])
 
 
+def test_who_is_away_when_the_clock_begins_is_missing_in_the_first_round_and_ends_no_run(run, tmp_path):
+    dark = clinics(faults=[{"kind": "dark", "who": "all/3", "at": "0 s", "lasts": "2 h"}])
+    report = run(dark, "rounds=1")
+    assert list(report["rounds"][0]["missing"]) == ["south"]
+    assert len(report["rounds"][0]["joined"]) == 4
+    kinds = [each["kind"] for each in trace(tmp_path / "run")]
+    assert kinds[0] == "train"
+
+
 def test_a_masked_round_with_a_dropout_opens_without_it(run, tmp_path):
     dark = clinics(faults=[{"kind": "dark", "who": "all/3", "at": "40 s", "lasts": "10 min"}])
     report = run(dark, "federation.deadline_s=60", "rounds=4")
@@ -251,9 +260,9 @@ def test_buffers_without_virtual_time(run):
         (clinics(faults=[{"kind": "lies", "who": "center", "at": "0 s"}]), (), "'lies' of center"),
         (clinics({"name": "all", "count": 5, "skew": "3 s"}), (), "skew of clocks"),
         (
-            clinics({"name": "all", "count": 5, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}),
+            clinics({"name": "all", "trains": False, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}),
             (),
-            "devices (us) do not train yet",
+            "topology.clinics all: trains: false",
         ),
         (clinics({"name": "all", "count": 4}), (), "the data has 5 sites (east, north, south, west, zenith), and 4 train"),
     ],
