@@ -29,7 +29,7 @@ FOUND_AT = {
     "stale_head": 0,
     "dated_back": 94,
 }
-"""The first seed that finds each bug."""
+"""A seed that finds each bug."""
 
 
 @pytest.mark.parametrize("bug", PLANTED)
