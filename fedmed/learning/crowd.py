@@ -83,8 +83,9 @@ class Resident:
         self.why_not = hindrances(self._model, order) if fast else ["switched off"]
         """Why the generic loop is taken; empty where the closed form is."""
         self._spec = order.model
-        self._steps = Steps(self._model, order) if fast and not obstacles(self._model, order) else None
-        self._is_alone = fast and not mixing(self._model, order.model.inputs)
+        is_network = fast and bool(self.why_not)
+        self._steps = Steps(self._model, order) if is_network and not obstacles(self._model, order) else None
+        self._is_alone = is_network and not objections(order) and not mixing(self._model, order.model.inputs)
         self._joining = Fold(self._model) if self._is_alone else None
         self._stacked: Stacked | None = None
 
