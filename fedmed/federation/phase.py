@@ -71,7 +71,7 @@ class Phase:
     ) -> Round:
         """Send `messages` and close the round; `take` is called for every answer and raises UpdateRefused to refuse it.
 
-        `left_out` are nodes of the cohort that cannot be asked, and why. Once the share `most` of the cohort has answered, the
+        `left_out` are nodes of the cohort that cannot be asked, and why. Once the share `most` of the cohort has answered,
         others have `MARGIN` times as long as these took, though `LEAST_S` seconds at least and their own time at most.
         """
         left_out = left_out or {}
@@ -97,12 +97,10 @@ class Phase:
                     state = self.advance(kind, state, self.judge(state, self.members[sender], reply, take))
             state = self._look(state, waiting)
             state = self._give_turns(kind, state, pending, waiting)
-            now = self.clock.now()
-            if math.isinf(end) and len(state.joined) >= most * len(cohort):
-                end = began + max(LEAST_S, MARGIN * (now - began))
+            end = min(end, self._end(state, most, began))
             is_cut = end < state.deadline
             state = step(state, Extended(min(end, state.deadline)))[0]
-            state = self.advance(kind, state, Ticked(now))
+            state = self.advance(kind, state, Ticked(self.clock.now()))
         gone = self._nodes(state)
         if not is_cut:
             waiting.over(gone)
@@ -111,6 +109,12 @@ class Phase:
         self.transport.close(pending)
         self._overdue |= {each: _Overdue(node, waiting, began, number, kind) for each, node in pending.items()}
         return state
+
+    def _end(self, state: Round, most: float, began: float) -> float:
+        """When waiting for the rest ends, now that most have answered; infinite where they have not, or all are needed."""
+        if most >= 1 or len(state.joined) < most * len(state.cohort):
+            return math.inf
+        return began + max(LEAST_S, MARGIN * (self.clock.now() - began))
 
     def _nodes(self, state: Round) -> list[int]:
         """Nodes that are waited for."""
