@@ -197,7 +197,9 @@ def test_a_run_that_is_taken_up_again_goes_on_at_the_hour_of_its_last_commit(run
         (clinics(faults=[{"kind": "lies", "who": "center", "at": "0 s"}]), (), "'lies' of center"),
         (clinics({"name": "all", "count": 5, "skew": "3 s"}), (), "skew of clocks"),
         (
-            clinics({"name": "all", "trains": False, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}),
+            clinics(
+                {"name": "all", "count": 5, "trains": False, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}
+            ),
             (),
             "topology.clinics all: trains: false",
         ),
