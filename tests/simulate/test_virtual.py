@@ -33,6 +33,7 @@ def clinics(*groups: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+US = {"name": "us", "machine": "box", "line": "dsl"}
 ODD = clinics(
     {"name": "all", "count": 4, "slower": {"share": 0.5, "times": 3}},
     {"name": "far", "machine": "old", "line": "vpn"},
