@@ -38,13 +38,14 @@ def with_devices(app: Any, part: Part, fold: Fold, describe: Describe) -> Any:
             text = str(numbers(reply.content, ConfigRecord)[CONFIG_KEY])
             said = ConfigRecord({CONFIG_KEY: describe(text, context.node_config)})
             return Message(RecordDict({"answer": said}), reply_to=message)
-        if kind != MessageType.TRAIN or told is None:
+        if kind != MessageType.TRAIN or not isinstance(told, ConfigRecord):
             return reply
+        joined: Any = told[JOINED]
         model = all_views(message.content)
         own = {name: value.copy() for name, value in all_views(reply.content).items()}
         parts = [part(model, own, numbers(reply.content, MetricRecord))]
-        for device in dict(told)[JOINED]:
-            made: Message = app(message=message, context=_at(context, int(device)))
+        for device in joined:
+            made: Message = app(message=message, context=_at(context, device))
             if made.has_error():
                 return made
             parts.append(part(model, all_views(made.content), numbers(made.content, MetricRecord)))

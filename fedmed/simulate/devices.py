@@ -78,8 +78,8 @@ def dealt(sites: Sequence[Site], topology: Topology | None) -> Dealt:
 def _with(own: Site, devices: Sequence[Site]) -> Site:
     if not devices:
         return own
-    held = {part: pool([getattr(site, part) for site in (own, *devices)]) for part in SPLITS[1:]}
-    return replace(own, **held)
+    validation, test = (pool([getattr(site, part) for site in (own, *devices)]) for part in SPLITS[1:])
+    return replace(own, validation=validation, test=test)
 
 
 def _training_alone(site: Site) -> Site:
@@ -116,11 +116,11 @@ def _described(text: str, config: Mapping[str, Any]) -> str:
 
 def _part(model: Tensors, made: Tensors, values: Mapping[str, Any]) -> fold.Part:
     """What one trainer made, of tensors that can be averaged."""
-    changes = {name: made[name] - value for name, value in model.items() if value.dtype.kind == "f"}
+    changes = {name: np.subtract(made[name], value) for name, value in model.items() if value.dtype.kind == "f"}
     return fold.as_part(Change.of(changes), int(values[CASES]), values)
 
 
 def _folded(model: Tensors, own: Tensors, parts: Sequence[fold.Part]) -> tuple[Tensors, Mapping[str, Any]]:
     """One update of all, and of what cannot be averaged the clinic's own. Raises UpdateRefused."""
     folded = fold.fold(parts, model)
-    return {**own, **{name: model[name] + made for name, made in folded.change.tensors.items()}}, folded.values
+    return {**own, **{name: np.add(model[name], made) for name, made in folded.change.tensors.items()}}, folded.values

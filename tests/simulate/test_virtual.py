@@ -33,6 +33,7 @@ def clinics(*groups: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+US = {"name": "us", "machine": "box", "line": "dsl"}
 ODD = clinics(
     {"name": "all", "count": 4, "slower": {"share": 0.5, "times": 3}},
     {"name": "far", "machine": "old", "line": "vpn"},
@@ -260,7 +261,9 @@ def test_buffers_without_virtual_time(run):
         (clinics(faults=[{"kind": "lies", "who": "center", "at": "0 s"}]), (), "'lies' of center"),
         (clinics({"name": "all", "count": 5, "skew": "3 s"}), (), "skew of clocks"),
         (
-            clinics({"name": "all", "trains": False, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}),
+            clinics(
+                {"name": "all", "count": 5, "trains": False, "devices": [{"name": "us", "machine": "box", "line": "dsl"}]}
+            ),
             (),
             "topology.clinics all: trains: false",
         ),
