@@ -14,7 +14,7 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.quantities import MONEY, TIMES, read
 from fedmed.errors import ConfigError
-from fedmed.report.formats import DASH, data_size, duration
+from fedmed.report.formats import DASH, data_size, duration, energy
 from fedmed.twin import profiles
 from fedmed.twin.planning import money
 from fedmed.twin.planning.advice import Advice, faults, rate_of, shortages
@@ -189,7 +189,7 @@ def _totals(found: Plan, deadline: float | None, prices: Sequence[float | None])
     owned = money.owned(found.price, year.total)
     texts = {
         "a round": f"{duration(found.round_s)}, waiting for {found.last}; {duration(found.slow_s)} with the slowest",
-        "the run": f"{found.rounds} rounds, {duration(found.whole_s)}, {found.kwh:.3g} kWh",
+        "the run": f"{found.rounds} rounds, {duration(found.whole_s)}, {energy(found.kwh)}",
         "machines": f"{found.price:,.0f}",
         "a year": f"{year.total:,.0f} (power {year.power:,.0f}, cooling {year.cooling:,.0f}, beside {year.staff:,.0f})",
         "three years owned": f"{owned:,.0f}",
