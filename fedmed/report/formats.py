@@ -68,8 +68,8 @@ def energy(kwh: float) -> str:
 
 
 def cost(dollars: float) -> str:
-    """`1,234.50 USD`; what is less than a cent but not nothing is `< 0.01 USD`."""
-    return "< 0.01 USD" if 0 < dollars < 0.005 else f"{dollars:,.2f} USD"
+    """`1,234.50 USD`; what is less than half a cent but not nothing is `under 0.01 USD`."""
+    return "under 0.01 USD" if 0 < dollars < 0.005 else f"{dollars:,.2f} USD"
 
 
 def scaled(units: Sequence[tuple[str, float]], most: float) -> tuple[str, float]:

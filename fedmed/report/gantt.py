@@ -31,7 +31,9 @@ def section(report: Report) -> Markup:
     if found is None or not found.use:
         return Markup("")
     drawn = picture(found.gantt)
-    return tag("section", tag("h2", "Virtual time, by site"), drawn, _table(found.use), id="time")
+    known = {who: place for place, who in enumerate(report.sites)}  # the order of all other tables
+    use = dict(sorted(found.use.items(), key=lambda each: known.get(each[0], len(known))))
+    return tag("section", tag("h2", "Virtual time, by site"), drawn, _table(use), id="time")
 
 
 def picture(found: Gantt | None) -> Markup:

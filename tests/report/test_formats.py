@@ -70,7 +70,7 @@ def test_energies(kwh, text):
 
 
 @pytest.mark.parametrize(
-    ("dollars", "text"), [(0, "0.00 USD"), (0.004, "< 0.01 USD"), (0.006, "0.01 USD"), (1234.5, "1,234.50 USD")]
+    ("dollars", "text"), [(0, "0.00 USD"), (0.004, "under 0.01 USD"), (0.006, "0.01 USD"), (1234.5, "1,234.50 USD")]
 )
 def test_costs(dollars, text):
     assert formats.cost(dollars) == text
