@@ -76,7 +76,7 @@ def simulate(
 ) -> None:
     """Run a whole federation on this machine."""
     given = {"rounds": rounds, "engine.name": engine, "seed": seed}
-    overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
+    overrides = [f"--{key.partition('.')[0]} {key}={value}" for key, value in given.items() if value is not None]
     every = (*overrides, *(settings or ()))
     if sweeps:
         from fedmed.cli import sweeping

@@ -14,7 +14,7 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.quantities import MONEY, TIMES, read
 from fedmed.errors import ConfigError
-from fedmed.report.formats import DASH, data_size, duration
+from fedmed.report.formats import DASH, data_size, duration, energy
 from fedmed.twin import profiles
 from fedmed.twin.planning import money
 from fedmed.twin.planning.advice import Advice, faults, rate_of, shortages
@@ -62,9 +62,7 @@ def run(options: Options) -> None:
     else:
         _tell(found, lacks, deadline, prices)
     if unfit := [each for each in lacks if each in list(faults(found))]:
-        raise ConfigError(
-            "\n  ".join(["the model does not fit:", *(f"{each.who}: {each.got}; {each.todo}" for each in unfit)])
-        )
+        raise ConfigError("\n  ".join(["the model does not fit:", *(each.words() for each in unfit)]))
 
 
 def list_profiles(as_json: bool) -> None:
@@ -158,9 +156,9 @@ def _member_row(found: Plan, each: Member) -> dict[str, str]:
         "step": made,
         "memory": memory,
         "steps": str(each.steps),
-        "training": duration(each.train_s),
-        "slow": duration(each.slow_s),
-        "busy": f"{each.train_s / found.round_s:.0%}" if found.round_s else DASH,
+        "training": DASH if each.misfit else duration(each.train_s),
+        "slow": DASH if each.misfit else duration(each.slow_s),
+        "busy": f"{each.train_s / found.round_s:.0%}" if found.round_s and not each.misfit else DASH,
         "line": each.line_name,
         "down": duration(each.down_s),
         "up": duration(each.up_s),
@@ -189,18 +187,20 @@ def _totals(found: Plan, deadline: float | None, prices: Sequence[float | None])
     owned = money.owned(found.price, year.total)
     texts = {
         "a round": f"{duration(found.round_s)}, waiting for {found.last}; {duration(found.slow_s)} with the slowest",
-        "the run": f"{found.rounds} rounds, {duration(found.whole_s)}, {found.kwh:.3g} kWh",
-        "machines": f"{found.price:,.0f}",
-        "a year": f"{year.total:,.0f} (power {year.power:,.0f}, cooling {year.cooling:,.0f}, beside {year.staff:,.0f})",
-        "three years owned": f"{owned:,.0f}",
+        "the run": f"{found.rounds} rounds, {duration(found.whole_s)}, {energy(found.kwh)}",
+        "machines": f"{found.price:,.0f} USD",
+        "a year": f"{year.total:,.0f} USD (power {year.power:,.0f}, cooling {year.cooling:,.0f}, beside {year.staff:,.0f})",
+        "three years owned": f"{owned:,.0f} USD",
     }
+    if any(each.misfit for each in found.members):
+        texts["a round"] += "; without the training of those whose model does not fit"
     if deadline is not None:
         texts["deadline"] = f"{duration(deadline)}: {'met' if found.whole_s <= deadline else 'missed'}"
     if benefit is not None:
         comes = [benefit - year.total] * money.YEARS_BACK
         back = money.paid_back(found.price, comes)
         paid = "never paid back" if back is None else f"paid back in {back:.1f} years"
-        texts["five years"] = f"present value {money.present(found.price, comes):,.0f} at {money.DISCOUNT:.0%}, {paid}"
+        texts["five years"] = f"present value {money.present(found.price, comes):,.0f} USD at {money.DISCOUNT:.0%}, {paid}"
     return texts
 
 

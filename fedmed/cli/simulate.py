@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 from fedmed.cli.progress import STYLES, Watcher
+from fedmed.cli.sweeping import DESIGN
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
 from fedmed.report import protection, virtual
+from fedmed.report.formats import count
 from fedmed.report.measures import KINDS, in_text
 from fedmed.report.record import Report
 from fedmed.report.verdict import ended_with
@@ -25,6 +27,8 @@ from fedmed.simulate.targets import learnt, read_target
 from fedmed.twin import profiles
 
 DEFAULT = "demo"
+MOST = 20
+"""Sites, and what they set aside, that are told by name."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def run(options: Options) -> None:
     scenario, target = _scenario(options), read_target(options.target)
     learnt(scenario, options.target)
     out = options.out or free_folder(scenario.name)
-    if scenario.topology is not None and scenario.topology.learning == "modelled":
+    if _is_modelled(scenario):
         from fedmed.cli import modelled
 
         modelled.run(scenario, options.data, out, options.resume, options.as_json)
@@ -73,11 +77,29 @@ def run(options: Options) -> None:
 def _scenario(options: Options) -> Scenario:
     if options.resume and options.out is None:
         raise ConfigError("--resume needs --out: the folder of the run to go on with")
-    if options.resume and options.out is not None and not RunFolder(options.out).has_run:
-        raise ConfigError(f"--resume: {options.out} holds no run; leave --resume out to start one there")
-    if options.resume and options.out is not None and options.scenario is None and not options.overrides:
-        return RunFolder(options.out).scenario()
-    return load(find(options.scenario or DEFAULT), options.overrides, profiles.names())
+    folder = RunFolder(options.out) if options.resume and options.out is not None else None
+    if folder is not None and folder.has_run and options.scenario is None and not options.overrides:
+        return folder.scenario()
+    scenario = load(find(options.scenario or DEFAULT), options.overrides, profiles.names())
+    if folder is not None and not folder.has_run and not _is_modelled(scenario):
+        raise ConfigError(f"--resume: {options.out} holds no run to go on with; {_instead(folder)}")
+    return scenario
+
+
+def _is_modelled(scenario: Scenario) -> bool:
+    return scenario.topology is not None and scenario.topology.learning == "modelled"
+
+
+def _instead(folder: RunFolder) -> str:
+    if (folder.path / DESIGN).exists():
+        return "it holds a sweep: repeat its command, --sweep included"
+    try:
+        is_free = not any(folder.path.iterdir())
+    except FileNotFoundError:
+        is_free = True
+    except OSError:
+        is_free = False
+    return "leave --resume out to start one there" if is_free else "leave --resume out, and give an empty or a new folder"
 
 
 def summary(report: dict[str, Any], out: Path) -> Text:
@@ -85,12 +107,14 @@ def summary(report: dict[str, Any], out: Path) -> Text:
     lines = [f"{report['scenario']['title']}: {report['status']}"]
     lines += [f"  round {number}: without {', '.join(names)}" for number, names in report["sites_missing"].items()]
     aside = [(site, each) for site, found in report["set_aside"].items() for each in found]
-    lines += [f"  {site}: {each['what']} was set aside: {each['reason']}" for site, each in aside[:20]]
+    lines += [f"  {site}: {each['what']} was set aside: {each['reason']}" for site, each in aside[:MOST]]
     metrics = report["overall"]["metrics"]
     measures = KINDS[report["kind"]]
     shown = [f"{in_text(name)} {_figure(metrics[name])}" for name in measures if name in metrics]
     lines.append(f"  pooled test ({report['overall']['test_examples']} cases): {', '.join(shown)}")
-    lines += [_site_line(name, site, measures[0]) for name, site in report["sites"].items()][:20]
+    lines += [_site_line(name, site, measures[0]) for name, site in list(report["sites"].items())[:MOST]]
+    if (more := len(report["sites"]) - MOST) > 0:
+        lines.append(f"  and {count(more, 'more site')}: see the report")
     found = Report.model_validate(report)
     lines.append(f"  Each site's figures are measured by {found.evaluated_by}.")
     lines += [
@@ -111,7 +135,7 @@ def _site_line(name: str, site: dict[str, Any], leading: str) -> str:
         return "–" if figure["value"] is None else f"{figure['value']:.3f}"
 
     alone = "" if site["local"] is None else f" (its own model alone {score('local')})"
-    return f"  {name}: {in_text(leading)} {score('federated')}{alone}, {site['rounds_joined']} rounds joined"
+    return f"  {name}: {in_text(leading)} {score('federated')}{alone}, {count(site['rounds_joined'], 'round')} joined"
 
 
 def _figure(figure: dict[str, float | None]) -> str:

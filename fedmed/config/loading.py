@@ -124,6 +124,6 @@ def _report(faults: list[Fault]) -> str:
 
 def _by_place(fault: Fault) -> tuple[bool, int]:
     """Lines of the file first, in order, then the overrides in theirs."""
-    override = fault.place.startswith("--set ")
+    override = fault.place.startswith("--")
     number = fault.place.rpartition(" " if override else ":")[2]
     return override, int(number) if number.isdigit() else 0

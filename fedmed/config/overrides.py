@@ -1,4 +1,7 @@
-"""`--set KEY=VALUE` on the command line: the same keys and values as in the file, and the same faults."""
+"""`--set KEY=VALUE` on the command line: the same keys and values as in the file, and the same faults.
+
+An option that is short for a key is written `--engine engine.name=crowd`, so that its faults are its own.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,26 @@ from typing import Any
 
 from fedmed.config.document import Document, Fault, Path, dotted, read_document
 
+SHORT = ("--rounds", "--engine", "--seed")
+
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Write each `training.learning_rate=0.1` into the document; faults are collected under `--set N`.
+    """Write each `training.learning_rate=0.1` into the document; faults are collected under `--set N`, or the option.
 
     Values are YAML: `0.1`, `adam`, `null`, `[a, b]`, `{beta_1: 0.9}`; nothing after the `=` is the empty text. Sections
     that the file leaves out are made; an item of a list is set by its index, or by its name: `topology.clinics.small.count`.
     A later override of the same key wins.
     """
-    for number, override in enumerate(overrides, 1):
-        place = f"--set {number}"
-        key, equals, text = override.partition("=")
+    number = 0
+    for override in overrides:
+        option = next((each for each in SHORT if override.startswith(f"{each} ")), "")
+        written = override[len(option) :]
+        number += not option
+        place = option or f"--set {number}"
+        key, equals, text = written.partition("=")
         path: Path = tuple(key.strip().split("."))
         if not equals or not all(path):
-            fault = f"got {override!r}, allowed: KEY=VALUE such as training.learning_rate=0.1"
+            fault = f"got {written!r}, allowed: KEY=VALUE such as training.learning_rate=0.1"
             document.faults.append(Fault(place, (), fault))
             continue
         part = read_document(text, place) if text.strip() else Document(value="")

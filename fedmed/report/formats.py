@@ -58,6 +58,20 @@ def data_size(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def energy(kwh: float) -> str:
+    """`74.4 mWh`, `0.25 Wh`, `12.5 kWh`, `12,300 kWh`."""
+    if kwh >= 1000:
+        return f"{kwh:,.0f} kWh"
+    if kwh >= 0.01 or kwh == 0:
+        return f"{kwh:.3g} kWh"
+    return f"{1e3 * kwh:.3g} Wh" if kwh >= 1e-4 else f"{1e6 * kwh:.3g} mWh"
+
+
+def cost(dollars: float) -> str:
+    """`1,234.50 USD`; what is less than half a cent but not nothing is `under 0.01 USD`."""
+    return "under 0.01 USD" if 0 < dollars < 0.005 else f"{dollars:,.2f} USD"
+
+
 def scaled(units: Sequence[tuple[str, float]], most: float) -> tuple[str, float]:
     """The largest of the units (`TIMES`, `SIZES`, `RATES`) that there are two of, and how many smallest ones it is."""
     return next((each for each in units if most >= 2 * each[1]), units[-1])

@@ -31,7 +31,9 @@ def section(report: Report) -> Markup:
     if found is None or not found.use:
         return Markup("")
     drawn = picture(found.gantt)
-    return tag("section", tag("h2", "Virtual time, by site"), drawn, _table(found.use), id="time")
+    known = {who: place for place, who in enumerate(report.sites)}  # the order of all other tables
+    use = dict(sorted(found.use.items(), key=lambda each: known.get(each[0], len(known))))
+    return tag("section", tag("h2", "Virtual time, by site"), drawn, _table(use), id="time")
 
 
 def picture(found: Gantt | None) -> Markup:
@@ -57,7 +59,8 @@ def _chart(found: Gantt) -> Markup:
     marks = _marks(found, x, scale, bottom)
     label = "What each site did in the longest round"
     view = f"0 0 {WIDE:g} {height:g}"
-    return tag("svg", join(*parts), *rows, marks, viewBox=view, role="img", aria_label=label, class_="chart wide")
+    drawn = tag("svg", join(*parts), *rows, marks, viewBox=view, role="img", aria_label=label, class_="chart wide")
+    return tag("div", drawn, class_="scroll", tabindex=0)
 
 
 def _marks(found: Gantt, x: Axis, scale: float, bottom: float) -> Markup:
@@ -101,17 +104,16 @@ def _why(row: GanttRow, x: Axis, began: float, scale: float, top: float) -> Mark
     text = formats.kind_of(row.lost).removeprefix("no answer ")
     room = max(int((x.end - left - 5) / LETTER), 0)
     if room < min(len(text), 16):  # it stands before the end instead, on what is drawn there
-        most = int((x.end - x.start) / LETTER) - 2
-        return tag(
-            "text",
-            tag("title", row.lost),
-            _cut(text, most),
-            x=x.end - 4,
-            y=top + 9,
-            class_="label lost over",
-            text_anchor="end",
-        )
+        return _over(row.lost, _cut(text, int((x.end - x.start) / LETTER) - 2), x.end - 4, top)
     return tag("text", tag("title", row.lost), _cut(text, room), x=left + 5, y=top + 9, class_="label lost")
+
+
+def _over(reason: str, text: str, end: float, top: float) -> Markup:
+    """Words on a plate of their own, for no colour of a bar is one that they can be read on."""
+    wide = LETTER * len(text) + 6
+    plate = tag("rect", x=end - wide + 3, y=top - 1, width=wide, height=ROW - 4, class_="plate")
+    words = tag("text", tag("title", reason), text, x=end, y=top + 9, class_="label lost", text_anchor="end")
+    return join(plate, words)
 
 
 def _cut(text: str, most: int) -> str:
@@ -147,7 +149,7 @@ def _rows(use: dict[str, Use]) -> Sequence[Sequence[str]]:
             share(each.idle_s, each),
             formats.data_size(each.down_bytes),
             formats.data_size(each.up_bytes),
-            formats.DASH if each.kwh is None else f"{each.kwh:.3g} kWh",
+            formats.DASH if each.kwh is None else formats.energy(each.kwh),
         )
         for who, each in use.items()
     ]

@@ -84,7 +84,8 @@ def _draw(line: Line, x: Axis, y: Axis) -> Markup:
             dots.append(tag("circle", cx=x.place(at), cy=y.place(value), r=line.sizes[number], class_=f"dot {line.style}"))
     path = " ".join("M" + "L".join(stroke if len(stroke) > 1 else stroke * 2) for stroke in strokes if stroke)
     hint = tag("title", line.hint) if line.hint else None
-    return join(tag("path", hint, d=path, class_=f"line {line.style}"), *dots) if path else Markup("")
+    alone = " alone" if sum(map(len, strokes)) == 1 and not line.sizes else ""  # round caps make a dot of it
+    return join(tag("path", hint, d=path, class_=f"line {line.style}{alone}"), *dots) if path else Markup("")
 
 
 def _end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Markup:

@@ -34,8 +34,8 @@ def page(told: dict[str, Any]) -> str:
         tag("p", summary(told)),
         _pictures(told["rounds"]),
         *_answers(told),
-        tag("section", tag("h2", "Why clinics were missing"), plain(("clinics", "why"), reasons_of(told), "words")),
-        tag("section", tag("h2", "Rounds"), plain(HEADS, rounds_of(told))),
+        tag("section", tag("h2", "Why clinics were missing"), _reasons(told)),
+        tag("section", tag("h2", "Rounds"), tag("div", plain(HEADS, rounds_of(told)), class_="scroll", tabindex=0)),
     )
     return document(told["scenario"]["title"], body, "page.css")
 
@@ -48,16 +48,21 @@ def _answers(told: dict[str, Any]) -> list[Markup]:
     return [tag("section", longest) if longest else longest, tiers.of_answers(Answers.model_validate(told["answers"]))]
 
 
+def _reasons(told: dict[str, Any]) -> Markup:
+    rows = reasons_of(told)
+    return plain(("times", "why"), rows, "words") if rows else tag("p", "No clinic was missing in any round.")
+
+
 def summary(told: dict[str, Any]) -> str:
     """What came of it, in a sentence or two."""
     done = len({each["number"] for each in told["rounds"] if not each["is_short"]})
     lost = sum(each["is_short"] for each in told["rounds"])
     tried = f", {formats.count(lost, 'attempt')} came to nothing" if lost else ""
     took = f"{done} of {told['scenario']['rounds']} rounds in {formats.duration(told['seconds'])}{tried}"
-    moved = sum(each["down_bytes"] for each in told["rounds"]), sum(each["up_bytes"] for each in told["rounds"])
+    down, up = (formats.data_size(sum(each[way] for each in told["rounds"])) for way in ("down_bytes", "up_bytes"))
     return (
         f"{took}; a round took {formats.duration(told['median_s'])} (median). "
-        f"{formats.data_size(moved[0])} went down to clinics and {formats.data_size(moved[1])} came up from them."
+        f"{down} went down to clinics, and the updates in the sums were {up}."
     )
 
 
@@ -77,9 +82,9 @@ def reasons_of(told: dict[str, Any]) -> list[tuple[str, str]]:
     found: Counter[str] = Counter()
     for each in told["rounds"]:
         found.update(formats.kind_of(reason) for reason in each["missing"].values())
-    rows = [(str(count), reason) for reason, count in found.most_common(MOST_REASONS)]
-    rest = sum(found.values()) - sum(int(count) for count, _ in rows)
-    return [*rows, (str(rest), "other reasons; see report.json")] if rest else rows
+    most = found.most_common(MOST_REASONS)
+    rows, rest = [(f"{count:,}", reason) for reason, count in most], found.total() - sum(count for _, count in most)
+    return [*rows, (f"{rest:,}", "other reasons; see report.json")] if rest else rows
 
 
 def rounds_of(told: dict[str, Any]) -> list[tuple[str, ...]]:

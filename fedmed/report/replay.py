@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from fedmed.report.document import document
-from fedmed.report.markup import join, tag
+from fedmed.report.markup import Markup, join, tag
 from fedmed.report.tables import plain
 
 
@@ -21,13 +21,17 @@ def page(title: str, told: dict[str, Any]) -> str:
         tag("p", head),
         tag("p", "With " + ", ".join(told["changed"]) + "." if told["changed"] else "Nothing is changed."),
         tag("h2", "Rounds"),
-        plain(("round", "predicted, s", "observed, s", "error", "without"), rounds_of(told)),
+        _wide(plain(("round", "predicted, s", "observed, s", "error", "without"), rounds_of(told))),
         tag("h2", "Where a round's time goes, by site"),
-        plain(("site", "down, s", "work, s", "up, s", "waiting, s"), sites_of(told)),
+        _wide(plain(("site", "down, s", "work, s", "up, s", "waiting, s"), sites_of(told))),
         tag("h2", "What the records do not say"),
         tag("ul", join(*(tag("li", each) for each in told["unknown"]))),
     )
     return document(title, body, "page.css")
+
+
+def _wide(table: Markup) -> Markup:
+    return tag("div", table, class_="scroll", tabindex=0)
 
 
 def table(told: dict[str, Any]) -> str:

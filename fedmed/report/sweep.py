@@ -105,9 +105,9 @@ def shown(key: str, value: Any) -> str:
     if key in SHARES:
         return f"{value:.0%}"
     if key == "kwh":
-        return f"{value:.3g} kWh"
+        return formats.energy(value)
     if key == "cost":
-        return f"{value:,.2f}"
+        return formats.cost(value)
     if isinstance(value, float):
         return formats.score(value) if key in NAMES else f"{value:.3g}"
     return str(value)

@@ -12,8 +12,8 @@ from fedmed.report.timed import Answers, Tier
 
 HEADS = ("tier", "members", "machine", "work", "line", "idle", "down", "up", "energy", "cost")
 COST = (
-    "Cost is power at 0.15 a kWh, 30 % more for cooling, and the wear of the machines over three years, in the currency "
-    "of their prices; power, idle watts and prices are those of the machines' profiles."
+    "Cost is power at 0.15 USD a kWh, 30 % more for cooling, and the wear of the machines over three years; power, idle "
+    "watts and prices are those of the machines' profiles."
 )
 OWN = "The work of regions and center takes no virtual time, so that they idle; their lines' share is what passed over them."
 
@@ -42,7 +42,7 @@ def of_answers(found: Answers) -> Markup:
 
 def _whole(found: Answers) -> str:
     kwh, cost = found.kwh or 0.0, found.cost or 0.0
-    said = f"All machines together took {kwh:.3g} kWh, at a cost of {cost:,.2f}."
+    said = f"All machines together took {formats.energy(kwh)}, at a cost of {formats.cost(cost)}."
     if found.work is None or found.idle is None:
         return said
     return f"{said} Clinics and devices were at work for {found.work:.1%} of the time, and idle for {found.idle:.1%}."
@@ -52,7 +52,7 @@ def _row(each: Tier) -> Sequence[str]:
     shares = (f"{part:.1%}" for part in (each.work, each.line, each.idle))
     sizes = (formats.data_size(each.down_bytes), formats.data_size(each.up_bytes))
     named = each.who if each.tier == each.who else f"{each.who} ({each.tier})"
-    return named, f"{each.members:,}", each.machine, *shares, *sizes, f"{each.kwh:.3g} kWh", f"{each.cost:,.2f}"
+    return named, f"{each.members:,}", each.machine, *shares, *sizes, formats.energy(each.kwh), formats.cost(each.cost)
 
 
 def _remarks(found: Answers) -> list[str]:

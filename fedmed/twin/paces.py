@@ -29,8 +29,7 @@ def paces(scenario: Scenario, cost: Cost) -> dict[str, float]:
     for who, machine in _trainers(topology):
         if steps[machine] is None:
             found = misfit(cost, training, known[machine], built_in().values())
-            told = unfit(who, cost, known[machine], found)
-            faults.append(f"{who}: {told.got}; {told.todo}")
+            faults.append(unfit(who, cost, known[machine], found).words())
     if faults:
         raise ConfigError("\n  ".join(["the model does not fit:", *faults]))
     paced = {}

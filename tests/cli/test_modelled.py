@@ -78,7 +78,7 @@ def test_a_folder_in_use_and_a_resume_are_refused(scenario, tmp_path, said):
     (tmp_path / "none").mkdir()
     code, _, error = said("simulate", str(scenario), "--out", str(tmp_path / "none"), "--resume")
     assert code == 2
-    assert "--resume" in error
+    assert "--resume: a run whose learning is modelled takes seconds; run it anew in another folder" in error
 
 
 def test_what_ends_a_run_is_told_and_the_report_is_there(scenario, tmp_path, said):

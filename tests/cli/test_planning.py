@@ -95,6 +95,7 @@ def test_a_model_that_does_not_fit_is_named_with_what_would(refused, region):
     told = refused("plan", str(region), *SHAPE)
     assert "the model does not fit" in told
     assert "ward: small-cnn needs" in told
+    assert "; what would do: patches of" in told or "; what would do: one of" in told
     assert "one of jetson-nano, orin-nano, t4" in told
 
 

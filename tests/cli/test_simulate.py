@@ -87,6 +87,22 @@ def test_a_folder_that_holds_a_run_is_refused_without_resume(finished, said, war
     assert "holds a run already; add --resume" in err
 
 
+@pytest.mark.parametrize(
+    ("holds", "text"),
+    [
+        (None, "leave --resume out to start one there"),
+        ("mine.txt", "leave --resume out, and give an empty or a new folder"),
+        ("design.json", "it holds a sweep: repeat its command, --sweep included"),
+    ],
+)
+def test_a_resume_where_there_is_no_run_says_what_would_do(said, wards, tmp_path, holds, text):
+    if holds:
+        (tmp_path / holds).touch()
+    code, _, err = said("simulate", wards / "bedside.yaml", "--data", wards, "--out", tmp_path, "--resume")
+    assert code == 2
+    assert err == f"fedmed: --resume: {tmp_path} holds no run to go on with; {text}\n"
+
+
 def test_resuming_with_another_scenario_is_refused_with_the_difference(finished, said, wards):
     _, out = finished
     settings = ["--set", "engine.workers=1", "--set", "evaluation.baselines=true", "--seed", "8", "--rounds", "3"]

@@ -103,3 +103,10 @@ def test_faults_of_an_item_of_a_list_have_the_override_s_place(valid, faults):
         "8: topology.faults: got a section of keys, allowed: a list of a section with the keys kind, who, at, every, lasts, "
         "share, by, times",
     ]
+
+
+def test_an_option_that_is_short_for_a_key_has_faults_of_its_own(valid, faults):
+    found = faults(valid, "--engine engine.name=crowed", "--rounds rounds=3", "training.learning_rate=-1", "--seed seed=x")
+    assert sorted(each.split(":")[0] for each in found) == ["--engine", "--seed", "--set 1"]
+    assert any(each.startswith('--engine: engine.name: got "crowed"') for each in found)
+    assert parse(valid, "f.yaml", ["--rounds rounds=3"]).rounds == 3

@@ -52,3 +52,25 @@ def test_ranges_name_each_number_and_no_other(numbers):
         low, _, high = part.partition("–")
         named |= set(range(int(low), int(high or low) + 1))
     assert named == numbers
+
+
+@pytest.mark.parametrize(
+    ("kwh", "text"),
+    [
+        (0, "0 kWh"),
+        (7.44e-8, "0.0744 mWh"),
+        (7.44e-5, "74.4 mWh"),
+        (2.5e-4, "0.25 Wh"),
+        (12.5, "12.5 kWh"),
+        (12345.6, "12,346 kWh"),
+    ],
+)
+def test_energies(kwh, text):
+    assert formats.energy(kwh) == text
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"), [(0, "0.00 USD"), (0.004, "under 0.01 USD"), (0.006, "0.01 USD"), (1234.5, "1,234.50 USD")]
+)
+def test_costs(dollars, text):
+    assert formats.cost(dollars) == text

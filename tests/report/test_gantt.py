@@ -51,4 +51,17 @@ def test_a_reason_stands_within_the_chart_however_little_room_there_is():
     text = str(picture(Gantt.model_validate(GANTT | {"rows": [row]})))
     assert f"<title>{'x' * 300}</title>" in text
     assert "x…</text>" in text
+    assert text.index('class="plate"') < text.index("x…</text>")  # on a plate: not on the colour of a bar
     assert picture(None) == picture(Gantt.model_validate(GANTT | {"rows": []})) == ""
+
+
+def test_on_a_telephone_a_round_is_scrolled_and_not_shrunk():
+    assert '<div class="scroll" tabindex="0"><svg' in str(picture(Gantt.model_validate(GANTT)))
+
+
+def test_sites_stand_in_the_order_of_the_run():
+    whole = virtual(use={"zz": USE, "basel": USE, "va": USE})
+    site = next(iter(whole["sites"].values()))
+    text = render(Report.model_validate(whole | {"sites": {"va": site, "basel": site}}))
+    rows = text[text.index("Virtual time, by site") :]
+    assert rows.index(">va</th>") < rows.index(">basel</th>") < rows.index(">zz</th>")

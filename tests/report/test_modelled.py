@@ -39,6 +39,19 @@ def test_the_page_says_what_it_is_of_and_escapes_what_is_not_its_own():
     assert "Masks were not made" in told
     assert "A &lt;title&gt;" in told
     assert "2 of 2 rounds in 28.0 s" in told
+    assert "10 MB went down to clinics, and the updates in the sums were 10 MB." in told
+
+
+def test_where_nobody_was_missing_it_says_so():
+    assert "No clinic was missing in any round." in page({**TOLD, "rounds": [attempt(1)]})
+    assert "No clinic was missing in any round." not in page(TOLD)
+
+
+def test_reasons_beyond_the_most_frequent_are_counted_together():
+    gone = {f"a{letter}{number}": f"reason {letter}" for letter in "abcdefghijklmno" for number in range(100)}
+    rows = reasons_of({"rounds": [attempt(number, missing=gone) for number in range(12)]})
+    assert rows[0][0] == "1,200"
+    assert rows[-1] == ("3,600", "other reasons; see report.json")
 
 
 def test_a_run_without_a_round_has_a_page():

@@ -53,7 +53,7 @@ def test_times_of_this_machine_are_called_so():
         ("seconds to auc 0.8", 90.0, "1 min 30 s"),
         ("idle", 0.25, "25%"),
         ("kwh", 0.12345, "0.123 kWh"),
-        ("cost", 1234.567, "1,234.57"),
+        ("cost", 1234.567, "1,234.57 USD"),
         ("attempts in vain", 3.5, "3.5"),
         ("status", "complete", "complete"),
     ],

@@ -17,9 +17,9 @@ ANSWERS |= {"waited_for": {"ward": 3}, "priors": ["t4: idle is assumed"], "netwo
 
 def test_tiers_have_shares_bytes_energy_and_cost_and_what_they_rest_on():
     words = shown(virtual() | {"answers": ANSWERS})
-    assert "All machines together took 12.5 kWh, at a cost of 1,234.50." in words
+    assert "All machines together took 12.5 kWh, at a cost of 1,234.50 USD." in words
     assert "at work for 25.0% of the time, and idle for 70.0%" in words
-    assert "<ward> (clinics) 1,200 t4 25.0% 5.0% 70.0% 2 GB 1 MB 12.5 kWh 1,234.50" in words
+    assert "<ward> (clinics) 1,200 t4 25.0% 5.0% 70.0% 2 GB 1 MB 12.5 kWh 1,234.50 USD" in words
     assert "The last answer came from ward in 3 rounds." in words
     assert "No attempt at a round was lost." in words
     assert "Not measured on these machines: t4: idle is assumed." in words

@@ -25,6 +25,10 @@ class Advice:
     got: str
     todo: str
 
+    def words(self) -> str:
+        """As a fault says it."""
+        return f"{self.who}: {self.got}; what would do: {self.todo}"
+
 
 def faults(plan: Plan) -> Iterator[Advice]:
     """What cannot be run at all: models that do not fit."""
@@ -35,11 +39,11 @@ def faults(plan: Plan) -> Iterator[Advice]:
 
 def unfit(who: str, cost: Cost, profile: Profile, found: Misfit) -> Advice:
     """A model that does not fit, named, with what would."""
-    got = f"{cost.name} needs {data_size(found.needed)} to train one case at a time, computed again; "
-    got += f"{profile.name} has {data_size(found.has)}"
-    patch = f"patches of {' x '.join(map(str, found.patch))}; " if found.patch else ""
-    machines = f"one of {', '.join(found.machines)}" if found.machines else "no built-in machine would do"
-    return Advice(who, "memory", got, patch + machines)
+    got = f"{cost.name} needs {data_size(found.needed)} to train one case at a time, even where forward is "
+    got += f"computed again in backward, and {profile.name} has {data_size(found.has)}"
+    patch = [f"patches of {' x '.join(map(str, found.patch))}"] if found.patch else []
+    machines = [f"one of {', '.join(found.machines)}"] if found.machines else []
+    return Advice(who, "memory", got, " or ".join(patch + machines) or "another model; no built-in machine is large enough")
 
 
 def shortages(plan: Plan, deadline_s: float | None) -> Iterator[Advice]:
