@@ -23,7 +23,7 @@ from fedmed.sites.shelves import FileShelf
 app = ClientApp()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def clinic_at(folder: str, index: int, laid_out: str, approved: bool) -> Clinic:
     """The clinic whose cases are the `index`-th of a folder of prepared sites, as they were `laid_out` there.
 

@@ -21,6 +21,7 @@ from fedmed.errors import ConfigError, ResumeRefused, StoreError
 from fedmed.federation.journal import NAME as JOURNAL
 from fedmed.store.commits import Commits
 from fedmed.store.ledgers import FOLDER as LEDGERS
+from fedmed.store.syncing import sync_folder
 
 SCENARIO, RUN = "scenario.yaml", "run.json"
 
@@ -63,6 +64,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.path.parent)  # or a loss of power takes the folder with all commits
             handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise ConfigError(f"--out {self.path} cannot be a folder: {error.strerror}; give another one") from error
