@@ -38,6 +38,11 @@ def test_shortcuts_are_taken_where_nothing_is_said():
         (text("", privacy=PRIVATE), "differential_privacy: each site's own gate charges its budget"),
         (text(", workers: 0"), "engine.workers is 0: .* write 1 or more"),
         (text(", device: cuda"), "engine.device is cuda: .* write cpu"),
+        (
+            text("", privacy=FREE + "federation: {buffer: {size: 2}}\n"),
+            "federation.buffer: a crowd's sites are done together",
+        ),
+        (text("", privacy=FREE + "attackers: [{who: a, kind: sign-flip}]\n"), "attackers: a crowd's sites have no process"),
         (text("", "epochs: 1, metrics: {norm: 100}"), "training.metrics declares norm, which a site's own app tells"),
     ],
 )

@@ -38,6 +38,10 @@ PRIVATE = "privacy: {differential_privacy: {mode: clinic, epsilon: 8, delta: 1e-
         (text(task=", local: ['*bias']", rest="evaluation: {choose: best}"), "write evaluation.choose: last"),
         (text(", average_last: 2", task=", local: ['*bias']"), "leave training.average_last at 1"),
         (text(", ditto: 0.5", rest=PRIVATE), "training.ditto: training under differential privacy keeps nothing"),
+        (
+            text(", scaffold: true", rest="federation: {buffer: {size: 2}}\nprivacy: {secure_aggregation: off}"),
+            "training.scaffold: corrections are of one round's sites",
+        ),
         (text(", ditto: 0"), "ditto"),
     ],
 )
