@@ -49,7 +49,7 @@ def _cost(scenario: Scenario, data: Path | None) -> Cost:
     if (known := stored(scenario)) is not None:
         return known
     spec, _ = counting.spec_of(scenario, data)
-    return counting.cost_of(spec, scenario.task.frozen)
+    return counting.cost_of(spec, (*scenario.task.frozen, *scenario.task.local))
 
 
 def _claim(out: Path) -> None:

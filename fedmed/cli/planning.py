@@ -55,7 +55,7 @@ def run(options: Options) -> None:
     from fedmed.twin import counting  # PyTorch: only once the scenario is sound
 
     spec, case = counting.spec_of(scenario, options.data, _shape(options.inputs), options.classes)
-    found = plan(scenario, counting.cost_of(spec, scenario.task.frozen), case)
+    found = plan(scenario, counting.cost_of(spec, (*scenario.task.frozen, *scenario.task.local)), case)
     lacks = [*faults(found), *shortages(found, deadline)]
     if options.as_json:
         sys.stdout.write(json.dumps(facts(found, lacks, deadline, prices), ensure_ascii=False) + "\n")

@@ -18,7 +18,7 @@ from fedmed.report.timed import Answers, Gantt
 
 HEAD = "Learning was modelled: nothing was trained, and every time is virtual."
 MASKS = {
-    "timed": "Masks were not made: their bytes are in the figures, the seconds that a site works on them are not.",
+    "timed": "Masks were not made: their bytes and a site's seconds for them are reckoned and in the figures.",
     "none": "No update was masked.",
 }
 MOST_REASONS = 12

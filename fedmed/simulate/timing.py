@@ -147,7 +147,7 @@ def timing_for(scenario: Scenario, dealt: Dealt, clock: VirtualClock) -> Timing:
     topology = scenario.topology
     assert topology is not None
     sites, own = dealt.all, len(dealt.clinics)
-    cost = cost_of(spec_of(scenario, dealt.clinics), scenario.task.frozen)
+    cost = cost_of(spec_of(scenario, dealt.clinics), (*scenario.task.frozen, *scenario.task.local))
     world = World(topology, scenario.seed, paces(scenario, cost))
     named = [name.replace("#", "/") for name in trainers(topology)]
     members = (*(each for each in named if each.count("/") == 1), *(each for each in named if each.count("/") > 1))

@@ -21,7 +21,7 @@ FILE = "machines/costs.json"
 def counts_for(scenario: Scenario) -> dict[str, Any]:
     """All of a scenario that its cost depends on: the shape of a case, the classes, and the network."""
     data = {"reader": scenario.data.reader, "options": dict(scenario.data.options)}
-    return {"data": data, "task": scenario.task.model_dump(mode="json")}
+    return {"data": data, "task": scenario.task.model_dump(mode="json", exclude_defaults=True)}
 
 
 def stored(scenario: Scenario) -> Cost | None:

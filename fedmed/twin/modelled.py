@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Modelled:
         assert scenario.topology is not None
         self._rounds = scenario.rounds
         self.messages = Messages.of(scenario, cost)
-        world = World(scenario.topology, scenario.seed, paces(scenario, cost))
+        world = World(scenario.topology, scenario.seed, paces(scenario, cost), _masking(scenario, cost))
         terms = Terms(scenario.federation, scenario.training, self.messages.model, self.messages.update)
         self.use = Use(world.roster)
         self._events = Events(world, terms, trace, reasons=True, use=self.use)
@@ -110,3 +111,15 @@ class Modelled:
             {name(node): reason for node, reason in outcome.missing.items()},
             name(int(outcome.joined[-1])) if len(outcome.joined) else "",
         )
+
+
+def _masking(scenario: Scenario, cost: Cost) -> float:
+    """Seconds of a clinic for the masks of one update; 0 where none are counted."""
+    topology = scenario.topology
+    if topology is None or topology.masks != "timed" or not scenario.privacy.is_masked:
+        return 0.0
+    from fedmed.twin import masking  # it knows the protocol, which no other modelled run needs
+
+    every = sum(each.count for each in topology.clinics)
+    asked = every if topology.cohort is None else min(every, math.ceil(topology.cohort * topology.over))
+    return masking.seconds(asked, cost.trained, scenario.privacy.lanes)

@@ -56,9 +56,12 @@ class Legs:
 class World:
     """Implements `Trips`."""
 
-    def __init__(self, topology: Topology, seed: int, paces: Mapping[str, float]) -> None:
-        """`paces`: seconds for one training case once, by machine. Raises ConfigError for what names nobody."""
-        self.topology, self.seed = topology, seed
+    def __init__(self, topology: Topology, seed: int, paces: Mapping[str, float], masking_s: float = 0.0) -> None:
+        """`paces`: seconds for one training case once, by machine; `masking_s`: a clinic's for the masks of an update.
+
+        Raises ConfigError for what names nobody.
+        """
+        self.topology, self.seed, self._masking_s = topology, seed, masking_s
         self.roster = Roster(topology, seed, paces)
         self.conditions = conditions(topology, self.roster, seed)
         self._passing = Passing(self.conditions, self.roster)
@@ -107,7 +110,7 @@ class World:
         `free`: until when each of them is there for sure, where somebody has looked at that already.
         """
         groups = self.roster.group_of(nodes)
-        needed = work * self.roster.pace[groups]
+        needed = work * self.roster.pace[groups] + np.where(nodes < self.roster.clinics, self._masking_s, 0.0)
         if self._slower.any():
             slower = (work > 0) & (draws.uniform(self._uses["slower"], nodes, at) < self._slower[groups])
             needed = np.where(slower, needed * self._times[groups], needed)
