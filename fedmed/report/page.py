@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedmed.report import aside, cost, gains, gantt, pictures, presence, protection, quality, setup, tiers, training, verdict
+from fedmed.report import (
+    aside,
+    cost,
+    gains,
+    gantt,
+    modelled,
+    pictures,
+    presence,
+    protection,
+    quality,
+    setup,
+    tiers,
+    training,
+    verdict,
+)
 from fedmed.report.document import document, write
 from fedmed.report.markup import Markup, join
 from fedmed.report.record import Report, read_report
@@ -16,8 +30,9 @@ def write_report(folder: Path) -> Path:
     The page is self-contained and makes no request. Raises StoreError where the record is missing or no report, or the
     page cannot be written.
     """
-    path = folder / "report.html"
-    write(path, render(read_report(folder / "report.json")))
+    path, record = folder / "report.html", folder / "report.json"
+    told = modelled.read(record)
+    write(path, render(read_report(record)) if told is None else modelled.page(told))
     return path
 
 
