@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedmed.errors import StoreError
 from fedmed.report import write_report
 from fedmed.report.formats import kind_of
 from fedmed.report.modelled import page, read, reasons_of, table
@@ -72,6 +73,16 @@ def test_a_record_of_another_kind_is_none(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
     assert read(tmp_path / "report.json") is None
     assert read(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    "damage", [{"rounds": None}, {"rounds": [{}]}, {"masks": "?"}, {"seconds": "a"}, {"answers": {"tiers": 1}}]
+)
+def test_a_damaged_record_is_refused(tmp_path, damage):
+    (tmp_path / "report.json").write_text(json.dumps(TOLD | {"learning": "modelled"} | damage))
+    with pytest.raises(StoreError, match=r"report.json: is no report of fedmed .*; run the scenario anew"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_row_an_attempt():
