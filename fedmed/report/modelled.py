@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fedmed.report import formats, gantt, tiers
@@ -24,6 +26,15 @@ MASKS = {
 MOST_REASONS = 12
 HEADS = ("round", "began", "took", "asked", "in the sum", "devices in it", "down", "up", "verdict")
 COLUMNS = ("number", "attempt", "began", "closed", "verdict", "asked", "joined", "devices", "down_bytes", "up_bytes")
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """What `report.json` tells of such a run; None where it is of another kind, or none."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told if isinstance(told, dict) and told.get("learning") == "modelled" else None
 
 
 def page(told: dict[str, Any]) -> str:

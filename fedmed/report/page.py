@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from fedmed.errors import StoreError
 from fedmed.report import (
     aside,
     attacked,
     cost,
     gains,
     gantt,
+    modelled,
     pictures,
     presence,
     protection,
@@ -30,9 +33,18 @@ def write_report(folder: Path) -> Path:
     The page is self-contained and makes no request. Raises StoreError where the record is missing or no report, or the
     page cannot be written.
     """
-    path = folder / "report.html"
-    write(path, render(read_report(folder / "report.json")))
+    path, record = folder / "report.html", folder / "report.json"
+    told = modelled.read(record)
+    write(path, render(read_report(record)) if told is None else _modelled(told, record))
     return path
+
+
+def _modelled(told: dict[str, Any], record: Path) -> str:
+    try:
+        return modelled.page(told)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a record that was damaged
+        fault = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StoreError(f"{record}: is no report of fedmed ({fault}); run the scenario anew in another folder") from error
 
 
 def render(report: Report) -> str:

@@ -131,7 +131,8 @@ def _figures(report: Report) -> list[Markup]:
     planned = _planned(report)
     total = report.seconds.total if report.virtual is None else report.virtual.seconds
     clock = "" if report.virtual is None else " (virtual)"
-    each = f"{formats.duration(total / done)} a round" if total and done else ""
+    rounds = (report.seconds.phases.get("federate") or total) if report.virtual is None else total
+    each = f"{formats.duration(rounds / done)} a round" if rounds and done else ""
     away = f"{len(gone)} missed a round or more" if gone else "none missing"
     return [
         *(_tested(report) if report.has_tests else _validated(report)),

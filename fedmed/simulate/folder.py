@@ -60,7 +60,7 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Make the folder where it is missing, and keep every other process from running in it meanwhile.
 
-        Raises ConfigError where there can be no such folder or another run is at work in it.
+        Raises ConfigError where there can be no such folder, or none that may be written, or another run is at work in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,8 @@ class RunFolder:
         except OSError as error:
             raise ConfigError(f"--out {self.path} cannot be a folder: {error.strerror}; give another one") from error
         try:
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise ConfigError(f"--out {self.path} cannot be written: no permission; give another one, or mend its mode")
             self._lock(handle)
             yield
         finally:

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
+import pytest
+
+from fedmed.errors import StoreError
+from fedmed.report import write_report
 from fedmed.report.formats import kind_of
-from fedmed.report.modelled import page, reasons_of, table
+from fedmed.report.modelled import page, read, reasons_of, table
 
 
 def attempt(number: int, **more: Any) -> dict[str, Any]:
@@ -56,6 +61,28 @@ def test_reasons_beyond_the_most_frequent_are_counted_together():
 
 def test_a_run_without_a_round_has_a_page():
     assert "No round came to an end" in page({**TOLD, "rounds": [], "seconds": 0.0, "median_s": None})
+
+
+def test_the_page_is_written_anew_from_its_record(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(TOLD | {"learning": "modelled"}))
+    assert write_report(tmp_path).read_text() == page(TOLD)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"learning": "real"}'])
+def test_a_record_of_another_kind_is_none(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    assert read(tmp_path / "report.json") is None
+    assert read(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    "damage", [{"rounds": None}, {"rounds": [{}]}, {"masks": "?"}, {"seconds": "a"}, {"answers": {"tiers": 1}}]
+)
+def test_a_damaged_record_is_refused(tmp_path, damage):
+    (tmp_path / "report.json").write_text(json.dumps(TOLD | {"learning": "modelled"} | damage))
+    with pytest.raises(StoreError, match=r"report.json: is no report of fedmed .*; run the scenario anew"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_row_an_attempt():

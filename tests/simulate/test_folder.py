@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,12 @@ def test_a_free_folder_is_one_that_is_not_there(tmp_path, monkeypatch):
     Path("runs/demo").mkdir(parents=True)
     Path("runs/demo-2").mkdir()
     assert free_folder("demo") == Path("runs/demo-3")
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_runs(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append((path, mode)))  # for root may write everywhere
+    with pytest.raises(ConfigError, match="cannot be written: no permission; give another one"), folder.held():
+        pass
+    assert asked == [(folder.path, os.W_OK | os.X_OK)]
+    assert not names_in(folder)
