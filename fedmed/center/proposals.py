@@ -56,8 +56,8 @@ def propose(run: str, scenario: Scenario, own: Path | None = None) -> Offer:
         )
     if scenario.strategy.name in ROOTED:
         raise ConfigError(
-            f"the scenario {scenario.name} has strategy.name {scenario.strategy.name}, which needs a root set at the center, "
-            "and a simulation alone has one; allowed here: fedmedian, fedtrimmedavg, krum, or run it with fedmed simulate"
+            f"the scenario {scenario.name} has strategy.name {scenario.strategy.name}, which needs a root set at the "
+            "center, and a simulation alone has one; take fedmedian, fedtrimmedavg or krum, or run it with fedmed simulate"
         )
     content = None if own is None else _content(own)
     app = built_in() if content is None else bundled(content)
