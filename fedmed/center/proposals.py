@@ -21,6 +21,8 @@ from fedmed.wire.canonical import canonical
 
 PROPOSALS, APP = "/fedmed/proposals", "/fedmed/app"
 PATHS = (PROPOSALS, APP)
+ROOTED = ("fltrust",)
+"""Strategies that need cases at the center."""
 MOST_OFFERED = 32
 """Proposals at a time: all of them fit into one answer that a clinic reads."""
 OK, BAD, FORBIDDEN, NOWHERE, METHOD, LARGE, BROKEN = 200, 400, 403, 404, 405, 413, 503
@@ -51,6 +53,11 @@ def propose(run: str, scenario: Scenario, own: Path | None = None) -> Offer:
         raise ConfigError(
             f"the scenario {scenario.name} has attackers, which a simulation alone may have, for clinics are honest; "
             "leave them out with --set attackers=[], or run it with fedmed simulate"
+        )
+    if scenario.strategy.name in ROOTED:
+        raise ConfigError(
+            f"the scenario {scenario.name} has strategy.name {scenario.strategy.name}, which needs a root set at the "
+            "center, and a simulation alone has one; take fedmedian, fedtrimmedavg or krum, or run it with fedmed simulate"
         )
     content = None if own is None else _content(own)
     app = built_in() if content is None else bundled(content)

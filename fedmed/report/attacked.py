@@ -17,9 +17,8 @@ BESIDE = (
     "The same run without them: --set attackers=[]; with fewer or more of them, and under other rules: --sweep "
     "attackers.0.count=0,1,2 --sweep strategy.name=fedavg,fedmedian."
 )
-SUCCESS = (
-    "Of a backdoor, all test cases of other classes with the trigger put in; of flipped labels, those of the class flipped."
-)
+SUCCESS = "of a backdoor: test cases of all other classes, the trigger put in; of flipped labels: those of the class flipped"
+HONEST = "model of honest cases in one place"
 
 
 def line(report: Report) -> str:
@@ -39,13 +38,14 @@ def section(report: Report) -> Markup:
     found = report.attacks
     if found is None or not found.attackers:
         return Markup("")
-    doers = tag("div", plain(("site", "attack", "from round", "took part", "refused"), map(_doer, found.attackers)))
+    heads = ("site", "attack", "from round", "took part", "refused")
+    doers = tag("div", plain(heads, map(_doer, found.attackers), "words"), class_="scroll", tabindex=0)
     table = tag("details", tag("summary", f"Each attack ({len(found.attackers)})"), doers, open=_open(found))
     return tag(
         "section",
         tag("h2", "What did the attackers do?"),
         tag("p", line(report), " ", KNOWN, class_="lead"),
-        tag("div", join(_measures(report), _aims(found.aims)), class_="charts"),
+        join(_measures(report), _aims(found.aims)),
         table,
         tag("p", BESIDE, class_="note"),
         id="attacked",
@@ -74,7 +74,7 @@ def _measures(report: Report) -> Markup:
     shown = [measure for measure in headline(report) if measure in shared]
     if not shown:
         return Markup("")
-    heads = ["test measure", "shared model", *(["honest, all cases in one place"] if honest else [])]
+    heads = ["test measure", "shared model", *([HONEST] if honest else [])]
     rows = [
         (name(report, each), *(_score(model, each) for model in (shared, honest) if model is not None)) for each in shown
     ]
@@ -90,7 +90,7 @@ def _score(metrics: Metrics, measure: str) -> str:
 def _aims(aims: Sequence[Aim]) -> Markup:
     if not aims:
         return Markup("")
-    heads = ("aim", "cases", "shared model", "without trigger", "honest, all cases in one place")
+    heads = ("aim", "cases", "shared model", "without trigger", HONEST)
     return _figure("Attack success rate", SUCCESS, plain(heads, map(_aim, aims)))
 
 

@@ -40,12 +40,12 @@ def written(hostile: Attacks) -> dict[str, list[dict[str, Any]]]:
 
 
 def told(plan: Plan, sites: Sequence[Site], models: Models, hostile: Attacks, rounds: Rounds) -> dict[str, Any]:
-    """`attacks` of the report: who did what in which rounds, what was refused of it, and how often an aim was reached;
-    nothing where the scenario has no attackers."""
+    """`attacks` of the report: who did what in which rounds, what was refused of it, and how often an aim was reached, also
+    where nobody was drawn to attack: that is what to compare with. Nothing where the scenario has no attackers."""
     if not plan.scenario.attackers:
         return {}
     doers = [_doer(site, each, rounds) for site, attacks in hostile.items() for each in attacks]
-    aims = list({_key(each): each for attacks in hostile.values() for each in attacks if _has_aim(each, sites)}.values())
+    aims = {_key(each): each for each in plan.scenario.attackers if _has_aim(each, sites)}.values()
     return {"attacks": {"attackers": doers, "aims": [_reached(plan, sites, models, aim) for aim in aims]}}
 
 

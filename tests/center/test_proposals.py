@@ -114,3 +114,8 @@ def test_attackers_are_for_simulations():
     with pytest.raises(ConfigError, match=r"has attackers, which a simulation alone may have.*--set attackers=\[\]"):
         propose("attacked", load(path))
     assert propose("honest", load(path, ["attackers=[]"])).offered.proposal.run == "honest"
+
+
+def test_a_rule_that_needs_cases_at_the_center_is_for_simulations():
+    with pytest.raises(ConfigError, match=r"strategy\.name fltrust, which needs a root set at the center"):
+        propose("rooted", load(builtin_scenarios()["heart"], ["strategy.name=fltrust"]))

@@ -34,7 +34,7 @@ def test_it_says_who_attacked_how_and_what_was_refused():
 def test_it_says_what_was_reached_beside_a_model_without_attackers():
     words = shown(attacked())
     assert "backdoor: any other class called ill 50 0.900 (0.800–0.950) 0.200 (0.800–0.950) 0.100 (0.800–0.950)" in words
-    assert "honest, all cases in one place" in words
+    assert "model of honest cases in one place" in words
 
 
 def test_flipped_labels_and_a_share_of_cases_are_told():

@@ -129,6 +129,14 @@ def test_flipped_labels_have_an_aim_too(simulated, tmp_path):
     assert (aim["kind"], aim["without_trigger"], aim["pooled"]) == ("label-flip", None, None)
 
 
+def test_where_nobody_is_drawn_there_is_a_rate_to_compare_with(simulated, tmp_path):
+    flip = "attackers=[{who: '*', count: 0, kind: label-flip, source: ill, target: well}]"
+    found = simulated(tmp_path / "run", *QUICK, "strategy.name=fedavg", flip)["attacks"]
+    assert found["attackers"] == []
+    [aim] = found["aims"]
+    assert aim["federated"]["value"] < 0.5
+
+
 def test_a_masked_federation_has_attackers_and_no_rule_against_them(simulated, tmp_path):
     masked = (*QUICK, "rounds=2", "privacy.secure_aggregation=malicious")
     report = simulated(tmp_path / "mean", *masked, "attackers=[{who: '*', count: 1, kind: sign-flip}]")

@@ -76,3 +76,13 @@ def test_a_set_without_such_columns_is_laid_out_as_before(tmp_path):
     assert (train.patient, train.spacing_mm, train.orientation) == (None, None, None)
     with pytest.raises(DataError, match="number 1"):
         prepared.open_site(tmp_path / "sites", 1)
+
+
+def test_a_site_is_told_what_it_does_to_its_federation_and_an_honest_one_nothing(tmp_path):
+    told = {"north": [{"kind": "sign-flip"}]}
+    with_attacks = prepared.lay_out([site(), site("south")], tmp_path / "sites", told)
+    assert [prepared.attacks_of(tmp_path / "sites", number) for number in (0, 1)] == [told["north"], []]
+    assert with_attacks == prepared.lay_out([site(), site("south")], tmp_path / "sites"), "the data is the same"
+    assert prepared.attacks_of(tmp_path / "sites", 0) == []
+    with pytest.raises(DataError, match="site number 7 cannot be looked up"):
+        prepared.attacks_of(tmp_path / "sites", 7)

@@ -11,7 +11,8 @@ from fedmed.config.attackers import Attacker, Trigger
 from fedmed.learning import weights
 from fedmed.learning.attacks.hostile import Hostile, rows_of, simulated
 from fedmed.learning.clinic import Clinic
-from fedmed.learning.order import Inquiry
+from fedmed.learning.order import Inquiry, PrivateWork
+from fedmed.learning.private_training import repeatable_seeds
 from fedmed.sites import prepared
 from tests.learning.parts import SPEC, order, site
 
@@ -73,3 +74,13 @@ def test_a_simulations_folder_says_who_attacks(tmp_path):
     assert type(south) is Clinic
     assert same(sent(north), sent(Hostile(site("north"), [attack])))
     assert prepared.attacks_of(tmp_path / "sites", 1) == []
+
+
+def test_what_is_sent_as_a_change_is_turned_as_a_change():
+    work = PrivateWork(mode="record-distributed", clip=1.0, noise_multiplier=1.0, patients=40.0)
+    private = order(privacy=work, training={"steps": 1, "epochs": None})
+    honest = Clinic(site(), seeds=repeatable_seeds).train(private, first())[0]
+    turned = Hostile(site(), [ATTACKS[3]], seeds=repeatable_seeds).train(private, first())[0]
+    assert any(value.any() for value in honest.values())
+    for name, value in honest.items():
+        np.testing.assert_allclose(turned[name], -value, atol=1e-7)
