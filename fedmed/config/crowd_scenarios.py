@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedmed.config.scenario import Scenario
 
+COMPLETE = 128
+"""Sites up to which everybody shares masks with everybody (`privacy.secagg.graph`)."""
+MADE = ("iid", "dirichlet", "shards")
+"""Partitions whose number of sites a scenario says."""
+
 
 def faults(scenario: Scenario) -> Iterator[str]:
     """Every fault, with what to write instead; none on another engine."""
@@ -18,6 +23,12 @@ def faults(scenario: Scenario) -> Iterator[str]:
         yield (
             "privacy.differential_privacy: each site's own gate charges its budget, and a crowd has none; "
             f"leave it out, {other}"
+        )
+    share, partition = scenario.strategy.options.get("fraction_train", 1), scenario.data.partition
+    if scenario.privacy.is_masked and share != 1 and partition.by in MADE and partition.sites > COMPLETE:
+        yield (
+            f"strategy.options.fraction_train is {share} of {partition.sites} sites: beyond {COMPLETE} masks hold together "
+            "because nearly all are in a round; write 1, or privacy.secure_aggregation: off"
         )
     if scenario.topology is not None:
         yield f"topology: a crowd answers at once, and nobody is late, cut off or away; leave the section out, {other}"

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from fedmed.config import crowd_scenarios
 from fedmed.config.catalogue import find
 from fedmed.config.loading import load, parse
 from fedmed.errors import ConfigError
+from fedmed.privacy.secagg import graph
 
 TEXT = """\
 name: many
@@ -49,6 +51,21 @@ def test_shortcuts_are_taken_where_nothing_is_said():
 def test_what_a_crowd_cannot_have_is_named_with_what_to_write(given, said):
     with pytest.raises(ConfigError, match=said):
         parse(given, "f.yaml")
+
+
+@pytest.mark.parametrize(("sites", "share", "is_refused"), [(129, 0.2, True), (129, 1.0, False), (128, 0.2, False)])
+def test_beyond_a_complete_graph_masks_need_all_sites(sites, share, is_refused):
+    rest = f"strategy: {{options: {{fraction_train: {share}}}}}\n"
+    given = text("", privacy=rest).replace("reader: csv", f"reader: csv, partition: {{by: iid, sites: {sites}}}")
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"fraction_train is 0.2 of 129 sites: .*; write 1, or privacy"):
+            parse(given, "f.yaml")
+    else:
+        assert parse(given, "f.yaml").privacy.is_masked
+
+
+def test_the_graph_is_complete_up_to_as_many_sites_as_the_protocol_has_it():
+    assert crowd_scenarios.COMPLETE == graph.COMPLETE
 
 
 def test_all_faults_are_named_at_once():
