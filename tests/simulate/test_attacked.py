@@ -157,7 +157,8 @@ def test_a_site_that_is_nobody_is_told_before_anything_is_run(simulated, tmp_pat
 
 def test_members_of_a_topology_attack_by_the_name_of_their_group(simulated, tmp_path):
     place = "machine: t4, line: dsl"
-    group = f"{{name: small, count: 4, {place}, cases: {{median: 20}}}}, {{name: large, count: 1, {place}, cases: {{median: 40}}}}"
+    small = f"{{name: small, count: 4, {place}, cases: {{median: 20}}}}"
+    group = f"{small}, {{name: large, count: 1, {place}, cases: {{median: 40}}}}"
     lines = "lines: {dsl: {up: 1 Mbit/s, down: 1 Mbit/s}}"
     topology = f"topology={{center: {{{place}}}, {lines}, clinics: [{group}]}}"
     who = "attackers=[{who: 'small#*', count: 1, kind: sign-flip}]"
