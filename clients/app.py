@@ -12,7 +12,6 @@ from flwr.clientapp import ClientApp
 
 from fedmed.flower.client import answer, answer_fields, answer_text, order_in, tensors_in
 from fedmed.flower.shelf import ContextShelf
-from fedmed.learning.attacks.hostile import simulated
 from fedmed.learning.clinic import Clinic
 from fedmed.learning.disclosure import APPROVED, Counter
 from fedmed.learning.keeping import Shelf
@@ -29,7 +28,11 @@ def clinic_at(folder: str, index: int, laid_out: str, approved: bool) -> Clinic:
 
     Where no staff has `approved` a run, it is one of a simulation, which repeats, and whose sites may attack it.
     """
-    return Clinic(open_site(Path(folder), index), Counter()) if approved else simulated(Path(folder), index)
+    if approved:
+        return Clinic(open_site(Path(folder), index), Counter())
+    from fedmed.learning.attacks.hostile import simulated  # a clinic's own process never loads it
+
+    return simulated(Path(folder), index)
 
 
 def clinic(context: Context) -> Clinic:

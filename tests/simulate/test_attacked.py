@@ -153,3 +153,18 @@ def test_a_site_that_is_nobody_is_told_before_anything_is_run(simulated, tmp_pat
     with pytest.raises(ConfigError, match=r"attackers\.0\.who: got \"site-09\", which is no site's name"):
         simulated(tmp_path / "run", *QUICK, "attackers=[{who: site-09, kind: sign-flip}]")
     assert not (tmp_path / "run").exists()
+
+
+def test_members_of_a_topology_attack_by_the_name_of_their_group(simulated, tmp_path):
+    place = "machine: t4, line: dsl"
+    small = f"{{name: small, count: 4, {place}, cases: {{median: 20}}}}"
+    group = f"{small}, {{name: large, count: 1, {place}, cases: {{median: 40}}}}"
+    lines = "lines: {dsl: {up: 1 Mbit/s, down: 1 Mbit/s}}"
+    topology = f"topology={{center: {{{place}}}, {lines}, clinics: [{group}]}}"
+    who = "attackers=[{who: 'small#*', count: 1, kind: sign-flip}]"
+    settings = (*QUICK, "rounds=1", "strategy.name=fedmedian", "data.partition={by: topology}", topology, who)
+    report = simulated(tmp_path / "run", *settings)
+    [doer] = report["attacks"]["attackers"]
+    assert doer["site"].startswith("small#")
+    assert doer["joined"] == 1
+    assert report["virtual"]["seconds"] > 0
