@@ -9,7 +9,8 @@ neither virtual time nor bytes: the run's trace is that of a run without lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,26 +121,27 @@ class Beside(OneRun):
                 self._out[each] = told
         return own
 
-    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+    def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers to messages that are ready; those to lies are heard on the way."""
         ids, has_heard = frozenset(message_ids), True
         while has_heard:
             has_heard = False
-            for answer in self._grid.borrow_messages(ids | self._out.keys()):
-                told = self._out.pop(answer.metadata.reply_to_message_id, None)
-                if told is None:
-                    yield answer
-                    continue
-                has_heard = told.is_heard = True
-                told.refusal = (answer.error.reason or "no reason given") if answer.has_error() else None
+            with closing(self._grid.borrow_messages(ids | self._out.keys())) as answers:
+                for answer in answers:
+                    told = self._out.pop(answer.metadata.reply_to_message_id, None)
+                    if told is None:
+                        yield answer
+                        continue
+                    has_heard = told.is_heard = True
+                    told.refusal = (answer.error.reason or "no reason given") if answer.has_error() else None
 
     def line_s(self, asked: str) -> float:
         """See `OwnGrid`."""
         return self._grid.line_s(asked)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Not in use: virtual time borrows."""
-        return list(self.borrow_messages(message_ids))
+        """See `OwnGrid`; answers to lies are heard by `borrow_messages` alone, as virtual time takes its own."""
+        return self._grid.pull_messages(message_ids)
 
     def wait(self, timeout_s: float) -> None:
         """See `OwnGrid`."""
@@ -194,14 +196,15 @@ class LyingGrid(OneRun):
         self._asked |= dict(zip(ids, zip(asked, told, strict=True), strict=True))
         return ids
 
-    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+    def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers to honest messages; what their members said to lies before is told with them."""
-        for answer in self._timed.borrow_messages(message_ids):
-            asked, told = self._asked.pop(answer.metadata.reply_to_message_id)
-            self._tell(told)
-            if asked is not None and not answer.has_error():
-                self._liar.answered(asked)
-            yield answer
+        with closing(self._timed.borrow_messages(message_ids)) as answers:
+            for answer in answers:
+                asked, told = self._asked.pop(answer.metadata.reply_to_message_id)
+                self._tell(told)
+                if asked is not None and not answer.has_error():
+                    self._liar.answered(asked)
+                yield answer
 
     def _tell(self, told: Iterable[Told]) -> None:
         for each in told:
