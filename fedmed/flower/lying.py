@@ -80,6 +80,16 @@ class Told:
     refusal: str | None = None
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A message of the run, until its answer is there."""
+
+    identity: int
+    """Of the message in this process."""
+    asked: Asked | None
+    told: list[Told]
+
+
 class Beside(OneRun):
     """Sends what was laid beside a message before it, to the same node, and keeps those answers to itself."""
 
@@ -93,6 +103,10 @@ class Beside(OneRun):
     def lay(self, message: Message, lies: list[tuple[Message, Told]]) -> None:
         """These go with `message`, whenever that goes."""
         self._laid[id(message)] = (message, lies)
+
+    def forget(self, identity: int) -> None:
+        """The message of this identity is given up: its lies go nowhere, unless they went."""
+        self._laid.pop(identity, None)
 
     @property
     def clock(self) -> Clock:
@@ -167,7 +181,7 @@ class LyingGrid(OneRun):
         """`timed` puts virtual time around the grid of the sites. Whoever closes `grid` closes this."""
         self._beside = Beside(grid)
         self._timed, self._liar = timed(self._beside), liar
-        self._asked: dict[str, tuple[Asked | None, list[Told]]] = {}
+        self._sent: dict[str, Sent] = {}
 
     @property
     def clock(self) -> Clock:
@@ -192,18 +206,19 @@ class LyingGrid(OneRun):
         for message, those in zip(messages, told, strict=True):
             if those:
                 self._beside.lay(message, [(_message(each.lie, message), each) for each in those])
+        sent = list(map(Sent, map(id, messages), asked, told))
         ids = list(self._timed.push_messages(messages))
-        self._asked |= dict(zip(ids, zip(asked, told, strict=True), strict=True))
+        self._sent |= dict(zip(ids, sent, strict=True))
         return ids
 
     def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers to honest messages; what their members said to lies before is told with them."""
         with closing(self._timed.borrow_messages(message_ids)) as answers:
             for answer in answers:
-                asked, told = self._asked.pop(answer.metadata.reply_to_message_id)
-                self._tell(told)
-                if asked is not None and not answer.has_error():
-                    self._liar.answered(asked)
+                sent = self._sent.pop(answer.metadata.reply_to_message_id)
+                self._tell(sent.told)
+                if sent.asked is not None and not answer.has_error():
+                    self._liar.answered(sent.asked)
                 yield answer
 
     def _tell(self, told: Iterable[Told]) -> None:
@@ -213,8 +228,8 @@ class LyingGrid(OneRun):
 
     def finish(self) -> None:
         """Tell what was said to lies that went with messages whose own answer was lost, or not waited for."""
-        for _, told in self._asked.values():
-            self._tell(told)
+        for sent in self._sent.values():
+            self._tell(sent.told)
 
     def line_s(self, asked: str) -> float:
         """See `VirtualGrid`."""
@@ -234,7 +249,11 @@ class LyingGrid(OneRun):
 
     def cancel(self, message_ids: Iterable[str]) -> None:
         """See `VirtualGrid`."""
-        self._timed.cancel(message_ids)
+        ids = list(message_ids)
+        self._timed.cancel(ids)
+        for each in ids:
+            if each in self._sent:
+                self._beside.forget(self._sent[each].identity)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """See `VirtualGrid`."""
