@@ -20,7 +20,7 @@ from fedmed.privacy.secagg import parameters
 from fedmed.privacy.secagg.client import KIND_AT
 from fedmed.privacy.secagg.epoch_messages import SetupRequest
 from fedmed.privacy.secagg.parameters import Parameters
-from fedmed.privacy.secagg.round_messages import ConfirmRequest, Header
+from fedmed.privacy.secagg.round_messages import ConfirmRequest
 from fedmed.simulate.lies import LIES, Heard, Made, Make, Scene, step_of
 from fedmed.simulate.members import keys_of
 
@@ -66,10 +66,11 @@ class DishonestCenter:
         if step == "work":
             self._round = _number_in(asked.order, self._round)
         if step in ("commit", "advert"):
-            request = SetupRequest.decode(asked.said, asked.said[KIND_AT])
-            self._terms = parameters.decode(request.terms)
-            roster = self._terms.roster
-            self._heard = {node: Heard(roster.index(each) + 1) for node, each in self.fingerprints.items() if each in roster}
+            terms = parameters.decode(SetupRequest.decode(asked.said, asked.said[KIND_AT]).terms)
+            if terms != self._terms:
+                places = {each: place for place, each in enumerate(terms.roster, 1)}
+                those = {node: Heard(places[each]) for node, each in self.fingerprints.items() if each in places}
+                self._terms, self._heard = terms, those
 
     def _made(self, step: str, asked: Asked, make: Make) -> Made | None:
         heard = self._heard.get(asked.node)
@@ -88,11 +89,11 @@ class DishonestCenter:
             case "store":
                 heard.store = asked.said
             case "confirm":
-                heard.confirmed = ConfirmRequest.decode(asked.said).header
+                heard.confirmed, heard.revealed = ConfirmRequest.decode(asked.said).header, b""
             case "reveal":
                 heard.revealed = asked.said
             case "work":
-                heard.worked = Header.decode(asked.header).number
+                heard.worked, heard.revealed = asked.header, b""
 
     def heard(self, node: int, lie: Lie, refusal: str | None) -> None:
         """See `Liar`."""

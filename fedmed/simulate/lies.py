@@ -43,12 +43,12 @@ class Heard:
     """Its place in the roster, from 1."""
     advert: bytes = b""
     store: bytes = b""
-    worked: int = 0
-    """The newest round that it worked for."""
+    worked: bytes = b""
+    """The header of the newest round that it worked for."""
     confirmed: bytes = b""
     """The header that it confirmed last."""
     revealed: bytes = b""
-    """The request that it revealed its shares to last."""
+    """The request that it revealed its shares to, as long as that was the last that it answered."""
 
 
 @dataclass
@@ -138,8 +138,11 @@ def _other_model(there: Scene) -> Made:
 
 def _round_again(there: Scene) -> Made | None:
     """An old round with this round's model: two vectors under one mask would give their difference away."""
-    last = there.heard.worked
-    return _work(replace(there.header, number=last)) if 0 < last < there.header.number else None
+    if not there.heard.worked:
+        return None
+    again = replace(there.header, number=Header.decode(there.heard.worked).number)
+    is_other = again.encode() != there.heard.worked  # else an attempt was repeated, and its answer is the old one
+    return _work(again) if is_other and again.number < there.header.number else None
 
 
 def _opened_otherwise(there: Scene) -> Made | None:
@@ -153,7 +156,7 @@ def _opened_otherwise(there: Scene) -> Made | None:
 def _other_header(there: Scene) -> Made | None:
     asked = ConfirmRequest.decode(there.asked.said)
     header = Header.decode(asked.header)
-    if there.heard.worked != header.number:  # who was not given this round cannot know its header
+    if there.heard.worked != asked.header:  # who was not given this round cannot know its header
         return None
     other = replace(header, model=hashlib.sha256(header.model).digest())
     return _said(replace(asked, header=other.encode()).encode())
