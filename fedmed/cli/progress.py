@@ -139,7 +139,7 @@ def style_of(event: dict[str, Any]) -> str | None:
     """How an event looks on a terminal: red and amber for what weakens privacy, dim for what is as it should be."""
     if event["event"] == "privacy":
         return STYLES.get(event["secure_aggregation"])
-    return {"epoch": "dim", "unopened": STYLES["hbc"], "accused": STYLES["hbc"]}.get(event["event"])
+    return {"lie": STYLES["off"], "epoch": "dim", "unopened": STYLES["hbc"], "accused": STYLES["hbc"]}.get(event["event"])
 
 
 def describe(event: dict[str, Any]) -> str:
@@ -159,6 +159,8 @@ def describe(event: dict[str, Any]) -> str:
         case "attackers":
             who = [f"{site} ({', '.join(kinds)})" for site, kinds in event["sites"].items()]
             return f"attacked by {formats.listed(who) if who else 'nobody'}, as the scenario has it"
+        case "lie":
+            return f"round {event['round']}: {event['site']} ANSWERED {event['how']}" if event["is_answered"] else ""
         case "met":
             return f"{len(event['sites'])} sites: " + ", ".join(f"{k} ({v})" for k, v in list(event["sites"].items())[:12])
         case "set-aside":

@@ -17,7 +17,7 @@ from fedmed.config.catalogue import find
 from fedmed.config.loading import load
 from fedmed.config.scenario import Scenario
 from fedmed.errors import ConfigError
-from fedmed.report import protection, virtual
+from fedmed.report import dishonest, protection, virtual
 from fedmed.report.formats import count
 from fedmed.report.measures import KINDS, in_text
 from fedmed.report.record import Report
@@ -119,7 +119,13 @@ def summary(report: dict[str, Any], out: Path) -> Text:
     lines.append(f"  Each site's figures are measured by {found.evaluated_by}.")
     lines += [
         f"  {said}"
-        for said in (ended_with(found), protection.line(found), *virtual.sentences(found), virtual.reached(found))
+        for said in (
+            ended_with(found),
+            protection.line(found),
+            dishonest.line(found),
+            *virtual.sentences(found),
+            virtual.reached(found),
+        )
         if said
     ]
     mode = report["privacy"]["secure_aggregation"]

@@ -7,7 +7,7 @@ another clock and do not know. A real wait is one for work that is not done, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -114,7 +114,7 @@ class VirtualGrid(OneRun):
         work = self._work(node, kind) if takes_time else 0.0
         return Errand(self._count, f"v{self._count}", node, kind, message, now, size, work, takes_time)
 
-    def borrow_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
+    def borrow_messages(self, message_ids: Iterable[str]) -> Generator[Message, None, None]:
         """Answers that are there now, in their order; arrays are valid until the next one is asked for."""
         self._asked = frozenset(message_ids)
         for errand in [self._there.pop(each) for each in list(self._there) if each in self._asked]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fedmed.errors import StoreError
 from fedmed.report.attackers import Attacks
+from fedmed.report.lies import Lies
 from fedmed.report.parts import LENIENT, Number
 from fedmed.report.timed import Answers, Virtual
 
@@ -276,6 +277,8 @@ class Report(Record):
     answers: Answers = Answers()
     attacks: Attacks | None = None
     """None where nobody was to attack."""
+    lies: Lies | None = None
+    """None where the center was honest."""
     model_sha256: str | None = None
     data_sha256: str | None = None
     versions: dict[str, str | None] = {}

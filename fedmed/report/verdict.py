@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedmed.report import attacked, formats, protection, virtual
+from fedmed.report import attacked, dishonest, formats, protection, virtual
 from fedmed.report.markup import Markup, join, tag
 from fedmed.report.measures import headline
 from fedmed.report.measures import name as measure_name
@@ -23,7 +23,8 @@ def section(report: Report) -> Markup:
     tone, sentences = verdict(report)
     about = report.scenario.get("description")
     in_time = " ".join(virtual.sentences(report))
-    told = (protection.line(report), ended_with(report), attacked.line(report), in_time, virtual.reached(report))
+    hostile = (attacked.line(report), dishonest.line(report))
+    told = (protection.line(report), ended_with(report), *hostile, in_time, virtual.reached(report))
     grounds = [said for said in told if said]
     return tag(
         "header",

@@ -14,10 +14,11 @@ from fedmed.federation.journal import Journal
 from fedmed.flower import apps, lanes, ray
 from fedmed.flower.apps import AppRef
 from fedmed.flower.inprocess import InProcessGrid
+from fedmed.flower.lying import LyingGrid
 from fedmed.flower.ours import OwnGrid
 from fedmed.flower.server import call
 from fedmed.flower.virtual import VirtualGrid
-from fedmed.simulate import devices, members
+from fedmed.simulate import devices, dishonest, members
 from fedmed.simulate.crowding import CrowdGrid, MaskedCrowdGrid, Sites
 from fedmed.simulate.timing import Timing
 from fedmed.simulate.traces import Trace
@@ -75,7 +76,13 @@ def run(
         def virtual(grid: OwnGrid) -> VirtualGrid:
             return VirtualGrid(grid, timing.trips, timing.clock, timing.work, trace.tell, timing.below)
 
-        _on_engine(scenario, workers, sites_folder, loads, client, run_config, virtual)
+        liar = dishonest.liar_of(scenario, sites_folder / members.MEMBERS, timing.sites, journal)
+
+        def lying(grid: OwnGrid) -> LyingGrid:
+            assert liar is not None
+            return LyingGrid(grid, virtual, liar)
+
+        _on_engine(scenario, workers, sites_folder, loads, client, run_config, virtual if liar is None else lying)
 
 
 def _on_engine(
@@ -85,7 +92,7 @@ def _on_engine(
     loads: Sequence[float],
     client: AppRef,
     run_config: dict[str, str | int | bool],
-    seen: Callable[[OwnGrid], VirtualGrid] | None,
+    seen: Callable[[OwnGrid], VirtualGrid | LyingGrid] | None,
 ) -> None:
     """Run the apps; the ServerApp has the engine's grid as `seen`."""
     if scenario.engine.name == "ray":
@@ -94,7 +101,10 @@ def _on_engine(
         ray.run_on_ray(SERVER, client, len(loads), run_config, max(1, workers), real_s, seen)
         return
     with InProcessGrid(client, _nodes(sites_folder, len(loads)), loads, workers, run_config) as grid:
-        call(apps.load(SERVER), grid if seen is None else seen(grid), run_config)
+        shown = grid if seen is None else seen(grid)
+        call(apps.load(SERVER), shown, run_config)
+        if isinstance(shown, LyingGrid):
+            shown.finish()
 
 
 def _nodes(sites_folder: Path, count: int) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from fedmed.learning.plan import Described, Plan, make, scale_tensors
 from fedmed.report import write_report
 from fedmed.report.record import Report
 from fedmed.report.rounds import table
-from fedmed.simulate import answering, attacked, baselines, devices, engines, members, timing
+from fedmed.simulate import answering, attacked, baselines, devices, dishonest, engines, members, timing
 from fedmed.simulate.crew import InTurn
 from fedmed.simulate.evaluation import Bench, Models
 from fedmed.simulate.folder import RunFolder, replace_text
@@ -134,6 +134,7 @@ def _simulate(scenario: Scenario, request: Request, folder: RunFolder, clock: Cl
             "federate": trained_at - prepared_at,
             "compare": clock.now() - trained_at,
         }
+        report |= dishonest.told(folder.path)
         report |= answering.told(scenario, timed, folder.path, report["rounds"], request.target)
         report |= {"seconds": {"total": clock.now() - began, "phases": seconds}}
         replace_text(folder.path / "report.json", json.dumps(report, indent=1, ensure_ascii=False))

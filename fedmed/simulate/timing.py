@@ -22,6 +22,7 @@ from fedmed.learning import inputs
 from fedmed.learning import plan as planning
 from fedmed.learning.order import ModelSpec, Preparation
 from fedmed.learning.plan import Described
+from fedmed.simulate import dishonest
 from fedmed.simulate.devices import Dealt
 from fedmed.simulate.folder import RunFolder
 from fedmed.simulate.placing import Below, Placed
@@ -86,6 +87,7 @@ def faults(scenario: Scenario) -> Iterator[str]:
     if topology.cohort is not None or topology.over != 1:
         yield "topology.cohort, over: with learning: real write strategy.options, such as fraction_train: 0.2"
     yield from _faults_of_members(topology)
+    yield from dishonest.faults(scenario)
     if has_devices(topology):
         yield from _faults_of_devices(scenario)
 
@@ -110,7 +112,7 @@ def _faults_of_members(topology: Topology) -> Iterator[str]:
         if clinics.skew:
             yield f"topology.clinics {clinics.name}: skew of clocks is not there yet with learning: real; leave it out"
     for fault in topology.faults:
-        if fault.kind in ("clock", "lies"):
+        if fault.kind == "clock":
             yield f"topology.faults: {fault.kind!r} of {fault.who} is not there yet with learning: real; leave it out"
 
 

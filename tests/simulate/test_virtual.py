@@ -258,7 +258,6 @@ def test_buffers_without_virtual_time(run):
         (clinics(learning="modelled"), (), "learning: got modelled"),
         (clinics(masks="timed"), (), "masks: got timed"),
         (clinics(cohort=3), (), "fraction_train"),
-        (clinics(faults=[{"kind": "lies", "who": "center", "at": "0 s"}]), (), "'lies' of center"),
         (clinics({"name": "all", "count": 5, "skew": "3 s"}), (), "skew of clocks"),
         (
             clinics(
