@@ -21,6 +21,7 @@ from fedmed.flower import keys
 from fedmed.flower.arrays import numbers
 from fedmed.flower.grids import OneRun
 from fedmed.flower.ours import OwnGrid
+from fedmed.flower.virtual import VirtualGrid, kept
 from fedmed.flower.waiting import send_and_receive
 
 LOOK_S = 3600.0
@@ -154,8 +155,13 @@ class Beside(OneRun):
         return self._grid.line_s(asked)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """See `OwnGrid`; answers to lies are heard by `borrow_messages` alone, as virtual time takes its own."""
-        return self._grid.pull_messages(message_ids)
+        """Answers that are ready, with arrays of their own."""
+        answers = []
+        for answer in self.borrow_messages(message_ids):
+            if answer.has_content():
+                answer.content = kept(answer.content)
+            answers.append(answer)
+        return answers
 
     def wait(self, timeout_s: float) -> None:
         """See `OwnGrid`."""
@@ -177,7 +183,7 @@ class Beside(OneRun):
 class LyingGrid(OneRun):
     """The grid of an honest run, seen by a center that also lies."""
 
-    def __init__(self, grid: OwnGrid, timed: Callable[[OwnGrid], OwnGrid], liar: Liar) -> None:
+    def __init__(self, grid: OwnGrid, timed: Callable[[OwnGrid], VirtualGrid], liar: Liar) -> None:
         """`timed` puts virtual time around the grid of the sites. Whoever closes `grid` closes this."""
         self._beside = Beside(grid)
         self._timed, self._liar = timed(self._beside), liar
@@ -265,7 +271,7 @@ def _asked(message: Message) -> Asked | None:
     meta, content = message.metadata, message.content
     said, notice = content.get(keys.SAID), content.get(keys.ROUND)
     if isinstance(said, ConfigRecord):
-        return Asked(meta.dst_node_id, meta.message_type, said=bytes(_bytes(said, keys.BYTES)))
+        return Asked(meta.dst_node_id, meta.message_type, said=_bytes(said, keys.BYTES))
     if isinstance(notice, ConfigRecord):
         order = str(numbers(content, ConfigRecord).get(keys.CONFIG_KEY, ""))
         return Asked(meta.dst_node_id, meta.message_type, header=_bytes(notice, keys.HEADER), order=order)
@@ -282,6 +288,7 @@ def _message(lie: Lie, beside: Message) -> Message:
     if lie.said:
         return Message(RecordDict({keys.SAID: ConfigRecord({keys.BYTES: lie.said})}), node, keys.PROTOCOL)
     content = RecordDict(dict(beside.content.items()))
-    layout = _bytes(beside.content[keys.ROUND], keys.LAYOUT)
-    content[keys.ROUND] = ConfigRecord({keys.HEADER: lie.header, keys.LAYOUT: layout})
+    notice = content[keys.ROUND]
+    assert isinstance(notice, ConfigRecord)
+    content[keys.ROUND] = ConfigRecord({**notice, keys.HEADER: lie.header})
     return Message(content, node, beside.metadata.message_type)

@@ -11,8 +11,8 @@ from fedmed.report.record import Report
 from fedmed.report.tables import plain
 
 HOW = (
-    "Each lie went to a real member through its real gate, right before an honest request; the center alone heard what was said "
-    "to it, and it took neither virtual time nor bytes. The same run with an honest center: --set topology.faults=[]."
+    "Each lie went to a real member through its real gate, right before an honest request; the center alone heard what was "
+    "said to it, and it took neither virtual time nor bytes. The same run with an honest center: --set topology.faults=[]."
 )
 
 

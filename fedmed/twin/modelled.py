@@ -34,7 +34,7 @@ def check(scenario: Scenario) -> None:
         found.append("topology.recorded: a recording is run by fedmed twin replay")
     for fault in topology.faults:
         if fault.kind in REAL_ONLY:
-            found.append(f"topology.faults: {fault.kind!r} of {fault.who} is not there yet; leave it out")
+            found.append(f"topology.faults: {fault.kind!r} of {fault.who} is played with learning: real alone; leave it out")
     if found:
         raise ConfigError("; ".join(found))
 

@@ -62,7 +62,10 @@ EVENTS = [
     ({"event": "accused", "number": 3, "members": [2], "sites": [STRANGE]}, f"Shares that {STRANGE} showed do not fit"),
     ({"event": "unheard", "member": 2, "site": STRANGE, "reason": "late"}, f"{STRANGE} did not help to open a sum: late"),
 ]
+LIE = {"event": "lie", "round": 2, "site": STRANGE, "kind": "round used before", "how": "a round once more"}
+EVENTS.append(({**LIE, "is_answered": True}, f"round 2: {STRANGE} ANSWERED a round once more"))
 SILENT = [
+    {**LIE, "is_answered": False},
     {"event": "round", "round": 1, "attempt": 1},
     {"event": "answered", "round": 1, "kind": "train", "site": "north"},
     {"event": "privacy", "secure_aggregation": "malicious"},
@@ -131,6 +134,7 @@ def test_a_bar_shows_names_as_they_are():
         ({"event": "privacy", "secure_aggregation": "off"}, "\x1b[1;31m"),
         ({"event": "privacy", "secure_aggregation": "hbc"}, "\x1b[33m"),
         ({"event": "epoch", **EPOCH}, "\x1b[2m"),
+        ({**LIE, "site": "north", "is_answered": True}, "\x1b[1;31m"),
     ],
 )
 def test_a_terminal_shows_off_in_red_and_hbc_in_amber(event, colour, monkeypatch):
