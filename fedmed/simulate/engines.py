@@ -25,7 +25,14 @@ from fedmed.simulate.traces import Trace
 from fedmed.sites import prepared
 
 SERVER = AppRef(shipped("server").parent, "server.app:app")
-CLIENT = AppRef(shipped("clients").parent, "clients.app:app", ("torchmetrics.functional.classification", "torch._dynamo"))
+PRELOADED = (
+    "torchmetrics.functional.classification",
+    "torch._dynamo",
+    "fedmed.learning.attacks.hostile",
+    members.__name__,
+)
+"""What the app imports when it is first called, which the processes of a simulation share."""
+CLIENT = AppRef(shipped("clients").parent, "clients.app:app", PRELOADED)
 LONGEST_CALL_S = 86_400.0
 """Of a site's work in the machine's own time where deadlines are virtual: it hangs, whoever it is."""
 
