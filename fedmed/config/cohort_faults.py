@@ -42,8 +42,8 @@ def cohort_faults(topology: Written) -> Found:
     """More clinics asked in a round than there are, or than are ever there at one time."""
     cohort, over = topology.at("cohort").whole(), topology.at("over").number(1.0)
     groups = _groups(topology)
-    if cohort is None or over is None or not groups:
-        return
+    if cohort is None or over is None or not groups or not math.isfinite(cohort * over):
+        return  # of what is no number of clinics another rule speaks
     asked = math.ceil(cohort * over - 1e-9)  # over is a fraction as people write it: 1.1 times 10 is 11
     online = best(groups)
     if asked > online.hardly_more:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedmed.clinic.folder import KEYS_FILE
+from fedmed.clock import SystemClock
 from fedmed.config.scenario import Scenario
+from fedmed.federation.journal import Journal
 from fedmed.identity.member import ROUNDING, MemberKeys
 from fedmed.simulate import engines, members
 from fedmed.simulate.folder import RunFolder
@@ -30,7 +32,9 @@ def in_process(scenario: Scenario, sites: list[Site], clinics: Mapping[str, Path
             for number, site in enumerate(sites):
                 secret = MemberKeys.load(clinics[site.name] / KEYS_FILE).secret_for(ROUNDING)
                 (folder.sites / members.MEMBERS / f"{number:05d}{members.ROUNDING}").write_bytes(secret)
-        engines.run(scenario, 1, folder.path, folder.sites, [float(len(site.train)) for site in sites])
+        journal = Journal(folder.path, SystemClock())
+        engines.run(scenario, 1, folder.path, folder.sites, [float(len(site.train)) for site in sites], journal)
+        journal.close()
     return last(folder.path)
 
 
