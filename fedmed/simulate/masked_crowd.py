@@ -86,9 +86,11 @@ class MaskedCrowd:
                 ready = wait(open_)
                 for line in [each for each in open_ if each in ready]:
                     said = self._hear(line)
-                    if said is None:
+                    if said is None or isinstance(said, FedmedError):
                         open_.remove(line)
-                    else:
+                    if isinstance(said, FedmedError):
+                        raise said
+                    if said is not None:
                         yield said
         finally:  # the center may have heard enough
             for line in open_:
