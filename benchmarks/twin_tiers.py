@@ -98,7 +98,7 @@ def rows(times: int) -> list[Row]:
         make_row("the whole command, least", min(seconds), "s", f"< {MOST_S:g}", min(seconds) < MOST_S),
         make_row("the whole command, median", statistics.median(seconds), "s"),
         make_row("processors, least", min(run["cpu"] for run in runs), "s"),
-        make_row("load at the end, least and most", min(run["load"] for run in runs), "tasks"),
+        make_row("load at the end, least", min(run["load"] for run in runs), "tasks"),
         make_row("load at the end, most", max(run["load"] for run in runs), "tasks"),
         make_row("rounds within a simulated day", len(day), "rounds", f">= {LEAST_ROUNDS}", len(day) >= LEAST_ROUNDS),
         make_row("virtual time of the run", virtual["seconds"] / 3600, "h"),
