@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.form import Row, show
 
@@ -28,8 +30,9 @@ def rows_of(part: str) -> list[Row]:
     began = time.monotonic()
     sys.stderr.write(f"{part} ... ")
     sys.stderr.flush()
-    command = [sys.executable, "-m", f"benchmarks.twin_{part}", "--json"]
-    done = subprocess.run(command, cwd=Path(__file__).resolve().parents[1], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(ROOT / "benchmarks" / f"twin_{part}.py"), "--json"]
+    told = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
     sys.stderr.write(f"{time.monotonic() - began:.0f} s\n")
     if done.returncode != 0:
         raise SystemExit(f"twin_{part} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")

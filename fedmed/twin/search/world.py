@@ -78,11 +78,17 @@ class World:
             self._center.agreed = self._ground.agreed
             for index, state in enumerate(self._ground.states, 1):
                 self._clinics[index].joined(state)
-        elif not self._set_up() and not any(each.is_out for each in self._clinics.values()):
+        elif not self._set_up() and not any(self._is_left_out(each) for each in self._clinics.values()):
             raise Broken(GOES_ON, "no epoch could be set up")
         for index, clinic in self._clinics.items():
             if self._center.agreed is not None and not clinic.is_out:
                 self._watch.knows(index, clinic.state())
+
+    @staticmethod
+    def _is_left_out(clinic: Clinic) -> bool:
+        """Whether a real center would set up an epoch without it and name it (`federation.epochs`), as this shell cannot:
+        it is out, or a corrupted request asked it for an epoch far ahead, and it refuses all before that one."""
+        return clinic.is_out or clinic.state().last_epoch > EPOCHS
 
     def _set_up(self) -> bool:
         """Whether an epoch stands."""

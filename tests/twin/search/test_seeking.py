@@ -97,3 +97,9 @@ def test_a_center_that_starts_again_goes_on_from_what_is_in_writing(kind, stage)
     assert went.invariant is None
     assert any("the center is started again" in line for line in went.trace)
     assert " is committed" in went.trace[-1]
+
+
+def test_a_member_that_a_corrupted_request_took_far_ahead_is_no_finding():
+    found = played(plan(8349))
+    assert found.invariant is None
+    assert any("epoch used before" in line for line in found.trace)
