@@ -16,11 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.form import Row, show
 
+ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("time", "grid", "masks", "peers", "tiers", "search", "replay")
 NAMED_ONLY = ("replay",)
 
