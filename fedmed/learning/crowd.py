@@ -104,13 +104,13 @@ class Resident:
         with torch.no_grad():
             torch._foreach_copy_(self._state, self._views(start))
 
-    def tensors(self, model: Sequence[Tensor]) -> Tensors:
+    def tensors(self, model: Iterable[Tensor]) -> Tensors:
         """A model of `each`, by name; views."""
-        return self._named(model)
+        return {name: each.numpy() for name, each in zip(self._names, model, strict=True)}
 
     def named(self, flat: Tensor) -> Tensors:
         """The tensors of a flat model, by name; views."""
-        return self._named(self._views(flat))
+        return self.tensors(self._views(flat))
 
     def add(self, members: Iterable[Member], order: Order, start: Tensor, total: Tensor, judge: Judge | None = None) -> Told:
         """Add each member's model after its training from `start (P,)` to `total (P,)`, times its number of cases.
@@ -141,7 +141,7 @@ class Resident:
             try:
                 model, loss = train_one(member)
                 if judge is not None:
-                    judge(self._named(model), len(member.cases[1]))
+                    judge(self.tensors(model), len(member.cases[1]))
             except UpdateRefused as error:
                 told.refused[member.name] = str(error)
             except (DataError, RuntimeError, ValueError) as error:  # as a clinic's app would answer
@@ -194,9 +194,6 @@ class Resident:
     def _views(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [each.numel() for each in self._state])
         return [part.view(each.shape) for part, each in zip(parts, self._state, strict=True)]
-
-    def _named(self, parts: Iterable[Tensor]) -> Tensors:
-        return {name: each.numpy() for name, each in zip(self._names, parts, strict=True)}
 
     def _alone_of(self, members: Iterable[Member], order: Order, folded: list[Member]) -> Iterator[Member]:
         """The members that are trained one by one; the others go to `folded`."""

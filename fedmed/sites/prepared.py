@@ -56,8 +56,8 @@ def attacks_of(folder: Path, number: int) -> list[dict[str, Any]]:
     Raises DataError where it is not there.
     """
     try:
-        entry = json.loads((folder / INDEX).read_text(encoding="utf-8"))["sites"][number]
-    except (OSError, ValueError, LookupError) as error:
+        entry = _entries(folder, laid_out(folder))[number]
+    except (OSError, ValueError, LookupError, DataError) as error:
         raise DataError(f"site number {number} cannot be looked up in {folder}: {error!r}") from error
     return list(entry.get("attacks", []))
 
